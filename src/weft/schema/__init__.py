@@ -1,0 +1,27 @@
+"""The wire vocabulary: literals and typed dictionaries shared by client and server."""
+
+from weft.schema._literals import (
+    CancelAction,
+    DisconnectMode,
+    Durability,
+    IfNotExists,
+    MultitaskStrategy,
+    OnCompletionBehavior,
+    OnConflictBehavior,
+    RunStatus,
+    StreamMode,
+    ThreadStatus,
+)
+
+__all__ = [
+    "CancelAction",
+    "DisconnectMode",
+    "Durability",
+    "IfNotExists",
+    "MultitaskStrategy",
+    "OnCompletionBehavior",
+    "OnConflictBehavior",
+    "RunStatus",
+    "StreamMode",
+    "ThreadStatus",
+]

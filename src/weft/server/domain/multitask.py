@@ -1,0 +1,45 @@
+"""What a new run does to the runs that are already on its thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from weft.schema import MultitaskStrategy, RunStatus
+from weft.server.domain.errors import ThreadBusy
+from weft.server.domain.runs import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRun:
+    run_id: UUID
+    status: RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``end`` pending runs as interrupted, ``remove`` pending runs, ``stop`` running ones."""
+
+    end: tuple[UUID, ...] = ()
+    remove: tuple[UUID, ...] = ()
+    stop: tuple[UUID, ...] = ()
+    how: Stop | None = None
+
+
+def decide(strategy: MultitaskStrategy, active: Sequence[ActiveRun], new_run_id: UUID) -> Decision:
+    """Return what has to happen to the active runs of a thread before a new one is added.
+
+    Raises:
+        ThreadBusy: the strategy is ``reject`` and a run is pending or running.
+    """
+    if not active or strategy == "enqueue":
+        return Decision()
+    if strategy == "reject":
+        raise ThreadBusy
+    pending = tuple(run.run_id for run in active if run.status == "pending")
+    running = tuple(run.run_id for run in active if run.status == "running")
+    reason = f"superseded by run {new_run_id} (multitask_strategy={strategy})"
+    if strategy == "interrupt":
+        return Decision(end=pending, stop=running, how=Stop("interrupt", reason))
+    return Decision(remove=pending, stop=running, how=Stop("rollback", reason))

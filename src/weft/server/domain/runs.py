@@ -1,0 +1,158 @@
+"""Runs: from the request to the outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from weft.schema import CancelAction, MultitaskStrategy, RunStatus, ThreadStatus
+from weft.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject
+
+ACTIVE: frozenset[RunStatus] = frozenset({"pending", "running"})
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's row. ``kwargs`` is the request, encoded: only the worker reads it.
+
+    ``attempt`` counts the executions that have begun: 0 while it has never been claimed.
+    """
+
+    run_id: UUID
+    thread_id: UUID
+    assistant_id: UUID
+    graph_id: str
+    status: RunStatus
+    metadata: JsonObject
+    kwargs: Encoded
+    multitask_strategy: MultitaskStrategy
+    temporary: bool
+    resumable: bool
+    attempt: int
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def active(self) -> bool:
+        return self.status in ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to be. ``created_at`` is the time it is due, which ``after_seconds`` puts off."""
+
+    run_id: UUID
+    thread_id: UUID
+    assistant_id: UUID
+    graph_id: str
+    assistant_metadata: JsonObject
+    metadata: JsonObject
+    kwargs: Encoded
+    multitask_strategy: MultitaskStrategy
+    create_thread: bool
+    temporary: bool
+    resumable: bool
+    thread_config: JsonObject
+    created_at: datetime
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A run that exists now, and the runs that had to make way for it.
+
+    ``superseded`` were running: their workers must be told. ``ended`` were still pending and are
+    over (or gone) already: whoever follows them must be let go.
+    """
+
+    run: Run
+    superseded: tuple[UUID, ...] = ()
+    ended: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to execute a run, until the lease runs out.
+
+    ``token`` is the fence: it changes with every claim, and only its holder may write.
+    ``fresh`` says that the thread has no checkpoint yet.
+    """
+
+    run: Run
+    token: str
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a running run shall stop, and what becomes of what it did."""
+
+    action: CancelAction
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What a worker learns when it renews its leases."""
+
+    lost: tuple[UUID, ...] = ()
+    stops: dict[UUID, Stop] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    ``values`` None leaves the thread's values as they are. ``roll_back`` removes the run and its
+    checkpoints. ``error`` is ``{"error": class, "message": text}``, encoded, or None.
+    """
+
+    status: RunStatus
+    thread_status: ThreadStatus
+    values: Encoded | None = None
+    interrupts: Encoded = EMPTY_OBJECT
+    error: Encoded | None = None
+    roll_back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What finishing a run led to. ``waiting``: the thread has another run that can start."""
+
+    waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """``ended`` were pending and are over; ``stopping`` are running and have been marked."""
+
+    ended: tuple[UUID, ...] = ()
+    stopping: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """Runs whose worker is gone: put back into the queue, or given up after too many attempts."""
+
+    requeued: tuple[UUID, ...] = ()
+    given_up: tuple[UUID, ...] = ()
+
+
+def run_metadata(new: NewRun, thread_metadata: JsonObject) -> JsonObject:
+    """Return a run's metadata: assistant, thread, request, then the ids, later ones winning."""
+    return {
+        **new.assistant_metadata,
+        **thread_metadata,
+        **new.metadata,
+        "graph_id": new.graph_id,
+        "assistant_id": str(new.assistant_id),
+    }
+
+
+def thread_metadata_after(new: NewRun, thread_metadata: JsonObject) -> JsonObject:
+    """Return a thread's metadata once the run exists: the ids follow the newest run."""
+    ids: JsonObject = {"graph_id": new.graph_id, "assistant_id": str(new.assistant_id)}
+    if new.temporary:
+        return {**thread_metadata, **new.metadata, **ids}
+    return {**thread_metadata, **ids}

@@ -1,0 +1,25 @@
+"""Hints between processes. Lossy by contract: the database decides, a poll finds the rest."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+
+class Listener(Protocol):
+    async def wait(self, seconds: float) -> list[tuple[str, str]]:
+        """Return what has come as ``(topic, payload)``; an empty list after that many seconds."""
+        ...
+
+
+class Signals(Protocol):
+    async def publish(self, topic: str, payload: str = "") -> None: ...
+
+    def listen(self, *topics: str) -> AbstractAsyncContextManager[Listener]: ...
+
+
+WORK = "work"
+"""A run can be claimed. No payload."""
+
+STOP = "stop"
+"""A running run has been marked to stop. Payload: the run's id."""
