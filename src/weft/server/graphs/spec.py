@@ -1,0 +1,21 @@
+"""Where a graph comes from, as ``langgraph.json`` says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSpec:
+    """One entry of ``graphs``. ``source`` is the text of the entry, for error messages.
+
+    Exactly one of ``path`` (a file) and ``module`` (a dotted name) is set.
+    """
+
+    graph_id: str
+    source: str
+    attribute: str
+    path: Path | None = None
+    module: str | None = None
+    description: str | None = None
