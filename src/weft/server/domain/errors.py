@@ -21,6 +21,13 @@ class ContradictoryInput(WeftError):
     """Fields that are fine alone and cannot be meant together."""
 
 
+class TooDeep(WeftError):
+    """JSON that is nested deeper than can be stored."""
+
+    def __init__(self) -> None:
+        super().__init__("Recursion limit reached")
+
+
 class NotFound(WeftError):
     """Something that is not there, or not for this caller."""
 
@@ -41,6 +48,11 @@ class AssistantNotFound(NotFound):
     def __init__(self, assistant_id: UUID) -> None:
         super().__init__(f"Assistant {assistant_id} not found")
         self.assistant_id = assistant_id
+
+
+class RunTargetNotFound(NotFound):
+    def __init__(self) -> None:
+        super().__init__("Thread or assistant not found.")
 
 
 class NothingToCancel(NotFound):

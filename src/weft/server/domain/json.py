@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NewType, TypeAlias
+from typing import NewType, TypeAlias, cast
+
+import orjson
+
+from weft.server.domain.errors import TooDeep
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = dict[str, Json]
@@ -11,3 +15,21 @@ Encoded = NewType("Encoded", bytes)
 """UTF-8 JSON text that is stored and sent as it is."""
 
 EMPTY_OBJECT = Encoded(b"{}")
+
+
+def dump(value: object) -> Encoded:
+    """Encode what came in as JSON.
+
+    Raises:
+        TooDeep: it is nested deeper than about 250 levels.
+    """
+    try:
+        return Encoded(orjson.dumps(value))
+    except TypeError as error:
+        # What was JSON can only fail for its depth.
+        raise TooDeep from error
+
+
+def load_object(encoded: bytes | str) -> JsonObject:
+    """Decode an object that was stored as one."""
+    return cast("JsonObject", orjson.loads(encoded))

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, Self
 
 from weft.server.domain.events import Cursor, Event, StoredEvent
+
+
+class EventReader(Protocol):
+    """Batches of events, as they come, until the stream is closed. Belongs to one task."""
+
+    def __aiter__(self) -> Self: ...
+
+    async def __anext__(self) -> Sequence[StoredEvent]:
+        """Return the next events.
+
+        Raises:
+            EventsLost: the reader fell off the tail of the log.
+        """
+        ...
+
+    def drain(self) -> None:
+        """Wait for nothing more: end after what the log holds now."""
+        ...
+
+    async def aclose(self) -> None: ...
 
 
 class EventLog(Protocol):
@@ -18,14 +38,8 @@ class EventLog(Protocol):
         """Add events in order. A stream begins with its first event or its first reader."""
         ...
 
-    def read(self, stream: str, after: Cursor) -> AsyncIterator[Sequence[StoredEvent]]:
-        """Yield batches of events after a cursor, as they come, until the stream is closed.
-
-        The cursor is fixed when this is called, not at the first iteration.
-
-        Raises:
-            EventsLost: the reader fell off the tail of the log.
-        """
+    def read(self, stream: str, after: Cursor) -> EventReader:
+        """Return a reader of the events after a cursor, which is fixed at this moment."""
         ...
 
     async def close(self, stream: str, keep_seconds: float) -> None:

@@ -83,8 +83,8 @@ class RunStorage(Protocol):
         """
         ...
 
-    async def get(self, thread_id: UUID, run_id: UUID) -> Run:
-        """Return a run.
+    async def get(self, thread_id: UUID | None, run_id: UUID) -> Run:
+        """Return a run of a thread, or (None) of whichever thread has it.
 
         Raises:
             RunNotFound: the thread has none with this id.

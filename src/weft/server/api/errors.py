@@ -1,0 +1,77 @@
+"""The one place where what went wrong becomes a status and a body."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from weft.server.api.wire import json_response
+from weft.server.domain.errors import (
+    Conflict,
+    ContradictoryInput,
+    InvalidInput,
+    NotFound,
+    StorageUnavailable,
+    TooDeep,
+    WeftError,
+)
+
+logger = logging.getLogger("weft.api")
+
+Handler = Callable[[Request], Awaitable[ASGIApp]]
+
+_STATUS: Mapping[type[WeftError], int] = {
+    InvalidInput: 422,
+    ContradictoryInput: 400,
+    TooDeep: 400,
+    NotFound: 404,
+    Conflict: 409,
+    StorageUnavailable: 503,
+}
+
+_INTERNAL = "Internal Server Error"
+
+
+class BodyTooLarge(WeftError):
+    """A request body beyond the limit."""
+
+
+def detail(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    return json_response({"detail": text}, status=status, headers=headers)
+
+
+def answer(error: Exception) -> Response:
+    """Return the answer for an error; what is not for clients is only logged."""
+    if isinstance(error, HTTPException):
+        return detail(error.status_code, error.detail, error.headers)
+    if isinstance(error, BodyTooLarge):
+        return detail(413, str(error))
+    for kind in type(error).__mro__:
+        if kind in _STATUS:
+            return detail(_STATUS[kind], str(error))
+    logger.error("request failed", exc_info=error)
+    return detail(500, _INTERNAL)
+
+
+def guarded(handler: Handler) -> Handler:
+    """Return the handler with every error turned into an answer."""
+
+    async def endpoint(request: Request) -> ASGIApp:
+        try:
+            return await handler(request)
+        except ClientDisconnect:
+            return Response(status_code=499)  # nobody reads it
+        except Exception as error:  # noqa: BLE001 - the boundary: nothing may pass it unanswered
+            return answer(error)
+
+    return endpoint
+
+
+async def http_exception(_: Request, error: Exception) -> Response:
+    """Answer what the router itself raises: unknown paths and methods."""
+    return answer(error)

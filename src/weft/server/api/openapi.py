@@ -1,0 +1,184 @@
+"""The OpenAPI document, made from the route table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from pydantic import TypeAdapter
+
+from weft.server.api.routes import Answer, Entry, Query
+from weft.server.domain.json import Json, JsonObject, dump
+
+_REF = "#/components/schemas/{model}"
+
+_STATUS_TEXT: Mapping[int, str] = {
+    400: "Fields that contradict each other, or JSON that is nested too deeply",
+    404: "There is no such thing, or not for this caller",
+    409: "The present state of things does not allow it",
+    413: "The body is larger than the limit",
+    422: "The request does not fit: no JSON, a wrong type, a malformed id",
+    503: "The database cannot be reached; try again later",
+}
+
+_QUERY_SCHEMA: Mapping[str, JsonObject] = {
+    "integer": {"type": "integer", "minimum": 0},
+    "boolean": {"type": "boolean"},
+    "string": {"type": "string"},
+    "strings": {"type": "array", "items": {"type": "string"}},
+}
+
+
+def document(entries: Sequence[Entry], version: str) -> bytes:
+    """Return the OpenAPI 3.1 document of the routes, encoded."""
+    schemas: JsonObject = {"Error": _object({"detail": {"type": "string"}}), **_OBJECTS}
+    paths: dict[str, Json] = {}
+    for entry in entries:
+        path = paths.setdefault(entry.path, {})
+        assert isinstance(path, dict)
+        path[entry.method.lower()] = _operation(entry, schemas)
+    return dump(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "Weft", "version": version, "license": {"name": "MIT"}},
+            "paths": paths,
+            "components": {"schemas": schemas},
+        }
+    )
+
+
+def _operation(entry: Entry, schemas: JsonObject) -> JsonObject:
+    operation: JsonObject = {
+        "operationId": _operation_id(entry),
+        "tags": [entry.tag],
+        "summary": entry.summary,
+        "responses": _responses(entry),
+    }
+    parameters = [*_path_parameters(entry.path), *map(_query_parameter, entry.query)]
+    if parameters:
+        operation["parameters"] = list(parameters)
+    if entry.body is not None:
+        operation["requestBody"] = _request_body(entry.body, schemas)
+    return operation
+
+
+def _operation_id(entry: Entry) -> str:
+    words = re.sub(r"[^a-z]+", "_", entry.path.replace("_id}", "}"))
+    return f"{entry.method.lower()}_{words.strip('_')}".rstrip("_")
+
+
+def _path_parameters(path: str) -> list[Json]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "format": "uuid"},
+        }
+        for name in re.findall(r"{(\w+)}", path)
+    ]
+
+
+def _query_parameter(query: Query) -> Json:
+    return {
+        "name": query.name,
+        "in": "query",
+        "description": query.text,
+        "schema": _QUERY_SCHEMA[query.kind],
+    }
+
+
+def _request_body(body: type, schemas: JsonObject) -> JsonObject:
+    schema = TypeAdapter(body).json_schema(ref_template=_REF)
+    schemas.update(schema.pop("$defs", {}))
+    name = body.__name__.removesuffix("Request")
+    schemas[name] = schema
+    content = {"application/json": {"schema": _ref(name)}}
+    return {"required": True, "content": content}  # type: ignore[dict-item]
+
+
+def _responses(entry: Entry) -> JsonObject:
+    good: JsonObject = {"description": "Done"}
+    if entry.answer in _CONTENT:
+        good["content"] = _CONTENT[entry.answer]
+    responses: JsonObject = {str(entry.status): good}
+    if entry.status == 202:
+        responses["200"] = {"description": "Done, with `wait`", "content": _CONTENT["json"]}
+    for status in entry.errors:
+        responses[str(status)] = {
+            "description": _STATUS_TEXT[status],
+            "content": {"application/json": {"schema": _ref("Error")}},
+        }
+    return responses
+
+
+def _ref(name: str) -> JsonObject:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _json(schema: JsonObject) -> JsonObject:
+    return {"application/json": {"schema": schema}}
+
+
+def _object(properties: JsonObject) -> JsonObject:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+_TEXT: JsonObject = {"type": "string"}
+_ID: JsonObject = {"type": "string", "format": "uuid"}
+_TIME: JsonObject = {"type": "string", "format": "date-time"}
+_ANY_OBJECT: JsonObject = {"type": "object"}
+
+_OBJECTS: JsonObject = {
+    "Thread": _object(
+        {
+            "thread_id": _ID,
+            "created_at": _TIME,
+            "updated_at": _TIME,
+            "state_updated_at": _TIME,
+            "metadata": _ANY_OBJECT,
+            "status": {"enum": ["idle", "busy", "interrupted", "error"]},
+            "config": _ANY_OBJECT,
+            "values": {},
+        }
+    ),
+    "Run": _object(
+        {
+            "run_id": _ID,
+            "thread_id": _ID,
+            "assistant_id": _ID,
+            "status": {
+                "enum": ["pending", "running", "error", "success", "timeout", "interrupted"]
+            },
+            "metadata": _ANY_OBJECT,
+            "multitask_strategy": {"enum": ["reject", "interrupt", "rollback", "enqueue"]},
+            "created_at": _TIME,
+            "updated_at": _TIME,
+            "kwargs": _ANY_OBJECT,
+        }
+    ),
+    "Assistant": _object(
+        {
+            "assistant_id": _ID,
+            "graph_id": _TEXT,
+            "config": _ANY_OBJECT,
+            "context": _ANY_OBJECT,
+            "metadata": _ANY_OBJECT,
+            "name": _TEXT,
+            "created_at": _TIME,
+            "updated_at": _TIME,
+            "version": {"type": "integer"},
+            "description": {"type": ["string", "null"]},
+        }
+    ),
+}
+
+_CONTENT: Mapping[Answer, JsonObject] = {
+    "thread": _json(_ref("Thread")),
+    "run": _json(_ref("Run")),
+    "runs": _json({"type": "array", "items": _ANY_OBJECT}),
+    "assistant": _json(_ref("Assistant")),
+    "json": _json({}),
+    "stream": {"text/event-stream": {"schema": _TEXT}},
+    "html": {"text/html": {"schema": _TEXT}},
+}

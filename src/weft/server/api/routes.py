@@ -1,0 +1,191 @@
+"""The route table: what the router serves and what the OpenAPI document describes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from starlette.routing import Route
+
+from weft.server.api.assistants import AssistantRoutes
+from weft.server.api.errors import Handler, guarded
+from weft.server.api.meta import MetaRoutes
+from weft.server.api.runs import RunRoutes
+from weft.server.api.threads import ThreadRoutes
+from weft.server.services.requests import RunCreateRequest, ThreadCreateRequest
+
+Method = Literal["GET", "POST", "DELETE"]
+Answer = Literal["thread", "run", "runs", "assistant", "stream", "json", "empty", "html"]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query parameter."""
+
+    name: str
+    kind: Literal["integer", "boolean", "string", "strings"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One route. ``errors`` are the statuses it may answer besides the good one."""
+
+    method: Method
+    path: str
+    handler: Handler
+    tag: str
+    summary: str
+    answer: Answer
+    body: type | None = None
+    query: Sequence[Query] = ()
+    errors: Sequence[int] = ()
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The handlers of all routes."""
+
+    meta: MetaRoutes
+    assistants: AssistantRoutes
+    threads: ThreadRoutes
+    runs: RunRoutes
+
+
+_RUN = "/threads/{thread_id}/runs/{run_id}"
+_LEAVE = Query("cancel_on_disconnect", "boolean", "Stop the run when this client goes away.")
+
+
+def table(handlers: Handlers) -> list[Entry]:
+    """Return every route, those that are asked for most often first."""
+    return [
+        *_run_routes(handlers.runs),
+        *_thread_routes(handlers.threads),
+        *_assistant_routes(handlers.assistants),
+        *_meta_routes(handlers.meta),
+    ]
+
+
+def starlette_routes(entries: Sequence[Entry]) -> list[Route]:
+    """Return the routes for the router."""
+    return [Route(entry.path, guarded(entry.handler), methods=[entry.method]) for entry in entries]
+
+
+def _run_routes(runs: RunRoutes) -> list[Entry]:
+    return [*_created_runs(runs), *_existing_runs(runs)]
+
+
+def _created_runs(runs: RunRoutes) -> list[Entry]:
+    return [
+        *_creating(runs, "/threads/{thread_id}", "on a thread"),
+        *_creating(runs, "", "on a thread of its own"),
+    ]
+
+
+def _creating(runs: RunRoutes, prefix: str, where: str) -> list[Entry]:
+    errors = (400, 404, 409, 413, 422, 503)
+    return [
+        Entry(
+            "POST", f"{prefix}/runs/stream", runs.stream, "runs",
+            f"Start a run {where} and stream its events", "stream",
+            body=RunCreateRequest, errors=errors,
+        ),
+        Entry(
+            "POST", f"{prefix}/runs/wait", runs.wait, "runs",
+            f"Start a run {where} and wait for its result", "json",
+            body=RunCreateRequest, errors=errors,
+        ),
+        Entry(
+            "POST", f"{prefix}/runs", runs.create, "runs",
+            f"Start a run {where} in the background", "run",
+            body=RunCreateRequest, errors=errors,
+        ),
+    ]  # fmt: skip
+
+
+def _existing_runs(runs: RunRoutes) -> list[Entry]:
+    return [
+        Entry(
+            "GET", f"{_RUN}/stream", runs.join_stream, "runs", "Follow the events of a run",
+            "stream", errors=(422, 503),
+            query=(Query("stream_mode", "strings", "Only events of these modes."), _LEAVE),
+        ),
+        Entry(
+            "GET", f"{_RUN}/join", runs.join, "runs", "Wait for the result of a run", "json",
+            query=(_LEAVE,), errors=(422, 503),
+        ),
+        Entry(
+            "GET", "/runs/{run_id}/stream", runs.join_stream, "runs",
+            "Follow the events of a run on a thread of its own", "stream", errors=(422, 503),
+            query=(Query("stream_mode", "strings", "Only events of these modes."), _LEAVE),
+        ),
+        Entry(
+            "GET", "/runs/{run_id}/join", runs.join, "runs",
+            "Wait for the result of a run on a thread of its own", "json",
+            query=(_LEAVE,), errors=(422, 503),
+        ),
+        Entry(
+            "POST", f"{_RUN}/cancel", runs.cancel, "runs", "Stop a run", "json",
+            query=(
+                Query("wait", "boolean", "Answer only when the run has ended."),
+                Query("action", "string", "'interrupt' keeps what the run did, 'rollback' undoes."),
+            ),
+            errors=(404, 422, 503), status=202,
+        ),
+        Entry("GET", _RUN, runs.get, "runs", "Get a run", "run", errors=(404, 422, 503)),
+        Entry(
+            "DELETE", _RUN, runs.delete, "runs", "Delete a run and its checkpoints", "empty",
+            errors=(404, 422, 503), status=204,
+        ),
+        Entry(
+            "GET", "/threads/{thread_id}/runs", runs.list, "runs", "List the runs of a thread",
+            "runs", errors=(404, 422, 503),
+            query=(
+                Query("limit", "integer", "How many runs at most; 10 unless told."),
+                Query("offset", "integer", "How many of the newest runs to skip."),
+                Query("status", "string", "Only runs with this status."),
+                Query("select", "strings", "Only these fields of each run."),
+            ),
+        ),
+    ]  # fmt: skip
+
+
+def _thread_routes(threads: ThreadRoutes) -> list[Entry]:
+    path = "/threads/{thread_id}"
+    return [
+        Entry(
+            "POST", "/threads", threads.create, "threads", "Create a thread", "thread",
+            body=ThreadCreateRequest, errors=(400, 409, 413, 422, 503),
+        ),
+        Entry(
+            "GET", path, threads.get, "threads", "Get a thread", "thread", errors=(404, 422, 503),
+        ),
+        Entry(
+            "DELETE", path, threads.delete, "threads", "Delete a thread and all that is on it",
+            "empty", errors=(404, 422, 503), status=204,
+        ),
+    ]  # fmt: skip
+
+
+def _assistant_routes(assistants: AssistantRoutes) -> list[Entry]:
+    return [
+        Entry(
+            "GET", "/assistants/{assistant_id}", assistants.get, "assistants", "Get an assistant",
+            "assistant", errors=(404, 422, 503),
+        )
+    ]  # fmt: skip
+
+
+def _meta_routes(meta: MetaRoutes) -> list[Entry]:
+    check = Query("check_db", "boolean", "Whether to ask the database as well.")
+    return [
+        Entry("GET", "/ok", meta.ok, "system", "Tell whether the server works", "json",
+              query=(check,), errors=(422, 503)),
+        Entry("GET", "/", meta.ok, "system", "Tell whether the server works", "json",
+              query=(check,), errors=(422, 503)),
+        Entry("GET", "/info", meta.info, "system", "Describe the server", "json"),
+        Entry("GET", "/openapi.json", meta.openapi, "system", "Describe the API", "json"),
+        Entry("GET", "/docs", meta.docs, "system", "Show the API as a page", "html"),
+    ]  # fmt: skip

@@ -1,0 +1,212 @@
+"""``/runs`` and ``/threads/{thread_id}/runs``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final, cast, get_args
+from uuid import UUID, uuid4
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from weft.schema import CancelAction, RunStatus
+from weft.server.api.body import (
+    Body,
+    path_uuid,
+    query_choice,
+    query_flag,
+    query_int,
+    query_list,
+)
+from weft.server.api.stream import (
+    Framing,
+    Leaving,
+    event_stream,
+    failed_stream,
+    slow_json,
+)
+from weft.server.api.wire import Wire, json_response, run_wire
+from weft.server.domain.errors import InvalidInput, NothingToCancel, RunNotFound
+from weft.server.domain.json import Encoded, dump
+from weft.server.domain.runs import Run
+from weft.server.services.requests import RunCreateRequest
+from weft.server.services.runs import RunService
+
+LIST_MOST: Final = 10_000
+
+CANCEL_REASON = "{action} requested via POST /threads/{{thread_id}}/runs/{{run_id}}/cancel"
+LEFT_REASON = "client disconnected from the run stream (on_disconnect=cancel)"
+
+_COLUMNS: Final = (
+    "run_id", "thread_id", "assistant_id", "status", "metadata", "multitask_strategy",
+    "created_at", "updated_at", "kwargs", "langsmith_session_name",
+)  # fmt: skip
+
+
+class RunRoutes:
+    def __init__(self, runs: RunService, *, body_limit: int, heartbeat_seconds: float) -> None:
+        self._runs = runs
+        self._body = Body(RunCreateRequest, body_limit)
+        self._heartbeat = heartbeat_seconds
+
+    async def create(self, request: Request) -> Response:
+        run, _ = await self._new(request)
+        headers = {"content-location": _path(request, run)}
+        return json_response(run_wire(run), headers=headers)
+
+    async def stream(self, request: Request) -> ASGIApp:
+        run, body = await self._new(request)
+        leave = body.get("on_disconnect") == "cancel"
+        return event_stream(
+            self._runs.read(run),
+            Framing.of((), with_ids=run.resumable),
+            headers=_locations(_path(request, run), "stream"),
+            heartbeat_seconds=self._heartbeat,
+            leaving=self._leaving(run.thread_id, run.run_id) if leave else None,
+        )
+
+    async def wait(self, request: Request) -> ASGIApp:
+        run, body = await self._new(request)
+        leave = body.get("on_disconnect") == "cancel"
+        return slow_json(
+            partial(self._runs.wait, run),
+            # The thread is named even where it is temporary: clients read the run's place from it.
+            headers=_locations(_run_path(run.thread_id, run.run_id), "join"),
+            heartbeat_seconds=self._heartbeat,
+            leaving=self._leaving(run.thread_id, run.run_id) if leave else None,
+        )
+
+    async def list(self, request: Request) -> Response:
+        columns = _columns(request)
+        status = query_choice(request, "status", get_args(RunStatus))
+        runs = await self._runs.list(
+            path_uuid(request, "thread"),
+            limit=query_int(request, "limit", 10, LIST_MOST),
+            offset=query_int(request, "offset", 0, 2**31),
+            status=cast("RunStatus | None", status),
+        )
+        return json_response([_selected(run_wire(run), columns) for run in runs])
+
+    async def get(self, request: Request) -> Response:
+        run = await self._runs.get(*_ids(request))
+        return json_response(run_wire(run))
+
+    async def delete(self, request: Request) -> Response:
+        await self._runs.delete(*_ids(request))
+        return Response(status_code=204)
+
+    async def join(self, request: Request) -> ASGIApp:
+        thread_id, run_id = _place(request)
+        leave = query_flag(request, "cancel_on_disconnect")
+        return slow_json(
+            partial(self._joined, thread_id, run_id),
+            headers=_locations(_run_path(thread_id, run_id), "join"),
+            heartbeat_seconds=self._heartbeat,
+            leaving=self._leaving(thread_id, run_id) if leave else None,
+        )
+
+    async def join_stream(self, request: Request) -> ASGIApp:
+        thread_id, run_id = _place(request)
+        leave = query_flag(request, "cancel_on_disconnect")
+        modes = query_list(request, "stream_mode")
+        headers = _locations(_run_path(thread_id, run_id), "stream")
+        last = request.headers.get("last-event-id")
+        try:
+            joined = await self._runs.join(thread_id, run_id, last)
+        except RunNotFound as error:
+            return failed_stream(
+                "HTTPException",
+                f"404: {error}",
+                headers=headers,
+                heartbeat_seconds=self._heartbeat,
+            )
+        return event_stream(
+            joined.reader,
+            Framing.of(modes, with_ids=joined.run.resumable),
+            headers=headers,
+            heartbeat_seconds=self._heartbeat,
+            leaving=self._leaving(thread_id, run_id) if leave else None,
+        )
+
+    async def cancel(self, request: Request) -> ASGIApp:
+        thread_id, run_id = _ids(request)
+        wait = query_flag(request, "wait")
+        given = query_choice(request, "action", get_args(CancelAction)) or "interrupt"
+        action = cast("CancelAction", given)
+        reason = CANCEL_REASON.format(action=action)
+        await self._runs.cancel(thread_id, run_id, action, reason=reason)
+        if not wait:
+            return Response(status_code=202)
+        return slow_json(
+            partial(self._stopped, thread_id, run_id),
+            headers=_locations(_run_path(thread_id, run_id), "join"),
+            heartbeat_seconds=self._heartbeat,
+        )
+
+    async def _new(self, request: Request) -> tuple[Run, RunCreateRequest]:
+        thread_id = path_uuid(request, "thread") if "thread_id" in request.path_params else None
+        body = await self._body.read(request)
+        request_id = request.headers.get("x-request-id") or str(uuid4())
+        return await self._runs.create(thread_id, body, request_id=request_id), body
+
+    def _leaving(self, thread_id: UUID | None, run_id: UUID) -> Leaving:
+        async def cancel() -> None:
+            try:
+                place = thread_id or (await self._runs.get(None, run_id)).thread_id
+                await self._runs.cancel(place, run_id, "interrupt", reason=LEFT_REASON)
+            except (NothingToCancel, RunNotFound):
+                return  # it ended while the client was leaving
+
+        return Leaving(cancel)
+
+    async def _joined(self, thread_id: UUID | None, run_id: UUID) -> Encoded:
+        try:
+            return await self._runs.join_result(thread_id, run_id)
+        except RunNotFound as error:
+            return _not_found(error)
+
+    async def _stopped(self, thread_id: UUID, run_id: UUID) -> Encoded:
+        await self._runs.ended(thread_id, run_id)
+        return Encoded(b"{}")
+
+
+def _ids(request: Request) -> tuple[UUID, UUID]:
+    return path_uuid(request, "thread"), path_uuid(request, "run")
+
+
+def _place(request: Request) -> tuple[UUID | None, UUID]:
+    """Return the thread and the run of a path that may leave the thread out."""
+    stateless = "thread_id" not in request.path_params
+    return None if stateless else path_uuid(request, "thread"), path_uuid(request, "run")
+
+
+def _path(request: Request, run: Run) -> str:
+    """Return where the run is, in the form of the route it was created by."""
+    stateless = "thread_id" not in request.path_params
+    return _run_path(None if stateless else run.thread_id, run.run_id)
+
+
+def _run_path(thread_id: UUID | None, run_id: UUID) -> str:
+    return f"/runs/{run_id}" if thread_id is None else f"/threads/{thread_id}/runs/{run_id}"
+
+
+def _locations(path: str, again: str) -> Mapping[str, str]:
+    return {"location": f"{path}/{again}", "content-location": path}
+
+
+def _columns(request: Request) -> Wire | None:
+    asked = query_list(request, "select")
+    unknown = [name for name in asked if name not in _COLUMNS]
+    if unknown:
+        raise InvalidInput(f"Invalid select columns: {unknown}. Expected: {sorted(_COLUMNS)}")
+    return dict.fromkeys(asked) or None
+
+
+def _selected(wire: Wire, columns: Wire | None) -> Wire:
+    return wire if columns is None else {name: wire[name] for name in columns}
+
+
+def _not_found(error: RunNotFound) -> Encoded:
+    return dump({"__error__": {"error": "HTTPException", "message": f"404: {error}"}})

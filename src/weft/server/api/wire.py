@@ -1,0 +1,75 @@
+"""Domain objects as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import orjson
+from starlette.responses import Response
+
+from weft.server.domain.assistants import Assistant
+from weft.server.domain.json import Encoded
+from weft.server.domain.runs import Run
+from weft.server.domain.threads import Thread
+
+# orjson.Fragment has no place in a precise JSON type.
+Wire: TypeAlias = dict[str, Any]
+
+
+def json_response(
+    value: object, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(orjson.dumps(value), status, headers=headers, media_type="application/json")
+
+
+def thread_wire(thread: Thread) -> Wire:
+    """Return a thread as clients see it. Before the first run it has no error and interrupts."""
+    wire: Wire = {
+        "thread_id": thread.thread_id,
+        "created_at": thread.created_at,
+        "updated_at": thread.updated_at,
+        "state_updated_at": thread.state_updated_at,
+        "metadata": thread.metadata,
+        "status": thread.status,
+        "config": thread.config,
+        "values": _fragment(thread.values),
+    }
+    if thread.interrupts is not None:
+        wire["error"] = _fragment(thread.error)
+        wire["interrupts"] = _fragment(thread.interrupts)
+    return wire
+
+
+def run_wire(run: Run) -> Wire:
+    return {
+        "run_id": run.run_id,
+        "thread_id": run.thread_id,
+        "assistant_id": run.assistant_id,
+        "status": run.status,
+        "metadata": run.metadata,
+        "multitask_strategy": run.multitask_strategy,
+        "created_at": run.created_at,
+        "updated_at": run.updated_at,
+        "kwargs": _fragment(run.kwargs),
+        "langsmith_session_name": None,
+    }
+
+
+def assistant_wire(assistant: Assistant) -> Wire:
+    return {
+        "assistant_id": assistant.assistant_id,
+        "graph_id": assistant.graph_id,
+        "config": assistant.config,
+        "context": assistant.context,
+        "metadata": assistant.metadata,
+        "name": assistant.name,
+        "created_at": assistant.created_at,
+        "updated_at": assistant.updated_at,
+        "version": assistant.version,
+        "description": assistant.description,
+    }
+
+
+def _fragment(encoded: Encoded | None) -> orjson.Fragment | None:
+    return None if encoded is None else orjson.Fragment(encoded)

@@ -1,0 +1,165 @@
+"""The composition root: the only module that names implementations."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as distribution_version
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from weft import __version__
+from weft.server.api.assistants import AssistantRoutes
+from weft.server.api.docs import page
+from weft.server.api.errors import http_exception
+from weft.server.api.meta import Facts, MetaRoutes
+from weft.server.api.openapi import document
+from weft.server.api.routes import Handlers, starlette_routes, table
+from weft.server.api.runs import RunRoutes
+from weft.server.api.threads import ThreadRoutes
+from weft.server.clock import SystemClock
+from weft.server.events.memory import MemoryEventLog
+from weft.server.events.signals import MemorySignals
+from weft.server.graphs.registry import Graphs
+from weft.server.services.assistants import AssistantService
+from weft.server.services.runs import RunService
+from weft.server.services.threads import ThreadService
+from weft.server.settings import Settings
+from weft.server.storage.sqlite import SqliteStorage
+from weft.server.worker.execute import ExecuteOptions, Executor
+from weft.server.worker.loop import Worker, WorkerOptions
+from weft.server.worker.plan import ServerFacts
+from weft.server.worker.runners import RunnerOptions, RunnerPool
+
+# How long a thread may compute before another gets its turn. Python's own 5 ms would let one busy
+# graph delay every step of the API and of other graphs by that much.
+SWITCH_SECONDS = 0.001
+
+EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagination-next")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything a server process consists of."""
+
+    storage: SqliteStorage
+    worker: Worker
+    assistants: AssistantService
+    handlers: Handlers
+
+
+def create_app(settings: Settings) -> Starlette:
+    """Return the ASGI application of a server; its lifespan opens and closes everything.
+
+    Raises:
+        GraphLoadError: a configured graph cannot be loaded.
+    """
+    parts = _assemble(settings, Graphs.load(settings.graphs))
+    return Starlette(
+        routes=starlette_routes(table(parts.handlers)),
+        middleware=[
+            Middleware(
+                CORSMiddleware,
+                allow_origins=["*"],
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=EXPOSED_HEADERS,
+            )
+        ],
+        exception_handlers={HTTPException: http_exception},
+        lifespan=lambda _: _lifespan(parts),
+    )
+
+
+@asynccontextmanager
+async def _lifespan(parts: Parts) -> AsyncIterator[None]:
+    sys.setswitchinterval(SWITCH_SECONDS)
+    await parts.storage.open()
+    try:
+        await parts.assistants.ensure_defaults()
+        # The data directory is locked, so whatever is marked as running was left by a dead process.
+        await parts.worker.start(orphaned=True)
+        try:
+            yield
+        finally:
+            await parts.worker.stop()
+    finally:
+        await parts.storage.close()
+
+
+def _assemble(settings: Settings, graphs: Graphs) -> Parts:
+    clock = SystemClock()
+    storage = SqliteStorage(settings.data_dir / "weft.db", clock=clock)
+    events = MemoryEventLog(clock)
+    signals = MemorySignals()
+    assistants = AssistantService(storage, graphs, clock)
+    runs = RunService(
+        storage=storage, events=events, signals=signals, assistants=assistants, clock=clock
+    )
+    executor = Executor(
+        storage=storage,
+        events=events,
+        signals=signals,
+        graphs=graphs,
+        clock=clock,
+        options=_execute_options(settings),
+    )
+    worker = Worker(
+        storage=storage,
+        events=events,
+        signals=signals,
+        clock=clock,
+        executor=executor,
+        pool=RunnerPool(RunnerOptions(least=settings.runners), _loop_factory()),
+        options=_worker_options(settings),
+    )
+    limit = settings.body_limit_bytes
+    meta = MetaRoutes(
+        _facts(), storage.ping, openapi=lambda: document(table(handlers), __version__), docs=page
+    )
+    handlers = Handlers(
+        meta=meta,
+        assistants=AssistantRoutes(assistants),
+        threads=ThreadRoutes(ThreadService(storage, events, signals, clock), limit),
+        runs=RunRoutes(runs, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds),
+    )
+    return Parts(storage, worker, assistants, handlers)
+
+
+def _execute_options(settings: Settings) -> ExecuteOptions:
+    return ExecuteOptions(
+        facts=ServerFacts(__version__),
+        show_all_errors=settings.dev,
+        timeout_seconds=settings.run_timeout_seconds,
+        resumable_keep_seconds=settings.resumable_keep_seconds,
+    )
+
+
+def _worker_options(settings: Settings) -> WorkerOptions:
+    return WorkerOptions(
+        name=f"{socket.gethostname()}-{os.getpid()}",
+        concurrency=settings.concurrency,
+        lease_seconds=settings.lease_seconds,
+        max_attempts=settings.max_attempts,
+        grace_seconds=settings.shutdown_grace_seconds,
+    )
+
+
+def _facts() -> Facts:
+    return Facts(__version__, distribution_version("langgraph"))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop  # noqa: PLC0415 - not there on Windows
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop

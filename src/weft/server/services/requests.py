@@ -1,0 +1,54 @@
+"""What clients ask for, after validation."""
+
+from __future__ import annotations
+
+from typing import Literal, Required
+
+from typing_extensions import TypedDict
+
+from weft.schema import (
+    DisconnectMode,
+    Durability,
+    IfNotExists,
+    MultitaskStrategy,
+    OnCompletionBehavior,
+    OnConflictBehavior,
+    StreamMode,
+)
+from weft.server.domain.json import Json, JsonObject
+
+
+class ThreadCreateRequest(TypedDict, total=False):
+    thread_id: str
+    metadata: JsonObject
+    if_exists: OnConflictBehavior
+
+
+class CommandRequest(TypedDict, total=False):
+    update: JsonObject | list[Json] | None
+    resume: Json
+    goto: Json
+
+
+class RunCreateRequest(TypedDict, total=False):
+    assistant_id: Required[str]
+    input: Json
+    command: CommandRequest | None
+    config: JsonObject
+    context: JsonObject
+    metadata: JsonObject
+    checkpoint: JsonObject
+    checkpoint_id: str | None
+    stream_mode: StreamMode | list[StreamMode]
+    stream_subgraphs: bool
+    stream_resumable: bool
+    interrupt_before: Literal["*"] | list[str]
+    interrupt_after: Literal["*"] | list[str]
+    multitask_strategy: MultitaskStrategy
+    if_not_exists: IfNotExists
+    on_disconnect: DisconnectMode
+    on_completion: OnCompletionBehavior
+    after_seconds: float
+    durability: Durability
+    checkpoint_during: bool
+    feedback_keys: list[str]

@@ -1,0 +1,152 @@
+"""From a validated request to a run that can be stored."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import cast
+from uuid import UUID
+
+from weft.schema import Durability, StreamMode
+from weft.server.domain.assistants import Assistant
+from weft.server.domain.errors import ContradictoryInput, InvalidInput
+from weft.server.domain.ids import uuid7
+from weft.server.domain.json import Json, JsonObject, dump
+from weft.server.domain.runs import NewRun
+from weft.server.services.requests import RunCreateRequest
+
+_CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
+
+# A century: enough for any plan, and it cannot overflow a date.
+_LONGEST_DELAY_SECONDS = 100 * 365 * 86_400.0
+
+
+def new_run(
+    thread_id: UUID | None,
+    body: RunCreateRequest,
+    assistant: Assistant,
+    *,
+    request_id: str,
+    now: datetime,
+) -> NewRun:
+    """Return the run a request asks for.
+
+    Raises:
+        ContradictoryInput: fields that exclude each other are given.
+        InvalidInput: a field does not fit.
+    """
+    _refuse_contradictions(thread_id, body)
+    stateless = thread_id is None
+    temporary = stateless and body.get("on_completion", "delete") == "delete"
+    config = _config(body, assistant)
+    user_keys = cast("JsonObject", config["configurable"])
+    delay = min(max(body.get("after_seconds", 0.0), 0.0), _LONGEST_DELAY_SECONDS)
+    kwargs = _kwargs(body, temporary=temporary) | {
+        "config": {
+            **config,
+            "configurable": {
+                **user_keys,
+                **_checkpoint(body),
+                "langgraph_request_id": request_id,
+            },
+        },
+        "context": user_keys,
+    }
+    return NewRun(
+        run_id=uuid7(),
+        thread_id=thread_id or uuid7(),
+        assistant_id=assistant.assistant_id,
+        graph_id=assistant.graph_id,
+        assistant_metadata=assistant.metadata,
+        metadata=body.get("metadata", {}),
+        kwargs=dump(kwargs),
+        multitask_strategy=body.get("multitask_strategy", "enqueue"),
+        create_thread=stateless or body.get("if_not_exists") == "create",
+        temporary=temporary,
+        resumable=body.get("stream_resumable", False),
+        thread_config={**config, "configurable": {}},
+        created_at=now + timedelta(seconds=delay),
+        now=now,
+    )
+
+
+def stream_modes(body: RunCreateRequest) -> list[StreamMode]:
+    """Return the stream modes of a request, each once, as a list."""
+    asked = body.get("stream_mode", [])
+    return list(dict.fromkeys([asked] if isinstance(asked, str) else asked)) or ["values"]
+
+
+def _refuse_contradictions(thread_id: UUID | None, body: RunCreateRequest) -> None:
+    if body.get("config", {}).get("configurable") and body.get("context"):
+        raise ContradictoryInput(
+            "Cannot specify both configurable and context. Prefer setting context alone. Context"
+            " was introduced in LangGraph 0.6.0 and is the long term planned replacement for"
+            " configurable."
+        )
+    command = body.get("command") or {}
+    if thread_id is None and command.get("resume") is not None:
+        raise ContradictoryInput("You must provide a thread_id when resuming.")
+
+
+def _kwargs(body: RunCreateRequest, *, temporary: bool) -> dict[str, object]:
+    durability = _durability(body)
+    return {
+        "input": body.get("input"),
+        "command": body.get("command"),
+        "stream_mode": stream_modes(body),
+        "interrupt_before": body.get("interrupt_before"),
+        "interrupt_after": body.get("interrupt_after"),
+        "webhook": None,
+        "feedback_keys": body.get("feedback_keys"),
+        "temporary": temporary,
+        "subgraphs": body.get("stream_subgraphs", False),
+        "resumable": body.get("stream_resumable", False),
+        "checkpoint_during": durability != "exit",
+        "durability": durability,
+    }
+
+
+def _durability(body: RunCreateRequest) -> Durability:
+    if "durability" in body:
+        return body["durability"]
+    return "async" if body.get("checkpoint_during", True) else "exit"
+
+
+def _config(body: RunCreateRequest, assistant: Assistant) -> JsonObject:
+    """Merge the assistant's config and context with the run's, the run's winning key by key."""
+    given = {key: value for key, value in body.get("config", {}).items() if key != "callbacks"}
+    configurable: dict[str, Json] = {
+        **assistant.context,
+        **_object(assistant.config.get("configurable")),
+        **_object(given.get("configurable")),
+        **body.get("context", {}),
+    }
+    return {**assistant.config, **given, "configurable": configurable}
+
+
+def _object(value: Json) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _checkpoint(body: RunCreateRequest) -> JsonObject:
+    """Return the keys that name the checkpoint to start from."""
+    given = body.get("checkpoint", {})
+    named = {key: given[key] for key in _CHECKPOINT_KEYS if given.get(key) is not None}
+    short = body.get("checkpoint_id")
+    if short is not None:
+        named["checkpoint_id"] = short
+    if "checkpoint_id" in named:
+        named["checkpoint_id"] = str(parse_uuid(named["checkpoint_id"], "checkpoint"))
+    return named
+
+
+def parse_uuid(value: object, what: str) -> UUID:
+    """Return the UUID that a text names.
+
+    Raises:
+        InvalidInput: it names none.
+    """
+    try:
+        return UUID(str(value))
+    except ValueError:
+        suffix = "" if what == "checkpoint" else ": must be a UUID"
+        raise InvalidInput(f"Invalid {what} ID{suffix}") from None

@@ -1,0 +1,190 @@
+"""Runs: creating, watching and stopping them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from weft.schema import CancelAction, RunStatus
+from weft.server.domain.errors import RunNotFound, RunTargetNotFound, ThreadNotFound
+from weft.server.domain.events import RESULT, START, Cursor, EventId, Live
+from weft.server.domain.json import EMPTY_OBJECT, Encoded
+from weft.server.domain.runs import Created, Run, Stop
+from weft.server.ports.clock import Clock
+from weft.server.ports.events import EventLog, EventReader
+from weft.server.ports.signals import STOP, WORK, Signals
+from weft.server.ports.storage import Storage
+from weft.server.services.assistants import AssistantService
+from weft.server.services.requests import RunCreateRequest
+from weft.server.services.run_request import new_run
+
+logger = logging.getLogger("weft.runs")
+
+# Long enough for readers of a run that ended before it began to learn that it is over.
+_KEEP_ENDED_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A run somebody joins, and what is still to come of it: None for nothing."""
+
+    run: Run
+    reader: EventReader | None
+
+
+class RunService:
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        events: EventLog,
+        signals: Signals,
+        assistants: AssistantService,
+        clock: Clock,
+    ) -> None:
+        self._storage = storage
+        self._events = events
+        self._signals = signals
+        self._assistants = assistants
+        self._clock = clock
+
+    async def create(
+        self, thread_id: UUID | None, body: RunCreateRequest, *, request_id: str
+    ) -> Run:
+        """Create a run, on a thread or (None) on one of its own."""
+        assistant = await self._assistants.resolve(body["assistant_id"])
+        now = self._clock.now()
+        new = new_run(thread_id, body, assistant, request_id=request_id, now=now)
+        if body.get("feedback_keys"):
+            logger.warning("feedback_keys are ignored", extra={"run_id": str(new.run_id)})
+        try:
+            created = await self._storage.runs.create(new)
+        except ThreadNotFound:
+            raise RunTargetNotFound from None
+        await self._announce(created)
+        return created.run
+
+    async def get(self, thread_id: UUID | None, run_id: UUID) -> Run:
+        return await self._storage.runs.get(thread_id, run_id)
+
+    async def list(
+        self, thread_id: UUID, *, limit: int, offset: int, status: RunStatus | None
+    ) -> Sequence[Run]:
+        return await self._storage.runs.list(thread_id, limit=limit, offset=offset, status=status)
+
+    async def delete(self, thread_id: UUID, run_id: UUID) -> None:
+        """Remove a run and its checkpoints; a running one is stopped."""
+        run = await self._storage.runs.delete(thread_id, run_id)
+        if run.active:
+            await self._events.close(str(run_id), keep_seconds=0.0)
+            await self._signals.publish(STOP, str(run_id))
+            await self._signals.publish(WORK)
+
+    async def cancel(
+        self, thread_id: UUID, run_id: UUID, action: CancelAction, *, reason: str
+    ) -> None:
+        """Stop a run: at once where it is pending, as soon as its worker can where it runs.
+
+        Raises:
+            NothingToCancel: the run is unknown or over.
+        """
+        stop = Stop(action, reason)
+        cancelled = await self._storage.runs.cancel(thread_id, [run_id], stop)
+        for ended in cancelled.ended:
+            await self._events.close(str(ended), _KEEP_ENDED_SECONDS)
+        for stopping in cancelled.stopping:
+            await self._signals.publish(STOP, str(stopping))
+        await self._signals.publish(WORK)
+
+    def read(self, run: Run) -> EventReader:
+        """Return all events of a run that has just been created."""
+        return self._events.read(str(run.run_id), START)
+
+    async def join(self, thread_id: UUID | None, run_id: UUID, last_event_id: str | None) -> Joined:
+        """Return a run and its events for somebody who comes later.
+
+        Args:
+            thread_id: The run's thread; None: whichever it is.
+            run_id: The run.
+            last_event_id: The last event the client has, as it names it; None: none named.
+
+        Raises:
+            RunNotFound: the thread has no such run.
+        """
+        run = await self._storage.runs.get(thread_id, run_id)
+        if not run.active and (last_event_id is None or not run.resumable):
+            return Joined(run, None)
+        return Joined(run, await self._attach(run, _join_cursor(run, last_event_id)))
+
+    async def wait(self, run: Run) -> Encoded:
+        """Return the result of a run that has just been created, once it is over."""
+        return await self._result(run, self.read(run))
+
+    async def join_result(self, thread_id: UUID | None, run_id: UUID) -> Encoded:
+        """Return the result of a run, once it is over.
+
+        Raises:
+            RunNotFound: the thread has no such run.
+        """
+        run = await self._storage.runs.get(thread_id, run_id)
+        if not run.active:
+            return await self._stored_result(run)
+        return await self._result(run, await self._attach(run, START))
+
+    async def ended(self, thread_id: UUID, run_id: UUID) -> None:
+        """Return once a run is over, or gone."""
+        try:
+            run = await self._storage.runs.get(thread_id, run_id)
+        except RunNotFound:
+            return
+        async for _ in await self._attach(run, Live()):
+            continue
+
+    async def _announce(self, created: Created) -> None:
+        for run_id in created.ended:
+            await self._events.close(str(run_id), _KEEP_ENDED_SECONDS)
+        for run_id in created.superseded:
+            await self._signals.publish(STOP, str(run_id))
+        await self._signals.publish(WORK)
+
+    async def _attach(self, run: Run, after: Cursor) -> EventReader:
+        """Return a reader that ends even when the run ends at this very moment."""
+        reader = self._events.read(str(run.run_id), after)
+        # Only now can nothing be missed: whoever is still active here will close the log.
+        if not await self._active(run):
+            reader.drain()
+        return reader
+
+    async def _active(self, run: Run) -> bool:
+        try:
+            return (await self._storage.runs.get(run.thread_id, run.run_id)).active
+        except RunNotFound:
+            return False
+
+    async def _result(self, run: Run, reader: EventReader) -> Encoded:
+        result = None
+        async for batch in reader:
+            for stored in batch:
+                if stored.event.name == RESULT:
+                    result = stored.event.data
+        return result if result is not None else await self._stored_result(run)
+
+    async def _stored_result(self, run: Run) -> Encoded:
+        """Return what the database knows of a run's result: the thread's values or error."""
+        try:
+            thread = await self._storage.threads.get(run.thread_id)
+        except ThreadNotFound:
+            return EMPTY_OBJECT
+        if run.status in {"error", "timeout"} and thread.error is not None:
+            return Encoded(b'{"__error__":' + thread.error + b"}")
+        return thread.values or EMPTY_OBJECT
+
+
+def _join_cursor(run: Run, last_event_id: str | None) -> Cursor:
+    if not run.resumable or last_event_id is None:
+        return START if run.attempt == 0 else Live()
+    if last_event_id in {"-1", "-", "0"}:
+        return START
+    return EventId.parse(last_event_id) or Live()

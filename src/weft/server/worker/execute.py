@@ -1,0 +1,313 @@
+"""Executes one claimed run, from its first event to its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import Interrupt, StateSnapshot
+
+from weft.server.domain.errors import LeaseLost, StorageUnavailable
+from weft.server.domain.events import RESULT, Event
+from weft.server.domain.json import EMPTY_OBJECT, Encoded
+from weft.server.domain.runs import Claim, Outcome, Stop
+from weft.server.domain.threads import status_after
+from weft.server.graphs.registry import Graphs
+from weft.server.graphs.serde import encode
+from weft.server.ports.clock import Clock
+from weft.server.ports.events import EventLog
+from weft.server.ports.signals import WORK, Signals
+from weft.server.ports.storage import Storage
+from weft.server.worker.chunks import ROOT, ChunkEncoder, Namespace
+from weft.server.worker.failures import describe, described, first_failure
+from weft.server.worker.plan import Plan, ServerFacts, continued, make_plan, thread_config
+from weft.server.worker.stream import Graph, chunks
+
+logger = logging.getLogger("weft.worker")
+
+Saver: TypeAlias = BaseCheckpointSaver[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteOptions:
+    """``keep_seconds`` is for runs that are not resumable: time for their readers to attach."""
+
+    facts: ServerFacts
+    show_all_errors: bool
+    timeout_seconds: float
+    resumable_keep_seconds: float
+    keep_seconds: float = 30.0
+    retry_seconds: float = 2.0
+
+
+class Release:
+    """The worker shuts down: somebody else shall go on with the run."""
+
+
+class Lost:
+    """The run belongs to another worker: nothing may be written for it any more."""
+
+
+Order: TypeAlias = Stop | Release | Lost
+
+
+@dataclass(eq=False, slots=True)
+class Assignment:
+    """A claim on its way, and the order to stop it if there is one. The first order counts.
+
+    ``finishing``: the outcome is settled; the rest must not be cancelled any more.
+    """
+
+    claim: Claim
+    order: Order | None = None
+    finishing: bool = False
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What a run has come to so far. ``values`` is the last state of the root graph."""
+
+    values: object = None
+    has_values: bool = False
+    interrupted: bool = False
+
+    def note(self, namespace: Namespace, mode: str, payload: object) -> None:
+        if namespace != ROOT:
+            return
+        if mode == "values":
+            self.values, self.has_values = payload, True
+        elif mode == "updates":
+            # Nodes of the same step may still report after the one that interrupted.
+            self.interrupted |= isinstance(payload, Mapping) and "__interrupt__" in payload
+
+
+class Executor:
+    """Executes claims. One object serves all runners; what a run needs is in its call."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        events: EventLog,
+        signals: Signals,
+        graphs: Graphs,
+        clock: Clock,
+        options: ExecuteOptions,
+    ) -> None:
+        self._storage = storage
+        self._events = events
+        self._signals = signals
+        self._graphs = graphs
+        self._clock = clock
+        self._options = options
+
+    async def execute(self, assignment: Assignment) -> None:
+        """Execute a run to its end and record it, whatever happens on the way."""
+        claim = assignment.claim
+        began = time.perf_counter()
+        progress = _Progress()
+        outcome = await self._attempt(assignment, progress)
+        if outcome is None:
+            await self._give_back(assignment)
+        else:
+            await self._record(claim, outcome, progress)
+        _log_end(claim, outcome, time.perf_counter() - began)
+
+    async def _attempt(self, assignment: Assignment, progress: _Progress) -> Outcome | None:
+        """Run the graph; return the outcome, or None when the run is not to end here."""
+        try:
+            if assignment.order is None:
+                return await self._run(assignment.claim, progress)
+        except asyncio.CancelledError as error:
+            if assignment.order is None:
+                # Not our doing: the graph cancelled itself.
+                return self._failure(assignment.claim, error, progress)
+        except LeaseLost:
+            assignment.order = Lost()
+        except StorageUnavailable:
+            # What was not stored has not happened: the run goes on from its last checkpoint.
+            assignment.order = Release()
+        except BaseException as error:  # noqa: BLE001 - a node may raise anything, even SystemExit
+            return self._failure(assignment.claim, error, progress)
+        finally:
+            assignment.finishing = True
+        return _stopped(assignment.order, progress)
+
+    async def _run(self, claim: Claim, progress: _Progress) -> Outcome:
+        run = claim.run
+        stream = str(run.run_id)
+        metadata = encode({"run_id": stream, "attempt": run.attempt})
+        await self._events.append(stream, [Event("metadata", metadata)])
+        plan = make_plan(claim, self._options.facts)
+        saver = self._storage.run_checkpointer(claim)
+        if run.attempt > 1 and await _has_progress(saver, claim):
+            plan = continued(plan)
+        timeout = asyncio.timeout(self._options.timeout_seconds)
+        try:
+            async with (
+                timeout,
+                self._graphs.open(run.graph_id, plan.config, checkpointer=saver) as graph,
+            ):
+                await self._stream(graph, plan, stream, progress)
+                return await self._success(graph, claim, progress)
+        except TimeoutError as error:
+            if not timeout.expired():
+                return self._failure(claim, error, progress)
+            return _failed(described("TimeoutError", ""), progress, timeout=True)
+
+    async def _stream(self, graph: Graph, plan: Plan, stream: str, progress: _Progress) -> None:
+        encoder = ChunkEncoder(plan.modes)
+        source = chunks(graph, plan)
+        async with aclosing(source):
+            async for namespace, mode, payload in source:
+                progress.note(namespace, mode, payload)
+                events = encoder.events(namespace, mode, payload)
+                if events:
+                    await self._events.append(stream, events)
+
+    async def _success(self, graph: Graph, claim: Claim, progress: _Progress) -> Outcome:
+        if not progress.interrupted:
+            return Outcome("success", "idle", values=_thread_values(progress))
+        state = await graph.aget_state(thread_config(claim))
+        return Outcome(
+            "success",
+            status_after("success", has_next=bool(state.next)),
+            values=_thread_values(progress),
+            interrupts=encode(_interrupts(state)),
+        )
+
+    def _failure(self, claim: Claim, error: BaseException, progress: _Progress) -> Outcome:
+        logger.error(
+            "run failed",
+            extra={"run_id": str(claim.run.run_id), "thread_id": str(claim.run.thread_id)},
+            exc_info=first_failure(error),
+        )
+        return _failed(describe(error, show_all=self._options.show_all_errors), progress)
+
+    async def _record(self, claim: Claim, outcome: Outcome, progress: _Progress) -> None:
+        """Publish and store the outcome, then end the stream.
+
+        The status is stored before the stream ends: clients look it up when a stream closes.
+        """
+        stream = str(claim.run.run_id)
+        closing = _closing_events(outcome, progress)
+        if closing:
+            await self._events.append(stream, closing)
+        try:
+            finished = await self._storage.runs.finish(claim, outcome)
+        except LeaseLost:
+            logger.warning("a run was taken over", extra={"run_id": stream})
+            return
+        except StorageUnavailable:
+            logger.exception("the end of a run cannot be stored", extra={"run_id": stream})
+            await self._release_when_possible(claim)
+            return
+        keep = self._options
+        await self._events.close(
+            stream, keep.resumable_keep_seconds if claim.run.resumable else keep.keep_seconds
+        )
+        if finished.waiting:
+            await self._signals.publish(WORK)
+
+    async def _give_back(self, assignment: Assignment) -> None:
+        if not isinstance(assignment.order, Lost):
+            await self._release_when_possible(assignment.claim)
+
+    async def _release_when_possible(self, claim: Claim) -> None:
+        """Put the run back into the queue, however long the database takes to come back."""
+        while True:
+            try:
+                await self._storage.runs.release(claim)
+            except LeaseLost:
+                return
+            except StorageUnavailable:
+                await self._clock.sleep(self._options.retry_seconds)
+            else:
+                await self._signals.publish(WORK)
+                return
+
+
+async def _has_progress(saver: Saver, claim: Claim) -> bool:
+    """Return whether an earlier attempt of this run has left a checkpoint."""
+    found = await saver.aget_tuple(thread_config(claim))
+    return found is not None and found.metadata.get("run_id") == str(claim.run.run_id)
+
+
+def _stopped(order: Order | None, progress: _Progress) -> Outcome | None:
+    if not isinstance(order, Stop):
+        return None
+    roll_back = order.action == "rollback"
+    name = "UserRollback" if roll_back else "UserInterrupt"
+    return Outcome(
+        "interrupted",
+        "idle" if roll_back else "interrupted",
+        values=None if roll_back else _thread_values(progress),
+        error=described(name, order.reason),
+        roll_back=roll_back,
+    )
+
+
+def _failed(error: Encoded, progress: _Progress, *, timeout: bool = False) -> Outcome:
+    return Outcome(
+        "timeout" if timeout else "error",
+        "error",
+        values=_thread_values(progress),
+        error=error,
+    )
+
+
+def _closing_events(outcome: Outcome, progress: _Progress) -> Sequence[Event]:
+    if outcome.status in {"error", "timeout"} and outcome.error is not None:
+        return [
+            Event("error", outcome.error),
+            Event(RESULT, Encoded(b'{"__error__":' + outcome.error + b"}")),
+        ]
+    if outcome.status == "success" and progress.has_values:
+        # With the interrupt, which the thread's values do not show.
+        data = encode(progress.values) if progress.interrupted else outcome.values
+        return [Event(RESULT, data or EMPTY_OBJECT)]
+    return []
+
+
+def _thread_values(progress: _Progress) -> Encoded | None:
+    if not progress.has_values:
+        return None
+    values = progress.values
+    if isinstance(values, Mapping) and "__interrupt__" in values:
+        values = {key: value for key, value in values.items() if key != "__interrupt__"}
+    return encode(values)
+
+
+def _interrupts(state: StateSnapshot) -> dict[str, list[dict[str, Any]]]:
+    return {
+        task.id: [_interrupt(each) for each in task.interrupts]
+        for task in state.tasks
+        if task.interrupts
+    }
+
+
+def _interrupt(interrupt: Interrupt[Any]) -> dict[str, Any]:
+    shown = {"id": interrupt.id, "value": interrupt.value}
+    if interrupt.response_schema is not None:
+        shown["response_schema"] = interrupt.response_schema
+    return shown
+
+
+def _log_end(claim: Claim, outcome: Outcome | None, seconds: float) -> None:
+    logger.info(
+        "run ended" if outcome else "run given back",
+        extra={
+            "run_id": str(claim.run.run_id),
+            "thread_id": str(claim.run.thread_id),
+            "graph_id": claim.run.graph_id,
+            "attempt": claim.run.attempt,
+            "status": outcome.status if outcome else "pending",
+            "ms": round(seconds * 1000, 1),
+        },
+    )

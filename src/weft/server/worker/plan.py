@@ -1,0 +1,124 @@
+"""From a run's stored request to the arguments of one langgraph call."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Literal, cast
+
+import orjson
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command, Send
+
+from weft.schema import Durability, StreamMode
+from weft.server.domain.json import JsonObject
+from weft.server.domain.runs import Claim
+
+Nodes = Literal["*"] | list[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What runs are told about the server they execute on."""
+
+    version: str
+    langgraph_version: str = dataclasses.field(default_factory=lambda: version("langgraph"))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One call of a graph. ``modes`` are those of the request, in the server's words."""
+
+    input: object
+    config: RunnableConfig
+    context: JsonObject
+    modes: frozenset[StreamMode]
+    subgraphs: bool
+    interrupt_before: Nodes
+    interrupt_after: Nodes
+    durability: Durability
+
+
+def make_plan(claim: Claim, facts: ServerFacts) -> Plan:
+    """Return the plan of a claimed run."""
+    kwargs = orjson.loads(claim.run.kwargs)
+    return Plan(
+        input=_input(kwargs),
+        config=_config(claim, kwargs["config"], facts),
+        context=kwargs["context"],
+        modes=frozenset(kwargs["stream_mode"]),
+        subgraphs=kwargs["subgraphs"],
+        interrupt_before=kwargs["interrupt_before"],
+        interrupt_after=kwargs["interrupt_after"],
+        durability=kwargs["durability"],
+    )
+
+
+def continued(plan: Plan) -> Plan:
+    """Return the plan that goes on from the thread's last checkpoint instead of beginning."""
+    configurable = dict(plan.config["configurable"])
+    for key in ("checkpoint_id", "checkpoint_map"):
+        configurable.pop(key, None)
+    config = cast("RunnableConfig", {**plan.config, "configurable": configurable})
+    return dataclasses.replace(plan, input=None, config=config)
+
+
+def thread_config(claim: Claim) -> RunnableConfig:
+    """Return the config that names the newest state of the run's thread."""
+    return {"configurable": {"thread_id": str(claim.run.thread_id), "checkpoint_ns": ""}}
+
+
+# The input of a graph is the user's own.
+def _input(kwargs: dict[str, Any]) -> object:
+    command = {key: value for key, value in (kwargs["command"] or {}).items() if value is not None}
+    known = {key: command[key] for key in ("update", "resume", "goto") if key in command}
+    if kwargs["command"] is None:
+        return kwargs["input"]
+    if not known:
+        return None
+    if "goto" in known:
+        known["goto"] = _goto(known["goto"])
+    if isinstance(known.get("update"), list):
+        known["update"] = [tuple(pair) for pair in known["update"]]
+    return Command[str](**known)
+
+
+def _goto(goto: object) -> object:
+    if isinstance(goto, list):
+        return [_goto(each) for each in goto]
+    if isinstance(goto, dict):
+        return Send(goto["node"], goto.get("input"))
+    return goto
+
+
+def _config(claim: Claim, config: JsonObject, facts: ServerFacts) -> RunnableConfig:
+    run = claim.run
+    given = cast("JsonObject", config.get("metadata") or {})
+    return cast(
+        "RunnableConfig",
+        {
+            "run_name": run.graph_id,
+            **config,
+            "run_id": run.run_id,
+            "configurable": {
+                "user_id": "",
+                **cast("JsonObject", config.get("configurable") or {}),
+                "run_id": str(run.run_id),
+                "thread_id": str(run.thread_id),
+                "assistant_id": str(run.assistant_id),
+                "graph_id": run.graph_id,
+                "langgraph_auth_user": None,
+                "langgraph_auth_user_id": "",
+                "langgraph_auth_permissions": [],
+            },
+            "metadata": {
+                **run.metadata,
+                **given,
+                "run_attempt": run.attempt,
+                "langgraph_version": facts.langgraph_version,
+                "langgraph_api_version": facts.version,
+                "langgraph_host": "weft",
+            },
+        },
+    )
