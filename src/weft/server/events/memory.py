@@ -77,6 +77,11 @@ class MemoryEventLog:
         self._closed_bytes = 0
         self._last = EventId(0, 0)
 
+    @property
+    def size(self) -> int:
+        """How many streams there are, closed ones included."""
+        return len(self._streams)
+
     async def append(self, stream: str, events: Sequence[Event]) -> None:
         with self._lock:
             target = self._open(stream)

@@ -11,6 +11,7 @@ import contextvars
 import itertools
 import logging
 import sys
+import sysconfig
 import threading
 import time
 import traceback
@@ -167,6 +168,11 @@ class RunnerPool:
         self._executor = ThreadPoolExecutor(options.threads, thread_name_prefix="weft-node")
         self._busy = asyncio.Event()
 
+    @property
+    def size(self) -> int:
+        """How many runners there are."""
+        return len(self._runners)
+
     def start(self) -> None:
         for _ in range(self._options.least):
             self._add()
@@ -281,5 +287,5 @@ def _where(runner: Runner) -> dict[str, object]:
 
 
 def _library(filename: str) -> bool:
-    parts = Path(filename).parts
-    return "site-packages" in parts or "asyncio" in parts or filename.startswith("<")
+    stdlib = sysconfig.get_path("stdlib")
+    return "site-packages" in Path(filename).parts or filename.startswith((stdlib, "<"))

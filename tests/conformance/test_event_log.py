@@ -1,0 +1,231 @@
+"""What every event log must do."""
+
+import asyncio
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, strategies as st
+
+from weft.server.domain.errors import EventsLost
+from weft.server.domain.events import START, Event, EventId, Live
+from weft.server.domain.json import Encoded
+from weft.server.events.memory import Bounds, MemoryEventLog
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self):
+        self.time = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def now(self):
+        return self.time
+
+    def move(self, seconds):
+        self.time += timedelta(seconds=seconds)
+
+    async def sleep(self, seconds):
+        self.move(seconds)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def log(clock):
+    return MemoryEventLog(clock)
+
+
+def event(number):
+    return Event("values", Encoded(b"%d" % number), "values")
+
+
+async def numbers(reader):
+    return [int(stored.event.data) async for batch in reader for stored in batch]
+
+
+async def test_a_reader_gets_what_was_there_and_what_comes(log):
+    await log.append("run", [event(1)])
+    reader = log.read("run", START)
+    first = await anext(reader)
+    later = asyncio.create_task(numbers(reader))
+    await log.append("run", [event(2), event(3)])
+    await log.close("run", 60)
+    assert [int(stored.event.data) for stored in first] == [1]
+    assert await later == [2, 3]
+
+
+async def test_two_readers_both_see_everything(log):
+    readers = [asyncio.create_task(numbers(log.read("run", START))) for _ in range(2)]
+    for number in range(100):
+        await log.append("run", [event(number)])
+    await log.close("run", 60)
+    assert [await reader for reader in readers] == [list(range(100))] * 2
+
+
+async def test_a_live_reader_starts_where_the_log_is_when_it_comes(log):
+    await log.append("run", [event(1)])
+    reader = log.read("run", Live())
+    await log.append("run", [event(2)])
+    await log.close("run", 60)
+    assert await numbers(reader) == [2]
+
+
+async def test_ids_increase_strictly_within_a_millisecond_and_when_the_clock_goes_back(log, clock):
+    await log.append("run", [event(1), event(2)])
+    clock.move(-5)
+    await log.append("other", [event(3)])
+    clock.move(10)
+    await log.append("run", [event(4)])
+    await log.close("run", 60)
+    await log.close("other", 60)
+    run = [stored.id for batch in [b async for b in log.read("run", START)] for stored in batch]
+    other = [stored.id for batch in [b async for b in log.read("other", START)] for stored in batch]
+    assert run[0] < run[1] < other[0] < run[2]
+
+
+async def test_a_reader_resumes_after_any_id(log):
+    await log.append("run", [event(number) for number in range(5)])
+    await log.close("run", 60)
+    stored = [each async for batch in log.read("run", START) for each in batch]
+    for index, each in enumerate(stored):
+        assert await numbers(log.read("run", each.id)) == list(range(index + 1, 5))
+    assert await numbers(log.read("run", EventId(9**15, 0))) == []
+
+
+async def test_a_closed_log_is_readable_until_its_time_is_up(log, clock):
+    await log.append("run", [event(1)])
+    await log.close("run", keep_seconds=60)
+    clock.move(59)
+    await log.close("tick", 0)
+    assert await numbers(log.read("run", START)) == [1]
+    clock.move(2)
+    await log.close("tock", 0)
+    reader = log.read("run", START)
+    reader.drain()
+    assert await numbers(reader) == []
+
+
+async def test_a_closed_log_takes_no_more_events_until_it_is_reopened(log):
+    await log.append("run", [event(1)])
+    await log.close("run", 60)
+    await log.append("run", [event(2)])
+    await log.reopen("run")
+    await log.append("run", [event(3)])
+    await log.close("run", 60)
+    assert await numbers(log.read("run", START)) == [1, 3]
+
+
+async def test_a_draining_reader_does_not_wait(log):
+    await log.append("run", [event(1)])
+    reader = log.read("run", START)
+    reader.drain()
+    assert await numbers(reader) == [1]
+
+
+async def test_discarding_ends_readers_and_forgets(log):
+    await log.append("run", [event(1)])
+    reader = log.read("run", Live())
+    waiting = asyncio.create_task(numbers(reader))
+    await asyncio.sleep(0)
+    await log.discard("run")
+    assert await waiting == []
+    again = log.read("run", START)
+    again.drain()
+    assert await numbers(again) == []
+
+
+async def test_a_reader_that_fell_off_the_tail_is_told_so(clock):
+    log = MemoryEventLog(clock, Bounds(events=10))
+    reader = log.read("run", START)
+    for number in range(50):
+        await log.append("run", [event(number)])
+    with pytest.raises(EventsLost):
+        await anext(reader)
+
+
+async def test_the_log_is_bounded_by_bytes_and_keeps_the_newest(clock):
+    log = MemoryEventLog(clock, Bounds(bytes=1000))
+    for number in range(500):
+        await log.append("run", [Event("values", Encoded(b"%0100d" % number))])
+    reader = log.read("run", START)
+    reader.drain()
+    kept = await numbers(reader)
+    assert kept[-1] == 499
+    assert len(kept) <= 11
+
+
+async def test_closed_logs_together_are_bounded(clock):
+    log = MemoryEventLog(clock, Bounds(closed_bytes=250))
+    for number in range(10):
+        await log.append(str(number), [Event("values", Encoded(b"x" * 100))])
+        await log.close(str(number), keep_seconds=1000)
+    found = []
+    for number in range(10):
+        reader = log.read(str(number), START)
+        reader.drain()
+        found += [number async for _ in reader]
+    assert found == [8, 9]
+
+
+async def test_a_cancelled_reader_leaves_nothing_behind(log):
+    reader = log.read("run", START)
+    waiting = asyncio.create_task(anext(reader))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert log.size == 0
+
+
+async def test_appends_from_other_threads_wake_the_reader(log):
+    def produce():
+        for number in range(200):
+            asyncio.run(log.append("run", [event(number)]))
+        asyncio.run(log.close("run", 60))
+
+    reader = log.read("run", START)
+    thread = threading.Thread(target=produce)
+    thread.start()
+    assert await numbers(reader) == list(range(200))
+    thread.join()
+
+
+@given(
+    sizes=st.lists(st.integers(1, 5), min_size=1, max_size=8),
+    cuts=st.lists(st.integers(0, 30), max_size=4),
+)
+def test_reconnecting_anywhere_loses_and_repeats_nothing(sizes, cuts):
+    async def scenario():
+        log = MemoryEventLog(Clock())
+        count = 0
+        for size in sizes:
+            await log.append("run", [event(count + each) for each in range(size)])
+            count += size
+        await log.close("run", 60)
+        seen, cursor = [], START
+        for cut in [*cuts, count]:
+            reader = log.read("run", cursor)
+            async for batch in reader:
+                for stored in batch[:cut]:
+                    seen.append(int(stored.event.data))
+                    cursor = stored.id
+                break
+            await reader.aclose()
+        assert seen == list(range(count))
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-", "1", "1-", "-1", "a-1", "1-b", "1-2-3", "٣-1", "9" * 50 + "-1"]
+)
+def test_what_is_no_id_is_no_position(text):
+    assert EventId.parse(text) is None
+
+
+def test_an_id_survives_its_text():
+    assert EventId.parse(str(EventId(1795220370417, 12))) == (1795220370417, 12)
