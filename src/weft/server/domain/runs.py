@@ -16,7 +16,8 @@ ACTIVE: frozenset[RunStatus] = frozenset({"pending", "running"})
 class Run:
     """A run's row. ``kwargs`` is the request, encoded: only the worker reads it.
 
-    ``attempt`` counts the executions that have begun: 0 while it has never been claimed.
+    ``attempt`` counts the executions that have begun: 0 while it has never been claimed. ``error``
+    is ``{"error": class, "message": text}``, encoded, once it has failed.
     """
 
     run_id: UUID
@@ -32,6 +33,7 @@ class Run:
     attempt: int
     created_at: datetime
     updated_at: datetime
+    error: Encoded | None = None
 
     @property
     def active(self) -> bool:
@@ -72,24 +74,26 @@ class Created:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to execute a run, until the lease runs out.
-
-    ``token`` is the fence: it changes with every claim, and only its holder may write.
-    ``fresh`` says that the thread has no checkpoint yet.
-    """
-
-    run: Run
-    token: str
-    fresh: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Stop:
     """Why a running run shall stop, and what becomes of what it did."""
 
     action: CancelAction
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to execute a run, until the lease runs out.
+
+    ``token`` is the fence: it changes with every claim, and only its holder may write.
+    ``fresh`` says that the thread has no checkpoint yet. ``stop`` is an order that an earlier worker
+    died before it could follow.
+    """
+
+    run: Run
+    token: str
+    fresh: bool
+    stop: Stop | None = None
 
 
 @dataclass(frozen=True, slots=True)

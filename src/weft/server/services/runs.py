@@ -172,13 +172,14 @@ class RunService:
         return result if result is not None else await self._stored_result(run)
 
     async def _stored_result(self, run: Run) -> Encoded:
-        """Return what the database knows of a run's result: the thread's values or error."""
+        """Return what the database knows of a run's result: its error, or the thread's values."""
         try:
+            run = await self._storage.runs.get(run.thread_id, run.run_id)
+            if run.error is not None and run.status in {"error", "timeout"}:
+                return Encoded(b'{"__error__":' + run.error + b"}")
             thread = await self._storage.threads.get(run.thread_id)
-        except ThreadNotFound:
+        except (RunNotFound, ThreadNotFound):
             return EMPTY_OBJECT
-        if run.status in {"error", "timeout"} and thread.error is not None:
-            return Encoded(b'{"__error__":' + thread.error + b"}")
         return thread.values or EMPTY_OBJECT
 
 

@@ -131,7 +131,7 @@ class Worker:
         return len(claims) == limit
 
     def _begin(self, claim: Claim) -> None:
-        assignment = Assignment(claim)
+        assignment = Assignment(claim, order=claim.stop)
         job = Job(
             name=str(claim.run.run_id),
             start=partial(self._execute, assignment, asyncio.get_running_loop()),

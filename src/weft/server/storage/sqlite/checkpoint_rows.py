@@ -1,0 +1,237 @@
+"""Rows of checkpoints: how they are written, read, copied and removed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import orjson
+
+PutRow: TypeAlias = tuple[str, str, str, str | None, str | None, str, str]
+BlobRow: TypeAlias = tuple[str, str, str, str, str, bytes | None]
+WriteRow: TypeAlias = tuple[str, str, str, str, int, str, str, str, bytes]
+
+_PUT = """
+    INSERT OR REPLACE INTO checkpoints
+        (thread_id, checkpoint_ns, checkpoint_id, parent_id, run_id, content, metadata)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+_BLOB = """
+    INSERT OR IGNORE INTO checkpoint_blobs
+        (thread_id, checkpoint_ns, channel, version, type, content)
+    VALUES (?, ?, ?, ?, ?, ?)
+"""
+_WRITE = """
+    INSERT OR {} INTO checkpoint_writes
+        (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, task_path, channel, type, content)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_WRITE_NEW = _WRITE.format("IGNORE")
+_WRITE_OVER = _WRITE.format("REPLACE")
+
+_FIELDS = "thread_id, checkpoint_ns, checkpoint_id, parent_id, content, metadata"
+_GET = f"""
+    SELECT {_FIELDS} FROM checkpoints
+    WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?
+"""
+_LATEST = f"""
+    SELECT {_FIELDS} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?
+    ORDER BY checkpoint_id DESC LIMIT 1
+"""
+_BLOBS = """
+    SELECT b.channel, b.type, b.content
+    FROM json_each(?, '$.channel_versions') v JOIN checkpoint_blobs b
+      ON b.thread_id = ? AND b.checkpoint_ns = ? AND b.channel = v.key AND b.version = CAST(v.value AS TEXT)
+    WHERE b.type <> 'empty'
+"""
+_WRITES = """
+    SELECT task_id, channel, type, content FROM checkpoint_writes
+    WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?
+    ORDER BY task_path, task_id, idx
+"""
+_PAGE = f"""
+    SELECT {_FIELDS} FROM checkpoints
+    WHERE (:thread IS NULL OR thread_id = :thread) AND (:ns IS NULL OR checkpoint_ns = :ns)
+      AND (:id IS NULL OR checkpoint_id = :id) AND (:before IS NULL OR checkpoint_id < :before)
+      AND (:last IS NULL OR (checkpoint_id, thread_id, checkpoint_ns) < (:last, :at, :in))
+    ORDER BY checkpoint_id DESC, thread_id DESC, checkpoint_ns DESC LIMIT :limit
+"""
+
+_TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
+
+_WRITES_OF_RUN = """
+    DELETE FROM checkpoint_writes WHERE (thread_id, checkpoint_ns, checkpoint_id) IN (
+        SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints WHERE run_id = ?)
+"""
+_UNUSED_BLOBS = """
+    DELETE FROM checkpoint_blobs AS b WHERE b.thread_id = ? AND NOT EXISTS (
+        SELECT 1 FROM checkpoints c, json_each(c.content, '$.channel_versions') v
+        WHERE c.thread_id = b.thread_id AND c.checkpoint_ns = b.checkpoint_ns
+          AND v.key = b.channel AND CAST(v.value AS TEXT) = b.version)
+"""
+_COPIES = (
+    """INSERT INTO checkpoints
+       SELECT ?, checkpoint_ns, checkpoint_id, parent_id, run_id, content, metadata
+       FROM checkpoints WHERE thread_id = ?""",
+    """INSERT INTO checkpoint_blobs SELECT ?, checkpoint_ns, channel, version, type, content
+       FROM checkpoint_blobs WHERE thread_id = ?""",
+    """INSERT INTO checkpoint_writes
+       SELECT ?, checkpoint_ns, checkpoint_id, task_id, idx, task_path, channel, type, content
+       FROM checkpoint_writes WHERE thread_id = ?""",
+)
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows to be written together. ``size`` is about what they weigh, in bytes."""
+
+    checkpoints: list[PutRow] = field(default_factory=list)
+    blobs: list[BlobRow] = field(default_factory=list)
+    new_writes: list[WriteRow] = field(default_factory=list)
+    over_writes: list[WriteRow] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, other: Rows) -> None:
+        self.checkpoints += other.checkpoints
+        self.blobs += other.blobs
+        self.new_writes += other.new_writes
+        self.over_writes += other.over_writes
+        self.size += other.size
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        for statement, rows in (
+            (_BLOB, self.blobs),
+            (_PUT, self.checkpoints),
+            (_WRITE_NEW, self.new_writes),
+            (_WRITE_OVER, self.over_writes),
+        ):
+            if rows:
+                connection.executemany(statement, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A checkpoint as it lies in the database, still encoded."""
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+    parent_id: str | None
+    content: str
+    metadata: str
+    blobs: Sequence[tuple[str, str, bytes]]
+    writes: Sequence[tuple[str, str, str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Which checkpoints to list; None anywhere: all of them."""
+
+    thread_id: str | None = None
+    checkpoint_ns: str | None = None
+    checkpoint_id: str | None = None
+    before: str | None = None
+
+
+_Head: TypeAlias = tuple[str, str, str, str | None, str, str]
+
+
+def load(
+    connection: sqlite3.Connection, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None
+) -> Stored | None:
+    """Return a checkpoint, or (None) the latest of its namespace."""
+    if checkpoint_id is None:
+        row = connection.execute(_LATEST, (thread_id, checkpoint_ns)).fetchone()
+    else:
+        row = connection.execute(_GET, (thread_id, checkpoint_ns, checkpoint_id)).fetchone()
+    return None if row is None else _complete(connection, row)
+
+
+def page(
+    connection: sqlite3.Connection, where: Range, after: Stored | None, limit: int
+) -> list[Stored]:
+    """Return checkpoints, newest first, after the last one of the page before."""
+    parameters = {
+        "thread": where.thread_id,
+        "ns": where.checkpoint_ns,
+        "id": where.checkpoint_id,
+        "before": where.before,
+        "last": after and after.checkpoint_id,
+        "at": after and after.thread_id,
+        "in": after and after.checkpoint_ns,
+        "limit": limit,
+    }
+    return [_complete(connection, row) for row in connection.execute(_PAGE, parameters).fetchall()]
+
+
+def _complete(connection: sqlite3.Connection, row: _Head) -> Stored:
+    thread_id, checkpoint_ns, checkpoint_id, _, content, _ = row
+    blobs = connection.execute(_BLOBS, (content, thread_id, checkpoint_ns)).fetchall()
+    key = (thread_id, checkpoint_ns, checkpoint_id)
+    return Stored(*row, blobs=blobs, writes=connection.execute(_WRITES, key).fetchall())
+
+
+def delete_thread_checkpoints(connection: sqlite3.Connection, thread_id: str) -> None:
+    for table in _TABLES:
+        connection.execute(f"DELETE FROM {table} WHERE thread_id = ?", (thread_id,))
+
+
+def delete_run_checkpoints(connection: sqlite3.Connection, run_id: str, thread_id: str) -> None:
+    """Delete what a run has left on a thread."""
+    connection.execute(_WRITES_OF_RUN, (run_id,))
+    connection.execute("DELETE FROM checkpoints WHERE run_id = ?", (run_id,))
+    connection.execute(_UNUSED_BLOBS, (thread_id,))
+
+
+def threads_of_run(connection: sqlite3.Connection, run_id: str) -> list[str]:
+    rows = connection.execute(
+        "SELECT DISTINCT thread_id FROM checkpoints WHERE run_id = ?", (run_id,)
+    )
+    return [thread_id for (thread_id,) in rows]
+
+
+def copy_thread_checkpoints(connection: sqlite3.Connection, source: str, target: str) -> None:
+    for statement in _COPIES:
+        connection.execute(statement, (target, source))
+
+
+def keep_latest_checkpoints(connection: sqlite3.Connection, thread_id: str) -> None:
+    """Delete all but the latest checkpoint of each namespace, and what it is rebuilt from."""
+    rows = connection.execute(
+        "SELECT DISTINCT checkpoint_ns FROM checkpoints WHERE thread_id = ?", (thread_id,)
+    ).fetchall()
+    for (checkpoint_ns,) in rows:
+        kept = _needed(connection, thread_id, checkpoint_ns)
+        for table in ("checkpoint_writes", "checkpoints"):
+            connection.execute(
+                f"""DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = ?
+                    AND checkpoint_id NOT IN (SELECT value FROM json_each(?))""",
+                (thread_id, checkpoint_ns, orjson.dumps(kept).decode()),
+            )
+    connection.execute(_UNUSED_BLOBS, (thread_id,))
+
+
+def _needed(connection: sqlite3.Connection, thread_id: str, checkpoint_ns: str) -> list[str]:
+    """Return the latest checkpoint and the ancestors that its delta channels are built from.
+
+    A delta channel holds no value between snapshots: it is the writes since the last one. The
+    metadata of a checkpoint counts them for each channel that has any.
+    """
+    latest = load(connection, thread_id, checkpoint_ns, None)
+    assert latest is not None
+    kept = [latest.checkpoint_id]
+    missing = set(orjson.loads(latest.metadata).get("counters_since_delta_snapshot") or {})
+    current: Stored | None = latest
+    while missing and current is not None and current.parent_id is not None:
+        current = load(connection, thread_id, checkpoint_ns, current.parent_id)
+        if current is not None:
+            kept.append(current.checkpoint_id)
+            missing -= _valued(current)
+    return kept
+
+
+def _valued(stored: Stored) -> set[str]:
+    inline = orjson.loads(stored.content)["channel_values"]
+    return {*inline, *(channel for channel, _, _ in stored.blobs)}

@@ -1,0 +1,365 @@
+"""langgraph's checkpoints in SQLite."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, cast
+
+import orjson
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    get_serializable_checkpoint_metadata,
+)
+
+from weft.server.domain.runs import Claim
+from weft.server.storage.sqlite.checkpoint_rows import (
+    BlobRow,
+    Range,
+    Rows,
+    Stored,
+    WriteRow,
+    copy_thread_checkpoints,
+    delete_run_checkpoints,
+    delete_thread_checkpoints,
+    keep_latest_checkpoints,
+    load,
+    page,
+    threads_of_run,
+)
+from weft.server.storage.sqlite.connection import Readers, Work, Writer
+from weft.server.storage.sqlite.savers import Sink
+
+PAGE = 50
+"""Checkpoints that a listing reads at a time."""
+
+_INLINE_TEXT = 512
+_INT64 = 2**63
+
+# Removed from the stored form, where they have places of their own.
+_APART = ("channel_values", "pending_sends")
+
+
+class SqliteSaver(BaseCheckpointSaver[str]):
+    """A saver on the server's database.
+
+    Values are encoded when a method is called, on the caller's thread: the state may change as
+    soon as the call returns. Small plain values stay in the checkpoint; others have a row for each
+    version, which the checkpoints that share it share too.
+    """
+
+    def __init__(
+        self, writer: Writer, readers: Readers, sink: Sink, claim: Claim | None = None
+    ) -> None:
+        super().__init__()
+        self._writer = writer
+        self._readers = readers
+        self._sink = sink
+        self._fresh = str(claim.run.thread_id) if claim is not None and claim.fresh else None
+        # Namespaces of the fresh thread that have something to be read by now.
+        self._written: set[str] = set()
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        key = _key(config)
+        if self._is_empty(key):
+            return None
+        await self._sink.settle()
+        stored = await self._readers.read(lambda connection: load(connection, *key))
+        return None if stored is None else self._tuple(stored)
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        key = _key(config)
+        if self._is_empty(key):
+            return None
+        self._sink.settle_blocking()
+        stored = self._readers.read_blocking(lambda connection: load(connection, *key))
+        return None if stored is None else self._tuple(stored)
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        await self._sink.settle()
+        where, last = _range(config, before), None
+        while limit is None or limit > 0:
+            rows = await self._readers.read(_page_of(where, last))
+            for stored in rows:
+                if _matches(stored, filter) and (limit is None or limit > 0):
+                    limit = None if limit is None else limit - 1
+                    yield self._tuple(stored)
+            if len(rows) < PAGE:
+                return
+            last = rows[-1]
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        self._sink.settle_blocking()
+        where, last = _range(config, before), None
+        while limit is None or limit > 0:
+            rows = self._readers.read_blocking(_page_of(where, last))
+            for stored in rows:
+                if _matches(stored, filter) and (limit is None or limit > 0):
+                    limit = None if limit is None else limit - 1
+                    yield self._tuple(stored)
+            if len(rows) < PAGE:
+                return
+            last = rows[-1]
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        rows, saved = self._put_rows(config, checkpoint, metadata, new_versions)
+        await self._sink.write(rows)
+        return saved
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        rows, saved = self._put_rows(config, checkpoint, metadata, new_versions)
+        self._sink.write_blocking(rows)
+        return saved
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        await self._sink.write(self._write_rows(config, writes, task_id, task_path))
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        self._sink.write_blocking(self._write_rows(config, writes, task_id, task_path))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self._change(lambda c: delete_thread_checkpoints(c, thread_id))
+
+    def delete_thread(self, thread_id: str) -> None:
+        self._change_blocking(lambda c: delete_thread_checkpoints(c, thread_id))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        await self._change(_deleting_runs(run_ids))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        self._change_blocking(_deleting_runs(run_ids))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        await self._change(lambda c: copy_thread_checkpoints(c, source_thread_id, target_thread_id))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        self._change_blocking(
+            lambda c: copy_thread_checkpoints(c, source_thread_id, target_thread_id)
+        )
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        await self._change(_pruning(thread_ids, strategy))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        self._change_blocking(_pruning(thread_ids, strategy))
+
+    def get_next_version(self, current: str | None, channel: None) -> str:  # noqa: ARG002
+        """Return a version after ``current``.
+
+        The random part keeps two forks of one checkpoint from naming different values alike.
+        """
+        number = 0 if current is None else int(str(current).partition(".")[0])
+        return f"{number + 1:016d}.{random.getrandbits(48):012x}"
+
+    async def _change(self, work: Work[None]) -> None:
+        await self._sink.settle()
+        await self._writer.write(work)
+
+    def _change_blocking(self, work: Work[None]) -> None:
+        self._sink.settle_blocking()
+        self._writer.write_blocking(work)
+
+    def _is_empty(self, key: tuple[str, str, str | None]) -> bool:
+        return key[0] == self._fresh and key[1] not in self._written
+
+    def _put_rows(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> tuple[Rows, RunnableConfig]:
+        thread_id, checkpoint_ns, parent_id = _key(config)
+        values = checkpoint["channel_values"]
+        inline = {name: value for name, value in values.items() if _is_plain(value)}
+        content = {key: value for key, value in checkpoint.items() if key not in _APART}
+        content["channel_values"] = inline
+        stored = get_serializable_checkpoint_metadata(config, metadata)
+        blobs = [
+            self._blob((thread_id, checkpoint_ns, channel, str(version)), values)
+            for channel, version in new_versions.items()
+            if channel not in inline
+        ]
+        row = (
+            thread_id,
+            checkpoint_ns,
+            checkpoint["id"],
+            parent_id,
+            stored.get("run_id"),
+            orjson.dumps(content).decode(),
+            orjson.dumps(stored, default=str).decode(),
+        )
+        self._written.add(checkpoint_ns)
+        size = len(row[5]) + len(row[6]) + sum(len(blob[5] or b"") for blob in blobs)
+        saved = {
+            "thread_id": thread_id,
+            "checkpoint_ns": checkpoint_ns,
+            "checkpoint_id": checkpoint["id"],
+        }
+        return Rows(checkpoints=[row], blobs=blobs, size=size), {"configurable": saved}
+
+    def _blob(self, key: tuple[str, str, str, str], values: dict[str, Any]) -> BlobRow:
+        if key[2] not in values:
+            return (*key, "empty", None)
+        return (*key, *self.serde.dumps_typed(values[key[2]]))
+
+    def _write_rows(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, path: str
+    ) -> Rows:
+        thread_id, checkpoint_ns, checkpoint_id = _key(config)
+        rows: list[WriteRow] = []
+        for index, (channel, value) in enumerate(writes):
+            kind, content = self.serde.dumps_typed(value)
+            place = WRITES_IDX_MAP.get(channel, index)
+            key = (thread_id, checkpoint_ns, str(checkpoint_id), task_id, place, path)
+            rows.append((*key, channel, kind, content))
+        size = sum(len(row[8]) for row in rows)
+        # An interrupt or an error of a task may come again; its results are final.
+        if all(channel in WRITES_IDX_MAP for channel, _ in writes):
+            return Rows(over_writes=rows, size=size)
+        return Rows(new_writes=rows, size=size)
+
+    def _tuple(self, stored: Stored) -> CheckpointTuple:
+        checkpoint = orjson.loads(stored.content)
+        for channel, kind, content in stored.blobs:
+            checkpoint["channel_values"][channel] = self.serde.loads_typed((kind, content))
+        return CheckpointTuple(
+            config=_config(stored, stored.checkpoint_id),
+            checkpoint=cast("Checkpoint", checkpoint),
+            metadata=orjson.loads(stored.metadata),
+            parent_config=_config(stored, stored.parent_id) if stored.parent_id else None,
+            pending_writes=[
+                (task_id, channel, self.serde.loads_typed((kind, content)))
+                for task_id, channel, kind, content in stored.writes
+            ],
+        )
+
+
+def _key(config: RunnableConfig) -> tuple[str, str, str | None]:
+    configurable = config["configurable"]
+    checkpoint_id = configurable.get("checkpoint_id")
+    return (
+        str(configurable["thread_id"]),
+        configurable.get("checkpoint_ns") or "",
+        None if not checkpoint_id else str(checkpoint_id),
+    )
+
+
+def _config(stored: Stored, checkpoint_id: str) -> RunnableConfig:
+    return {
+        "configurable": {
+            "thread_id": stored.thread_id,
+            "checkpoint_ns": stored.checkpoint_ns,
+            "checkpoint_id": checkpoint_id,
+        }
+    }
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether JSON gives back exactly this value, and it is small."""
+    kind = type(value)
+    if value is None or kind is bool:
+        return True
+    if kind is int:
+        return -_INT64 <= cast("int", value) < _INT64
+    return kind is str and len(cast("str", value)) <= _INLINE_TEXT and _is_unicode(value)
+
+
+def _is_unicode(value: object) -> bool:
+    try:
+        cast("str", value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _range(config: RunnableConfig | None, before: RunnableConfig | None) -> Range:
+    given = (config or {}).get("configurable", {})
+    return Range(
+        thread_id=given.get("thread_id"),
+        checkpoint_ns=given.get("checkpoint_ns"),
+        checkpoint_id=given.get("checkpoint_id"),
+        before=(before or {}).get("configurable", {}).get("checkpoint_id"),
+    )
+
+
+def _page_of(where: Range, last: Stored | None) -> Work[Sequence[Stored]]:
+    return lambda connection: page(connection, where, last, PAGE)
+
+
+def _matches(stored: Stored, wanted: dict[str, Any] | None) -> bool:
+    if not wanted:
+        return True
+    metadata = orjson.loads(stored.metadata)
+    return all(_same(metadata.get(key), value) for key, value in wanted.items())
+
+
+def _same(found: object, wanted: object) -> bool:
+    # In Python True equals 1, in JSON it does not.
+    return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)
+
+
+def _deleting_runs(run_ids: Sequence[str]) -> Work[None]:
+    def work(connection: sqlite3.Connection) -> None:
+        for run_id in run_ids:
+            for thread_id in threads_of_run(connection, str(run_id)):
+                delete_run_checkpoints(connection, str(run_id), thread_id)
+
+    return work
+
+
+def _pruning(thread_ids: Sequence[str], strategy: str) -> Work[None]:
+    if strategy not in {"keep_latest", "delete"}:
+        raise ValueError(f"Unknown strategy '{strategy}': use 'keep_latest' or 'delete'")
+    prune = keep_latest_checkpoints if strategy == "keep_latest" else delete_thread_checkpoints
+
+    def work(connection: sqlite3.Connection) -> None:
+        for thread_id in thread_ids:
+            prune(connection, str(thread_id))
+
+    return work

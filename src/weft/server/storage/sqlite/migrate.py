@@ -1,0 +1,40 @@
+"""Brings the schema up to date: numbered scripts, each in a transaction of its own."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from importlib.resources import files
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Apply the scripts that the database does not have yet.
+
+    ``user_version`` holds the number of the last one, and is part of its transaction.
+    """
+    for number, script in _scripts():
+        connection.execute("BEGIN IMMEDIATE")
+        (done,) = connection.execute("PRAGMA user_version").fetchone()
+        if number > done:
+            for statement in _statements(script):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number:d}")
+        connection.execute("COMMIT")
+
+
+def _scripts() -> list[tuple[int, str]]:
+    folder = files("weft.server.storage.sqlite").joinpath("migrations")
+    return sorted(
+        (int(script.name.partition("_")[0]), script.read_text(encoding="utf-8"))
+        for script in folder.iterdir()
+        if script.name.endswith(".sql")
+    )
+
+
+def _statements(script: str) -> Iterable[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

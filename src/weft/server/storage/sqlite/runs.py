@@ -1,0 +1,363 @@
+"""Runs in SQLite: the queue, the leases and the outcomes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TypeAlias, cast
+from uuid import UUID, uuid4
+
+from weft.schema import MultitaskStrategy, RunStatus
+from weft.server.domain.errors import (
+    LeaseLost,
+    NothingToCancel,
+    RunNotFound,
+    ThreadNotFound,
+)
+from weft.server.domain.json import Encoded, JsonObject, dump
+from weft.server.domain.multitask import ActiveRun, Decision, decide
+from weft.server.domain.runs import (
+    Cancelled,
+    Claim,
+    Created,
+    Finished,
+    NewRun,
+    Outcome,
+    Reclaimed,
+    Renewal,
+    Run,
+    Stop,
+    run_metadata,
+    thread_metadata_after,
+)
+from weft.server.ports.clock import Clock
+from weft.server.storage.sqlite import sql
+from weft.server.storage.sqlite.checkpoint_rows import delete_run_checkpoints
+from weft.server.storage.sqlite.connection import Readers, Writer
+from weft.server.storage.sqlite.rows import encoded, micros, moment, obj, optional_text, text
+from weft.server.storage.sqlite.savers import Savers
+from weft.server.storage.sqlite.threads import delete_thread, insert_thread
+
+_Row: TypeAlias = tuple[
+    str, str, str, str, RunStatus, str, bytes, MultitaskStrategy, int, int, int, int, int,
+    str | None,
+]  # fmt: skip
+
+
+class SqliteRuns:
+    def __init__(self, writer: Writer, readers: Readers, savers: Savers, clock: Clock) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._savers = savers
+        self._clock = clock
+
+    async def create(self, new: NewRun) -> Created:
+        return await self._writer.write(lambda connection: _create(connection, new))
+
+    async def get(self, thread_id: UUID | None, run_id: UUID) -> Run:
+        row = self._readers.point(lambda c: c.execute(sql.GET_RUN, (str(run_id),)).fetchone())
+        if row is None or (thread_id is not None and row[1] != str(thread_id)):
+            raise RunNotFound(run_id)
+        return _run(row)
+
+    async def list(
+        self, thread_id: UUID, *, limit: int, offset: int, status: RunStatus | None
+    ) -> Sequence[Run]:
+        def work(connection: sqlite3.Connection) -> Sequence[Run]:
+            key = str(thread_id)
+            if connection.execute(sql.THREAD_EXISTS, (key,)).fetchone() is None:
+                raise ThreadNotFound(thread_id)
+            rows = connection.execute(sql.LIST_RUNS, (key, status, status, limit, offset))
+            return [_run(row) for row in rows]
+
+        return await self._readers.read(work)
+
+    async def delete(self, thread_id: UUID, run_id: UUID) -> Run:
+        now = micros(self._clock.now())
+
+        def work(connection: sqlite3.Connection) -> Run:
+            row = connection.execute(sql.GET_RUN, (str(run_id),)).fetchone()
+            if row is None or row[1] != str(thread_id):
+                raise RunNotFound(run_id)
+            _remove(connection, str(thread_id), str(run_id))
+            _settle(connection, str(thread_id), now)
+            return _run(row)
+
+        return await self._writer.write(work)
+
+    async def claim(self, worker: str, limit: int, lease_seconds: float) -> Sequence[Claim]:
+        now = micros(self._clock.now())
+        lease = now + int(lease_seconds * 1_000_000)
+        return await self._writer.write(lambda c: _claim(c, worker, limit, now, lease))
+
+    async def next_due(self) -> datetime | None:
+        now = micros(self._clock.now())
+        (due,) = self._readers.point(lambda c: c.execute(sql.NEXT_DUE, (now,)).fetchone())
+        return None if due is None else moment(due)
+
+    async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:
+        lease = micros(self._clock.now()) + int(lease_seconds * 1_000_000)
+        return await self._writer.write(lambda c: _renew(c, worker, claims, lease))
+
+    async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
+        now = micros(self._clock.now())
+
+        def work(connection: sqlite3.Connection) -> Finished:
+            self._savers.check(claim)
+            return _finish(connection, claim, outcome, now)
+
+        finished = await self._writer.write(work)
+        self._savers.forget(claim)
+        return finished
+
+    async def release(self, claim: Claim) -> None:
+        now = micros(self._clock.now())
+
+        def work(connection: sqlite3.Connection) -> None:
+            _check_token(connection, claim)
+            connection.execute(sql.RELEASE, (now, str(claim.run.run_id)))
+
+        await self._writer.write(work)
+        self._savers.forget(claim)
+
+    async def cancel(self, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop) -> Cancelled:
+        now = micros(self._clock.now())
+        return await self._writer.write(lambda c: _cancel(c, thread_id, run_ids, stop, now))
+
+    async def reclaim(self, *, max_attempts: int, orphaned: bool = False) -> Reclaimed:
+        now = micros(self._clock.now())
+        # Looking first: it happens every few seconds, and there is hardly ever anything to do.
+        found = self._readers.point(lambda c: c.execute(sql.EXPIRED, (orphaned, now)).fetchone())
+        if found is None:
+            return Reclaimed()
+        return await self._writer.write(lambda c: _reclaim(c, max_attempts, orphaned, now))
+
+
+def _create(connection: sqlite3.Connection, new: NewRun) -> Created:
+    now = micros(new.now)
+    key = str(new.thread_id)
+    if new.create_thread:
+        insert_thread(connection, new.thread_id, {}, {}, now)
+    row = connection.execute(sql.THREAD_METADATA, (key,)).fetchone()
+    if row is None:
+        raise ThreadNotFound(new.thread_id)
+    before = obj(row[0])
+    active = connection.execute(sql.ACTIVE_RUNS, (key,)).fetchall()
+    decision = decide(
+        new.multitask_strategy, [ActiveRun(UUID(run), status) for run, status in active], new.run_id
+    )
+    _apply(connection, key, decision, now)
+    metadata = run_metadata(new, before)
+    connection.execute(sql.INSERT_RUN, _new_row(new, text(metadata), now))
+    after = thread_metadata_after(new, before)
+    connection.execute(sql.THREAD_GETS_RUN, (text(after), text(new.thread_config), now, key))
+    return Created(
+        _new_run(new, metadata), superseded=decision.stop, ended=decision.end + decision.remove
+    )
+
+
+def _apply(connection: sqlite3.Connection, thread: str, decision: Decision, now: int) -> None:
+    for run_id in decision.remove:
+        _remove(connection, thread, str(run_id))
+    connection.executemany(sql.END_PENDING, [(now, str(run_id)) for run_id in decision.end])
+    if decision.how is not None:
+        how = decision.how
+        rows = [(how.action, how.reason, str(run_id)) for run_id in decision.stop]
+        connection.executemany(sql.MARK_STOP, rows)
+
+
+def _claim(
+    connection: sqlite3.Connection, worker: str, limit: int, now: int, lease: int
+) -> Sequence[Claim]:
+    rows = connection.execute(sql.CLAIMABLE, (now, limit)).fetchall()
+    claims = []
+    for *row, checkpoints, action, reason in rows:
+        token = uuid4().hex
+        connection.execute(sql.CLAIM, (worker, token, lease, now, row[0]))
+        row[4], row[10], row[12] = "running", row[10] + 1, now
+        stop = None if action is None else Stop(action, reason)
+        claims.append(Claim(_run(cast("_Row", row)), token, fresh=not checkpoints, stop=stop))
+    return claims
+
+
+def _renew(
+    connection: sqlite3.Connection, worker: str, claims: Sequence[Claim], lease: int
+) -> Renewal:
+    lost: list[UUID] = []
+    stops: dict[UUID, Stop] = {}
+    for claim in claims:
+        key = (lease, str(claim.run.run_id), claim.token, worker)
+        row = connection.execute(sql.RENEW, key).fetchone()
+        if row is None:
+            lost.append(claim.run.run_id)
+        elif row[0] is not None:
+            stops[claim.run.run_id] = Stop(row[0], row[1])
+    return Renewal(tuple(lost), stops)
+
+
+def _check_token(connection: sqlite3.Connection, claim: Claim) -> None:
+    row = connection.execute(sql.FENCE, (str(claim.run.run_id),)).fetchone()
+    if row is None or row[0] != claim.token:
+        raise LeaseLost(claim.run.run_id)
+
+
+def _finish(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now: int) -> Finished:
+    _check_token(connection, claim)
+    run = claim.run
+    thread = str(run.thread_id)
+    if outcome.roll_back:
+        _remove(connection, thread, str(run.run_id))
+    else:
+        error = optional_text(outcome.error)
+        connection.execute(sql.END_RUN, (outcome.status, error, now, str(run.run_id)))
+    if run.temporary:
+        delete_thread(connection, thread)
+        return Finished(waiting=False)
+    if outcome.values is not None:
+        connection.execute(sql.SET_VALUES, (thread, outcome.values))
+    waiting = connection.execute(sql.HAS_PENDING, (thread,)).fetchone() is not None
+    status = "busy" if waiting else outcome.thread_status
+    connection.execute(
+        sql.THREAD_ENDS_RUN,
+        (
+            status,
+            outcome.thread_status,
+            outcome.interrupts.decode(),
+            optional_text(outcome.error),
+            now,
+            now,
+            thread,
+        ),
+    )
+    return Finished(waiting)
+
+
+def _cancel(
+    connection: sqlite3.Connection, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop, now: int
+) -> Cancelled:
+    thread = str(thread_id)
+    status = dict(connection.execute(sql.ACTIVE_RUNS, (thread,)).fetchall())
+    ended = tuple(run for run in run_ids if status.get(str(run)) == "pending")
+    stopping = tuple(run for run in run_ids if status.get(str(run)) == "running")
+    if not ended and not stopping:
+        raise NothingToCancel
+    temporary = _end_pending(connection, thread, ended, stop, now)
+    rows = [(stop.action, stop.reason, str(run)) for run in stopping]
+    connection.executemany(sql.MARK_STOP, rows)
+    if temporary:
+        delete_thread(connection, thread)
+    else:
+        _settle(connection, thread, now)
+    return Cancelled(ended, stopping)
+
+
+def _end_pending(
+    connection: sqlite3.Connection, thread: str, ended: Sequence[UUID], stop: Stop, now: int
+) -> bool:
+    """End runs that have not begun; return whether that leaves their thread without a purpose."""
+    temporary = False
+    for run_id in ended:
+        key = str(run_id)
+        (flag,) = connection.execute(sql.TEMPORARY, (key,)).fetchone()
+        temporary = temporary or bool(flag)
+        if stop.action == "rollback":
+            _remove(connection, thread, key)
+        else:
+            connection.execute(sql.END_PENDING, (now, key))
+    return temporary
+
+
+def _reclaim(
+    connection: sqlite3.Connection,
+    max_attempts: int,
+    orphaned: bool,
+    now: int,
+) -> Reclaimed:
+    requeued: list[UUID] = []
+    given_up: list[UUID] = []
+    rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
+    for run_id, thread, attempt, temporary in rows:
+        if attempt < max_attempts:
+            connection.execute(sql.REQUEUE, (now, run_id))
+            requeued.append(UUID(run_id))
+        else:
+            _give_up(connection, run_id, thread, temporary=bool(temporary), now=now)
+            given_up.append(UUID(run_id))
+    return Reclaimed(tuple(requeued), tuple(given_up))
+
+
+def _give_up(
+    connection: sqlite3.Connection, run_id: str, thread: str, *, temporary: bool, now: int
+) -> None:
+    if temporary:
+        delete_thread(connection, thread)
+        return
+    message = "The run was given up: its worker died at every attempt to execute it."
+    error = dump({"error": "RunAttemptsExhausted", "message": message}).decode()
+    connection.execute(sql.END_RUN, ("error", error, now, run_id))
+    connection.execute(sql.THREAD_ENDS_RUN, ("busy", "error", "{}", error, now, now, thread))
+    _settle(connection, thread, now)
+
+
+def _remove(connection: sqlite3.Connection, thread: str, run_id: str) -> None:
+    connection.execute(sql.DELETE_RUN, (run_id,))
+    delete_run_checkpoints(connection, run_id, thread)
+
+
+def _settle(connection: sqlite3.Connection, thread: str, now: int) -> None:
+    """Give a thread without active runs the status that it had before they came."""
+    connection.execute(sql.SETTLE, (now, thread, thread))
+
+
+def _new_row(new: NewRun, metadata: str, now: int) -> tuple[object, ...]:
+    return (
+        str(new.run_id),
+        str(new.thread_id),
+        str(new.assistant_id),
+        new.graph_id,
+        metadata,
+        new.kwargs,
+        new.multitask_strategy,
+        new.temporary,
+        new.resumable,
+        micros(new.created_at),
+        now,
+    )
+
+
+def _new_run(new: NewRun, metadata: JsonObject) -> Run:
+    return Run(
+        run_id=new.run_id,
+        thread_id=new.thread_id,
+        assistant_id=new.assistant_id,
+        graph_id=new.graph_id,
+        status="pending",
+        metadata=metadata,
+        kwargs=new.kwargs,
+        multitask_strategy=new.multitask_strategy,
+        temporary=new.temporary,
+        resumable=new.resumable,
+        attempt=0,
+        created_at=new.created_at,
+        updated_at=new.now,
+    )
+
+
+def _run(row: _Row) -> Run:
+    return Run(
+        run_id=UUID(row[0]),
+        thread_id=UUID(row[1]),
+        assistant_id=UUID(row[2]),
+        graph_id=row[3],
+        status=row[4],
+        metadata=obj(row[5]),
+        kwargs=Encoded(row[6]),
+        multitask_strategy=row[7],
+        temporary=bool(row[8]),
+        resumable=bool(row[9]),
+        attempt=row[10],
+        created_at=moment(row[11]),
+        updated_at=moment(row[12]),
+        error=encoded(row[13]),
+    )

@@ -1,0 +1,162 @@
+"""Where checkpoints go on their way to the writer: at once, or behind a run that goes on."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from typing import Protocol
+
+from weft.server.domain.errors import LeaseLost
+from weft.server.domain.runs import Claim
+from weft.server.storage.sqlite import sql
+from weft.server.storage.sqlite.checkpoint_rows import Rows
+from weft.server.storage.sqlite.connection import Writer
+
+PENDING_BYTES = 8 * 1024 * 1024
+"""What a run may have unwritten before it has to wait."""
+
+
+class Sink(Protocol):
+    """Takes rows, and knows when reading would miss some."""
+
+    async def write(self, rows: Rows) -> None: ...
+
+    def write_blocking(self, rows: Rows) -> None: ...
+
+    async def settle(self) -> None:
+        """Return once everything taken so far is committed."""
+        ...
+
+    def settle_blocking(self) -> None: ...
+
+
+class DirectSink:
+    """Every write is committed when it returns."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def write(self, rows: Rows) -> None:
+        await self._writer.write(rows.write)
+
+    def write_blocking(self, rows: Rows) -> None:
+        self._writer.write_blocking(rows.write)
+
+    async def settle(self) -> None:
+        return
+
+    def settle_blocking(self) -> None:
+        return
+
+
+class WriteBehind:
+    """Writes for a claim that return before they are committed.
+
+    What comes while the writer is busy is written together, with one look at the fence. The first
+    failure is kept: it meets every later write, and the end of the run.
+    """
+
+    def __init__(self, writer: Writer, claim: Claim) -> None:
+        self.error: Exception | None = None
+        self._writer = writer
+        self._claim = claim
+        self._lock = threading.Lock()
+        self._rows = Rows()
+        self._queued = False
+        self._unwritten = 0
+
+    async def write(self, rows: Rows) -> None:
+        self._take(rows)
+        if self._unwritten > PENDING_BYTES:
+            await self.settle()
+
+    def write_blocking(self, rows: Rows) -> None:
+        self._take(rows)
+        if self._unwritten > PENDING_BYTES:
+            self.settle_blocking()
+
+    async def settle(self) -> None:
+        if self._unwritten:
+            await self._writer.write(_nothing)
+        self._raise()
+
+    def settle_blocking(self) -> None:
+        if self._unwritten:
+            self._writer.write_blocking(_nothing)
+        self._raise()
+
+    def _take(self, rows: Rows) -> None:
+        self._raise()
+        with self._lock:
+            self._rows.add(rows)
+            self._unwritten += rows.size
+            queue, self._queued = not self._queued, True
+        if queue:
+            self._writer.post(_Drain(self), self._failed)
+
+    def take_queued(self) -> Rows:
+        """Hand over what has come since the last time. Called on the writer's thread."""
+        with self._lock:
+            rows, self._rows = self._rows, Rows()
+            self._queued = False
+            return rows
+
+    def written(self, rows: Rows) -> None:
+        with self._lock:
+            self._unwritten -= rows.size
+
+    def check_fence(self, connection: sqlite3.Connection) -> None:
+        run_id = self._claim.run.run_id
+        row = connection.execute(sql.FENCE, (str(run_id),)).fetchone()
+        if row is None or row[0] != self._claim.token:
+            raise LeaseLost(run_id)
+
+    def _failed(self, error: Exception) -> None:
+        self.error = self.error or error
+
+    def _raise(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+class _Drain:
+    """One write of everything queued. It may be executed again, so it remembers what it took."""
+
+    def __init__(self, sink: WriteBehind) -> None:
+        self._sink = sink
+        self._rows: Rows | None = None
+
+    def __call__(self, connection: sqlite3.Connection) -> None:
+        if self._rows is None:
+            self._rows = self._sink.take_queued()
+            # Counted off at once: whoever waits for these rows queues behind them.
+            self._sink.written(self._rows)
+        self._sink.check_fence(connection)
+        self._rows.write(connection)
+
+
+class Savers:
+    """The sinks of the claims that this process executes."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._lock = threading.Lock()
+        self._sinks: dict[str, WriteBehind] = {}
+
+    def sink(self, claim: Claim) -> WriteBehind:
+        with self._lock:
+            return self._sinks.setdefault(claim.token, WriteBehind(self._writer, claim))
+
+    def check(self, claim: Claim) -> None:
+        """Raise what went wrong with a write of this claim."""
+        sink = self._sinks.get(claim.token)
+        if sink is not None and sink.error is not None:
+            raise sink.error
+
+    def forget(self, claim: Claim) -> None:
+        with self._lock:
+            self._sinks.pop(claim.token, None)
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    return

@@ -1,0 +1,112 @@
+"""The statements on runs, and on threads where runs change them."""
+
+_RUN = (
+    "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
+    " temporary, resumable, attempt, created_at, updated_at, error"
+)
+
+GET_RUN = f"SELECT {_RUN} FROM runs WHERE run_id = ?"
+
+LIST_RUNS = f"""
+    SELECT {_RUN} FROM runs WHERE thread_id = ? AND (? IS NULL OR status = ?)
+    ORDER BY created_at DESC, run_id DESC LIMIT ? OFFSET ?
+"""
+
+INSERT_RUN = """
+    INSERT INTO runs (run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs,
+                      multitask_strategy, temporary, resumable, created_at, updated_at)
+    VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?)
+"""
+
+THREAD_EXISTS = "SELECT 1 FROM threads WHERE thread_id = ?"
+
+THREAD_METADATA = "SELECT metadata FROM threads WHERE thread_id = ?"
+
+ACTIVE_RUNS = """
+    SELECT run_id, status FROM runs WHERE thread_id = ? AND status IN ('pending', 'running')
+    ORDER BY created_at, run_id
+"""
+
+THREAD_GETS_RUN = """
+    UPDATE threads SET status = 'busy', metadata = ?, config = ?, updated_at = ?
+    WHERE thread_id = ?
+"""
+
+END_PENDING = "UPDATE runs SET status = 'interrupted', updated_at = ? WHERE run_id = ?"
+
+MARK_STOP = """
+    UPDATE runs SET stop_action = ?, stop_reason = ? WHERE run_id = ? AND stop_action IS NULL
+"""
+
+DELETE_RUN = "DELETE FROM runs WHERE run_id = ?"
+
+TEMPORARY = "SELECT temporary FROM runs WHERE run_id = ?"
+
+# Of each thread the first in line, if nothing of the thread is running.
+CLAIMABLE = f"""
+    SELECT {_RUN}, EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = r.thread_id),
+           stop_action, stop_reason
+    FROM runs r
+    WHERE status = 'pending' AND created_at <= ?
+      AND NOT EXISTS (
+        SELECT 1 FROM runs o WHERE o.thread_id = r.thread_id AND o.status = 'running')
+      AND NOT EXISTS (
+        SELECT 1 FROM runs o WHERE o.thread_id = r.thread_id AND o.status = 'pending'
+          AND (o.created_at, o.run_id) < (r.created_at, r.run_id))
+    ORDER BY created_at, run_id LIMIT ?
+"""
+
+CLAIM = """
+    UPDATE runs SET status = 'running', attempt = attempt + 1, worker = ?, token = ?,
+                    lease_until = ?, updated_at = ?
+    WHERE run_id = ?
+"""
+
+NEXT_DUE = "SELECT min(created_at) FROM runs WHERE status = 'pending' AND created_at > ?"
+
+RENEW = """
+    UPDATE runs SET lease_until = ? WHERE run_id = ? AND token = ? AND worker = ?
+    RETURNING stop_action, stop_reason
+"""
+
+FENCE = "SELECT token FROM runs WHERE run_id = ?"
+
+END_RUN = """
+    UPDATE runs SET status = ?, error = ?, updated_at = ?, token = NULL, lease_until = NULL
+    WHERE run_id = ?
+"""
+
+RELEASE = """
+    UPDATE runs SET status = 'pending', attempt = attempt - 1, updated_at = ?, token = NULL,
+                    lease_until = NULL
+    WHERE run_id = ?
+"""
+
+REQUEUE = """
+    UPDATE runs SET status = 'pending', updated_at = ?, token = NULL, lease_until = NULL
+    WHERE run_id = ?
+"""
+
+EXPIRED = """
+    SELECT run_id, thread_id, attempt, temporary FROM runs
+    WHERE status = 'running' AND (? OR lease_until < ?)
+"""
+
+HAS_PENDING = "SELECT 1 FROM runs WHERE thread_id = ? AND status = 'pending' LIMIT 1"
+
+SET_VALUES = """
+    INSERT INTO thread_values (thread_id, content) VALUES (?, ?)
+    ON CONFLICT (thread_id) DO UPDATE SET content = excluded.content
+"""
+
+THREAD_ENDS_RUN = """
+    UPDATE threads SET status = ?, settled_status = ?, interrupts = ?, error = ?, updated_at = ?,
+                       state_updated_at = ?
+    WHERE thread_id = ?
+"""
+
+SETTLE = """
+    UPDATE threads SET status = settled_status, updated_at = ?
+    WHERE thread_id = ? AND NOT EXISTS (
+        SELECT 1 FROM runs WHERE thread_id = ? AND status IN ('pending', 'running'))
+"""

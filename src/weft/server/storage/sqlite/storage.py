@@ -1,0 +1,110 @@
+"""The whole of it: one file, one writer, and a lock that keeps other processes out."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from weft.server.domain.errors import StorageUnavailable
+from weft.server.domain.runs import Claim
+from weft.server.ports.clock import Clock
+from weft.server.storage.sqlite.assistants import SqliteAssistants
+from weft.server.storage.sqlite.checkpointer import SqliteSaver
+from weft.server.storage.sqlite.connection import Readers, Writer, connect, unavailable
+from weft.server.storage.sqlite.migrate import migrate
+from weft.server.storage.sqlite.runs import SqliteRuns
+from weft.server.storage.sqlite.savers import DirectSink, Savers
+from weft.server.storage.sqlite.threads import SqliteThreads
+
+
+class SqliteStorage:
+    """``Storage`` in one SQLite file, for one process at a time."""
+
+    def __init__(self, path: Path, *, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._lock: int | None = None
+
+    async def open(self) -> None:
+        """Open the file, creating it where it does not exist.
+
+        Raises:
+            StorageUnavailable: another process has it, or it cannot be opened or written.
+        """
+        await asyncio.to_thread(self._prepare)
+        self._writer = Writer(self._path)
+        self._readers = Readers(self._path)
+        self._savers = Savers(self._writer)
+        self._writer.start()
+        self.assistants = SqliteAssistants(self._writer, self._readers)
+        self.threads = SqliteThreads(self._writer, self._readers)
+        self.runs = SqliteRuns(self._writer, self._readers, self._savers, self._clock)
+
+    async def close(self) -> None:
+        if self._lock is None:
+            return
+        await asyncio.to_thread(self._writer.close)
+        await asyncio.to_thread(self._readers.close)
+        os.close(self._lock)
+        self._lock = None
+
+    async def ping(self) -> None:
+        self._readers.point(lambda connection: connection.execute("SELECT 1").fetchone())
+
+    def checkpointer(self) -> BaseCheckpointSaver[str]:
+        return SqliteSaver(self._writer, self._readers, DirectSink(self._writer))
+
+    def run_checkpointer(self, claim: Claim) -> BaseCheckpointSaver[str]:
+        return SqliteSaver(self._writer, self._readers, self._savers.sink(claim), claim)
+
+    async def flush(self, claim: Claim) -> None:
+        await self._savers.sink(claim).settle()
+
+    def _prepare(self) -> None:
+        folder = self._path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self._path.with_suffix(".lock"))
+        except BlockingIOError:
+            raise StorageUnavailable(
+                f"Another server uses the data directory '{folder}'. Stop it, or start this one"
+                " with another --data-dir."
+            ) from None
+        except OSError as error:
+            raise StorageUnavailable(
+                f"The data directory '{folder}' cannot be used: {error.strerror}. Choose another"
+                " one with --data-dir."
+            ) from None
+        try:
+            self._migrate()
+        except sqlite3.Error as error:
+            os.close(self._lock)
+            self._lock = None
+            raise unavailable(error) from error
+
+    def _migrate(self) -> None:
+        connection = connect(self._path)
+        try:
+            migrate(connection)
+        finally:
+            connection.close()
+
+
+def _lock(path: Path) -> int:
+    """Return the descriptor of a locked file; the lock goes with the process, however it ends."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+    return descriptor

@@ -1,0 +1,70 @@
+"""What several tests need to build their worlds."""
+
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from weft.server.clock import SystemClock
+from weft.server.domain.ids import uuid7
+from weft.server.domain.json import Encoded
+from weft.server.domain.runs import NewRun
+from weft.server.domain.threads import NewThread
+from weft.server.storage.sqlite import SqliteStorage
+
+ASSISTANT = UUID("00000000-0000-4000-8000-000000000001")
+
+
+class StandingClock:
+    """A clock that moves only when it is told to."""
+
+    def __init__(self):
+        self.time = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def now(self):
+        return self.time
+
+    def move(self, seconds):
+        self.time += timedelta(seconds=seconds)
+
+    async def sleep(self, seconds):
+        self.move(seconds)
+
+
+@asynccontextmanager
+async def open_storage(folder, clock=None):
+    storage = SqliteStorage(folder / "weft.db", clock=clock or SystemClock())
+    await storage.open()
+    try:
+        yield storage
+    finally:
+        await storage.close()
+
+
+def new_thread(thread_id=None, metadata=None, if_exists="raise", now=None):
+    return NewThread(
+        thread_id=thread_id or uuid7(),
+        metadata=metadata or {},
+        if_exists=if_exists,
+        now=now or datetime.now(UTC),
+    )
+
+
+def new_run(thread_id, *, strategy="enqueue", now=None, due=None, **changes):
+    now = now or datetime.now(UTC)
+    fields = {
+        "run_id": uuid7(),
+        "thread_id": thread_id,
+        "assistant_id": ASSISTANT,
+        "graph_id": "graph",
+        "assistant_metadata": {"created_by": "system"},
+        "metadata": {},
+        "kwargs": Encoded(b"{}"),
+        "multitask_strategy": strategy,
+        "create_thread": False,
+        "temporary": False,
+        "resumable": False,
+        "thread_config": {},
+        "created_at": due or now,
+        "now": now,
+    }
+    return NewRun(**(fields | changes))
