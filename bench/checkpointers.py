@@ -1,6 +1,6 @@
 """Time per run of the two-node graph with each checkpointer, in one process, alternating.
 
-    python bench/checkpointers.py [--runs 300] [--rounds 5] [--json]
+python bench/checkpointers.py [--runs 300] [--rounds 5] [--json]
 """
 
 from __future__ import annotations

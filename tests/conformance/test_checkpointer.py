@@ -5,7 +5,6 @@ from uuid import uuid4
 
 import pytest
 from langgraph.checkpoint.conformance import checkpointer_test, validate
-
 from tests.support import new_run, new_thread, open_storage
 
 
@@ -33,7 +32,9 @@ async def test_conformance(tmp_path, open_saver):
 
     report = await validate(saver)
     failures = [
-        f"{name}: {failure}" for name, result in report.results.items() for failure in result.failures
+        f"{name}: {failure}"
+        for name, result in report.results.items()
+        for failure in result.failures
     ]
     assert not failures, "\n".join(failures)
     assert all(result.passed for result in report.results.values())

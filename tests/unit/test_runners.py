@@ -74,10 +74,7 @@ async def test_a_blocked_runner_gets_no_new_jobs(caplog):
             done = Promise()
             pool.submit(job(partial(work, done)))
             await done.get()
-        while "release.wait(20)" not in " ".join(
-            str(r.__dict__.get("line")) for r in caplog.records
-        ):
-            await asyncio.sleep(0.01)
+        await until(lambda: "release.wait(20)" in {r.__dict__.get("line") for r in caplog.records})
         release.set()
     record = next(r for r in caplog.records if "blocks its event loop" in r.message)
     assert record.jobs == "blocker"

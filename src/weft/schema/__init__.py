@@ -12,6 +12,7 @@ from weft.schema._literals import (
     StreamMode,
     ThreadStatus,
 )
+from weft.schema._stream import StreamPart
 
 __all__ = [
     "CancelAction",
@@ -23,5 +24,6 @@ __all__ = [
     "OnConflictBehavior",
     "RunStatus",
     "StreamMode",
+    "StreamPart",
     "ThreadStatus",
 ]

@@ -38,7 +38,7 @@ class Body(Generic[T]):
         """
         value = _decode(await read_limited(request, self._limit))
         try:
-            return self._adapter.validate_python(value)
+            return self._adapter.validate_python(value, strict=True)
         except ValidationError as error:
             raise InvalidInput(_sentence(error.errors(include_url=False)[0])) from None
 

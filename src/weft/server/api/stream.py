@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import orjson
 from starlette.types import Message, Receive, Scope, Send
 
-from weft import sse
 from weft.server.domain.errors import EventsLost, WeftError
 from weft.server.domain.events import RESULT, StoredEvent
 from weft.server.domain.json import Encoded
 from weft.server.ports.events import EventReader
+from weft.sse import END, HEARTBEAT, encode_event
 
 logger = logging.getLogger("weft.api")
 
@@ -136,7 +136,7 @@ class Framing:
 
     def _frame(self, stored: StoredEvent) -> bytes:
         event_id = str(stored.id) if self.with_ids else None
-        return sse.encode_event(stored.event.name, stored.event.data, event_id)
+        return encode_event(stored.event.name, stored.event.data, event_id)
 
     def _wanted(self, stored: StoredEvent) -> bool:
         event = stored.event
@@ -157,7 +157,7 @@ def event_stream(
     return LongResponse(
         _events(reader, framing),
         headers={**_SSE_HEADERS, **headers},
-        pulse=sse.HEARTBEAT,
+        pulse=HEARTBEAT,
         pulse_seconds=heartbeat_seconds,
         leaving=leaving,
     )
@@ -187,13 +187,13 @@ def failed_stream(
     return LongResponse(
         _single(failure_event(name, message)),
         headers={**_SSE_HEADERS, **headers},
-        pulse=sse.HEARTBEAT,
+        pulse=HEARTBEAT,
         pulse_seconds=heartbeat_seconds,
     )
 
 
 def failure_event(name: str, message: str) -> bytes:
-    return sse.encode_event("error", orjson.dumps({"error": name, "message": message}))
+    return encode_event("error", orjson.dumps({"error": name, "message": message}))
 
 
 async def _events(reader: EventReader | None, framing: Framing) -> Source:
@@ -207,12 +207,12 @@ async def _events(reader: EventReader | None, framing: Framing) -> Source:
             yield failure_event("EventsLost", str(error))
         finally:
             await reader.aclose()
-    yield sse.END
+    yield END
 
 
 async def _single(frame: bytes) -> Source:
     yield frame
-    yield sse.END
+    yield END
 
 
 async def _value(result: Callable[[], Awaitable[Encoded]]) -> Source:

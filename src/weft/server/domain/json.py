@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NewType, TypeAlias, cast
+from typing import TYPE_CHECKING, NewType, TypeAlias, cast
 
 import orjson
 
 from weft.server.domain.errors import TooDeep
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+if TYPE_CHECKING:
+    Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
+else:
+    # What was decoded from JSON is JSON: nothing is to be validated at run time.
+    Json = object
+
 JsonObject: TypeAlias = dict[str, Json]
 
 Encoded = NewType("Encoded", bytes)

@@ -86,8 +86,8 @@ class Claim:
     """The right to execute a run, until the lease runs out.
 
     ``token`` is the fence: it changes with every claim, and only its holder may write.
-    ``fresh`` says that the thread has no checkpoint yet. ``stop`` is an order that an earlier worker
-    died before it could follow.
+    ``fresh`` says that the thread has no checkpoint yet. ``stop`` is an order that an earlier
+    worker died before it could follow.
     """
 
     run: Run

@@ -82,9 +82,23 @@ def _refuse_contradictions(thread_id: UUID | None, body: RunCreateRequest) -> No
             " was introduced in LangGraph 0.6.0 and is the long term planned replacement for"
             " configurable."
         )
+    _check_config(body.get("config", {}))
     command = body.get("command") or {}
     if thread_id is None and command.get("resume") is not None:
         raise ContradictoryInput("You must provide a thread_id when resuming.")
+
+
+def _check_config(config: JsonObject) -> None:
+    """Check the fields of a config that have a type; all others are passed on as they are."""
+    limit = config.get("recursion_limit", 1)
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise InvalidInput(f"'config.recursion_limit' must be an integer, got {limit!r:.200}")
+    tags = config.get("tags", [])
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise InvalidInput(f"'config.tags' must be a list of strings, got {tags!r:.200}")
+    configurable = config.get("configurable", {})
+    if not isinstance(configurable, dict):
+        raise InvalidInput(f"'config.configurable' must be an object, got {configurable!r:.200}")
 
 
 def _kwargs(body: RunCreateRequest, *, temporary: bool) -> dict[str, object]:

@@ -43,7 +43,8 @@ _LATEST = f"""
 _BLOBS = """
     SELECT b.channel, b.type, b.content
     FROM json_each(?, '$.channel_versions') v JOIN checkpoint_blobs b
-      ON b.thread_id = ? AND b.checkpoint_ns = ? AND b.channel = v.key AND b.version = CAST(v.value AS TEXT)
+      ON b.thread_id = ? AND b.checkpoint_ns = ? AND b.channel = v.key
+         AND b.version = CAST(v.value AS TEXT)
     WHERE b.type <> 'empty'
 """
 _WRITES = """

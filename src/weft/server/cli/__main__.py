@@ -1,0 +1,5 @@
+import sys
+
+from weft.server.cli import main
+
+sys.exit(main())

@@ -1,0 +1,287 @@
+"""What a server is told: flags, environment and ``langgraph.json``, as one frozen object."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from weft.server.graphs.spec import GraphSpec
+
+logger = logging.getLogger("weft.settings")
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used. The text says which one and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a server process needs to know. Seconds and bytes are named as such."""
+
+    config_path: Path
+    graphs: tuple[GraphSpec, ...]
+    python_path: tuple[Path, ...]
+    env: Mapping[str, str]
+    dev: bool
+    host: str
+    port: int
+    data_dir: Path
+    log_level: str
+    log_json: bool
+    concurrency: int
+    runners: int
+    lease_seconds: float
+    max_attempts: int
+    run_timeout_seconds: float
+    resumable_keep_seconds: float
+    shutdown_grace_seconds: float
+    heartbeat_seconds: float
+    body_limit_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting: its flag, its variables (the first is ours), and how its text is read."""
+
+    name: str
+    default: str
+    read: Callable[[str], object]
+    help: str
+    variables: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (f"WEFT_{self.name.upper()}", *self.variables)
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers within bounds."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,15}", text) or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def seconds(least: float, most: float) -> Callable[[str], float]:
+    """Return a reader of durations within bounds."""
+
+    def read(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,6})?", text):
+            raise ValueError("must be a number of seconds")
+        if not least <= float(text) <= most:
+            raise ValueError(f"must be from {least:g} to {most:g} seconds")
+        return float(text)
+
+    return read
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"must be one of: {', '.join(words)}")
+        return text.lower()
+
+    return read
+
+
+def flag(text: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if text.lower() not in words:
+        raise ValueError("must be true or false")
+    return words[text.lower()]
+
+
+def filled(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+OPTIONS: Final = (
+    Option("config", "langgraph.json", filled, "the file that names the graphs"),
+    Option("host", "127.0.0.1", filled, "the address to listen on"),
+    Option("port", "2024", whole(0, 65535), "the port to listen on; 0: any free one"),
+    Option("data_dir", ".weft", filled, "the folder for the database"),
+    Option(
+        "concurrency", "64", whole(1, 10_000), "runs executed at the same time",
+        ("N_JOBS_PER_WORKER",),
+    ),
+    Option("runners", "2", whole(1, 64), "threads with event loops that runs are spread over"),
+    Option(
+        "run_timeout_seconds", "3600", seconds(1, 30 * 86_400), "how long a run may take",
+        ("BG_JOB_TIMEOUT_SECS",),
+    ),
+    Option(
+        "lease_seconds", "15", seconds(1, 3600),
+        "how long a run belongs to a worker that gives no sign of life",
+    ),
+    Option("max_attempts", "3", whole(1, 100), "executions of a run whose worker dies"),
+    Option(
+        "resumable_keep_seconds", "120", seconds(0, 86_400),
+        "how long the events of a resumable run are kept after its end",
+        ("RESUMABLE_STREAM_TTL_SECONDS",),
+    ),
+    Option(
+        "shutdown_grace_seconds", "10", seconds(0, 3600),
+        "how long running runs may take to end when the server stops",
+        ("BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS",),
+    ),
+    Option("heartbeat_seconds", "5", seconds(0.05, 3600), "silence that a heartbeat breaks"),
+    Option(
+        "body_limit_bytes", str(100 * 1024 * 1024), whole(1024, 2**40), "largest request body"
+    ),
+    Option("log_level", "info", choice(*LOG_LEVELS), "how much is logged", ("LOG_LEVEL",)),
+    Option("log_json", "false", flag, "log JSON lines: true or false", ("LOG_JSON",)),
+)  # fmt: skip
+
+# The parsed file holds whatever its author wrote.
+_Json: TypeAlias = Any
+
+
+def load_settings(
+    flags: Mapping[str, str | None], environment: Mapping[str, str], *, dev: bool
+) -> Settings:
+    """Return the settings: flags win over the environment, that over defaults.
+
+    Raises:
+        SettingsError: something cannot be read or does not fit.
+    """
+    values = {option.name: _value(option, flags, environment) for option in OPTIONS}
+    config_path = Path(str(values.pop("config"))).resolve()
+    document = _document(config_path)
+    folder = config_path.parent
+    return Settings(
+        config_path=config_path,
+        graphs=_graphs(document, folder, config_path),
+        python_path=_python_path(document, folder),
+        env=_env(document, folder, config_path),
+        dev=dev,
+        **(values | {"data_dir": Path(str(values["data_dir"])).resolve()}),  # type: ignore[arg-type]
+    )
+
+
+def apply_env(settings: Settings) -> None:
+    """Set the variables of ``env``; those that the process has already stay as they are."""
+    for name, value in settings.env.items():
+        os.environ.setdefault(name, value)
+
+
+def _value(
+    option: Option, flags: Mapping[str, str | None], environment: Mapping[str, str]
+) -> object:
+    given = flags.get(option.name)
+    where, text = option.flag, given
+    if text is None:
+        where = next((name for name in option.names if environment.get(name)), "")
+        text = environment[where] if where else option.default
+    try:
+        return option.read(text)
+    except ValueError as error:
+        raise SettingsError(f"{where} is '{text}': it {error}.") from None
+
+
+def _document(path: Path) -> dict[str, _Json]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError(
+            f"There is no file '{path}'. Start in the folder of your langgraph.json, or name it"
+            " with --config."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise SettingsError(f"'{path}' cannot be read: {reason}.") from None
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise SettingsError(f"'{path}' is not valid JSON: {error.msg} at {place}.") from None
+    if not isinstance(document, dict):
+        raise SettingsError(f"'{path}' must contain a JSON object.")
+    return document
+
+
+def _graphs(document: dict[str, _Json], folder: Path, path: Path) -> tuple[GraphSpec, ...]:
+    graphs = document.get("graphs")
+    if not isinstance(graphs, dict) or not graphs:
+        raise SettingsError(
+            f"'{path}' must have an entry \"graphs\" like"
+            ' {"graphs": {"agent": "./agent.py:graph"}}.'
+        )
+    return tuple(_graph(name, entry, folder, path) for name, entry in graphs.items())
+
+
+def _graph(name: str, entry: _Json, folder: Path, path: Path) -> GraphSpec:
+    description = entry.get("description") if isinstance(entry, dict) else None
+    source = entry.get("path") if isinstance(entry, dict) else entry
+    if not isinstance(source, str) or not re.fullmatch(r".+:[^:/\\]+", source):
+        raise SettingsError(
+            f"The graph '{name}' in '{path}' must be given as \"file.py:variable\" or"
+            f' "package.module:variable", not as {json.dumps(source)}.'
+        )
+    if description is not None and not isinstance(description, str):
+        raise SettingsError(f"The description of the graph '{name}' in '{path}' must be a text.")
+    place, _, attribute = source.rpartition(":")
+    if "/" in place or "\\" in place or place.endswith(".py"):
+        return GraphSpec(name, source, attribute, (folder / place).resolve(), None, description)
+    return GraphSpec(name, source, attribute, None, place, description)
+
+
+def _python_path(document: dict[str, _Json], folder: Path) -> tuple[Path, ...]:
+    """Return the folder of the file, and the local ones among the dependencies."""
+    given = document.get("dependencies", [])
+    local = [each for each in given if isinstance(each, str) and each.startswith(".")]
+    return tuple(dict.fromkeys([folder, *((folder / each).resolve() for each in local)]))
+
+
+def _env(document: dict[str, _Json], folder: Path, path: Path) -> Mapping[str, str]:
+    env = document.get("env", {})
+    if isinstance(env, dict):
+        return {str(name): _env_text(value) for name, value in env.items()}
+    if not isinstance(env, str):
+        raise SettingsError(f"\"env\" in '{path}' must be an object or the path of a file.")
+    try:
+        text = (folder / env).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        logger.warning("the env file cannot be read and is left out", extra={"file": env})
+        return {}
+    return parse_env(text)
+
+
+def _env_text(value: _Json) -> str:
+    return json.dumps(value) if isinstance(value, (bool, dict, list)) else str(value)
+
+
+_ENV_LINE: Final = re.compile(
+    r"""\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*
+    (?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)'|(?P<bare>[^#\n]*?))\s*(?:\#.*)?""",
+    re.VERBOSE,
+)
+_ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r"}
+
+
+def parse_env(text: str) -> dict[str, str]:
+    """Return the variables of a ``KEY=VALUE`` file with quotes and comments."""
+    matches = (_ENV_LINE.fullmatch(line) for line in text.splitlines())
+    return {match["name"]: _unquoted(match) for match in matches if match is not None}
+
+
+def _unquoted(match: re.Match[str]) -> str:
+    if match["double"] is not None:
+        return re.sub(r"\\(.)", lambda each: _ESCAPES.get(each[1], each[1]), match["double"])
+    return match["single"] if match["single"] is not None else match["bare"]
