@@ -36,6 +36,7 @@ class Failed(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; return the exit code."""
     given = _parser().parse_args(arguments)
     # A stop by `kill` shall leave no server behind either.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -134,9 +135,8 @@ def _show_run(url: str) -> None:
 def _keep(process: subprocess.Popen[bytes], url: str) -> int:
     print(f"The server is at {url} (routes: {url}/docs). Another run, with cURL:\n")
     print(f"  curl -N {url}/runs/stream -H 'content-type: application/json' \\")
-    print(
-        '    -d \'{"assistant_id": "joke", "input": {"topic": "rain"}, "stream_mode": "updates"}\'\n'
-    )
+    body = {"assistant_id": "joke", "input": {"topic": "rain"}, "stream_mode": "updates"}
+    print(f"    -d '{orjson.dumps(body).decode()}'\n")
     print(f"Graphs: {_short(CONFIG.parent)}; change one, and it is loaded anew. Ctrl-C stops.")
     return process.wait()
 

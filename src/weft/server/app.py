@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from weft import __version__
+from weft._version import __version__
 from weft.server.api.assistants import AssistantRoutes
 from weft.server.api.docs import page
 from weft.server.api.errors import http_exception

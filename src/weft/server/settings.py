@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -12,8 +11,6 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from weft.server.graphs.spec import GraphSpec
-
-logger = logging.getLogger("weft.settings")
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -24,7 +21,10 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a server process needs to know. Seconds and bytes are named as such."""
+    """Everything a server process needs to know. Seconds and bytes are named as such.
+
+    ``warnings`` are sentences about what was left out, to be logged by who starts a server.
+    """
 
     config_path: Path
     graphs: tuple[GraphSpec, ...]
@@ -45,6 +45,7 @@ class Settings:
     shutdown_grace_seconds: float
     heartbeat_seconds: float
     body_limit_bytes: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +166,13 @@ def load_settings(
     config_path = Path(str(values.pop("config"))).resolve()
     document = _document(config_path)
     folder = config_path.parent
+    env, warnings = _env(document, folder, config_path)
     return Settings(
         config_path=config_path,
         graphs=_graphs(document, folder, config_path),
-        python_path=_python_path(document, folder),
-        env=_env(document, folder, config_path),
+        python_path=_python_path(document, folder, config_path),
+        env=env,
+        warnings=warnings,
         dev=dev,
         **(values | {"data_dir": Path(str(values["data_dir"])).resolve()}),  # type: ignore[arg-type]
     )
@@ -242,25 +245,27 @@ def _graph(name: str, entry: _Json, folder: Path, path: Path) -> GraphSpec:
     return GraphSpec(name, source, attribute, None, place, description)
 
 
-def _python_path(document: dict[str, _Json], folder: Path) -> tuple[Path, ...]:
+def _python_path(document: dict[str, _Json], folder: Path, path: Path) -> tuple[Path, ...]:
     """Return the folder of the file, and the local ones among the dependencies."""
     given = document.get("dependencies", [])
-    local = [each for each in given if isinstance(each, str) and each.startswith(".")]
+    if not isinstance(given, list):
+        raise SettingsError(f"\"dependencies\" in '{path}' must be a list of texts.")
+    local = [each for each in given if isinstance(each, str) and each.startswith((".", "/"))]
     return tuple(dict.fromkeys([folder, *((folder / each).resolve() for each in local)]))
 
 
-def _env(document: dict[str, _Json], folder: Path, path: Path) -> Mapping[str, str]:
+def _env(
+    document: dict[str, _Json], folder: Path, path: Path
+) -> tuple[Mapping[str, str], tuple[str, ...]]:
     env = document.get("env", {})
     if isinstance(env, dict):
-        return {str(name): _env_text(value) for name, value in env.items()}
+        return {str(name): _env_text(value) for name, value in env.items()}, ()
     if not isinstance(env, str):
         raise SettingsError(f"\"env\" in '{path}' must be an object or the path of a file.")
     try:
-        text = (folder / env).read_text(encoding="utf-8")
+        return parse_env((folder / env).read_text(encoding="utf-8-sig")), ()
     except (OSError, UnicodeDecodeError):
-        logger.warning("the env file cannot be read and is left out", extra={"file": env})
-        return {}
-    return parse_env(text)
+        return {}, (f"The file '{folder / env}' (\"env\") cannot be read and is left out.",)
 
 
 def _env_text(value: _Json) -> str:
@@ -269,7 +274,7 @@ def _env_text(value: _Json) -> str:
 
 _ENV_LINE: Final = re.compile(
     r"""\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*
-    (?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)'|(?P<bare>[^#\n]*?))\s*(?:\#.*)?""",
+    (?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)'|(?P<bare>.*?))\s*(?:(?<=[\s"'])\#.*)?""",
     re.VERBOSE,
 )
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r"}

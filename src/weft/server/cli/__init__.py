@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from weft import __version__
+from weft._version import __version__
 from weft.server.settings import OPTIONS, SettingsError, load_settings
 
 _DESCRIPTION = """\

@@ -40,7 +40,7 @@ def supervise(settings: Settings, arguments: Sequence[str]) -> int:
         return 1
     reading, writing = os.pipe()
     command = [
-        sys.executable, "-m", "weft.server.cli", *arguments, "--no-reload",
+        sys.executable, "-P", "-m", "weft.server.cli", *arguments, "--no-reload",
         "--fd", str(bound.fileno()), "--parent", str(reading),
     ]  # fmt: skip
     stop = threading.Event()

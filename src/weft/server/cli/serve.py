@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Iterator
 
 import uvicorn
+from starlette.applications import Starlette
 
 from weft.server import logs
 from weft.server.app import create_app
@@ -19,6 +21,8 @@ from weft.server.cli.sockets import bind, url
 from weft.server.domain.errors import WeftError
 from weft.server.graphs.loader import extend_path
 from weft.server.settings import Settings, SettingsError, apply_env
+
+logger = logging.getLogger("weft.cli")
 
 
 def serve(settings: Settings, *, descriptor: int | None = None, watch: int | None = None) -> int:
@@ -29,25 +33,38 @@ def serve(settings: Settings, *, descriptor: int | None = None, watch: int | Non
         descriptor: A bound socket that was handed over; None: bind one.
         watch: A pipe whose end tells that the supervisor is gone.
     """
-    logs.configure(level=settings.log_level.upper(), as_json=settings.log_json)
-    apply_env(settings)
-    extend_path(settings.python_path)
+    # Until the server handles it itself: a stop while graphs are imported is as clean as later.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        bound = socket.socket(fileno=descriptor) if descriptor is not None else _bind(settings)
+        _prepare(settings)
+        bound = _socket(settings, descriptor)
         if watch is not None:
             threading.Thread(target=_stop_without_parent, args=(watch,), daemon=True).start()
-        asyncio.run(_serve(settings, bound))
+        _run(settings, bound)
     except (SettingsError, WeftError) as error:
         print(f"weft: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 0
     return 0
 
 
-def _bind(settings: Settings) -> socket.socket:
-    return bind(settings.host, settings.port)
+def _prepare(settings: Settings) -> None:
+    logs.configure(level=settings.log_level.upper(), as_json=settings.log_json)
+    for warning in settings.warnings:
+        logger.warning(warning)
+    apply_env(settings)
+    extend_path(settings.python_path)
 
 
-async def _serve(settings: Settings, bound: socket.socket) -> None:
+def _socket(settings: Settings, descriptor: int | None) -> socket.socket:
+    if descriptor is None:
+        return bind(settings.host, settings.port)
+    return socket.socket(fileno=descriptor)
+
+
+def _run(settings: Settings, bound: socket.socket) -> None:
+    # Not on the loop: what graphs do while they are imported may want a loop of its own.
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -57,7 +74,17 @@ async def _serve(settings: Settings, bound: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_grace_seconds)),
     )
-    server = _Server(config, f"Weft serves {len(settings.graphs)} graphs at {url(bound)}")
+    server = _Server(config, f"Weft serves {_graphs(settings)} at {url(bound)}")
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve(app, server, bound))
+
+
+def _graphs(settings: Settings) -> str:
+    number = len(settings.graphs)
+    return f"{number} graph{'' if number == 1 else 's'}"
+
+
+async def _serve(app: Starlette, server: _Server, bound: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.handle_exit, number, None)

@@ -6,9 +6,12 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
@@ -122,16 +125,35 @@ def _is_servable(value: object, module: ModuleType) -> bool:
 
 
 def _not_installed(spec: GraphSpec, error: ModuleNotFoundError) -> str:
-    if spec.module is not None and error.name in {spec.module, spec.module.partition(".")[0]}:
-        return f"there is no module '{error.name}'. Check the name, or put its folder on the path."
-    return f"the module '{error.name}' is not installed. Install it: pip install {error.name}"
+    name = error.name
+    if name is None:
+        return _raised(error)
+    if spec.module is not None and f"{spec.module}.".startswith(f"{name}."):
+        return f"there is no module '{name}'. Check the name, or put its folder on the path."
+    return (
+        f"the module '{name}' is not installed, which is imported{_place(error)}. Install its"
+        ' package with pip install; if it is your own, name its folder in "dependencies" of'
+        " langgraph.json."
+    )
 
 
 def _raised(error: BaseException) -> str:
+    return f"importing it raised {type(error).__name__}: {error}{_place(error)}."
+
+
+def _place(error: BaseException) -> str:
+    """Return the last line of the user's own that an exception came through."""
     frames = traceback.extract_tb(error.__traceback__)
-    user = [frame for frame in frames if "site-packages" not in frame.filename]
-    place = f" at {user[-1].filename}, line {user[-1].lineno}" if user else ""
-    return f"importing it raised {type(error).__name__}: {error}{place}."
+    user = [frame for frame in frames if not frame.filename.startswith(_foreign())]
+    return f" at {user[-1].filename}, line {user[-1].lineno}" if user else ""
+
+
+@lru_cache(maxsize=1)
+def _foreign() -> tuple[str, ...]:
+    """Return where code comes from that is not the user's."""
+    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
+    paths = [sysconfig.get_path(kind) + os.sep for kind in kinds]
+    return (*paths, "<frozen ", __file__)
 
 
 def _failure(spec: GraphSpec, reason: str) -> GraphLoadError:

@@ -10,6 +10,7 @@ from contextlib import (
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
+    contextmanager,
 )
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
@@ -28,6 +29,7 @@ from weft.server.graphs.spec import GraphSpec
 Graph: TypeAlias = Pregel[Any, Any, Any, Any]
 Saver: TypeAlias = BaseCheckpointSaver[str]
 Factory: TypeAlias = Callable[..., object]
+Caller: TypeAlias = Callable[[RunnableConfig], object]
 
 # The name that a graph has when it was compiled without one.
 _UNNAMED = "LangGraph"
@@ -35,12 +37,11 @@ _UNNAMED = "LangGraph"
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A graph that is ready, or a function that makes one, perhaps from the config."""
+    """A graph that is ready, or how to make one for a config."""
 
     spec: GraphSpec
     graph: Graph | None
-    factory: Factory | None
-    wants_config: bool = False
+    make: Caller | None
 
 
 class Graphs:
@@ -119,11 +120,15 @@ def _equipped(graph: Graph, checkpointer: Saver, store: BaseStore | None) -> Gra
 
 
 def _source(spec: GraphSpec, found: object) -> _Source:
-    graph = _compiled(found)
+    try:
+        graph = _compiled(found)
+    except ValueError as error:
+        raise GraphLoadError(
+            spec.graph_id, spec.source, f"it does not compile: {error}."
+        ) from error
     if graph is not None:
         return _Source(spec, graph, None)
-    factory = cast("Factory", found)
-    return _Source(spec, None, factory, wants_config=_wants_config(spec, factory))
+    return _Source(spec, None, _caller(spec, cast("Factory", found)))
 
 
 def _compiled(found: object) -> Graph | None:
@@ -132,23 +137,48 @@ def _compiled(found: object) -> Graph | None:
     return found.compile() if isinstance(found, StateGraph) else None
 
 
-def _wants_config(spec: GraphSpec, factory: Factory) -> bool:
-    """Return whether a factory takes the config: as its only required parameter, or by name.
+def _caller(spec: GraphSpec, factory: Factory) -> Caller:
+    """Return how to call a factory: with the config when it takes it, else with nothing.
 
     Raises:
         GraphLoadError: it needs something else.
     """
+    if inspect.isasyncgenfunction(factory):
+        factory = asynccontextmanager(factory)
+    elif inspect.isgeneratorfunction(factory):
+        factory = contextmanager(factory)
+    taken = _config_parameter(spec, factory)
+    if taken is None:
+        return lambda _: factory()
+    if taken.kind is inspect.Parameter.POSITIONAL_ONLY:
+        return factory
+    return lambda config: factory(**{taken.name: config})
+
+
+def _config_parameter(spec: GraphSpec, factory: Factory) -> inspect.Parameter | None:
     parameters = inspect.signature(factory).parameters.values()
-    required = [each for each in parameters if _is_required(each)]
-    if len(required) > 1:
-        names = ", ".join(each.name for each in required)
+    taken = next((each for each in parameters if _takes_config(each)), None)
+    unknown = [str(each) for each in parameters if _is_required(each) and each is not taken]
+    if unknown:
         raise GraphLoadError(
             spec.graph_id,
             spec.source,
-            f"its parameters ({names}) cannot all be given. A graph function takes nothing, or the"
-            " config.",
+            f"the server has nothing to give for its parameter '{unknown[0]}'. A function that"
+            " makes a graph takes no parameter, or one: config: RunnableConfig.",
         )
-    return bool(required) or any(each.name == "config" for each in parameters)
+    return taken
+
+
+def _takes_config(parameter: inspect.Parameter) -> bool:
+    """Tell by the name or the annotation; a required one without annotation is the config too."""
+    if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
+        return False
+    # As text: annotations may name what is only imported for type checkers.
+    annotation = inspect.formatannotation(parameter.annotation)
+    if "ServerRuntime" in annotation:
+        return False
+    untyped = parameter.annotation is parameter.empty and _is_required(parameter)
+    return parameter.name == "config" or "RunnableConfig" in annotation or untyped
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:
@@ -157,8 +187,8 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 
 
 async def _make(source: _Source, config: RunnableConfig, stack: AsyncExitStack) -> Graph:
-    assert source.factory is not None
-    made = _call(source.factory, config, with_config=source.wants_config)
+    assert source.make is not None
+    made = source.make(config)
     if inspect.isawaitable(made):
         made = await made
     if isinstance(made, AbstractAsyncContextManager):
@@ -173,14 +203,3 @@ async def _make(source: _Source, config: RunnableConfig, stack: AsyncExitStack) 
             f"the function returned '{type(made).__name__}' instead of a graph.",
         )
     return graph
-
-
-def _call(factory: Factory, config: RunnableConfig, *, with_config: bool) -> object:
-    if inspect.isasyncgenfunction(factory):
-        factory = asynccontextmanager(factory)
-    if not with_config:
-        return factory()
-    parameters = inspect.signature(factory).parameters
-    if "config" in parameters:
-        return factory(config=config)
-    return factory(config)

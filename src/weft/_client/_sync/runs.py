@@ -1,0 +1,562 @@
+# Generated from runs.py by tools/unasync.py. Do not edit.
+"""Runs."""
+
+from __future__ import annotations
+
+import builtins
+import warnings
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any, cast
+
+import httpx
+
+from weft._client._core.requests import path, query, run_payload
+from weft._client._core.responses import run_created, second_form, values_of
+from weft._client._sync.http import SyncHttpClient
+from weft.schema import (
+    All,
+    CancelAction,
+    Checkpoint,
+    Command,
+    Config,
+    Context,
+    DisconnectMode,
+    Durability,
+    IfNotExists,
+    Input,
+    LangSmithTracing,
+    MultitaskStrategy,
+    OnCompletionBehavior,
+    QueryParamTypes,
+    Run,
+    RunCreateMetadata,
+    RunSelectField,
+    RunStatus,
+    StreamMode,
+    StreamPart,
+    StreamPartV2,
+    StreamVersion,
+)
+
+_RUN = "/threads/{thread_id}/runs/{run_id}"
+
+
+class SyncRunsClient:
+    """Starts runs, watches them and stops them."""
+
+    def __init__(self, http: SyncHttpClient) -> None:
+        self.http = http
+
+    def stream(
+        self,
+        thread_id: str | None,
+        assistant_id: str,
+        *,
+        input: Input | None = None,
+        command: Command | None = None,
+        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        stream_subgraphs: bool = False,
+        stream_resumable: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        config: Config | None = None,
+        context: Context | None = None,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_id: str | None = None,
+        checkpoint_during: bool | None = None,
+        interrupt_before: All | Sequence[str] | None = None,
+        interrupt_after: All | Sequence[str] | None = None,
+        feedback_keys: Sequence[str] | None = None,
+        on_disconnect: DisconnectMode | None = None,
+        on_completion: OnCompletionBehavior | None = None,
+        webhook: str | None = None,
+        multitask_strategy: MultitaskStrategy | None = None,
+        if_not_exists: IfNotExists | None = None,
+        after_seconds: float | None = None,
+        langsmith_tracing: LangSmithTracing | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        on_run_created: Callable[[RunCreateMetadata], None] | None = None,
+        durability: Durability | None = None,
+        strict_resume: bool | None = None,
+        version: StreamVersion = "v1",
+    ) -> Iterator[Any]:
+        """Start a run and stream its events (`POST /threads/{thread_id}/runs/stream`).
+
+        Nothing is sent before the first iteration.
+
+        Args:
+            thread_id: The thread to run on; None: one of the run's own.
+            assistant_id: The assistant, by id or by the name of its graph.
+            input: What the graph takes; None goes on from the last checkpoint.
+            command: What the graph is told instead: `resume`, `update`, `goto`.
+            stream_mode: Which events the run sends.
+            stream_subgraphs: Whether subgraphs send theirs too.
+            stream_resumable: Whether events are kept, so that a stream can be taken up again.
+            metadata: What to keep beside the run.
+            config: How the graph is executed.
+            context: Static context for the graph.
+            checkpoint: The checkpoint to start from.
+            checkpoint_id: Its id alone.
+            checkpoint_during: Deprecated: use `durability`.
+            interrupt_before: Nodes to stop before.
+            interrupt_after: Nodes to stop after.
+            feedback_keys: Keys to collect feedback for.
+            on_disconnect: Whether the run is stopped (`cancel`) when this client goes away.
+            on_completion: Whether the thread of a run without one is kept.
+            webhook: An address that is told when the run has ended.
+            multitask_strategy: What to do when the thread is busy.
+            if_not_exists: Whether an unknown thread is created.
+            after_seconds: Seconds to wait before the run starts.
+            langsmith_tracing: Where the traces of the run go.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            on_run_created: Called with the ids of the run as soon as the server names them.
+            durability: When checkpoints are stored: `sync`, `async` or `exit`.
+            strict_resume: Whether resuming an interrupt that does not wait is an error.
+            version: The form of the events: `v1` tuples, `v2` dictionaries.
+
+        Returns:
+            An iterator of `StreamPart`, or of `StreamPartV2` with `version="v2"`. A failure of the
+            graph is an event `error`.
+
+        Raises:
+            APIStatusError: the server refused.
+            APIConnectionError: the connection broke and could not be taken up again.
+        """
+        _warn(checkpoint_during)
+        fields = {
+            "assistant_id": assistant_id,
+            "input": input,
+            "command": command,
+            "stream_mode": stream_mode,
+            "stream_subgraphs": stream_subgraphs,
+            "stream_resumable": stream_resumable,
+            "metadata": metadata,
+            "config": config,
+            "context": context,
+            "checkpoint": checkpoint,
+            "checkpoint_id": checkpoint_id,
+            "checkpoint_during": checkpoint_during,
+            "interrupt_before": interrupt_before,
+            "interrupt_after": interrupt_after,
+            "feedback_keys": feedback_keys,
+            "on_disconnect": on_disconnect,
+            "on_completion": on_completion,
+            "webhook": webhook,
+            "multitask_strategy": multitask_strategy,
+            "if_not_exists": if_not_exists,
+            "after_seconds": after_seconds,
+            "langsmith_tracer": langsmith_tracing,
+            "durability": durability,
+            "strict_resume": strict_resume,
+        }
+        parts = self.http.stream(
+            _place(thread_id, "/runs/stream"),
+            "POST",
+            json=run_payload(fields),
+            params=params,
+            headers=headers,
+            on_response=_reporting(on_run_created),
+        )
+        return parts if version != "v2" else _in_second_form(parts)
+
+    def create(
+        self,
+        thread_id: str | None,
+        assistant_id: str,
+        *,
+        input: Input | None = None,
+        command: Command | None = None,
+        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        stream_subgraphs: bool = False,
+        stream_resumable: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        config: Config | None = None,
+        context: Context | None = None,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_id: str | None = None,
+        checkpoint_during: bool | None = None,
+        interrupt_before: All | Sequence[str] | None = None,
+        interrupt_after: All | Sequence[str] | None = None,
+        webhook: str | None = None,
+        multitask_strategy: MultitaskStrategy | None = None,
+        if_not_exists: IfNotExists | None = None,
+        on_completion: OnCompletionBehavior | None = None,
+        after_seconds: float | None = None,
+        langsmith_tracing: LangSmithTracing | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        on_run_created: Callable[[RunCreateMetadata], None] | None = None,
+        durability: Durability | None = None,
+        strict_resume: bool | None = None,
+    ) -> Run:
+        """Start a run in the background (`POST /threads/{thread_id}/runs`).
+
+        Args:
+            thread_id: The thread to run on; None: one of the run's own.
+            assistant_id: The assistant, by id or by the name of its graph.
+            input: What the graph takes; None goes on from the last checkpoint.
+            command: What the graph is told instead: `resume`, `update`, `goto`.
+            stream_mode: Which events the run sends.
+            stream_subgraphs: Whether subgraphs send theirs too.
+            stream_resumable: Whether events are kept, so that a stream can be taken up again.
+            metadata: What to keep beside the run.
+            config: How the graph is executed.
+            context: Static context for the graph.
+            checkpoint: The checkpoint to start from.
+            checkpoint_id: Its id alone.
+            checkpoint_during: Deprecated: use `durability`.
+            interrupt_before: Nodes to stop before.
+            interrupt_after: Nodes to stop after.
+            webhook: An address that is told when the run has ended.
+            multitask_strategy: What to do when the thread is busy.
+            if_not_exists: Whether an unknown thread is created.
+            on_completion: Whether the thread of a run without one is kept.
+            after_seconds: Seconds to wait before the run starts.
+            langsmith_tracing: Where the traces of the run go.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            on_run_created: Called with the ids of the run as soon as the server names them.
+            durability: When checkpoints are stored: `sync`, `async` or `exit`.
+            strict_resume: Whether resuming an interrupt that does not wait is an error.
+
+        Returns:
+            The run, which is pending.
+
+        Raises:
+            NotFoundError: there is no such thread or assistant.
+            ConflictError: the thread is busy and the strategy is `reject`.
+        """
+        _warn(checkpoint_during)
+        fields = {
+            "assistant_id": assistant_id,
+            "input": input,
+            "command": command,
+            "stream_mode": stream_mode,
+            "stream_subgraphs": stream_subgraphs,
+            "stream_resumable": stream_resumable,
+            "metadata": metadata,
+            "config": config,
+            "context": context,
+            "checkpoint": checkpoint,
+            "checkpoint_id": checkpoint_id,
+            "checkpoint_during": checkpoint_during,
+            "interrupt_before": interrupt_before,
+            "interrupt_after": interrupt_after,
+            "webhook": webhook,
+            "multitask_strategy": multitask_strategy,
+            "if_not_exists": if_not_exists,
+            "on_completion": on_completion,
+            "after_seconds": after_seconds,
+            "langsmith_tracer": langsmith_tracing,
+            "durability": durability,
+            "strict_resume": strict_resume,
+        }
+        made = self.http.post(
+            _place(thread_id or None, "/runs"),
+            json=run_payload(fields),
+            params=params,
+            headers=headers,
+            on_response=_reporting(on_run_created),
+        )
+        return cast("Run", made)
+
+    def wait(
+        self,
+        thread_id: str | None,
+        assistant_id: str,
+        *,
+        input: Input | None = None,
+        command: Command | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        config: Config | None = None,
+        context: Context | None = None,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_id: str | None = None,
+        checkpoint_during: bool | None = None,
+        interrupt_before: All | Sequence[str] | None = None,
+        interrupt_after: All | Sequence[str] | None = None,
+        webhook: str | None = None,
+        on_disconnect: DisconnectMode | None = None,
+        on_completion: OnCompletionBehavior | None = None,
+        multitask_strategy: MultitaskStrategy | None = None,
+        if_not_exists: IfNotExists | None = None,
+        after_seconds: float | None = None,
+        langsmith_tracing: LangSmithTracing | None = None,
+        raise_error: bool = True,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        on_run_created: Callable[[RunCreateMetadata], None] | None = None,
+        durability: Durability | None = None,
+        strict_resume: bool | None = None,
+    ) -> Any:
+        """Start a run and wait for its result (`POST /threads/{thread_id}/runs/wait`).
+
+        Args:
+            thread_id: The thread to run on; None: one of the run's own.
+            assistant_id: The assistant, by id or by the name of its graph.
+            input: What the graph takes; None goes on from the last checkpoint.
+            command: What the graph is told instead: `resume`, `update`, `goto`.
+            metadata: What to keep beside the run.
+            config: How the graph is executed.
+            context: Static context for the graph.
+            checkpoint: The checkpoint to start from.
+            checkpoint_id: Its id alone.
+            checkpoint_during: Deprecated: use `durability`.
+            interrupt_before: Nodes to stop before.
+            interrupt_after: Nodes to stop after.
+            webhook: An address that is told when the run has ended.
+            on_disconnect: Whether the run is stopped (`cancel`) when this client goes away.
+            on_completion: Whether the thread of a run without one is kept.
+            multitask_strategy: What to do when the thread is busy.
+            if_not_exists: Whether an unknown thread is created.
+            after_seconds: Seconds to wait before the run starts.
+            langsmith_tracing: Where the traces of the run go.
+            raise_error: Whether a failed run raises; its error is returned otherwise.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            on_run_created: Called with the ids of the run as soon as the server names them.
+            durability: When checkpoints are stored: `sync`, `async` or `exit`.
+            strict_resume: Whether resuming an interrupt that does not wait is an error.
+
+        Returns:
+            The values of the thread's state at the end.
+
+        Raises:
+            RunError: the graph failed.
+            NotFoundError: there is no such thread or assistant.
+            ConflictError: the thread is busy and the strategy is `reject`.
+        """
+        _warn(checkpoint_during)
+        fields = {
+            "assistant_id": assistant_id,
+            "input": input,
+            "command": command,
+            "metadata": metadata,
+            "config": config,
+            "context": context,
+            "checkpoint": checkpoint,
+            "checkpoint_id": checkpoint_id,
+            "checkpoint_during": checkpoint_during,
+            "interrupt_before": interrupt_before,
+            "interrupt_after": interrupt_after,
+            "webhook": webhook,
+            "on_disconnect": on_disconnect,
+            "on_completion": on_completion,
+            "multitask_strategy": multitask_strategy,
+            "if_not_exists": if_not_exists,
+            "after_seconds": after_seconds,
+            "langsmith_tracer": langsmith_tracing,
+            "durability": durability,
+            "strict_resume": strict_resume,
+        }
+        result = self.http.request_reconnect(
+            _place(thread_id, "/runs/wait"),
+            "POST",
+            json=run_payload(fields),
+            params=params,
+            headers=headers,
+            on_response=_reporting(on_run_created),
+        )
+        return values_of(result) if raise_error else result
+
+    def list(
+        self,
+        thread_id: str,
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        status: RunStatus | None = None,
+        select: builtins.list[RunSelectField] | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+    ) -> builtins.list[Run]:
+        """List the runs of a thread, newest first (`GET /threads/{thread_id}/runs`).
+
+        Args:
+            thread_id: The id of the thread.
+            limit: How many runs at most.
+            offset: How many of the newest to skip.
+            status: Only runs with this status.
+            select: Only these fields of each run.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+
+        Raises:
+            NotFoundError: there is no such thread.
+        """
+        own: dict[str, Any] = {"limit": limit, "offset": offset}
+        own |= {"status": status} if status is not None else {}
+        own |= {"select": select} if select else {}
+        found = self.http.get(
+            path("/threads/{thread_id}/runs", thread_id=thread_id),
+            params=query(own, params),
+            headers=headers,
+        )
+        return cast("builtins.list[Run]", found)
+
+    def get(
+        self,
+        thread_id: str,
+        run_id: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+    ) -> Run:
+        """Get a run (`GET /threads/{thread_id}/runs/{run_id}`).
+
+        Args:
+            thread_id: The id of its thread.
+            run_id: Its id.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        place = path(_RUN, thread_id=thread_id, run_id=run_id)
+        return cast("Run", self.http.get(place, params=params, headers=headers))
+
+    def cancel(
+        self,
+        thread_id: str,
+        run_id: str,
+        *,
+        wait: bool = False,
+        action: CancelAction = "interrupt",
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+    ) -> None:
+        """Stop a run (`POST /threads/{thread_id}/runs/{run_id}/cancel`).
+
+        Args:
+            thread_id: The id of its thread.
+            run_id: Its id.
+            wait: Whether to return only when it has really ended.
+            action: `interrupt` keeps what it has done, `rollback` undoes it.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+
+        Raises:
+            NotFoundError: there is no such run, or it is over.
+        """
+        place = path(f"{_RUN}/cancel", thread_id=thread_id, run_id=run_id)
+        merged = query({"wait": 1 if wait else 0, "action": action}, params)
+        if wait:
+            self.http.request_reconnect(place, "POST", params=merged, headers=headers)
+        else:
+            self.http.post(place, json=None, params=merged, headers=headers)
+
+    def join(
+        self,
+        thread_id: str,
+        run_id: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+    ) -> Any:
+        """Wait for a run to end (`GET /threads/{thread_id}/runs/{run_id}/join`).
+
+        Args:
+            thread_id: The id of its thread.
+            run_id: Its id.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+
+        Returns:
+            The values of the thread's state, or the error of the run under `__error__`.
+        """
+        place = path(f"{_RUN}/join", thread_id=thread_id, run_id=run_id)
+        return self.http.request_reconnect(place, "GET", params=params, headers=headers)
+
+    def join_stream(
+        self,
+        thread_id: str,
+        run_id: str,
+        *,
+        cancel_on_disconnect: bool = False,
+        stream_mode: StreamMode | Sequence[StreamMode] | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        last_event_id: str | None = None,
+    ) -> Iterator[StreamPart]:
+        """Follow the events of a run (`GET /threads/{thread_id}/runs/{run_id}/stream`).
+
+        Args:
+            thread_id: The id of its thread.
+            run_id: Its id.
+            cancel_on_disconnect: Whether the run is stopped when this client goes away.
+            stream_mode: Only events of these modes.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            last_event_id: The event to go on after, for a resumable run; `-1`: from the start.
+
+        Returns:
+            An iterator of events. Nothing is sent before the first iteration.
+        """
+        own = {"cancel_on_disconnect": cancel_on_disconnect, "stream_mode": stream_mode}
+        last = {"Last-Event-ID": last_event_id} if last_event_id else {}
+        return self.http.stream(
+            path(f"{_RUN}/stream", thread_id=thread_id, run_id=run_id),
+            "GET",
+            params=query(own, params),
+            headers={**last, **(headers or {})},
+        )
+
+    def delete(
+        self,
+        thread_id: str,
+        run_id: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+    ) -> None:
+        """Delete a run and its checkpoints (`DELETE /threads/{thread_id}/runs/{run_id}`).
+
+        Args:
+            thread_id: The id of its thread.
+            run_id: Its id.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        place = path(_RUN, thread_id=thread_id, run_id=run_id)
+        self.http.delete(place, params=params, headers=headers)
+
+
+def _place(thread_id: str | None, route: str) -> str:
+    return route if thread_id is None else path("/threads/{id}", id=thread_id) + route
+
+
+def _warn(checkpoint_during: bool | None) -> None:
+    if checkpoint_during is not None:
+        warnings.warn(
+            "`checkpoint_during` is deprecated: use `durability` instead",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+
+
+def _reporting(
+    callback: Callable[[RunCreateMetadata], None] | None,
+) -> Callable[[httpx.Response], None] | None:
+    if callback is None:
+        return None
+
+    def report(response: httpx.Response) -> None:
+        created = run_created(response)
+        if created is not None:
+            callback(created)
+
+    return report
+
+
+def _in_second_form(parts: Generator[StreamPart]) -> Iterator[StreamPartV2]:
+    with closing(parts):
+        for part in parts:
+            second = second_form(part)
+            if second is not None:
+                yield second

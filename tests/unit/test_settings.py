@@ -1,0 +1,248 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from weft.server.graphs.spec import GraphSpec
+from weft.server.settings import OPTIONS, Settings, SettingsError, load_settings, parse_env
+
+GRAPHS = {"graphs": {"agent": "./agent.py:graph"}}
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(document=GRAPHS, environment=None, *, dev=False, **flags):
+        path = tmp_path / "langgraph.json"
+        path.write_text(document if isinstance(document, str) else json.dumps(document))
+        return load_settings({"config": str(path), **flags}, environment or {}, dev=dev)
+
+    return load
+
+
+@pytest.fixture
+def refused(load):
+    def refused(*arguments, **keywords):
+        with pytest.raises(SettingsError) as caught:
+            load(*arguments, **keywords)
+        text = str(caught.value)
+        assert text.endswith(".")
+        assert "\n" not in text
+        return text
+
+    return refused
+
+
+def test_defaults(load, tmp_path):
+    assert load() == Settings(
+        config_path=tmp_path / "langgraph.json",
+        graphs=(
+            GraphSpec("agent", "./agent.py:graph", "graph", (tmp_path / "agent.py").resolve()),
+        ),
+        python_path=(tmp_path,),
+        env={},
+        dev=False,
+        host="127.0.0.1",
+        port=2024,
+        data_dir=Path.cwd() / ".weft",
+        log_level="info",
+        log_json=False,
+        concurrency=64,
+        runners=2,
+        lease_seconds=15.0,
+        max_attempts=3,
+        run_timeout_seconds=3600.0,
+        resumable_keep_seconds=120.0,
+        shutdown_grace_seconds=10.0,
+        heartbeat_seconds=5.0,
+        body_limit_bytes=100 * 1024 * 1024,
+    )
+
+
+def test_dev_is_told(load):
+    assert load(dev=True).dev
+
+
+def test_every_option_is_a_field_and_has_a_variable_of_ours():
+    fields = {field.name for field in dataclasses.fields(Settings)}
+    assert {option.name for option in OPTIONS} - {"config"} <= fields
+    assert all(option.names[0] == f"WEFT_{option.name.upper()}" for option in OPTIONS)
+
+
+def test_flags_win_over_variables_and_those_over_defaults(load):
+    environment = {"WEFT_PORT": "1111", "N_JOBS_PER_WORKER": "7"}
+    assert load(environment=environment, port="2222").port == 2222
+    assert load(environment=environment).port == 1111
+    assert load(environment=environment).concurrency == 7
+    assert load(environment=environment | {"WEFT_CONCURRENCY": "8"}).concurrency == 8
+    assert load(environment={"WEFT_PORT": ""}).port == 2024
+
+
+def test_the_file_may_be_named_by_a_variable(load, tmp_path):
+    load()
+    environment = {"WEFT_CONFIG": str(tmp_path / "langgraph.json")}
+    assert load_settings({}, environment, dev=False).config_path == tmp_path / "langgraph.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("port", "65536", "--port is '65536': it must be a whole number from 0 to 65535."),
+        ("port", "-1", "whole number"),
+        ("port", "1e3", "whole number"),
+        ("port", "\u0663", "whole number"),
+        ("port", "9" * 5000, "whole number"),
+        ("concurrency", "0", "--concurrency is '0'"),
+        ("runners", "two", "from 1 to 64"),
+        ("heartbeat_seconds", "0", "--heartbeat-seconds is '0': it must be from 0.05"),
+        ("lease_seconds", "nan", "number of seconds"),
+        ("run_timeout_seconds", "inf", "number of seconds"),
+        ("log_level", "loud", "one of: debug, info, warning, error"),
+        ("log_json", "perhaps", "true or false"),
+        ("host", " ", "--host is ' ': it must not be empty."),
+    ],
+)
+def test_values_that_do_not_fit(refused, name, text, said):
+    assert said in refused(**{name: text})
+
+
+def test_a_wrong_variable_is_called_by_its_name(refused):
+    said = refused(environment={"BG_JOB_TIMEOUT_SECS": "long"})
+    assert said.startswith("BG_JOB_TIMEOUT_SECS is 'long'")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("log_level", "DEBUG", "debug"),
+        ("log_json", "1", True),
+        ("log_json", "No", False),
+        ("heartbeat_seconds", "0.5", 0.5),
+        ("port", "0", 0),
+    ],
+)
+def test_values_that_fit(load, name, text, value):
+    assert getattr(load(**{name: text}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("document", "parts"),
+    [
+        ("{", ["langgraph.json' is not valid JSON", "line 1, column 2"]),
+        ('{\n "graphs": {,}}', ["line 2, column"]),
+        ("[]", ["must contain a JSON object"]),
+        ({}, ['an entry "graphs" like']),
+        ({"graphs": {}}, ['an entry "graphs" like']),
+        ({"graphs": ["x.py:graph"]}, ['an entry "graphs" like']),
+        ({"graphs": {"agent": "agent.py"}}, ["'agent'", "file.py:variable", '"agent.py"']),
+        ({"graphs": {"agent": ":graph"}}, ["file.py:variable"]),
+        ({"graphs": {"agent": "./x.py:"}}, ["file.py:variable"]),
+        ({"graphs": {"agent": 5}}, ["'agent'", "not as 5"]),
+        ({"graphs": {"agent": {"description": "x"}}}, ["not as null"]),
+        ({"graphs": {"a": {"path": "x.py:g", "description": 5}}}, ["description of the graph 'a'"]),
+        ({**GRAPHS, "env": 5}, ['"env"', "an object or the path of a file"]),
+        ({**GRAPHS, "dependencies": "."}, ['"dependencies"', "a list"]),
+    ],
+)
+def test_files_that_cannot_be_used(refused, document, parts):
+    said = refused(document)
+    for part in parts:
+        assert part in said
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    path = tmp_path / "nope.json"
+    with pytest.raises(SettingsError, match=r"There is no file '.*nope.json'.*--config"):
+        load_settings({"config": str(path)}, {}, dev=False)
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
+        load_settings({"config": str(tmp_path)}, {}, dev=False)
+    (tmp_path / "x.json").write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match="cannot be read: it is not UTF-8 text"):
+        load_settings({"config": str(tmp_path / "x.json")}, {}, dev=False)
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "module"),
+    [
+        ("./agent.py:graph", "agent.py", None),
+        ("agent.py:graph", "agent.py", None),
+        ("src/agent.py:graph", "src/agent.py", None),
+        ("package.agent:graph", None, "package.agent"),
+        ("agent:graph", None, "agent"),
+    ],
+)
+def test_where_graphs_come_from(load, tmp_path, source, path, module):
+    (spec,) = load({"graphs": {"my agent": {"path": source, "description": "It acts."}}}).graphs
+    assert (spec.graph_id, spec.source, spec.attribute) == ("my agent", source, "graph")
+    assert (spec.path, spec.module) == (path and (tmp_path / path).resolve(), module)
+    assert spec.description == "It acts."
+
+
+def test_an_absolute_path_is_kept(load, tmp_path):
+    (spec,) = load({"graphs": {"agent": f"{tmp_path}/elsewhere/agent.py:graph"}}).graphs
+    assert spec.path == tmp_path / "elsewhere" / "agent.py"
+
+
+def test_local_dependencies_are_on_the_path(load, tmp_path):
+    given = [".", "./src", "../shared", "langchain", "numpy>=2", "."]
+    assert load({**GRAPHS, "dependencies": given}).python_path == (
+        tmp_path,
+        tmp_path / "src",
+        tmp_path.parent / "shared",
+    )
+
+
+def test_unknown_keys_are_ignored(load):
+    assert load({**GRAPHS, "python_version": "3.12", "ui": {"x": "y"}, "nonsense": []}).graphs
+
+
+def test_variables_of_the_file(load):
+    env = {"A": "text", "B": 5, "C": True, "D": {"x": 1}}
+    assert load({**GRAPHS, "env": env}).env == {"A": "text", "B": "5", "C": "true", "D": '{"x": 1}'}
+
+
+def test_variables_from_another_file(load, tmp_path):
+    (tmp_path / ".env").write_text("KEY=value\n", encoding="utf-8")
+    assert load({**GRAPHS, "env": ".env"}).env == {"KEY": "value"}
+
+
+def test_a_missing_file_of_variables_is_a_warning_that_names_it(load):
+    settings = load({**GRAPHS, "env": "./none.env"})
+    assert settings.env == {}
+    (warning,) = settings.warnings
+    assert "none.env" in warning
+
+
+def test_a_mark_before_the_variables_is_not_part_of_them(load, tmp_path):
+    (tmp_path / ".env").write_text("KEY=value", encoding="utf-8-sig")
+    assert load({**GRAPHS, "env": ".env"}).env == {"KEY": "value"}
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("A=plain", "plain"),
+        ("  export A = spaced  ", "spaced"),
+        ("A=", ""),
+        ("A=x # comment", "x"),
+        ("A=x#y", "x#y"),
+        ("A=a=b", "a=b"),
+        ('A="quoted # not a comment" # comment', "quoted # not a comment"),
+        ('A="two\\nlines \\"q\\" \\\\ \\$"', 'two\nlines "q" \\ $'),
+        ("A='single \\n $x'", "single \\n $x"),
+        ('A=""', ""),
+        ("A=it's", "it's"),
+        ('A="quoted"# comment', "quoted"),
+        ("A= # comment", ""),
+        ('A="open', '"open'),
+    ],
+)
+def test_lines_of_variables(line, value):
+    assert parse_env(line) == {"A": value}
+
+
+def test_lines_that_are_no_variables_are_skipped():
+    assert parse_env("# A=1\n\nnot a variable\n1A=x\n=x\r\nB=2\r\nB=3\n") == {"B": "3"}
