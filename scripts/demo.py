@@ -1,149 +1,113 @@
-"""Starts a server on the quickstart example, streams one run of it, and shows what arrives.
+"""Serve the quickstart example, stream one run through the client, and print it.
 
-python scripts/demo.py           then stops the server
-python scripts/demo.py --keep    leaves it running until Ctrl-C
+python scripts/demo.py           then stop
+python scripts/demo.py --keep    then keep serving until Ctrl-C
 """
-# ruff: noqa: T201 - it talks to a person
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
-import orjson
-
 from weft import get_sync_client
+from weft.errors import APIConnectionError
 
-CONFIG = Path(__file__).resolve().parent.parent / "examples" / "quickstart" / "langgraph.json"
-HOST = "127.0.0.1"
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = ROOT / "examples" / "quickstart" / "langgraph.json"
+PORT = 2024
 START_SECONDS = 30.0
-STOP_SECONDS = 15.0
-TOPIC = "ice cream"
 
 
-class Failed(Exception):
-    """The demo cannot go on. The text is for the person who started it."""
+def main() -> int:
+    """Run the demonstration; return the exit code."""
+    parser = argparse.ArgumentParser(description="Serve the quickstart example and use it.")
+    parser.add_argument("--keep", action="store_true", help="keep serving afterwards")
+    keep: bool = parser.parse_args().keep
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    port = _port()
+    with tempfile.TemporaryDirectory(prefix="weft-demo-") as folder:
+        data_dir = ROOT / ".weft" if keep else Path(folder)
+        server = _start(port, data_dir)
+        try:
+            return _show(server, f"http://127.0.0.1:{port}", keep=keep)
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            _stop(server)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; return the exit code."""
-    given = _parser().parse_args(arguments)
-    # A stop by `kill` shall leave no server behind either.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        port = _port(given.port, keep=given.keep)
-        with tempfile.TemporaryDirectory(prefix="weft-demo-") as scratch:
-            data_dir = given.data_dir if given.keep else scratch
-            with _server(port, data_dir) as process:
-                _show_run(f"http://{HOST}:{port}")
-                if given.keep:
-                    return _keep(process, f"http://{HOST}:{port}")
-    except Failed as error:
-        print(f"demo: {error}", file=sys.stderr)
+def _port() -> int:
+    """Return the usual port, or a free one where that is taken."""
+    for port in (PORT, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found: int = probe.getsockname()[1]
+            if port == 0:
+                print(f"Port {PORT} is in use, so this uses {found}.")
+            return found
+    return PORT
+
+
+def _start(port: int, data_dir: Path) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable, "-m", "weft.server.cli", "dev", "--config", str(CONFIG),
+        "--port", str(port), "--data-dir", str(data_dir),
+    ]  # fmt: skip
+    print(f"$ weft dev --config examples/quickstart/langgraph.json --port {port}", flush=True)
+    return subprocess.Popen(command)
+
+
+def _show(server: subprocess.Popen[bytes], url: str, *, keep: bool) -> int:
+    if not _answers(server, url):
+        print("The server did not start.", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\nStopped.")
+    _stream(url)
+    if keep:
+        print(f"\nServing at {url} (API: {url}/docs). Ctrl-C stops it. Try:\n\n{_curl(url)}\n")
+        sys.stdout.flush()
+        return server.wait()
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("demo", description="Stream one run of the quickstart.")
-    parser.add_argument("--keep", action="store_true", help="keep serving until Ctrl-C")
-    parser.add_argument("--port", type=int, default=2024, help="default 2024")
-    parser.add_argument("--data-dir", default=".weft", help="with --keep; default .weft")
-    return parser
-
-
-def _port(wanted: int, *, keep: bool) -> int:
-    """Return the port to use: the wanted one, or for a passing server any free one."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, wanted))
-        except OSError as error:
-            if keep:
-                raise Failed(
-                    f"port {wanted} is in use. Stop the program that has it, or choose another"
-                    " one: python scripts/demo.py --keep --port 8123"
-                ) from error
-        else:
-            return int(probe.getsockname()[1])
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        free = int(probe.getsockname()[1])
-    print(f"Port {wanted} is in use, taking {free} instead.")
-    return free
-
-
-@contextmanager
-def _server(port: int, data_dir: str) -> Iterator[subprocess.Popen[bytes]]:
-    options = ["--config", str(CONFIG), "--port", str(port), "--data-dir", data_dir]
-    print(f"$ weft dev --config {_short(CONFIG)} --port {port}", flush=True)
-    process = subprocess.Popen(  # noqa: S603 - our own command line
-        [sys.executable, "-m", "weft.server.cli", "dev", *options]
-    )
-    try:
-        _wait_until_ready(process, port)
-        yield process
-    finally:
-        _stop(process)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+def _answers(server: subprocess.Popen[bytes], url: str) -> bool:
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise Failed(f"the server ended with code {process.returncode}; see above.")
-        try:
-            with urllib.request.urlopen(f"http://{HOST}:{port}/ok", timeout=1) as response:
-                response.read()
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.05)
-    raise Failed(f"the server did not answer within {START_SECONDS:g} seconds.")
+    with get_sync_client(url=url, api_key=None, timeout=2) as client:
+        while time.monotonic() < deadline and server.poll() is None:
+            with contextlib.suppress(APIConnectionError):
+                return bool(client.http.get("/ok")["ok"])
+    return False
 
 
-def _show_run(url: str) -> None:
-    print(f'\nA run of the graph "joke" with the topic "{TOPIC}", node by node:\n')
-    with get_sync_client(url=url) as client:
-        for part in client.runs.stream(None, "joke", input={"topic": TOPIC}, stream_mode="updates"):
-            if part.event == "error":
-                raise Failed(f"the run failed: {orjson.dumps(part.data).decode()}")
-            print(f"  {part.event:<9} {orjson.dumps(part.data).decode()}", flush=True)
-    print()
+def _stream(url: str) -> None:
+    print('\nStreaming a run of "joke" with {"topic": "ice cream"}:\n')
+    with get_sync_client(url=url, api_key=None) as client:
+        for part in client.runs.stream(
+            None, "joke", input={"topic": "ice cream"}, stream_mode="updates"
+        ):
+            print(f"  {part.event:<10}{json.dumps(part.data)}")
 
 
-def _keep(process: subprocess.Popen[bytes], url: str) -> int:
-    print(f"The server is at {url} (routes: {url}/docs). Another run, with cURL:\n")
-    print(f"  curl -N {url}/runs/stream -H 'content-type: application/json' \\")
-    body = {"assistant_id": "joke", "input": {"topic": "rain"}, "stream_mode": "updates"}
-    print(f"    -d '{orjson.dumps(body).decode()}'\n")
-    print(f"Graphs: {_short(CONFIG.parent)}; change one, and it is loaded anew. Ctrl-C stops.")
-    return process.wait()
+def _curl(url: str) -> str:
+    body = json.dumps({"assistant_id": "joke", "input": {"topic": "tea"}, "stream_mode": "updates"})
+    return f"  curl -N {url}/runs/stream -d '{body}'"
 
 
-def _short(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    if server.poll() is None:
+        server.terminate()
+    try:
+        server.wait(15)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 if __name__ == "__main__":

@@ -1,64 +1,78 @@
-"""A chat whose tokens are streamed, with a model that says back what it hears.
+"""A chat on a model that lives in this file: it streams words, and answers the same every time."""
 
-Put a real model in its place: ``init_chat_model("provider:model")`` of langchain.
-"""
-
-from __future__ import annotations
-
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langgraph.graph import END, START, MessagesState, StateGraph
 
 
 class EchoModel(BaseChatModel):
-    """Answers with the last message, word by word; the same every time."""
+    """Says what it heard, word by word."""
+
+    pause_seconds: float = 0.0
 
     @property
     def _llm_type(self) -> str:
         return "echo"
 
-    def _stream(
-        self, messages: list[BaseMessage], *_args: object, **_options: object
-    ) -> Iterator[ChatGenerationChunk]:
-        yield from _chunks(messages)
-
-    async def _astream(
-        self, messages: list[BaseMessage], *_args: object, **_options: object
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        for chunk in _chunks(messages):
-            yield chunk
+    def _words(self, messages: list[BaseMessage]) -> list[str]:
+        text = f"You said: {messages[-1].text}"
+        first, *rest = text.split(" ")
+        return [first, *(f" {word}" for word in rest)]
 
     def _generate(
-        self, messages: list[BaseMessage], *_args: object, **_options: object
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
     ) -> ChatResult:
-        whole = merge_chat_generation_chunks(list(_chunks(messages)))
-        assert whole is not None
-        return ChatResult(generations=[whole])
+        message = AIMessage("".join(self._words(messages)))
+        return ChatResult(generations=[ChatGeneration(message=message)])
 
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        for word in self._words(messages):
+            chunk = ChatGenerationChunk(message=AIMessageChunk(content=word))
+            if run_manager:
+                run_manager.on_llm_new_token(word, chunk=chunk)
+            yield chunk
 
-def _chunks(messages: list[BaseMessage]) -> Iterator[ChatGenerationChunk]:
-    words = f"You said: {messages[-1].text}".split(" ")
-    for number, word in enumerate(words):
-        text = word if number == 0 else f" {word}"
-        yield ChatGenerationChunk(message=AIMessageChunk(content=text))
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        for word in self._words(messages):
+            await asyncio.sleep(self.pause_seconds)
+            chunk = ChatGenerationChunk(message=AIMessageChunk(content=word))
+            if run_manager:
+                await run_manager.on_llm_new_token(word, chunk=chunk)
+            yield chunk
 
 
 model = EchoModel()
 
 
-async def answer(state: MessagesState) -> dict[str, list[BaseMessage]]:
-    """Say what the model says."""
+async def answer(state: MessagesState) -> dict[str, Any]:
     return {"messages": [await model.ainvoke(state["messages"])]}
 
 
-graph = (
-    StateGraph(MessagesState)
-    .add_node(answer)
-    .add_edge(START, "answer")
-    .add_edge("answer", END)
-    .compile()
-)
+builder = StateGraph(MessagesState)
+builder.add_node(answer)
+builder.add_edge(START, "answer")
+builder.add_edge("answer", END)
+
+graph = builder.compile(name="chat")

@@ -1,28 +1,38 @@
-"""A graph in a graph: with ``stream_subgraphs`` a client sees the steps of both."""
+"""A graph whose second node is a graph."""
 
-from __future__ import annotations
-
-import joke
 from langgraph.graph import END, START, StateGraph
+from typing_extensions import TypedDict
 
 
-class State(joke.State, total=False):
-    """The state of the inner graph, and what this one adds to it."""
-
-    rating: int
-
-
-def rate(state: State) -> State:
-    """Give one to five stars."""
-    return {"rating": len(state["joke"]) % 5 + 1}
+class State(TypedDict, total=False):
+    name: str
+    greeting: str
 
 
-graph = (
-    StateGraph(State)
-    .add_node("make_joke", joke.graph)
-    .add_node(rate)
-    .add_edge(START, "make_joke")
-    .add_edge("make_joke", "rate")
-    .add_edge("rate", END)
-    .compile()
-)
+def say_hello(state: State) -> State:
+    return {"greeting": f"Hello {state['name']}"}
+
+
+def add_mark(state: State) -> State:
+    return {"greeting": f"{state['greeting']}!"}
+
+
+def clean(state: State) -> State:
+    return {"name": state["name"].strip().title()}
+
+
+child = StateGraph(State)
+child.add_node(say_hello)
+child.add_node(add_mark)
+child.add_edge(START, "say_hello")
+child.add_edge("say_hello", "add_mark")
+child.add_edge("add_mark", END)
+
+builder = StateGraph(State)
+builder.add_node(clean)
+builder.add_node("greet", child.compile(name="greet"))
+builder.add_edge(START, "clean")
+builder.add_edge("clean", "greet")
+builder.add_edge("greet", END)
+
+graph = builder.compile(name="parent")

@@ -1,31 +1,26 @@
-"""A node that reports how far it is: stream mode ``custom``."""
-
-from __future__ import annotations
+"""A node that reports what it does while it does it."""
 
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
-
-# The one of typing has no JSON schema before Python 3.12.
 from typing_extensions import TypedDict
-
-DEFAULT_STEPS = 5
-MOST_STEPS = 100
 
 
 class State(TypedDict, total=False):
-    """How much there is to do, and whether it is done."""
-
     steps: int
-    done: bool
+    done: int
 
 
-def work(state: State) -> State:
-    """Report each step."""
+async def work(state: State) -> State:
     write = get_stream_writer()
-    steps = min(state.get("steps", DEFAULT_STEPS), MOST_STEPS)
+    steps = state.get("steps", 3)
     for step in range(1, steps + 1):
         write({"step": step, "of": steps})
-    return {"done": True}
+    return {"done": steps}
 
 
-graph = StateGraph(State).add_node(work).add_edge(START, "work").add_edge("work", END).compile()
+builder = StateGraph(State)
+builder.add_node(work)
+builder.add_edge(START, "work")
+builder.add_edge("work", END)
+
+graph = builder.compile(name="progress")

@@ -1,0 +1,306 @@
+"""The command line as a user has it: processes, signals, files that change."""
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from weft import __version__
+
+pytestmark = pytest.mark.slow
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart"
+PATIENCE = 20.0
+GRAPH = """
+from typing_extensions import TypedDict
+from langgraph.graph import START, StateGraph
+
+class State(TypedDict, total=False):
+    said: str
+
+graph = StateGraph(State).add_node("say", lambda _: {"said": "WORD"}).add_edge(START, "say")
+"""
+
+
+class Process:
+    """A started command whose lines can be waited for."""
+
+    def __init__(self, command, folder):
+        self.lines = []
+        self._queue = queue.Queue()
+        self.popen = subprocess.Popen(
+            command,
+            cwd=folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.popen.stdout:
+            self._queue.put(line.rstrip("\n"))
+        self._queue.put(None)
+
+    def line(self, part):
+        """Wait for a line with this text."""
+        while True:
+            line = self._queue.get(timeout=PATIENCE)
+            assert line is not None, f"no line with {part!r} in {self.lines}"
+            self.lines.append(line)
+            if part in line:
+                return line
+
+    def url(self):
+        return self.line("Weft serves").rpartition(" ")[2]
+
+    def end(self):
+        """Wait for the end; return the exit code and everything that was printed."""
+        while (line := self._queue.get(timeout=PATIENCE)) is not None:
+            self.lines.append(line)
+        return self.popen.wait(PATIENCE), "\n".join(self.lines)
+
+    def stop(self):
+        if self.popen.poll() is None:
+            self.popen.kill()
+        self.popen.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        self.popen.stdout.close()
+
+
+@pytest.fixture
+def start(tmp_path):
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments, folder=tmp_path):
+            process = Process([sys.executable, "-P", "-m", "weft.server.cli", *arguments], folder)
+            stack.callback(process.stop)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder with a graph that says "first"."""
+    write(tmp_path, "first")
+    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"agent": "agent.py:graph"}}))
+    return tmp_path
+
+
+def write(folder, word):
+    # In one act, so that no half-written file is ever loaded.
+    (folder / "agent.new").write_text(GRAPH.replace("WORD", word))
+    (folder / "agent.new").replace(folder / "agent.py")
+
+
+def said(url):
+    answer = httpx.post(
+        f"{url}/runs/wait", json={"assistant_id": "agent", "input": {"said": ""}}, timeout=PATIENCE
+    )
+    return answer.json()["said"]
+
+
+def alive(number):
+    """Tell whether a process exists that has not ended."""
+    try:
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def children(number):
+    return [int(n) for n in Path(f"/proc/{number}/task/{number}/children").read_text().split()]
+
+
+def test_the_version(start):
+    assert start("--version").end() == (0, f"weft {__version__}")
+
+
+@pytest.mark.parametrize("command", ["dev", "serve"])
+def test_the_help_names_options_defaults_and_variables(start, command):
+    code, text = start(command, "--help").end()
+    assert code == 0
+    for part in ("--config", "--port", "default 2024", "WEFT_PORT", "N_JOBS_PER_WORKER", "example"):
+        assert part in text
+    assert "--fd" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "usage: weft"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["serve", "--nope"], "unrecognized arguments"),
+        (["serve", "--port", "x"], "weft: --port is 'x': it must be a whole number"),
+        (["dev", "--config", "nope.json"], "weft: There is no file"),
+    ],
+)
+def test_wrong_use_exits_with_2(start, arguments, said):
+    code, text = start(*arguments).end()
+    assert (code, said in text, "Traceback" in text) == (2, True, False)
+
+
+@pytest.mark.parametrize("command", [["serve"], ["dev"], ["dev", "--no-reload"]])
+def test_a_graph_that_does_not_load_exits_with_1(start, project, command):
+    (project / "agent.py").write_text("import json\n\nraise ValueError('no key')\n")
+    code, text = start(*command, "--port", "0").end()
+    assert code == 1
+    assert "weft: Failed to load graph 'agent' from agent.py:graph: " in text
+    assert "raised ValueError: no key" in text
+    assert "agent.py, line 3" in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("command", ["serve", "dev"])
+def test_a_port_in_use_exits_with_1(start, project, command):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, text = start(command, "--port", port).end()
+    assert (code, "Traceback" in text) == (1, False)
+    assert f"port {port}: the port is in use" in text
+    assert "--port" in text
+
+
+def test_an_address_that_is_not_there_exits_with_1(start, project):
+    code, text = start("serve", "--host", "192.0.2.1", "--port", "0").end()
+    assert (code, "Check --host" in text, "Traceback" in text) == (1, True, False)
+
+
+def test_a_data_folder_in_use_exits_with_1(start, project):
+    start("serve", "--port", "0").url()
+    code, text = start("serve", "--port", "0").end()
+    assert (code, "Traceback" in text) == (1, False)
+    assert ".weft" in text
+
+
+def test_a_data_folder_that_cannot_be_made_exits_with_1(start, project):
+    (project / "file").touch()
+    code, text = start("serve", "--port", "0", "--data-dir", "file/data").end()
+    assert (code, "Traceback" in text) == (1, False)
+    assert "file/data" in text
+
+
+@pytest.mark.parametrize("command", [["serve"], ["dev"], ["dev", "--no-reload"]])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_and_stops_when_told(start, project, command, number):
+    process = start(*command, "--port", "0")
+    url = process.url()
+    assert url.startswith("http://127.0.0.1:")
+    assert httpx.get(f"{url}/ok").json()["ok"] is True
+    assert said(url) == "first"
+    process.popen.send_signal(number)
+    code, text = process.end()
+    assert (code, "Traceback" in text) == (0, False), text
+
+
+def test_the_example_works(start, tmp_path):
+    folder = shutil.copytree(EXAMPLE, tmp_path / "example")
+    url = start("serve", "--port", "0", folder=folder).url()
+    body = {"assistant_id": "joke", "input": {"topic": "ice cream"}, "stream_mode": "updates"}
+    text = httpx.post(f"{url}/runs/stream", json=body, timeout=PATIENCE).text
+    updates = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")][1:]
+    assert updates == [
+        {"refine_topic": {"topic": "ice cream and cats"}},
+        {"generate_joke": {"joke": "This is a joke about ice cream and cats"}},
+    ]
+    for graph, given in {
+        "parent": {"name": "ada"},
+        "chat": {"messages": "hello"},
+        "progress": {"steps": 2},
+    }.items():
+        body = {"assistant_id": graph, "input": given}
+        answer = httpx.post(f"{url}/runs/wait", json=body, timeout=PATIENCE)
+        assert "__error__" not in answer.json()
+
+
+def test_variables_of_the_file_reach_the_graph_and_the_real_ones_win(start, project):
+    write(project, "")
+    source = (project / "agent.py").read_text()
+    source = source.replace('""', "f\"{os.environ['OURS_OF_TEST']} {os.environ['HOME']}\"")
+    (project / "agent.py").write_text(f"import os\n{source}")
+    document = json.loads((project / "langgraph.json").read_text())
+    document["env"] = {"OURS_OF_TEST": "from the file", "HOME": "not this"}
+    (project / "langgraph.json").write_text(json.dumps(document))
+    assert said(start("serve", "--port", "0").url()) == f"from the file {os.environ['HOME']}"
+
+
+def test_a_missing_file_of_variables_is_logged_once(start, project):
+    document = json.loads((project / "langgraph.json").read_text())
+    (project / "langgraph.json").write_text(json.dumps(document | {"env": "./none.env"}))
+    process = start("dev", "--port", "0", "--log-json", "true")
+    process.url()
+    logged = [json.loads(line) for line in process.lines if "none.env" in line]
+    assert [(each["level"], each["logger"]) for each in logged] == [("warning", "weft.cli")]
+
+
+def test_a_change_starts_the_server_anew_on_the_same_port(start, project):
+    process = start("dev", "--port", "0")
+    url = process.url()
+    assert said(url) == "first"
+    write(project, "second")
+    process.line("agent.py changed")
+    assert process.url() == url
+    assert said(url) == "second"
+
+
+def test_a_change_that_breaks_the_graph_waits_for_the_next_one(start, project):
+    process = start("dev", "--port", "0")
+    url = process.url()
+    (project / "agent.py").write_text("graph = (\n")
+    process.line("syntax error")
+    process.line("waiting for a change")
+    write(project, "mended")
+    assert process.url() == url
+    assert said(url) == "mended"
+
+
+def test_threads_survive_a_change(start, project):
+    process = start("dev", "--port", "0")
+    url = process.url()
+    thread = httpx.post(f"{url}/threads", json={}).json()["thread_id"]
+    httpx.post(
+        f"{url}/threads/{thread}/runs/wait", json={"assistant_id": "agent", "input": {"said": ""}}
+    )
+    write(project, "second")
+    process.line("changed")
+    process.url()
+    assert httpx.get(f"{url}/threads/{thread}").json()["values"] == {"said": "first"}
+
+
+def test_changes_of_other_files_are_nobodys_business(start, project):
+    for folder in (".venv", "node_modules", "__pycache__", ".git", ".weft"):
+        (project / folder).mkdir(exist_ok=True)
+    process = start("dev", "--port", "0")
+    url = process.url()
+    for folder in (".venv", "node_modules", "__pycache__", ".git", ".weft"):
+        (project / folder / "x.py").write_text("1")
+    (project / "notes.txt").write_text("1")
+    said(url)
+    # What comes after them is seen, and they are not.
+    (project / ".env").write_text("A=1")
+    assert process.line("changed").startswith("weft: .env changed")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
+def test_the_server_does_not_outlive_a_killed_supervisor(start, project):
+    process = start("dev", "--port", "0")
+    process.url()
+    (server,) = children(process.popen.pid)
+    process.popen.kill()
+    # Both ends of its output are closed once the server is gone too.
+    assert process.end()[0] == -signal.SIGKILL
+    assert not alive(server)
