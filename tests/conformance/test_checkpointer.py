@@ -20,7 +20,7 @@ async def behind(tmp_path):
         thread = await storage.threads.create(new_thread())
         await storage.runs.create(new_run(thread.thread_id))
         (claim,) = await storage.runs.claim("worker", 1, 600)
-        yield storage.run_checkpointer(claim)
+        yield storage.run_checkpointer(claim, wait=False)
 
 
 @pytest.mark.parametrize("open_saver", [direct, behind])

@@ -207,6 +207,17 @@ def test_it_serves_and_stops_when_told(start, project, command, number):
     assert (code, "Traceback" in text) == (0, False), text
 
 
+@pytest.mark.parametrize("command", ["serve", "dev"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_as_cleanly_while_a_graph_is_still_being_imported(start, project, command, number):
+    (project / "agent.py").write_text("import time\nprint('importing')\ntime.sleep(60)\n")
+    process = start(command, "--port", "0")
+    process.line("importing")
+    process.popen.send_signal(number)
+    code, text = process.end()
+    assert (code, "Traceback" in text) == (0, False), text
+
+
 def test_the_example_works(start, tmp_path):
     folder = shutil.copytree(EXAMPLE, tmp_path / "example")
     url = start("serve", "--port", "0", folder=folder).url()

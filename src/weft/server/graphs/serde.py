@@ -170,7 +170,7 @@ def _conversions() -> Iterator[tuple[type | tuple[type, ...], Callable[[Any], ob
     yield timedelta, timedelta.total_seconds
     yield BaseException, _from_exception
     yield Send, _from_send
-    yield PurePath, str
+    yield (PurePath, UUID), str
     yield (IPv4Address, IPv6Address, IPv4Network, IPv6Network, IPv4Interface, IPv6Interface), str
     yield re.Pattern, attrgetter("pattern")
     # Of these orjson takes the plain ones itself.
@@ -198,17 +198,19 @@ class _Rebuilder:
         self._path: set[int] = set()
 
     def plain(self, value: object) -> object:
-        if value is None or isinstance(value, bool | float | UUID):
+        if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
             return _text(value)
-        if isinstance(value, int):
-            return _integer(value)
+        if isinstance(value, int | float):
+            return _number(value)
         if len(self._path) >= MAX_DEPTH or id(value) in self._path:
             return None
         self._path.add(id(value))
         try:
             return self._container(value)
+        except Exception:  # noqa: BLE001 - methods of the user's classes may fail in any way
+            return None
         finally:
             self._path.discard(id(value))
 
@@ -225,12 +227,17 @@ class _Rebuilder:
 
 
 def _public_fields(value: object) -> list[str]:
-    fields = dataclasses.fields(cast("Any", value))
-    return [field.name for field in fields if not field.name.startswith("_")]
+    names = (field.name for field in dataclasses.fields(cast("Any", value)))
+    return [name for name in names if not name.startswith("_") and hasattr(value, name)]
 
 
 def _text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _number(number: float) -> object:
+    """Return a plain number, for orjson refuses a float that is of a derived class."""
+    return _integer(number) if isinstance(number, int) else float(number)
 
 
 def _integer(number: int) -> object:
@@ -245,6 +252,8 @@ def _key(key: object) -> object:
         return _key(key.value)
     if isinstance(key, str):
         return _text(key)
-    if isinstance(key, bool | float | UUID | datetime | date) or key is None:
+    if isinstance(key, bool) or key is None:
         return key
-    return str(key)
+    if isinstance(key, float):
+        return float(key)
+    return key.isoformat() if isinstance(key, datetime | date) else str(key)

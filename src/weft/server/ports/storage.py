@@ -174,11 +174,12 @@ class Storage(Protocol):
         """Return a saver for reading and for writes that are not part of a run."""
         ...
 
-    def run_checkpointer(self, claim: Claim) -> BaseCheckpointSaver[str]:
+    def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
         """Return a saver that writes only while the claim is valid.
 
-        Its writes are in order with ``finish`` of the same claim, and may be acknowledged before
-        they are on disk: ``finish`` fails when one of them failed.
+        With ``wait`` a write is on disk when it returns. Otherwise it may be acknowledged before:
+        the writes are in order with ``finish`` of the same claim, which fails when one of them
+        failed.
         """
         ...
 

@@ -145,7 +145,7 @@ class Executor:
         metadata = encode({"run_id": stream, "attempt": run.attempt})
         await self._events.append(stream, [Event("metadata", metadata)])
         plan = make_plan(claim, self._options.facts)
-        saver = self._storage.run_checkpointer(claim)
+        saver = self._storage.run_checkpointer(claim, wait=plan.durability == "sync")
         if run.attempt > 1 and await _has_progress(saver, claim):
             plan = continued(plan)
         timeout = asyncio.timeout(self._options.timeout_seconds)

@@ -26,6 +26,9 @@ QUEUE_MOST = 20_000
 BATCH_MOST = 500
 """Writes in one transaction: bounds how long the first of them waits for the last."""
 
+LINGER_SECONDS = 0.002
+"""How long writes that nobody waits for are collected, to share a transaction."""
+
 READERS = 2
 
 _UNAVAILABLE = "The database cannot be used at the moment: {reason}. Try again later."
@@ -90,6 +93,7 @@ class Writer:
         self._condition = threading.Condition()
         self._queue: list[_Operation[object]] = []
         self._closing = False
+        self._urgent = False
         self._deliveries: dict[asyncio.AbstractEventLoop, list[_Delivery[object]]] = defaultdict(
             list
         )
@@ -119,7 +123,7 @@ class Writer:
         def tell(operation: _Operation[T]) -> None:
             self._deliveries[loop].append(_Delivery(future, operation))  # type: ignore[arg-type]
 
-        self._put(_Operation(work, tell))
+        self._put(_Operation(work, tell), urgent=True)
         return await future
 
     def write_blocking(self, work: Work[T]) -> T:
@@ -132,27 +136,31 @@ class Writer:
             else:
                 future.set_result(operation.result)  # type: ignore[arg-type]
 
-        self._put(_Operation(work, tell))
+        self._put(_Operation(work, tell), urgent=True)
         return future.result()
 
-    def post(self, work: Work[None], failed: Callable[[Exception], None]) -> None:
-        """Queue a write nobody waits for; ``failed`` is called on the writer's thread."""
+    def post(self, work: Work[None], done: Callable[[Exception | None], None]) -> None:
+        """Queue a write nobody waits for.
+
+        ``done`` is called on the writer's thread once it is committed or has failed, before any
+        later write is executed in another transaction.
+        """
 
         def tell(operation: _Operation[None]) -> None:
-            if operation.error is not None:
-                failed(operation.error)
+            done(operation.error)
 
-        self._put(_Operation(work, tell))
+        self._put(_Operation(work, tell), urgent=False)
 
-    def _put(self, operation: _Operation[T]) -> None:
+    def _put(self, operation: _Operation[T], *, urgent: bool) -> None:
         with self._condition:
             if self._closing:
                 raise StorageUnavailable("The server is shutting down.")
             if len(self._queue) >= QUEUE_MOST:
                 raise StorageUnavailable(_UNAVAILABLE.format(reason="too many writes are waiting"))
             self._queue.append(operation)  # type: ignore[arg-type]
-            if len(self._queue) == 1:
+            if len(self._queue) == 1 or (urgent and not self._urgent):
                 self._condition.notify()
+            self._urgent = self._urgent or urgent
 
     def _main(self) -> None:
         connection = connect(self._path)
@@ -165,8 +173,11 @@ class Writer:
         with self._condition:
             while not self._queue and not self._closing:
                 self._condition.wait()
+            if not self._urgent and not self._closing:
+                self._condition.wait(LINGER_SECONDS)
             batch = self._queue[:BATCH_MOST]
             del self._queue[:BATCH_MOST]
+            self._urgent = bool(self._queue)
             return batch
 
     def _execute(self, connection: sqlite3.Connection, batch: Sequence[_Operation[object]]) -> None:

@@ -15,6 +15,9 @@ from weft.server.storage.sqlite.connection import Writer
 PENDING_BYTES = 8 * 1024 * 1024
 """What a run may have unwritten before it has to wait."""
 
+_ROW_BYTES = 128
+"""What a write weighs besides its content."""
+
 
 class Sink(Protocol):
     """Takes rows, and knows when reading would miss some."""
@@ -87,12 +90,14 @@ class WriteBehind:
 
     def _take(self, rows: Rows) -> None:
         self._raise()
+        rows.size += _ROW_BYTES
         with self._lock:
             self._rows.add(rows)
             self._unwritten += rows.size
             queue, self._queued = not self._queued, True
         if queue:
-            self._writer.post(_Drain(self), self._failed)
+            drain = _Drain(self)
+            self._writer.post(drain, drain.done)
 
     def take_queued(self) -> Rows:
         """Hand over what has come since the last time. Called on the writer's thread."""
@@ -101,9 +106,11 @@ class WriteBehind:
             self._queued = False
             return rows
 
-    def written(self, rows: Rows) -> None:
+    def written(self, rows: Rows, error: Exception | None) -> None:
+        """Note that rows are on disk, or why they are not. Called on the writer's thread."""
         with self._lock:
             self._unwritten -= rows.size
+            self.error = self.error or error
 
     def check_fence(self, connection: sqlite3.Connection) -> None:
         run_id = self._claim.run.run_id
@@ -111,12 +118,30 @@ class WriteBehind:
         if row is None or row[0] != self._claim.token:
             raise LeaseLost(run_id)
 
-    def _failed(self, error: Exception) -> None:
-        self.error = self.error or error
-
     def _raise(self) -> None:
         if self.error is not None:
             raise self.error
+
+
+class Settled:
+    """Another sink, waited for at every write."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    async def write(self, rows: Rows) -> None:
+        await self._sink.write(rows)
+        await self._sink.settle()
+
+    def write_blocking(self, rows: Rows) -> None:
+        self._sink.write_blocking(rows)
+        self._sink.settle_blocking()
+
+    async def settle(self) -> None:
+        await self._sink.settle()
+
+    def settle_blocking(self) -> None:
+        self._sink.settle_blocking()
 
 
 class _Drain:
@@ -129,10 +154,18 @@ class _Drain:
     def __call__(self, connection: sqlite3.Connection) -> None:
         if self._rows is None:
             self._rows = self._sink.take_queued()
-            # Counted off at once: whoever waits for these rows queues behind them.
-            self._sink.written(self._rows)
-        self._sink.check_fence(connection)
-        self._rows.write(connection)
+        try:
+            self._sink.check_fence(connection)
+            self._rows.write(connection)
+        except sqlite3.Error:
+            raise  # it is tried again, alone
+        except Exception as error:
+            # At once: the end of the run may be in the same transaction, and must fail as well.
+            self._sink.error = self._sink.error or error
+            raise
+
+    def done(self, error: Exception | None) -> None:
+        self._sink.written(self._rows or Rows(), error)
 
 
 class Savers:

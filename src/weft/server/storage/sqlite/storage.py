@@ -19,7 +19,7 @@ from weft.server.storage.sqlite.checkpointer import SqliteSaver
 from weft.server.storage.sqlite.connection import Readers, Writer, connect, unavailable
 from weft.server.storage.sqlite.migrate import migrate
 from weft.server.storage.sqlite.runs import SqliteRuns
-from weft.server.storage.sqlite.savers import DirectSink, Savers
+from weft.server.storage.sqlite.savers import DirectSink, Savers, Settled, Sink
 from weft.server.storage.sqlite.threads import SqliteThreads
 
 
@@ -60,8 +60,9 @@ class SqliteStorage:
     def checkpointer(self) -> BaseCheckpointSaver[str]:
         return SqliteSaver(self._writer, self._readers, DirectSink(self._writer))
 
-    def run_checkpointer(self, claim: Claim) -> BaseCheckpointSaver[str]:
-        return SqliteSaver(self._writer, self._readers, self._savers.sink(claim), claim)
+    def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
+        sink: Sink = self._savers.sink(claim)
+        return SqliteSaver(self._writer, self._readers, Settled(sink) if wait else sink, claim)
 
     async def flush(self, claim: Claim) -> None:
         await self._savers.sink(claim).settle()
