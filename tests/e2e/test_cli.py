@@ -44,6 +44,7 @@ class Process:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -214,6 +215,17 @@ def test_it_stops_as_cleanly_while_a_graph_is_still_being_imported(start, projec
     process = start(command, "--port", "0")
     process.line("importing")
     process.popen.send_signal(number)
+    code, text = process.end()
+    assert (code, "Traceback" in text) == (0, False), text
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_key_press_that_reaches_supervisor_and_server_stops_both(start, project, begun):
+    if not begun:
+        (project / "agent.py").write_text("import time\nprint('importing')\ntime.sleep(60)\n")
+    process = start("dev", "--port", "0")
+    process.line("Weft serves" if begun else "importing")
+    os.killpg(process.popen.pid, signal.SIGINT)
     code, text = process.end()
     assert (code, "Traceback" in text) == (0, False), text
 

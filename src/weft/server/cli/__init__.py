@@ -34,7 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: ended as asked. 1: the server could not start. 2: the command or a setting is wrong.
     """
-    given = _parser().parse_args(arguments)
+    try:
+        return _main(_parser().parse_args(arguments), list(arguments or sys.argv[1:]))
+    except KeyboardInterrupt:
+        # Before the server or its supervisor takes care of signals: nothing has begun yet.
+        return 0
+
+
+def _main(given: argparse.Namespace, arguments: Sequence[str]) -> int:
     dev = given.command == "dev"
     try:
         settings = load_settings(vars(given), os.environ, dev=dev)
@@ -46,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if dev and not given.no_reload:
             from weft.server.cli.dev import supervise  # noqa: PLC0415
 
-            return supervise(settings, list(arguments or sys.argv[1:]))
+            return supervise(settings, arguments)
         from weft.server.cli.serve import serve  # noqa: PLC0415
     except ModuleNotFoundError as error:
         print(

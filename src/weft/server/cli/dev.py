@@ -81,9 +81,14 @@ class _Child:
                 self._process.wait()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(  # noqa: S603 - this program itself
-            self._command, pass_fds=self._descriptors
-        )
+        # Ctrl-C reaches both. The child leaves it to its supervisor, until its server handles it.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return subprocess.Popen(  # noqa: S603 - this program itself
+                self._command, pass_fds=self._descriptors
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def _watch(settings: Settings, child: _Child, stop: threading.Event) -> int:

@@ -81,7 +81,7 @@ def _input(kwargs: dict[str, Any]) -> object:
         known["goto"] = _goto(known["goto"])
     if isinstance(known.get("update"), list):
         known["update"] = [tuple(pair) for pair in known["update"]]
-    return Command[str](**known)
+    return Command(**known)
 
 
 def _goto(goto: object) -> object:

@@ -1,0 +1,161 @@
+"""Graphs for tests: small, deterministic, each for one behaviour."""
+
+import asyncio
+import operator
+import sys
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from langchain_core.language_models.fake_chat_models import FakeListChatModel
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import interrupt
+from typing_extensions import TypedDict
+
+
+class State(TypedDict, total=False):
+    topic: str
+    joke: str
+    answer: str
+    log: Annotated[list[str], operator.add]
+    seconds: float
+    folder: str
+    seen: Any
+
+
+def chain(name, **nodes):
+    builder = StateGraph(State)
+    before = START
+    for node, function in nodes.items():
+        builder.add_node(node, function)
+        builder.add_edge(before, node)
+        before = node
+    builder.add_edge(before, END)
+    return builder.compile(name=name)
+
+
+joke = chain(
+    "joke",
+    refine_topic=lambda state: {"topic": f"{state['topic']} and cats"},
+    generate_joke=lambda state: {"joke": f"This is a joke about {state['topic']}"},
+)
+
+ask = chain(
+    "ask",
+    before=lambda _: {"log": ["before"]},
+    question=lambda _: {"answer": interrupt({"question": "Really?"})},
+    after=lambda _: {"log": ["after"]},
+)
+
+
+def fail(state):
+    raise ValueError(f"boom: {state.get('topic')}")
+
+
+def fail_secretly(_):
+    raise OSError("/etc/shadow is not readable")
+
+
+boom = chain("boom", first=lambda _: {"log": ["first"]}, boom=fail)
+secret = chain("secret", secret=fail_secretly)
+
+
+async def nap(state):
+    await asyncio.sleep(state.get("seconds", 60))
+    return {"log": ["slept"]}
+
+
+async def block(state):
+    time.sleep(state.get("seconds", 5))  # noqa: ASYNC251 - what must not be done, done
+    return {"log": ["blocked"]}
+
+
+sleepy = chain(
+    "sleepy", first=lambda _: {"log": ["first"]}, nap=nap, last=lambda _: {"log": ["last"]}
+)
+blocking = chain("blocking", block=block)
+
+
+def step(name):
+    """Note that a node has begun, then wait until the test lets it end."""
+
+    async def node(state):
+        folder = Path(state["folder"])
+        with (folder / "begun").open("a") as notes:
+            notes.write(f"{name}\n")
+        while not (folder / f"go-{name}").exists():
+            await asyncio.sleep(0.01)
+        return {"log": [name]}
+
+    return node
+
+
+steps = chain("steps", one=step("one"), two=step("two"), three=step("three"))
+
+
+async def talk(state):
+    model = FakeListChatModel(responses=["Hello you"])
+    return {"messages": [await model.ainvoke(state["messages"])]}
+
+
+builder = StateGraph(MessagesState)
+builder.add_node("talk", talk)
+builder.add_edge(START, "talk")
+builder.add_edge("talk", END)
+chat = builder.compile(name="chat")
+
+parent = StateGraph(State)
+parent.add_node("prepare", lambda state: {"topic": state["topic"].upper()})
+parent.add_node("child", joke)
+parent.add_edge(START, "prepare")
+parent.add_edge("prepare", "child")
+parent.add_edge("child", END)
+
+
+async def report(_):
+    write = get_stream_writer()
+    write({"progress": 1})
+    write("plain")
+    return {"log": ["reported"]}
+
+
+progress = chain("progress", report=report)
+
+
+@dataclass
+class Settings:
+    color: str = "red"
+
+
+def look(state, runtime: Runtime[Settings], config):
+    configurable = config["configurable"]
+    names = ("thread_id", "run_id", "graph_id", "assistant_id", "color", "user_id")
+    return {
+        "seen": {
+            "color": runtime.context.color if runtime.context else None,
+            "configurable": {name: configurable.get(name) for name in names},
+            "metadata": {
+                name: config["metadata"].get(name) for name in ("run_attempt", "tag", "graph_id")
+            },
+        }
+    }
+
+
+looking = StateGraph(State, context_schema=Settings)
+looking.add_node("look", look)
+looking.add_edge(START, "look")
+looking.add_edge("look", END)
+context = looking.compile(name="context")
+
+
+@asynccontextmanager
+async def made(config):
+    name = config["configurable"].get("color", "none")
+    yield chain("made", color=lambda _: {"log": [name]})
+
+
+leaves = chain("leaves", leave=lambda _: sys.exit(3))

@@ -1,0 +1,121 @@
+"""Servers for tests: one in this process, and real processes that can be killed."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import uvicorn
+
+from weft.server.app import create_app
+from weft.server.cli.sockets import bind, url
+from weft.server.graphs.loader import extend_path
+from weft.server.settings import load_settings
+
+PROJECT = Path(__file__).parent / "project" / "langgraph.json"
+
+
+@contextlib.contextmanager
+def serving_here(folder, *, dev=False, config=PROJECT, **flags):
+    """Serve from a thread of this process; yield the address."""
+    given = {"config": str(config), "data_dir": str(folder), "shutdown_grace_seconds": "0"}
+    settings = load_settings(given | flags, {}, dev=dev)
+    extend_path(settings.python_path)
+    bound = bind("127.0.0.1", 0)
+    ready, stop = threading.Event(), threading.Event()
+    failures = []
+
+    async def main():
+        app = create_app(settings)
+        server = uvicorn.Server(
+            uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
+        )
+        server.capture_signals = contextlib.nullcontext
+        async with app.router.lifespan_context(app):
+            task = asyncio.create_task(server.serve(sockets=[bound]))
+            while not server.started and not task.done():
+                await asyncio.sleep(0.005)
+            ready.set()
+            await asyncio.to_thread(stop.wait)
+            server.should_exit = True
+            await task
+
+    def run():
+        try:
+            asyncio.run(main())
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    ready.wait(30)
+    try:
+        if failures:
+            raise failures[0]
+        yield url(bound)
+    finally:
+        stop.set()
+        thread.join(30)
+        bound.close()
+
+
+class Process:
+    """A server process of its own."""
+
+    def __init__(self, folder, *, command="serve", config=PROJECT, port=None, **flags):
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
+        self.process = subprocess.Popen(
+            [
+                sys.executable, "-m", "weft.server.cli", command, "--config", str(config),
+                "--port", str(self.port), "--data-dir", str(folder), *options,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+        self.wait_until_ready()
+
+    def wait_until_ready(self, seconds=20):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with contextlib.suppress(OSError):
+                with urllib.request.urlopen(f"{self.url}/ok", timeout=1) as answer:
+                    assert answer.status == 200
+                    return
+            time.sleep(0.02)
+        self.process.kill()
+        raise AssertionError(f"the server did not start: {self.process.communicate()}")
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out, err
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.kill()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
