@@ -50,7 +50,7 @@ def serving_here(folder, *, dev=False, config=PROJECT, **flags):
     def run():
         try:
             asyncio.run(main())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again where it can be seen
             failures.append(error)
         finally:
             ready.set()
@@ -90,10 +90,12 @@ class Process:
     def wait_until_ready(self, seconds=20):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(OSError):
-                with urllib.request.urlopen(f"{self.url}/ok", timeout=1) as answer:
-                    assert answer.status == 200
-                    return
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"{self.url}/ok", timeout=1) as answer,
+            ):
+                assert answer.status == 200
+                return
             time.sleep(0.02)
         self.process.kill()
         raise AssertionError(f"the server did not start: {self.process.communicate()}")

@@ -1,8 +1,8 @@
 import langgraph_sdk
 import pytest
+from tests.serving import serving_here
 
 import weft
-from tests.serving import serving_here
 
 
 @pytest.fixture(scope="session")

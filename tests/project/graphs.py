@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
+from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
@@ -131,12 +132,12 @@ class Settings:
     color: str = "red"
 
 
-def look(state, runtime: Runtime[Settings], config):
+def look(state: State, runtime: Runtime[Settings], config: RunnableConfig) -> State:
     configurable = config["configurable"]
     names = ("thread_id", "run_id", "graph_id", "assistant_id", "color", "user_id")
     return {
         "seen": {
-            "color": runtime.context.color if runtime.context else None,
+            "color": getattr(runtime.context, "color", None),
             "configurable": {name: configurable.get(name) for name in names},
             "metadata": {
                 name: config["metadata"].get(name) for name in ("run_attempt", "tag", "graph_id")

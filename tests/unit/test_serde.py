@@ -87,7 +87,7 @@ CASES = [
     (len, None),
     (int, None),
     (Point, None),
-    ((each for each in ()), None),
+    (iter([]), None),
     (object(), None),
     (1 + 2j, None),
     (range(3), None),
