@@ -98,8 +98,8 @@ def events(rounds: int, scale: float) -> None:
     print(f"{'streams':>8}{'tokens':>8}{'events/s':>10}{'in process/s':>14}{'ratio':>8}")
     with server():
         tool("load.py", PORT, "stream:100", 1, 2)
-        for callers, tokens, times in ((1, 5000, 1), (1, 500, 5), (16, 500, 2)):
-            times = max(1, int(times * scale))
+        for callers, tokens, whole in ((1, 5000, 3), (1, 500, 20), (16, 500, 3)):
+            times = max(1, int(whole * scale))
             ours, floor = alternate(
                 rounds, [f"stream:{tokens}", callers, times], [f"events:{tokens}", callers, times]
             )
@@ -129,7 +129,8 @@ def start(rounds: int, scale: float) -> None:
                 loaded = resident_mb(pid)
         print(
             f"{name}: answers after {statistics.median(seconds):.2f} s"
-            f" ({min(seconds):.2f} to {max(seconds):.2f}), {idle:.0f} MB, {loaded:.0f} MB after load"
+            f" ({min(seconds):.2f} to {max(seconds):.2f});"
+            f" {idle:.0f} MB, {loaded:.0f} MB after load"
         )
 
 

@@ -139,7 +139,7 @@ def _sentence(error: ErrorDetails) -> str:
         return f"{where} is required"
     given = repr(error["input"])
     shown = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}..."
-    return f"{where}: {error['msg']}, got {shown}"
+    return f"{where}: {error['msg'].replace('dictionary', 'object')}, got {shown}"
 
 
 def _is_type(part: int | str) -> bool:

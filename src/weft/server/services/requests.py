@@ -52,3 +52,4 @@ class RunCreateRequest(TypedDict, total=False):
     durability: Durability
     checkpoint_during: bool
     feedback_keys: list[str]
+    webhook: str

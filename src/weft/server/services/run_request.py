@@ -35,6 +35,7 @@ def new_run(
         InvalidInput: a field does not fit.
     """
     _refuse_contradictions(thread_id, body)
+    _refuse_unsupported(body)
     stateless = thread_id is None
     temporary = stateless and body.get("on_completion", "delete") == "delete"
     config = _config(body, assistant)
@@ -86,6 +87,14 @@ def _refuse_contradictions(thread_id: UUID | None, body: RunCreateRequest) -> No
     command = body.get("command") or {}
     if thread_id is None and command.get("resume") is not None:
         raise ContradictoryInput("You must provide a thread_id when resuming.")
+
+
+def _refuse_unsupported(body: RunCreateRequest) -> None:
+    """Refuse what would be accepted and then not happen."""
+    if "webhook" in body:
+        raise InvalidInput("'webhook' is not supported by this version of the server: leave it out")
+    if "lifecycle" in stream_modes(body):
+        raise InvalidInput("'stream_mode': runs do not send 'lifecycle' events: leave it out")
 
 
 def _check_config(config: JsonObject) -> None:

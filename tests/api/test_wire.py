@@ -1,0 +1,156 @@
+"""What is exactly on the wire."""
+
+import asyncio
+import re
+
+import httpx
+import pytest
+
+RUN = {"assistant_id": "joke", "input": {"topic": "x"}, "stream_mode": "updates"}
+ID = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"
+
+
+@pytest.fixture
+async def http(server):
+    async with httpx.AsyncClient(base_url=server) as client:
+        yield client
+
+
+@pytest.fixture
+async def thread(http):
+    return (await http.post("/threads", json={})).json()["thread_id"]
+
+
+async def test_a_stream_byte_by_byte(http, thread):
+    answer = await http.post(f"/threads/{thread}/runs/stream", json=RUN)
+    assert re.fullmatch(
+        rf'event: metadata\r\ndata: {{"run_id":"{ID}","attempt":1}}\r\n\r\n'
+        r'event: updates\r\ndata: {"refine_topic":{"topic":"x and cats"}}\r\n\r\n'
+        r'event: updates\r\ndata: {"generate_joke":{"joke":"This is a joke about x and cats"}}\r\n\r\n'
+        r": end\r\n\r\n",
+        answer.text,
+    )
+    headers = answer.headers
+    assert headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-accel-buffering"] == "no"
+    place = headers["content-location"]
+    assert re.fullmatch(f"/threads/{thread}/runs/{ID}", place)
+    assert headers["location"] == f"{place}/stream"
+
+
+async def test_ids_of_a_resumable_stream(http, thread):
+    answer = await http.post(
+        f"/threads/{thread}/runs/stream", json=RUN | {"stream_resumable": True}
+    )
+    ids = [
+        tuple(map(int, found)) for found in re.findall(r"\r\nid: (\d+)-(\d+)\r\n\r\n", answer.text)
+    ]
+    assert len(ids) == 3
+    assert ids == sorted(set(ids))
+
+
+async def test_where_stateless_runs_are(http):
+    answer = await http.post("/runs/stream", json=RUN)
+    place = answer.headers["content-location"]
+    assert re.fullmatch(f"/runs/{ID}", place)
+    assert answer.headers["location"] == f"{place}/stream"
+    answer = await http.post("/runs/wait", json=RUN)
+    assert re.fullmatch(f"/threads/{ID}/runs/{ID}/join", answer.headers["location"])
+    body = RUN | {"assistant_id": "sleepy", "input": {"seconds": 0.2}}
+    place = (await http.post("/runs", json=body)).headers["content-location"]
+    stream, joined = await asyncio.gather(http.get(f"{place}/stream"), http.get(f"{place}/join"))
+    assert "event: updates" in stream.text
+    assert joined.json()["log"] == ["first", "slept", "last"]
+    assert (await http.get(f"{place}/join")).json()["__error__"]["message"] == "404: Run not found"
+
+
+async def test_heartbeats_while_nothing_happens(http, thread):
+    body = RUN | {"assistant_id": "sleepy", "input": {"seconds": 0.7}}
+    answer = await http.post(f"/threads/{thread}/runs/stream", json=body)
+    assert answer.text.count(": heartbeat\r\n\r\n") >= 2
+    answer = await http.post(f"/threads/{thread}/runs/wait", json=body)
+    assert answer.text.startswith("\n")
+    assert answer.json()["log"][-1] == "last"
+
+
+async def test_cancel_and_wait(http, thread):
+    run = (
+        await http.post(
+            f"/threads/{thread}/runs", json=RUN | {"assistant_id": "sleepy", "input": {}}
+        )
+    ).json()
+    place = f"/threads/{thread}/runs/{run['run_id']}"
+    answer = await http.post(f"{place}/cancel?wait=1")
+    assert (answer.status_code, answer.json()) == (200, {})
+    assert answer.headers["location"] == f"{place}/join"
+    assert (await http.get(place)).json()["status"] == "interrupted"
+    again = (
+        await http.post(
+            f"/threads/{thread}/runs", json=RUN | {"assistant_id": "sleepy", "input": {}}
+        )
+    ).json()
+    answer = await http.post(f"/threads/{thread}/runs/{again['run_id']}/cancel?wait=false")
+    assert (answer.status_code, answer.content) == (202, b"")
+
+
+async def test_joining_by_modes(http, thread):
+    body = RUN | {"stream_mode": ["values", "updates", "tasks"], "stream_resumable": True}
+    place = (await http.post(f"/threads/{thread}/runs/stream", json=body)).headers["location"]
+    for query in ("stream_mode=updates&stream_mode=tasks", 'stream_mode=["updates","tasks"]'):
+        text = (await http.get(f"{place}?{query}", headers={"last-event-id": "0"})).text
+        assert set(re.findall("event: (.*)\r\n", text)) == {"updates", "tasks"}
+    everything = (await http.get(f"{place}?stream_mode=", headers={"last-event-id": "-1"})).text
+    assert everything.startswith("event: metadata")
+    assert (await http.get(place)).text == ": end\r\n\r\n"
+    for unknown in ("soon", "", "99999999999999-0"):
+        assert (await http.get(place, headers={"last-event-id": unknown})).text == ": end\r\n\r\n"
+
+
+async def test_the_server_about_itself(http):
+    assert (
+        (await http.get("/ok")).json()
+        == (await http.get("/?check_db=1")).json()
+        == {"ok": True, "services": {}}
+    )
+    info = (await http.get("/info")).json()
+    assert info["flags"]["assistants"] is True
+    assert info["host"] == info["metadata"]
+    page = await http.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert not re.search(r"(src|href)=\"?(https?:)?//", page.text)
+    assert (await http.head("/ok")).status_code == 200
+
+
+async def test_the_description_names_every_route(http):
+    spec = (await http.get("/openapi.json")).json()
+    assert spec["openapi"] == "3.1.0"
+    assert set(spec["paths"]["/threads/{thread_id}/runs/{run_id}"]) == {"get", "delete"}
+    operation = spec["paths"]["/runs/stream"]["post"]
+    assert operation["requestBody"]["content"]["application/json"]["schema"] == {
+        "$ref": "#/components/schemas/RunCreate"
+    }
+    assert "assistant_id" in spec["components"]["schemas"]["RunCreate"]["required"]
+    names = [each["operationId"] for path in spec["paths"].values() for each in path.values()]
+    assert len(names) == len(set(names))
+
+
+async def test_every_graph_has_its_assistant(http):
+    found = (await http.get("/assistants/eb6db400-e3c8-5d06-a834-015cb89efe69")).json()
+    assert (found["graph_id"], found["version"], found["metadata"]) == (
+        "chat",
+        1,
+        {"created_by": "system"},
+    )
+
+
+async def test_browsers_may_read_where_a_run_is(http):
+    answer = await http.post("/runs/wait", json=RUN, headers={"origin": "http://example.test"})
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "location" in answer.headers["access-control-expose-headers"]
+
+
+async def test_trailing_slashes_lead_to_the_route(http):
+    answer = await http.get("/ok/")
+    assert answer.status_code == 307
+    assert answer.headers["location"].endswith("/ok")
