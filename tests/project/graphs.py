@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
-from langchain_core.runnables import RunnableConfig
-from langgraph.config import get_stream_writer
+from langgraph.config import get_config, get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
@@ -132,7 +131,8 @@ class Settings:
     color: str = "red"
 
 
-def look(state: State, runtime: Runtime[Settings], config: RunnableConfig) -> State:
+def look(state: State, runtime: Runtime[Settings]) -> State:
+    config = get_config()
     configurable = config["configurable"]
     names = ("thread_id", "run_id", "graph_id", "assistant_id", "color", "user_id")
     return {

@@ -9,7 +9,7 @@ GET_RUN = f"SELECT {_RUN} FROM runs WHERE run_id = ?"
 
 LIST_RUNS = f"""
     SELECT {_RUN} FROM runs WHERE thread_id = ? AND (? IS NULL OR status = ?)
-    ORDER BY created_at DESC, run_id DESC LIMIT ? OFFSET ?
+    ORDER BY created_at DESC, rowid DESC LIMIT ? OFFSET ?
 """
 
 INSERT_RUN = """
@@ -24,7 +24,7 @@ THREAD_METADATA = "SELECT metadata FROM threads WHERE thread_id = ?"
 
 ACTIVE_RUNS = """
     SELECT run_id, status FROM runs WHERE thread_id = ? AND status IN ('pending', 'running')
-    ORDER BY created_at, run_id
+    ORDER BY created_at, rowid
 """
 
 THREAD_GETS_RUN = """
@@ -42,7 +42,8 @@ DELETE_RUN = "DELETE FROM runs WHERE run_id = ?"
 
 TEMPORARY = "SELECT temporary FROM runs WHERE run_id = ?"
 
-# Of each thread the first in line, if nothing of the thread is running.
+# Of each thread the first in line, if nothing of the thread is running. Runs that are due at the
+# same time are in line as they came: that is what the rowid says.
 CLAIMABLE = f"""
     SELECT {_RUN}, EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = r.thread_id),
            stop_action, stop_reason
@@ -52,8 +53,8 @@ CLAIMABLE = f"""
         SELECT 1 FROM runs o WHERE o.thread_id = r.thread_id AND o.status = 'running')
       AND NOT EXISTS (
         SELECT 1 FROM runs o WHERE o.thread_id = r.thread_id AND o.status = 'pending'
-          AND (o.created_at, o.run_id) < (r.created_at, r.run_id))
-    ORDER BY created_at, run_id LIMIT ?
+          AND (o.created_at, o.rowid) < (r.created_at, r.rowid))
+    ORDER BY created_at, r.rowid LIMIT ?
 """
 
 CLAIM = """

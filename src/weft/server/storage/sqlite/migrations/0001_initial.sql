@@ -54,8 +54,8 @@ CREATE TABLE runs (
     stop_reason        TEXT
 );
 
-CREATE INDEX runs_of_thread ON runs (thread_id, created_at, run_id);
-CREATE INDEX runs_pending ON runs (created_at, run_id) WHERE status = 'pending';
+CREATE INDEX runs_of_thread ON runs (thread_id, created_at);
+CREATE INDEX runs_pending ON runs (created_at) WHERE status = 'pending';
 CREATE UNIQUE INDEX one_running_run_per_thread ON runs (thread_id) WHERE status = 'running';
 
 CREATE TABLE checkpoints (
