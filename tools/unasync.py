@@ -28,10 +28,12 @@ CLASSES = ("HttpClient", "LangGraphClient", "RunsClient", "ThreadsClient")
 
 RENAMED = {
     "AsyncBaseTransport": "BaseTransport",
+    "AsyncByteStream": "SyncByteStream",
     "AsyncClient": "Client",
     "AsyncGenerator": "Generator",
     "AsyncHTTPTransport": "HTTPTransport",
     "AsyncIterator": "Iterator",
+    "AsyncSleep": "SyncSleep",
     "StopAsyncIteration": "StopIteration",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias, TypeVar
 
 T = TypeVar("T")
+
+AsyncSleep: TypeAlias = Callable[[float], Awaitable[None]]
+SyncSleep: TypeAlias = Callable[[float], None]
 
 
 async def async_sleep(seconds: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from weft._client._compat import async_aside, async_sleep
+from weft._client._compat import AsyncSleep, async_aside, async_sleep
 from weft._client._core.codec import LARGE, decode, encode, error_body
 from weft._client._core.reconnect import ATTEMPTS, StreamState, delay, retryable
 from weft._client._core.requests import query
@@ -26,12 +26,17 @@ _STREAM = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
 class HttpClient:
     """Sends requests and reads answers; knows the protocol's rules but none of its routes.
 
+    Args:
+        client: The `httpx` client underneath.
+        sleep: How to wait before a reconnect.
+
     Attributes:
         client: The `httpx` client underneath.
     """
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, *, sleep: AsyncSleep = async_sleep) -> None:
         self.client = client
+        self._sleep = sleep
 
     async def get(
         self,
@@ -218,7 +223,7 @@ class HttpClient:
             warnings.warn("The stream has no event ids: events may be missed", stacklevel=3)
         failure = link.failure
         while state.attempts < ATTEMPTS:
-            await async_sleep(state.next_delay())
+            await self._sleep(state.next_delay())
             request = self.client.build_request(
                 "GET", state.location or "", headers=state.reconnect_headers()
             )
@@ -248,7 +253,7 @@ class HttpClient:
 
     async def _again(self, location: str, headers: Mapping[str, str] | None, limit: int) -> Any:
         for attempt in range(limit):
-            await async_sleep(delay(attempt))
+            await self._sleep(delay(attempt))
             try:
                 return await self._call("GET", location, headers=headers)
             except APIStatusError as error:

@@ -55,8 +55,7 @@ def run_payload(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body that creates a run: what was given, under its names on the wire."""
     command = fields.get("command")
     body = present({**fields, "command": None})
-    cleaned = present(command) if command else {}
-    return {**body, "command": cleaned} if cleaned else body
+    return {**body, "command": present(command)} if command else body
 
 
 def thread_ttl(ttl: float | Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from weft._client._compat import sync_aside, sync_sleep
+from weft._client._compat import SyncSleep, sync_aside, sync_sleep
 from weft._client._core.codec import LARGE, decode, encode, error_body
 from weft._client._core.reconnect import ATTEMPTS, StreamState, delay, retryable
 from weft._client._core.requests import query
@@ -27,12 +27,17 @@ _STREAM = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
 class SyncHttpClient:
     """Sends requests and reads answers; knows the protocol's rules but none of its routes.
 
+    Args:
+        client: The `httpx` client underneath.
+        sleep: How to wait before a reconnect.
+
     Attributes:
         client: The `httpx` client underneath.
     """
 
-    def __init__(self, client: httpx.Client) -> None:
+    def __init__(self, client: httpx.Client, *, sleep: SyncSleep = sync_sleep) -> None:
         self.client = client
+        self._sleep = sleep
 
     def get(
         self,
@@ -217,7 +222,7 @@ class SyncHttpClient:
             warnings.warn("The stream has no event ids: events may be missed", stacklevel=3)
         failure = link.failure
         while state.attempts < ATTEMPTS:
-            sync_sleep(state.next_delay())
+            self._sleep(state.next_delay())
             request = self.client.build_request(
                 "GET", state.location or "", headers=state.reconnect_headers()
             )
@@ -247,7 +252,7 @@ class SyncHttpClient:
 
     def _again(self, location: str, headers: Mapping[str, str] | None, limit: int) -> Any:
         for attempt in range(limit):
-            sync_sleep(delay(attempt))
+            self._sleep(delay(attempt))
             try:
                 return self._call("GET", location, headers=headers)
             except APIStatusError as error:
