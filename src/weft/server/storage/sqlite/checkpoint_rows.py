@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import orjson
 
 PutRow: TypeAlias = tuple[str, str, str, str | None, str | None, str, str]
-BlobRow: TypeAlias = tuple[str, str, str, str, str, bytes | None]
-WriteRow: TypeAlias = tuple[str, str, str, str, int, str, str, str, bytes]
+BlobRow: TypeAlias = tuple[str, str, str, str, str, bytes]
+WriteRow: TypeAlias = tuple[str, str, str, str, int, str, str, str, str, bytes]
 
 _PUT = """
     INSERT OR REPLACE INTO checkpoints
@@ -25,8 +25,9 @@ _BLOB = """
 """
 _WRITE = """
     INSERT OR {} INTO checkpoint_writes
-        (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, task_path, channel, type, content)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel, type,
+         content)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _WRITE_NEW = _WRITE.format("IGNORE")
 _WRITE_OVER = _WRITE.format("REPLACE")
@@ -40,23 +41,28 @@ _LATEST = f"""
     SELECT {_FIELDS} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?
     ORDER BY checkpoint_id DESC LIMIT 1
 """
+# CROSS JOIN: the versions come first. The other way round reads every blob of the thread.
 _BLOBS = """
     SELECT b.channel, b.type, b.content
-    FROM json_each(?, '$.channel_versions') v JOIN checkpoint_blobs b
+    FROM json_each(?, '$.channel_versions') v CROSS JOIN checkpoint_blobs b
       ON b.thread_id = ? AND b.checkpoint_ns = ? AND b.channel = v.key
          AND b.version = CAST(v.value AS TEXT)
-    WHERE b.type <> 'empty'
 """
 _WRITES = """
-    SELECT task_id, channel, type, content FROM checkpoint_writes
+    SELECT task_id, idx, channel, type, content FROM checkpoint_writes
     WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?
-    ORDER BY task_path, task_id, idx
+    ORDER BY task_path, task_id, idx, rowid
 """
+# Only what is asked for stands in the statement: with "or is null" no index would be used.
+_CONDITIONS = {
+    "thread_id": "thread_id = :thread_id",
+    "checkpoint_ns": "checkpoint_ns = :checkpoint_ns",
+    "checkpoint_id": "checkpoint_id = :checkpoint_id",
+    "before": "checkpoint_id < :before",
+}
+_AFTER = "(checkpoint_id, thread_id, checkpoint_ns) < (:last_id, :last_thread_id, :last_ns)"
 _PAGE = f"""
-    SELECT {_FIELDS} FROM checkpoints
-    WHERE (:thread IS NULL OR thread_id = :thread) AND (:ns IS NULL OR checkpoint_ns = :ns)
-      AND (:id IS NULL OR checkpoint_id = :id) AND (:before IS NULL OR checkpoint_id < :before)
-      AND (:last IS NULL OR (checkpoint_id, thread_id, checkpoint_ns) < (:last, :at, :in))
+    SELECT {_FIELDS} FROM checkpoints WHERE {{}}
     ORDER BY checkpoint_id DESC, thread_id DESC, checkpoint_ns DESC LIMIT :limit
 """
 
@@ -66,11 +72,14 @@ _WRITES_OF_RUN = """
     DELETE FROM checkpoint_writes WHERE (thread_id, checkpoint_ns, checkpoint_id) IN (
         SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints WHERE run_id = ?)
 """
+_CHECKPOINTS_OF_RUN = "DELETE FROM checkpoints WHERE run_id = ?"
+_WRITES_BY_RUN = "DELETE FROM checkpoint_writes WHERE thread_id = ? AND run_id = ?"
 _UNUSED_BLOBS = """
-    DELETE FROM checkpoint_blobs AS b WHERE b.thread_id = ? AND NOT EXISTS (
-        SELECT 1 FROM checkpoints c, json_each(c.content, '$.channel_versions') v
-        WHERE c.thread_id = b.thread_id AND c.checkpoint_ns = b.checkpoint_ns
-          AND v.key = b.channel AND CAST(v.value AS TEXT) = b.version)
+    DELETE FROM checkpoint_blobs
+    WHERE thread_id = :thread AND (checkpoint_ns, channel, version) NOT IN (
+        SELECT c.checkpoint_ns, v.key, CAST(v.value AS TEXT)
+        FROM checkpoints c, json_each(c.content, '$.channel_versions') v
+        WHERE c.thread_id = :thread)
 """
 _COPIES = (
     """INSERT INTO checkpoints
@@ -79,7 +88,8 @@ _COPIES = (
     """INSERT INTO checkpoint_blobs SELECT ?, checkpoint_ns, channel, version, type, content
        FROM checkpoint_blobs WHERE thread_id = ?""",
     """INSERT INTO checkpoint_writes
-       SELECT ?, checkpoint_ns, checkpoint_id, task_id, idx, task_path, channel, type, content
+       SELECT ?, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel, type,
+              content
        FROM checkpoint_writes WHERE thread_id = ?""",
 )
 
@@ -137,6 +147,7 @@ class Range:
 
 
 _Head: TypeAlias = tuple[str, str, str, str | None, str, str]
+_Write: TypeAlias = tuple[str, int, str, str, bytes]
 
 
 def load(
@@ -154,24 +165,39 @@ def page(
     connection: sqlite3.Connection, where: Range, after: Stored | None, limit: int
 ) -> list[Stored]:
     """Return checkpoints, newest first, after the last one of the page before."""
-    parameters = {
-        "thread": where.thread_id,
-        "ns": where.checkpoint_ns,
-        "id": where.checkpoint_id,
-        "before": where.before,
-        "last": after and after.checkpoint_id,
-        "at": after and after.thread_id,
-        "in": after and after.checkpoint_ns,
-        "limit": limit,
-    }
-    return [_complete(connection, row) for row in connection.execute(_PAGE, parameters).fetchall()]
+    parameters: dict[str, str | int] = {"limit": limit}
+    conditions = ["TRUE"]
+    for name, condition in _CONDITIONS.items():
+        value: str | None = getattr(where, name)
+        if value is not None:
+            parameters[name] = value
+            conditions.append(condition)
+    if after is not None:
+        parameters["last_id"] = after.checkpoint_id
+        parameters["last_thread_id"] = after.thread_id
+        parameters["last_ns"] = after.checkpoint_ns
+        conditions.append(_AFTER)
+    statement = _PAGE.format(" AND ".join(conditions))
+    return [_complete(connection, row) for row in connection.execute(statement, parameters)]
 
 
 def _complete(connection: sqlite3.Connection, row: _Head) -> Stored:
     thread_id, checkpoint_ns, checkpoint_id, _, content, _ = row
     blobs = connection.execute(_BLOBS, (content, thread_id, checkpoint_ns)).fetchall()
     key = (thread_id, checkpoint_ns, checkpoint_id)
-    return Stored(*row, blobs=blobs, writes=connection.execute(_WRITES, key).fetchall())
+    return Stored(*row, blobs=blobs, writes=_valid(connection.execute(_WRITES, key)))
+
+
+def _valid(rows: Iterable[_Write]) -> list[tuple[str, str, str, bytes]]:
+    """Return the writes that count where several runs have written to the same place.
+
+    Of results the first counts, of marks such as an interrupt the last, as within one run.
+    """
+    writes: dict[tuple[str, int], tuple[str, str, str, bytes]] = {}
+    for task_id, idx, channel, kind, content in rows:
+        if idx < 0 or (task_id, idx) not in writes:
+            writes[task_id, idx] = (task_id, channel, kind, content)
+    return list(writes.values())
 
 
 def delete_thread_checkpoints(connection: sqlite3.Connection, thread_id: str) -> None:
@@ -180,10 +206,11 @@ def delete_thread_checkpoints(connection: sqlite3.Connection, thread_id: str) ->
 
 
 def delete_run_checkpoints(connection: sqlite3.Connection, run_id: str, thread_id: str) -> None:
-    """Delete what a run has left on a thread."""
+    """Delete what a run has left on a thread, on checkpoints of other runs too."""
     connection.execute(_WRITES_OF_RUN, (run_id,))
-    connection.execute("DELETE FROM checkpoints WHERE run_id = ?", (run_id,))
-    connection.execute(_UNUSED_BLOBS, (thread_id,))
+    connection.execute(_WRITES_BY_RUN, (thread_id, run_id))
+    if connection.execute(_CHECKPOINTS_OF_RUN, (run_id,)).rowcount:
+        connection.execute(_UNUSED_BLOBS, {"thread": thread_id})
 
 
 def threads_of_run(connection: sqlite3.Connection, run_id: str) -> list[str]:
@@ -211,7 +238,7 @@ def keep_latest_checkpoints(connection: sqlite3.Connection, thread_id: str) -> N
                     AND checkpoint_id NOT IN (SELECT value FROM json_each(?))""",
                 (thread_id, checkpoint_ns, orjson.dumps(kept).decode()),
             )
-    connection.execute(_UNUSED_BLOBS, (thread_id,))
+    connection.execute(_UNUSED_BLOBS, {"thread": thread_id})
 
 
 def _needed(connection: sqlite3.Connection, thread_id: str, checkpoint_ns: str) -> list[str]:

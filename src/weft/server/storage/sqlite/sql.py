@@ -52,7 +52,8 @@ CLAIMABLE = f"""
       AND NOT EXISTS (
         SELECT 1 FROM runs o WHERE o.thread_id = r.thread_id AND o.status = 'running')
       AND NOT EXISTS (
-        SELECT 1 FROM runs o WHERE o.thread_id = r.thread_id AND o.status = 'pending'
+        SELECT 1 FROM runs o WHERE o.thread_id = r.thread_id
+          AND o.status IN ('pending', 'running')
           AND (o.created_at, o.rowid) < (r.created_at, r.rowid))
     ORDER BY created_at, r.rowid LIMIT ?
 """
@@ -93,7 +94,11 @@ EXPIRED = """
     WHERE status = 'running' AND (? OR lease_until < ?)
 """
 
-HAS_PENDING = "SELECT 1 FROM runs WHERE thread_id = ? AND status = 'pending' LIMIT 1"
+# The first condition is that of an index.
+HAS_PENDING = """
+    SELECT 1 FROM runs
+    WHERE thread_id = ? AND status IN ('pending', 'running') AND status = 'pending' LIMIT 1
+"""
 
 SET_VALUES = """
     INSERT INTO thread_values (thread_id, content) VALUES (?, ?)

@@ -55,6 +55,8 @@ CREATE TABLE runs (
 );
 
 CREATE INDEX runs_of_thread ON runs (thread_id, created_at);
+CREATE INDEX runs_active ON runs (thread_id, created_at, run_id)
+    WHERE status IN ('pending', 'running');
 CREATE INDEX runs_pending ON runs (created_at) WHERE status = 'pending';
 CREATE UNIQUE INDEX one_running_run_per_thread ON runs (thread_id) WHERE status = 'running';
 
@@ -71,26 +73,30 @@ CREATE TABLE checkpoints (
 
 CREATE INDEX checkpoints_of_run ON checkpoints (run_id) WHERE run_id IS NOT NULL;
 
--- The value of a channel at a version; small plain values are in the checkpoint itself.
+-- The value of a channel at a version. Small plain values are in the checkpoint itself; a channel
+-- without a value has no row.
 CREATE TABLE checkpoint_blobs (
     thread_id     TEXT NOT NULL,
     checkpoint_ns TEXT NOT NULL,
     channel       TEXT NOT NULL,
     version       TEXT NOT NULL,
     type          TEXT NOT NULL,
-    content       BLOB,
+    content       BLOB NOT NULL,
     UNIQUE (thread_id, checkpoint_ns, channel, version)
 );
 
+-- A run that resumes writes to a checkpoint of the run before. What each has written is apart, so
+-- that rolling one back brings to light what was there.
 CREATE TABLE checkpoint_writes (
     thread_id     TEXT NOT NULL,
     checkpoint_ns TEXT NOT NULL,
     checkpoint_id TEXT NOT NULL,
     task_id       TEXT NOT NULL,
     idx           INTEGER NOT NULL,
+    run_id        TEXT NOT NULL, -- empty outside of runs
     task_path     TEXT NOT NULL,
     channel       TEXT NOT NULL,
     type          TEXT NOT NULL,
-    content       BLOB,
-    UNIQUE (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
+    content       BLOB NOT NULL,
+    UNIQUE (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, run_id)
 );
