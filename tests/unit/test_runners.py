@@ -161,3 +161,14 @@ async def test_surplus_runners_go_when_they_are_idle():
             await promise.get()
         release.set()
         await until(lambda: pool.size == 1)
+        await until(
+            lambda: sum(t.name.startswith("weft-runner") for t in threading.enumerate()) == 1
+        )
+        # What the runners shared is still there for the one that is left.
+        done = Promise()
+
+        async def work():
+            done.give(await asyncio.to_thread(lambda: threading.current_thread().name))
+
+        pool.submit(job(work))
+        assert (await done.get()).startswith("weft-node")

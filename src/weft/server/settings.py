@@ -150,6 +150,9 @@ OPTIONS: Final = (
     Option("log_json", "false", flag, "log JSON lines: true or false", ("LOG_JSON",)),
 )  # fmt: skip
 
+# Whoever develops wants to see the change now; the run goes on afterwards anyway.
+_DEV_DEFAULTS: Final = {"shutdown_grace_seconds": "1"}
+
 # The parsed file holds whatever its author wrote.
 _Json: TypeAlias = Any
 
@@ -162,7 +165,10 @@ def load_settings(
     Raises:
         SettingsError: something cannot be read or does not fit.
     """
-    values = {option.name: _value(option, flags, environment) for option in OPTIONS}
+    defaults = {option.name: option.default for option in OPTIONS} | (_DEV_DEFAULTS if dev else {})
+    values = {
+        option.name: _value(option, flags, environment, defaults[option.name]) for option in OPTIONS
+    }
     config_path = Path(str(values.pop("config"))).resolve()
     document = _document(config_path)
     folder = config_path.parent
@@ -185,13 +191,16 @@ def apply_env(settings: Settings) -> None:
 
 
 def _value(
-    option: Option, flags: Mapping[str, str | None], environment: Mapping[str, str]
+    option: Option,
+    flags: Mapping[str, str | None],
+    environment: Mapping[str, str],
+    default: str,
 ) -> object:
     given = flags.get(option.name)
     where, text = option.flag, given
     if text is None:
         where = next((name for name in option.names if environment.get(name)), "")
-        text = environment[where] if where else option.default
+        text = environment[where] if where else default
     try:
         return option.read(text)
     except ValueError as error:

@@ -147,6 +147,16 @@ class Runner:
             job.task.cancel()
 
 
+class _SharedThreads(ThreadPoolExecutor):
+    """The threads of all runners. A loop shuts its executor down when it closes; this one stays."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Do nothing: one runner's end is not the end of the others."""
+
+    def end(self) -> None:
+        super().shutdown(wait=False, cancel_futures=True)
+
+
 @dataclass(eq=False, slots=True)
 class _Queue:
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -165,7 +175,7 @@ class RunnerPool:
         self._numbers = itertools.count(1)
         self._queue = _Queue()
         self._runners: list[Runner] = []
-        self._executor = ThreadPoolExecutor(options.threads, thread_name_prefix="weft-node")
+        self._executor = _SharedThreads(options.threads, thread_name_prefix="weft-node")
         self._busy = asyncio.Event()
 
     @property
@@ -212,7 +222,7 @@ class RunnerPool:
             seconds = max(0.0, deadline - time.monotonic())
             if not await asyncio.to_thread(runner.join, seconds):
                 logger.warning("a runner is blocked and left behind", extra=_where(runner))
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor.end()
 
     def _add(self) -> Runner:
         loop = self._loop_factory()
