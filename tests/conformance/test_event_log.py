@@ -171,9 +171,34 @@ async def test_closed_logs_together_are_bounded(clock):
     assert found == [8, 9]
 
 
-async def test_a_cancelled_reader_leaves_nothing_behind(log):
+async def test_the_last_event_comes_with_the_end(log):
+    waiting = asyncio.create_task(log.read("run", START).last())
+    for number in range(5):
+        await log.append("run", [event(number)])
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    await log.close("run", 60)
+    assert (await waiting).event == event(4)
+    assert (await log.read("run", START).last()).event == event(4)
+    assert await log.read("run", Live()).last() is None
+
+
+async def test_waiting_for_the_last_event_of_nothing(log):
     reader = log.read("run", START)
-    waiting = asyncio.create_task(anext(reader))
+    reader.drain()
+    assert await reader.last() is None
+    assert await reader.last() is None
+    assert log.size == 0
+    waiting = asyncio.create_task(log.read("run", START).last())
+    await asyncio.sleep(0)
+    await log.discard("run")
+    assert await waiting is None
+
+
+@pytest.mark.parametrize("method", ["__anext__", "last"])
+async def test_a_cancelled_reader_leaves_nothing_behind(log, method):
+    reader = log.read("run", START)
+    waiting = asyncio.create_task(getattr(reader, method)())
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

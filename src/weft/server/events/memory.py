@@ -37,6 +37,7 @@ class _Stream:
     closed: bool = False
     readers: int = 0
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    ending: list[asyncio.Future[None]] = field(default_factory=list)
 
     @property
     def end(self) -> int:
@@ -44,6 +45,12 @@ class _Stream:
 
     def position_after(self, cursor: EventId) -> int:
         return self.first + bisect_right(self.events, cursor, key=lambda stored: stored.id)
+
+    def all_waiting(self) -> list[asyncio.Future[None]]:
+        """Return every future there is, and forget them."""
+        futures = self.waiting + self.ending
+        self.waiting, self.ending = [], []
+        return futures
 
     def take(self, position: int) -> list[StoredEvent]:
         if position < self.first:
@@ -124,7 +131,7 @@ class MemoryEventLog:
             if target.closed:
                 self._forget_closed(stream, target)
             target.closed = True
-            waiting, target.waiting = target.waiting, []
+            waiting = target.all_waiting()
         _wake(waiting)
 
     def next_batch(
@@ -139,12 +146,24 @@ class MemoryEventLog:
             target.waiting.append(future)
             return batch, future
 
+    def last_event(
+        self, target: _Stream, position: int, *, follow: bool
+    ) -> tuple[StoredEvent | None, asyncio.Future[None] | None]:
+        """Return the last event of a stream that is over, or a future to wait on until it is."""
+        with self._lock:
+            if target.closed or not follow:
+                return (target.events[-1] if target.end > position else None), None
+            future = asyncio.get_running_loop().create_future()
+            target.ending.append(future)
+            return None, future
+
     def leave(self, stream: str, target: _Stream, future: asyncio.Future[None] | None) -> None:
         """Forget a reader; a stream that only readers have touched goes with its last one."""
         with self._lock:
             target.readers -= 1
-            if future in target.waiting:
-                target.waiting.remove(future)
+            for waiting in (target.waiting, target.ending):
+                if future in waiting:
+                    waiting.remove(future)
             unused = not (target.readers or target.events or target.closed)
             if unused and self._streams.get(stream) is target:
                 del self._streams[stream]
@@ -160,8 +179,7 @@ class MemoryEventLog:
             target.closed = True
             self._closed_bytes += target.bytes
         self._closed[stream] = expires
-        waiting, target.waiting = target.waiting, []
-        return waiting
+        return target.all_waiting()
 
     def _forget_closed(self, stream: str, target: _Stream) -> None:
         del self._closed[stream]
@@ -220,6 +238,19 @@ class _Reader:
                 self._leave(future)
                 raise
         raise StopAsyncIteration
+
+    async def last(self) -> StoredEvent | None:
+        if self._target is None:
+            return None
+        future = None
+        try:
+            found, future = self._log.last_event(self._target, self._position, follow=self._follow)
+            if future is not None:
+                await future
+                found, _ = self._log.last_event(self._target, self._position, follow=False)
+            return found
+        finally:
+            self._leave(future)
 
     def drain(self) -> None:
         self._follow = False

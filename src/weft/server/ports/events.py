@@ -21,6 +21,13 @@ class EventReader(Protocol):
         """
         ...
 
+    async def last(self) -> StoredEvent | None:
+        """Return the last event once the stream is closed, and finish; None: there is none.
+
+        Whoever only wants the end is not woken for anything else.
+        """
+        ...
+
     def drain(self) -> None:
         """Wait for nothing more: end after what the log holds now."""
         ...

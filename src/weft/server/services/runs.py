@@ -139,8 +139,7 @@ class RunService:
             run = await self._storage.runs.get(thread_id, run_id)
         except RunNotFound:
             return
-        async for _ in await self._attach(run, Live()):
-            continue
+        await (await self._attach(run, START)).last()
 
     async def _announce(self, created: Created) -> None:
         for run_id in created.ended:
@@ -164,12 +163,10 @@ class RunService:
             return False
 
     async def _result(self, run: Run, reader: EventReader) -> Encoded:
-        result = None
-        async for batch in reader:
-            for stored in batch:
-                if stored.event.name == RESULT:
-                    result = stored.event.data
-        return result if result is not None else await self._stored_result(run)
+        last = await reader.last()
+        if last is not None and last.event.name == RESULT:
+            return last.event.data
+        return await self._stored_result(run)
 
     async def _stored_result(self, run: Run) -> Encoded:
         """Return what the database knows of a run's result: its error, or the thread's values."""
