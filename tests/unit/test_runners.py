@@ -29,6 +29,10 @@ async def until(condition):
             await asyncio.sleep(0.01)
 
 
+def runner_threads():
+    return {thread for thread in threading.enumerate() if thread.name.startswith("weft-runner")}
+
+
 class Promise:
     """A result that a job on another loop gives."""
 
@@ -148,6 +152,7 @@ async def test_a_node_that_exits_does_not_take_the_runner_with_it():
 
 
 async def test_surplus_runners_go_when_they_are_idle():
+    before = runner_threads()
     release = threading.Event()
     promises = [Promise() for _ in range(3)]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import islice
 from typing import Any, cast
 
 import orjson
@@ -40,6 +42,7 @@ from weft.server.storage.sqlite.savers import Sink
 PAGE = 50
 """Checkpoints that a listing reads at a time."""
 
+_ALL = sys.maxsize
 _INLINE_TEXT = 512
 _INT64 = 2**63
 
@@ -62,13 +65,12 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         self._writer = writer
         self._readers = readers
         self._sink = sink
-        self._fresh = str(claim.run.thread_id) if claim is not None and claim.fresh else None
-        # Namespaces of the fresh thread that have something to be read by now.
-        self._written: set[str] = set()
+        self._thread_id = None if claim is None else str(claim.run.thread_id)
+        self._run_id = "" if claim is None else str(claim.run.run_id)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         key = _key(config)
-        if self._is_empty(key):
+        if self._sink.has_nothing(key[0], key[1]):
             return None
         await self._sink.settle()
         stored = await self._readers.read(lambda connection: load(connection, *key))
@@ -76,7 +78,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         key = _key(config)
-        if self._is_empty(key):
+        if self._sink.has_nothing(key[0], key[1]):
             return None
         self._sink.settle_blocking()
         stored = self._readers.read_blocking(lambda connection: load(connection, *key))
@@ -91,14 +93,14 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         await self._sink.settle()
-        where, last = _range(config, before), None
-        while limit is None or limit > 0:
-            rows = await self._readers.read(_page_of(where, last))
-            for stored in rows:
-                if _matches(stored, filter) and (limit is None or limit > 0):
-                    limit = None if limit is None else limit - 1
-                    yield self._tuple(stored)
-            if len(rows) < PAGE:
+        where, last, left = _range(config, before), None, _ALL if limit is None else limit
+        while left > 0:
+            size = _page_size(left, filter)
+            rows = await self._readers.read(_page_of(where, last, size))
+            for stored in _matching(rows, filter, left):
+                left -= 1
+                yield self._tuple(stored)
+            if len(rows) < size:
                 return
             last = rows[-1]
 
@@ -111,14 +113,14 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
         self._sink.settle_blocking()
-        where, last = _range(config, before), None
-        while limit is None or limit > 0:
-            rows = self._readers.read_blocking(_page_of(where, last))
-            for stored in rows:
-                if _matches(stored, filter) and (limit is None or limit > 0):
-                    limit = None if limit is None else limit - 1
-                    yield self._tuple(stored)
-            if len(rows) < PAGE:
+        where, last, left = _range(config, before), None, _ALL if limit is None else limit
+        while left > 0:
+            size = _page_size(left, filter)
+            rows = self._readers.read_blocking(_page_of(where, last, size))
+            for stored in _matching(rows, filter, left):
+                left -= 1
+                yield self._tuple(stored)
+            if len(rows) < size:
                 return
             last = rows[-1]
 
@@ -204,9 +206,6 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         self._sink.settle_blocking()
         self._writer.write_blocking(work)
 
-    def _is_empty(self, key: tuple[str, str, str | None]) -> bool:
-        return key[0] == self._fresh and key[1] not in self._written
-
     def _put_rows(
         self,
         config: RunnableConfig,
@@ -221,21 +220,20 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         content["channel_values"] = inline
         stored = get_serializable_checkpoint_metadata(config, metadata)
         blobs = [
-            self._blob((thread_id, checkpoint_ns, channel, str(version)), values)
+            self._blob((thread_id, checkpoint_ns, channel, str(version)), values[channel])
             for channel, version in new_versions.items()
-            if channel not in inline
+            if channel in values and channel not in inline
         ]
         row = (
             thread_id,
             checkpoint_ns,
             checkpoint["id"],
             parent_id,
-            stored.get("run_id"),
+            self._run_id if thread_id == self._thread_id else stored.get("run_id"),
             orjson.dumps(content).decode(),
             orjson.dumps(stored, default=str).decode(),
         )
-        self._written.add(checkpoint_ns)
-        size = len(row[5]) + len(row[6]) + sum(len(blob[5] or b"") for blob in blobs)
+        size = len(row[5]) + len(row[6]) + sum(len(blob[5]) for blob in blobs)
         saved = {
             "thread_id": thread_id,
             "checkpoint_ns": checkpoint_ns,
@@ -243,10 +241,8 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         }
         return Rows(checkpoints=[row], blobs=blobs, size=size), {"configurable": saved}
 
-    def _blob(self, key: tuple[str, str, str, str], values: dict[str, Any]) -> BlobRow:
-        if key[2] not in values:
-            return (*key, "empty", None)
-        return (*key, *self.serde.dumps_typed(values[key[2]]))
+    def _blob(self, key: tuple[str, str, str, str], value: object) -> BlobRow:
+        return (*key, *self.serde.dumps_typed(value))
 
     def _write_rows(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, path: str
@@ -256,9 +252,9 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         for index, (channel, value) in enumerate(writes):
             kind, content = self.serde.dumps_typed(value)
             place = WRITES_IDX_MAP.get(channel, index)
-            key = (thread_id, checkpoint_ns, str(checkpoint_id), task_id, place, path)
-            rows.append((*key, channel, kind, content))
-        size = sum(len(row[8]) for row in rows)
+            key = (thread_id, checkpoint_ns, str(checkpoint_id), task_id, place, self._run_id)
+            rows.append((*key, path, channel, kind, content))
+        size = sum(len(row[9]) for row in rows)
         # An interrupt or an error of a task may come again; its results are final.
         if all(channel in WRITES_IDX_MAP for channel, _ in writes):
             return Rows(over_writes=rows, size=size)
@@ -328,8 +324,16 @@ def _range(config: RunnableConfig | None, before: RunnableConfig | None) -> Rang
     )
 
 
-def _page_of(where: Range, last: Stored | None) -> Work[Sequence[Stored]]:
-    return lambda connection: page(connection, where, last, PAGE)
+def _page_size(left: int, wanted: dict[str, Any] | None) -> int:
+    return PAGE if wanted else min(PAGE, left)
+
+
+def _page_of(where: Range, last: Stored | None, size: int) -> Work[Sequence[Stored]]:
+    return lambda connection: page(connection, where, last, size)
+
+
+def _matching(rows: Sequence[Stored], wanted: dict[str, Any] | None, most: int) -> Iterator[Stored]:
+    return islice((stored for stored in rows if _matches(stored, wanted)), most)
 
 
 def _matches(stored: Stored, wanted: dict[str, Any] | None) -> bool:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
@@ -32,6 +33,7 @@ LINGER_SECONDS = 0.002
 READERS = 2
 
 _UNAVAILABLE = "The database cannot be used at the moment: {reason}. Try again later."
+_CLOSING = "The server is shutting down. Try again later."
 
 # Without a sync at every commit a power cut may lose the last transactions, but never damages the
 # file; the death of the process alone loses nothing.
@@ -88,8 +90,8 @@ class Writer:
     Works must be repeatable: when a transaction fails, its works are executed again, one by one.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
         self._condition = threading.Condition()
         self._queue: list[_Operation[object]] = []
         self._closing = False
@@ -103,7 +105,7 @@ class Writer:
         self._thread.start()
 
     def close(self) -> None:
-        """Execute what waits, then end."""
+        """Execute what waits, then end and close the connection."""
         with self._condition:
             self._closing = True
             self._condition.notify()
@@ -154,7 +156,7 @@ class Writer:
     def _put(self, operation: _Operation[T], *, urgent: bool) -> None:
         with self._condition:
             if self._closing:
-                raise StorageUnavailable("The server is shutting down.")
+                raise StorageUnavailable(_CLOSING)
             if len(self._queue) >= QUEUE_MOST:
                 raise StorageUnavailable(_UNAVAILABLE.format(reason="too many writes are waiting"))
             self._queue.append(operation)  # type: ignore[arg-type]
@@ -163,11 +165,10 @@ class Writer:
             self._urgent = self._urgent or urgent
 
     def _main(self) -> None:
-        connection = connect(self._path)
         while batch := self._next():
-            self._execute(connection, batch)
+            self._execute(self._connection, batch)
             self._deliver()
-        connection.close()
+        self._connection.close()
 
     def _next(self) -> Sequence[_Operation[object]]:
         with self._condition:
@@ -230,23 +231,29 @@ class Readers:
         Raises:
             StorageUnavailable: it could not be read.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._far, work)
+        return await asyncio.wrap_future(self._submit(work))
 
     def read_blocking(self, work: Work[T]) -> T:
         """Do the same from a thread without an event loop."""
-        return self._pool.submit(self._far, work).result()
+        return self._submit(work).result()
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
         for connection in (*self._open, self._near):
             connection.close()
 
+    def _submit(self, work: Work[T]) -> Future[T]:
+        try:
+            return self._pool.submit(self._far, work)
+        except RuntimeError:
+            raise StorageUnavailable(_CLOSING) from None
+
     def _far(self, work: Work[T]) -> T:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = connect(self._path)
             self._open.append(connection)
-        return _read(connection, work)
+        return _read(connection, partial(_snapshot, work))
 
 
 def _transaction(connection: sqlite3.Connection, batch: Sequence[_Operation[object]]) -> None:
@@ -267,6 +274,15 @@ def _transaction(connection: sqlite3.Connection, batch: Sequence[_Operation[obje
 
 def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _snapshot(work: Work[T], connection: sqlite3.Connection) -> T:
+    """Read in one transaction: what belongs together may be removed between two statements."""
+    connection.execute("BEGIN")
+    try:
+        return work(connection)
+    finally:
         connection.execute("ROLLBACK")
 
 

@@ -6,13 +6,25 @@ import sqlite3
 from collections.abc import Iterable
 from importlib.resources import files
 
+from weft.server.domain.errors import StorageUnavailable
+
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Apply the scripts that the database does not have yet.
 
     ``user_version`` holds the number of the last one, and is part of its transaction.
+
+    Raises:
+        StorageUnavailable: a newer version of Weft has been here.
     """
-    for number, script in _scripts():
+    scripts = _scripts()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(scripts):
+        raise StorageUnavailable(
+            "The data directory was last used by a newer version of Weft. Upgrade Weft, or start"
+            " with another --data-dir."
+        )
+    for number, script in scripts:
         connection.execute("BEGIN IMMEDIATE")
         (done,) = connection.execute("PRAGMA user_version").fetchone()
         if number > done:

@@ -80,9 +80,13 @@ class SqliteRuns:
             row = connection.execute(sql.GET_RUN, (str(run_id),)).fetchone()
             if row is None or row[1] != str(thread_id):
                 raise RunNotFound(run_id)
-            _remove(connection, str(thread_id), str(run_id))
-            _settle(connection, str(thread_id), now)
-            return _run(row)
+            run = _run(row)
+            if run.temporary and run.active:
+                delete_thread(connection, str(thread_id))  # nothing else would
+            else:
+                _remove(connection, str(thread_id), str(run_id))
+                _settle(connection, str(thread_id), now)
+            return run
 
         return await self._writer.write(work)
 
@@ -107,9 +111,8 @@ class SqliteRuns:
             self._savers.check(claim)
             return _finish(connection, claim, outcome, now)
 
-        finished = await self._writer.write(work)
-        self._savers.forget(claim)
-        return finished
+        with self._savers.last_use(claim):
+            return await self._writer.write(work)
 
     async def release(self, claim: Claim) -> None:
         now = micros(self._clock.now())
@@ -118,8 +121,8 @@ class SqliteRuns:
             _check_token(connection, claim)
             connection.execute(sql.RELEASE, (now, str(claim.run.run_id)))
 
-        await self._writer.write(work)
-        self._savers.forget(claim)
+        with self._savers.last_use(claim):
+            await self._writer.write(work)
 
     async def cancel(self, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop) -> Cancelled:
         now = micros(self._clock.now())
@@ -238,8 +241,9 @@ def _cancel(
 ) -> Cancelled:
     thread = str(thread_id)
     status = dict(connection.execute(sql.ACTIVE_RUNS, (thread,)).fetchall())
-    ended = tuple(run for run in run_ids if status.get(str(run)) == "pending")
-    stopping = tuple(run for run in run_ids if status.get(str(run)) == "running")
+    asked = tuple(dict.fromkeys(run_ids))
+    ended = tuple(run for run in asked if status.get(str(run)) == "pending")
+    stopping = tuple(run for run in asked if status.get(str(run)) == "running")
     if not ended and not stopping:
         raise NothingToCancel
     temporary = _end_pending(connection, thread, ended, stop, now)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
-from weft.server.domain.errors import LeaseLost
+from weft.server.domain.errors import LeaseLost, StorageUnavailable
 from weft.server.domain.runs import Claim
 from weft.server.storage.sqlite import sql
 from weft.server.storage.sqlite.checkpoint_rows import Rows
@@ -15,8 +17,8 @@ from weft.server.storage.sqlite.connection import Writer
 PENDING_BYTES = 8 * 1024 * 1024
 """What a run may have unwritten before it has to wait."""
 
-_ROW_BYTES = 128
-"""What a write weighs besides its content."""
+_WRITE_BYTES = 2 * 1024
+"""What a write weighs besides its content: its rows are objects while they wait."""
 
 
 class Sink(Protocol):
@@ -31,6 +33,10 @@ class Sink(Protocol):
         ...
 
     def settle_blocking(self) -> None: ...
+
+    def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:
+        """Return whether it is known, without a look, that no checkpoint can be found there."""
+        ...
 
 
 class DirectSink:
@@ -51,6 +57,9 @@ class DirectSink:
     def settle_blocking(self) -> None:
         return
 
+    def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:  # noqa: ARG002
+        return False
+
 
 class WriteBehind:
     """Writes for a claim that return before they are committed.
@@ -67,6 +76,9 @@ class WriteBehind:
         self._rows = Rows()
         self._queued = False
         self._unwritten = 0
+        self._fresh = str(claim.run.thread_id) if claim.fresh else None
+        # Namespaces of the fresh thread that have a checkpoint by now.
+        self._begun: set[str] = set()
 
     async def write(self, rows: Rows) -> None:
         self._take(rows)
@@ -88,16 +100,28 @@ class WriteBehind:
             self._writer.write_blocking(_nothing)
         self._raise()
 
+    def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:
+        return thread_id == self._fresh and checkpoint_ns not in self._begun
+
     def _take(self, rows: Rows) -> None:
         self._raise()
-        rows.size += _ROW_BYTES
+        rows.size += _WRITE_BYTES
         with self._lock:
+            self._begun.update(row[1] for row in rows.checkpoints)
             self._rows.add(rows)
             self._unwritten += rows.size
-            queue, self._queued = not self._queued, True
-        if queue:
-            drain = _Drain(self)
+            if not self._queued:
+                # Within the lock: whoever adds to these rows relies on their being queued.
+                self._post()
+
+    def _post(self) -> None:
+        drain = _Drain(self)
+        try:
             self._writer.post(drain, drain.done)
+        except StorageUnavailable as error:
+            self.error = error
+            raise
+        self._queued = True
 
     def take_queued(self) -> Rows:
         """Hand over what has come since the last time. Called on the writer's thread."""
@@ -143,6 +167,9 @@ class Settled:
     def settle_blocking(self) -> None:
         self._sink.settle_blocking()
 
+    def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:
+        return self._sink.has_nothing(thread_id, checkpoint_ns)
+
 
 class _Drain:
     """One write of everything queued. It may be executed again, so it remembers what it took."""
@@ -180,13 +207,29 @@ class Savers:
         with self._lock:
             return self._sinks.setdefault(claim.token, WriteBehind(self._writer, claim))
 
+    async def settle(self, claim: Claim) -> None:
+        """Return once everything taken for this claim is committed."""
+        sink = self._sinks.get(claim.token)
+        if sink is not None:
+            await sink.settle()
+
     def check(self, claim: Claim) -> None:
         """Raise what went wrong with a write of this claim."""
         sink = self._sinks.get(claim.token)
         if sink is not None and sink.error is not None:
             raise sink.error
 
-    def forget(self, claim: Claim) -> None:
+    @contextmanager
+    def last_use(self, claim: Claim) -> Iterator[None]:
+        """Forget a claim with this act, unless it fails in a way that allows another attempt."""
+        try:
+            yield
+        except LeaseLost:
+            self._forget(claim)
+            raise
+        self._forget(claim)
+
+    def _forget(self, claim: Claim) -> None:
         with self._lock:
             self._sinks.pop(claim.token, None)
 

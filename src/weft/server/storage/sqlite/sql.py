@@ -22,9 +22,10 @@ THREAD_EXISTS = "SELECT 1 FROM threads WHERE thread_id = ?"
 
 THREAD_METADATA = "SELECT metadata FROM threads WHERE thread_id = ?"
 
+# Named, because by itself the database takes the index of all runs, which grows with the thread.
 ACTIVE_RUNS = """
-    SELECT run_id, status FROM runs WHERE thread_id = ? AND status IN ('pending', 'running')
-    ORDER BY created_at, rowid
+    SELECT run_id, status FROM runs INDEXED BY runs_active
+    WHERE thread_id = ? AND status IN ('pending', 'running') ORDER BY created_at, rowid
 """
 
 THREAD_GETS_RUN = """

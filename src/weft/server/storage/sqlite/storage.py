@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -38,8 +38,6 @@ class SqliteStorage:
             StorageUnavailable: another process has it, or it cannot be opened or written.
         """
         await asyncio.to_thread(self._prepare)
-        self._writer = Writer(self._path)
-        self._readers = Readers(self._path)
         self._savers = Savers(self._writer)
         self._writer.start()
         self.assistants = SqliteAssistants(self._writer, self._readers)
@@ -51,8 +49,7 @@ class SqliteStorage:
             return
         await asyncio.to_thread(self._writer.close)
         await asyncio.to_thread(self._readers.close)
-        os.close(self._lock)
-        self._lock = None
+        self._unlock()
 
     async def ping(self) -> None:
         self._readers.point(lambda connection: connection.execute("SELECT 1").fetchone())
@@ -65,7 +62,7 @@ class SqliteStorage:
         return SqliteSaver(self._writer, self._readers, Settled(sink) if wait else sink, claim)
 
     async def flush(self, claim: Claim) -> None:
-        await self._savers.sink(claim).settle()
+        await self._savers.settle(claim)
 
     def _prepare(self) -> None:
         folder = self._path.parent
@@ -82,19 +79,24 @@ class SqliteStorage:
                 f"The data directory '{folder}' cannot be used: {error.strerror}. Choose another"
                 " one with --data-dir."
             ) from None
+        with ExitStack() as undo:
+            undo.callback(self._unlock)
+            self._connect(undo)
+            undo.pop_all()
+
+    def _connect(self, undo: ExitStack) -> None:
         try:
-            self._migrate()
+            connection = undo.enter_context(closing(connect(self._path)))
+            migrate(connection)
+            self._readers = Readers(self._path)
         except sqlite3.Error as error:
+            raise unavailable(error) from error
+        self._writer = Writer(connection)
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-            raise unavailable(error) from error
-
-    def _migrate(self) -> None:
-        connection = connect(self._path)
-        try:
-            migrate(connection)
-        finally:
-            connection.close()
 
 
 def _lock(path: Path) -> int:

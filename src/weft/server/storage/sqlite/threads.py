@@ -10,6 +10,7 @@ from weft.schema import ThreadStatus
 from weft.server.domain.errors import ThreadExists, ThreadNotFound
 from weft.server.domain.json import Encoded, JsonObject
 from weft.server.domain.threads import NewThread, Thread
+from weft.server.storage.sqlite import sql
 from weft.server.storage.sqlite.connection import Readers, Writer
 from weft.server.storage.sqlite.rows import encoded, micros, moment, obj, text
 
@@ -31,7 +32,6 @@ _DELETE = tuple(
         "checkpoint_writes",
     )
 )  # fmt: skip
-_ACTIVE = "SELECT run_id FROM runs WHERE thread_id = ? AND status IN ('pending', 'running')"
 
 _Row: TypeAlias = tuple[
     str, ThreadStatus, str, str, str | None, str | None, int, int, int, bytes | None
@@ -57,11 +57,10 @@ class SqliteThreads:
 
     async def delete(self, thread_id: UUID) -> tuple[UUID, ...]:
         def work(connection: sqlite3.Connection) -> tuple[UUID, ...]:
-            key = (str(thread_id),)
-            active = connection.execute(_ACTIVE, key).fetchall()
+            active = connection.execute(sql.ACTIVE_RUNS, (str(thread_id),)).fetchall()
             if not delete_thread(connection, str(thread_id)):
                 raise ThreadNotFound(thread_id)
-            return tuple(UUID(run_id) for (run_id,) in active)
+            return tuple(UUID(run_id) for run_id, _ in active)
 
         return await self._writer.write(work)
 

@@ -55,7 +55,7 @@ CREATE TABLE runs (
 );
 
 CREATE INDEX runs_of_thread ON runs (thread_id, created_at);
-CREATE INDEX runs_active ON runs (thread_id, created_at, run_id)
+CREATE INDEX runs_active ON runs (thread_id, created_at)
     WHERE status IN ('pending', 'running');
 CREATE INDEX runs_pending ON runs (created_at) WHERE status = 'pending';
 CREATE UNIQUE INDEX one_running_run_per_thread ON runs (thread_id) WHERE status = 'running';
