@@ -111,8 +111,8 @@ async def main() -> None:
         async with contenders(Path(folder)) as runs:
             times: dict[str, list[float]] = {name: [] for name in runs}
             for _ in range(args.rounds):
-                for name, run in runs.items():
-                    times[name].append(await measure(*run, args.runs))
+                for name, (run, spent) in runs.items():
+                    times[name].append(await measure(run, spent, args.runs))
     middle = {name: statistics.median(each) for name, each in times.items()}
     if args.json:
         print(json.dumps(middle))

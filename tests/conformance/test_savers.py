@@ -214,3 +214,20 @@ async def test_a_text_that_is_no_unicode_is_kept_as_langgraph_keeps_it(storage):
     saver = storage.checkpointer()
     found = await saver.aget_tuple(await checkpoint(saver, "t", "r", "\ud800"))
     assert found.checkpoint["channel_values"]["big"] == "?"
+
+
+async def test_an_unknown_way_to_prune(storage):
+    with pytest.raises(ValueError, match="Unknown strategy 'some'"):
+        await storage.checkpointer().aprune(["t"], strategy="some")
+
+
+async def test_a_fresh_thread_without_a_loop(storage):
+    thread = await thread_of(storage)
+    held = await started(storage, thread)
+    for wait in (True, False):
+        saver = storage.run_checkpointer(held, wait=wait)
+        assert await asyncio.to_thread(saver.get_tuple, root(thread)) is None
+    await storage.runs.delete(thread, held.run.run_id)
+    late = storage.run_checkpointer(held, wait=True)
+    with pytest.raises(LeaseLost):
+        await asyncio.to_thread(late.put, root(thread), empty_checkpoint(), {}, {})

@@ -48,3 +48,8 @@ async def test_deleting_a_thread_leaves_no_row(database, storage):
     assert database.rows() == before
     with pytest.raises(ThreadNotFound):
         await storage.threads.delete(thread)
+
+
+async def test_a_thread_that_is_not_there(storage):
+    with pytest.raises(ThreadNotFound):
+        await storage.threads.get(uuid7())

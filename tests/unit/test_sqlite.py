@@ -5,12 +5,22 @@ import threading
 from contextlib import closing
 
 import pytest
-from tests.conformance.acts import DONE, add, checkpoint, claim, root, started, thread_of
+from tests.conformance.acts import (
+    DONE,
+    ROLLED_BACK,
+    add,
+    checkpoint,
+    claim,
+    root,
+    started,
+    thread_of,
+)
 from tests.support import new_thread, open_storage
 
 from weft.server.domain.errors import StorageUnavailable, ThreadNotFound
 from weft.server.domain.ids import uuid7
-from weft.server.storage.sqlite.connection import BATCH_MOST, connect
+from weft.server.storage.sqlite.connection import BATCH_MOST, QUEUE_MOST, READERS, connect
+from weft.server.storage.sqlite.migrate import migrate
 from weft.server.storage.sqlite.savers import PENDING_BYTES
 
 
@@ -269,3 +279,107 @@ async def test_a_claim_is_forgotten_with_its_run(storage):
     with pytest.raises(Exception, match="another worker"):
         await storage.runs.finish(held, DONE)
     assert storage._savers._sinks == {}
+
+
+async def test_too_many_writes_are_refused_and_the_rest_is_done(storage):
+    results = await gathered(
+        storage, [storage._writer.write(lambda _: None) for _ in range(QUEUE_MOST + 1)]
+    )
+    refused = [each for each in results if each is not None]
+    assert len(refused) == 1
+    assert "too many writes" in str(refused[0])
+    await storage.threads.create(new_thread())
+
+
+async def test_closing_twice(tmp_path):
+    async with open_storage(tmp_path) as storage:
+        await storage.close()
+
+
+async def test_two_starts_at_once_make_the_schema_once(tmp_path):
+    with closing(connect(tmp_path / "x.db")) as one, closing(connect(tmp_path / "x.db")) as two:
+        together = threading.Barrier(2)
+
+        def start(connection):
+            together.wait(10)
+            migrate(connection)
+
+        await asyncio.gather(*(asyncio.to_thread(start, each) for each in (one, two)))
+        assert one.execute("PRAGMA user_version").fetchone() > (0,)
+
+
+async def test_reading_a_long_thread_uses_the_indexes(storage):
+    """What a read costs must not grow with the thread or with the database."""
+    steps = []
+
+    async def cost(act):
+        steps.clear()
+        await act()
+        return len(steps)
+
+    def counted(connection):
+        connection.set_progress_handler(lambda: steps.append(None), 100)
+
+    thread = await thread_of(storage)
+    saver = storage.checkpointer()
+    gate = threading.Barrier(READERS)
+
+    def on_each(connection):
+        gate.wait(10)
+        counted(connection)
+
+    await asyncio.gather(*(storage._readers.read(on_each) for _ in range(READERS)))
+    few, many = [], []
+    for results, number in ((few, 10), (many, 300)):
+        for _ in range(number):
+            await checkpoint(saver, thread, uuid7())
+        results.append(await cost(lambda: saver.aget_tuple(root(thread))))
+        results.append(await cost(lambda: first(saver.alist(root(thread), limit=5))))
+    assert max(many) <= max(few) + 5
+
+
+async def first(source):
+    return [each async for each in source]
+
+
+async def test_runs_of_a_long_thread_cost_no_more(storage):
+    steps = []
+    thread = await thread_of(storage)
+    storage._writer._connection.set_progress_handler(lambda: steps.append(None), 100)
+
+    async def cost():
+        steps.clear()
+        await storage.runs.finish(await started(storage, thread), DONE)
+        return len(steps)
+
+    before = await cost()
+    for _ in range(300):
+        await cost()
+    assert await cost() <= before + 5
+
+
+async def test_rolling_back_on_a_long_thread_is_no_square(storage):
+    steps = []
+    thread = await thread_of(storage)
+    saver = storage.checkpointer()
+
+    async def cost(number):
+        for _ in range(number):
+            await checkpoint(saver, thread, uuid7())
+        held = await started(storage, thread)
+        await checkpoint(storage.run_checkpointer(held, wait=True), thread, held.run.run_id)
+        steps.clear()
+        await storage.runs.finish(held, ROLLED_BACK)
+        return len(steps)
+
+    storage._writer._connection.set_progress_handler(lambda: steps.append(None), 100)
+    few = await cost(50)
+    assert await cost(450) < 20 * few
+
+
+async def test_a_failure_without_a_loop(storage):
+    def bad(connection):
+        connection.execute("no statement at all")
+
+    with pytest.raises(StorageUnavailable):
+        await asyncio.to_thread(storage._writer.write_blocking, bad)
