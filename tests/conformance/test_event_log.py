@@ -2,10 +2,10 @@
 
 import asyncio
 import threading
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, strategies as st
+from tests.support import StandingClock
 
 from weft.server.domain.errors import EventsLost
 from weft.server.domain.events import START, Event, EventId, Live
@@ -13,25 +13,9 @@ from weft.server.domain.json import Encoded
 from weft.server.events.memory import Bounds, MemoryEventLog
 
 
-class Clock:
-    """Stands still until it is moved."""
-
-    def __init__(self):
-        self.time = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def now(self):
-        return self.time
-
-    def move(self, seconds):
-        self.time += timedelta(seconds=seconds)
-
-    async def sleep(self, seconds):
-        self.move(seconds)
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return StandingClock()
 
 
 @pytest.fixture
@@ -225,7 +209,7 @@ async def test_appends_from_other_threads_wake_the_reader(log):
 )
 def test_reconnecting_anywhere_loses_and_repeats_nothing(sizes, cuts):
     async def scenario():
-        log = MemoryEventLog(Clock())
+        log = MemoryEventLog(StandingClock())
         count = 0
         for size in sizes:
             await log.append("run", [event(count + each) for each in range(size)])

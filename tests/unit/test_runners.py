@@ -136,7 +136,7 @@ async def test_a_finishing_job_is_left_alone():
         assert await ended.get() == "finished"
 
 
-async def test_a_node_that_exits_does_not_take_the_runner_with_it():
+async def test_a_node_that_exits_does_not_take_the_runner_with_it(caplog):
     after = Promise()
 
     async def leave():
@@ -149,6 +149,7 @@ async def test_a_node_that_exits_does_not_take_the_runner_with_it():
         pool.submit(job(leave))
         pool.submit(job(work))
         assert await after.get()
+    assert "a job failed" in caplog.text
 
 
 async def test_surplus_runners_go_when_they_are_idle():
@@ -166,9 +167,7 @@ async def test_surplus_runners_go_when_they_are_idle():
             await promise.get()
         release.set()
         await until(lambda: pool.size == 1)
-        await until(
-            lambda: sum(t.name.startswith("weft-runner") for t in threading.enumerate()) == 1
-        )
+        await until(lambda: len(runner_threads() - before) == 1)
         # What the runners shared is still there for the one that is left.
         done = Promise()
 

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -140,7 +141,13 @@ class Runner:
         self.jobs.add(job)
         # An empty context: nothing of the thread that asked may leak into user code.
         job.task = self._loop.create_task(job.run(), name=job.name, context=contextvars.Context())
-        job.task.add_done_callback(lambda _: self.jobs.discard(job))
+        job.task.add_done_callback(partial(self._ended, job))
+
+    def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
+        self.jobs.discard(job)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            logger.error("a job failed", extra={"job": job.name}, exc_info=error)
 
     def _cancel(self, job: Job) -> None:
         if job.task is not None and job.started and not job.finishing():
