@@ -24,7 +24,15 @@ PAIRS = (
 
 HEADER = "# Generated from {name} by tools/unasync.py. Do not edit.\n"
 
-CLASSES = ("HttpClient", "LangGraphClient", "RunsClient", "ThreadsClient")
+CLASSES = (
+    "AssistantsClient",
+    "CronClient",
+    "HttpClient",
+    "LangGraphClient",
+    "RunsClient",
+    "StoreClient",
+    "ThreadsClient",
+)
 
 RENAMED = {
     "AsyncBaseTransport": "BaseTransport",
@@ -34,6 +42,7 @@ RENAMED = {
     "AsyncHTTPTransport": "HTTPTransport",
     "AsyncIterator": "Iterator",
     "AsyncSleep": "SyncSleep",
+    "AwaitableStream": "PlainStream",
     "StopAsyncIteration": "StopIteration",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
@@ -46,7 +55,11 @@ RENAMED = {
     "anext": "next",
     "aread": "read",
     "async_aside": "sync_aside",
+    "async_mounts": "sync_mounts",
+    "async_transport": "sync_transport",
+    "async_credentials": "sync_credentials",
     "async_sleep": "sync_sleep",
+    "async_stream": "sync_stream",
     "asynccontextmanager": "contextmanager",
     "get_client": "get_sync_client",
     **{name: f"Sync{name}" for name in CLASSES},
