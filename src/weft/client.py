@@ -5,28 +5,58 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from weft._client._async.client import LangGraphClient, make_client, make_transport
+import httpx
+
+from weft._client._async.assistants import AssistantsClient
+from weft._client._async.client import LangGraphClient, make_client
+from weft._client._async.crons import CronClient
 from weft._client._async.http import HttpClient
 from weft._client._async.runs import RunsClient
+from weft._client._async.store import StoreClient
 from weft._client._async.threads import ThreadsClient
-from weft._client._core.options import NOT_GIVEN, NotGiven, TimeoutTypes
+from weft._client._core.credentials import ApiKeyProvider, HeadersProvider
+from weft._client._core.options import NOT_GIVEN, RESERVED_HEADERS, NotGiven, TimeoutTypes
+from weft._client._sync.assistants import SyncAssistantsClient
 from weft._client._sync.client import SyncLangGraphClient, make_client as make_sync_client
+from weft._client._sync.crons import SyncCronClient
 from weft._client._sync.http import SyncHttpClient
 from weft._client._sync.runs import SyncRunsClient
+from weft._client._sync.store import SyncStoreClient
 from weft._client._sync.threads import SyncThreadsClient
 from weft._client.loopback import ASGIApp, LoopbackTransport, Server
+from weft._client.moved import (  # noqa: F401 - found here by older programs
+    _adecode_json,
+    _aencode_json,
+    _decode_json,
+    _encode_json,
+    _get_api_key,
+    _get_headers,
+    _get_run_metadata_from_response,
+    _orjson_default,
+    _provided_vals,
+    get_asgi_transport,
+)
+from weft._client.transports import async_transport
 
 __all__ = [
+    "RESERVED_HEADERS",
+    "AssistantsClient",
+    "CronClient",
     "HttpClient",
     "LangGraphClient",
     "RunsClient",
+    "StoreClient",
+    "SyncAssistantsClient",
+    "SyncCronClient",
     "SyncHttpClient",
     "SyncLangGraphClient",
     "SyncRunsClient",
+    "SyncStoreClient",
     "SyncThreadsClient",
     "ThreadsClient",
     "TimeoutTypes",
     "configure_loopback_transports",
+    "get_asgi_transport",
     "get_client",
     "get_sync_client",
 ]
@@ -34,6 +64,10 @@ __all__ = [
 # The interface has a function that tells every client, whenever it was made, of the server of this
 # process; there is one process, hence one of these.
 _SERVER: Final = Server()
+
+# Transports that others made without an application, for `configure_loopback_transports` to give
+# them one. Older programs append theirs; clients of ours look at `_SERVER`.
+_registered_transports: Final[list[httpx.ASGITransport]] = []
 
 
 def configure_loopback_transports(app: ASGIApp) -> None:
@@ -43,13 +77,15 @@ def configure_loopback_transports(app: ASGIApp) -> None:
         app: The ASGI application of the server.
     """
     _SERVER.app = app
+    for transport in _registered_transports:
+        transport.app = app
 
 
 def get_client(
     *,
     url: str | None = None,
-    api_key: str | NotGiven | None = NOT_GIVEN,
-    headers: Mapping[str, str] | None = None,
+    api_key: str | ApiKeyProvider | NotGiven | None = NOT_GIVEN,
+    headers: Mapping[str, str] | HeadersProvider | None = None,
     timeout: TimeoutTypes = None,
 ) -> LangGraphClient:
     """Return an asynchronous client.
@@ -58,8 +94,9 @@ def get_client(
         url: The server's address, with the prefix of its API if it has one. None: the server of
             this process where there is one, else `http://localhost:8123`.
         api_key: The key to send as `x-api-key`. Not given: the first of the variables
-            `LANGGRAPH_API_KEY`, `LANGSMITH_API_KEY` and `LANGCHAIN_API_KEY`. None: no key.
-        headers: Headers for every request.
+            `LANGGRAPH_API_KEY`, `LANGSMITH_API_KEY` and `LANGCHAIN_API_KEY`. None: no key. A
+            function, which may be asynchronous, is asked before every request.
+        headers: Headers for every request, or a function as for `api_key`.
         timeout: Seconds, or `(connect, read)`, or `(connect, read, write, pool)`, or an
             `httpx.Timeout`. Default: 5 to connect, 300 to read.
 
@@ -68,8 +105,14 @@ def get_client(
 
     Raises:
         ValueError: `headers` sets the header that belongs to `api_key`.
+
+    Example:
+        >>> async with get_client(url=url) as client:
+        ...     thread = await client.threads.create()
+        >>> thread["status"]
+        'idle'
     """
-    transport = None if url is not None else LoopbackTransport(_SERVER, make_transport)
+    transport = None if url is not None else LoopbackTransport(_SERVER, async_transport)
     return make_client(
         url=url, api_key=api_key, headers=headers, timeout=timeout, transport=transport
     )
@@ -78,16 +121,16 @@ def get_client(
 def get_sync_client(
     *,
     url: str | None = None,
-    api_key: str | NotGiven | None = NOT_GIVEN,
-    headers: Mapping[str, str] | None = None,
+    api_key: str | ApiKeyProvider | NotGiven | None = NOT_GIVEN,
+    headers: Mapping[str, str] | HeadersProvider | None = None,
     timeout: TimeoutTypes = None,
 ) -> SyncLangGraphClient:
     """Return a synchronous client.
 
     Args:
         url: The server's address; None: `http://localhost:8123`.
-        api_key: As for `get_client`.
-        headers: Headers for every request.
+        api_key: As for `get_client`; a function must be synchronous.
+        headers: Headers for every request, or a function as for `api_key`.
         timeout: As for `get_client`.
 
     Returns:
@@ -95,5 +138,11 @@ def get_sync_client(
 
     Raises:
         ValueError: `headers` sets the header that belongs to `api_key`.
+
+    Example:
+        >>> with get_sync_client(url=url) as client:
+        ...     thread = client.threads.create()
+        >>> thread["status"]
+        'idle'
     """
     return make_sync_client(url=url, api_key=api_key, headers=headers, timeout=timeout)

@@ -56,7 +56,7 @@ class APIError(httpx.HTTPStatusError, LangGraphError):
         message: str,
         response_or_request: httpx.Response | httpx.Request,
         *,
-        body: object | None = None,
+        body: object | None,
     ) -> None:
         # Exception.__init__ through LangGraphError: httpx's own wants a response.
         LangGraphError.__init__(self, message)
@@ -79,17 +79,25 @@ class APIResponseValidationError(APIError, ValueError):
         status_code: The status of the answer.
     """
 
-    def __init__(self, response: httpx.Response, *, body: object | None = None) -> None:
-        super().__init__("The server's answer is not valid JSON.", response, body=body)
-        self.status_code = response.status_code
+    def __init__(
+        self, response: httpx.Response, body: object | None, *, message: str | None = None
+    ) -> None:
+        super().__init__(message or "The server's answer is not valid JSON.", response, body=body)
+        self.status_code: int = response.status_code
 
 
 class APIConnectionError(APIError):
     """The server could not be reached, or the connection broke."""
 
+    def __init__(self, *, message: str = "Connection error.", request: httpx.Request) -> None:
+        super().__init__(message, request, body=None)
+
 
 class APITimeoutError(APIConnectionError):
     """The server took longer than the timeout of the client."""
+
+    def __init__(self, request: httpx.Request, *, message: str = "The request timed out.") -> None:
+        super().__init__(message=message, request=request)
 
 
 class APIStatusError(APIError):
@@ -100,12 +108,10 @@ class APIStatusError(APIError):
         request_id: The ``x-request-id`` of the answer.
     """
 
-    def __init__(
-        self, message: str, response: httpx.Response, *, body: object | None = None
-    ) -> None:
+    def __init__(self, message: str, *, response: httpx.Response, body: object | None) -> None:
         super().__init__(message, response, body=body)
-        self.status_code = response.status_code
-        self.request_id = response.headers.get("x-request-id")
+        self.status_code: int = response.status_code
+        self.request_id: str | None = response.headers.get("x-request-id")
 
 
 class BadRequestError(APIStatusError):
@@ -218,13 +224,13 @@ def status_error(response: httpx.Response, body: object | None) -> APIStatusErro
     kind = _BY_STATUS.get(response.status_code)
     if kind is None:
         kind = InternalServerError if response.status_code >= 500 else APIStatusError
-    return kind(_message(response, body), response, body=body)
+    return kind(_message(response, body), response=response, body=body)
 
 
 def connection_error(error: httpx.TransportError, request: httpx.Request) -> APIConnectionError:
     """Return our error for one of the HTTP library; it is an instance of that one's class too."""
     kind = _BY_CAUSE.get(type(error), _TransportError)
-    return kind(str(error) or type(error).__name__, request)
+    return kind(message=str(error) or type(error).__name__, request=request)
 
 
 def _message(response: httpx.Response, body: object | None) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-from weft._client._compat import AsyncSleep, async_aside, async_sleep
+from weft._client._compat import AsyncSleep, async_aside, async_credentials, async_sleep
 from weft._client._core.codec import LARGE, decode, encode, error_body
+from weft._client._core.credentials import Credentials, with_credentials
+from weft._client._core.options import TimeoutTypes, timeouts
 from weft._client._core.reconnect import ATTEMPTS, StreamState, delay, retryable
 from weft._client._core.requests import query
 from weft._client._core.responses import same_origin
@@ -29,14 +31,22 @@ class HttpClient:
     Args:
         client: The `httpx` client underneath.
         sleep: How to wait before a reconnect.
+        credentials: Where the key and the headers of each request come from, if they change.
 
     Attributes:
         client: The `httpx` client underneath.
     """
 
-    def __init__(self, client: httpx.AsyncClient, *, sleep: AsyncSleep = async_sleep) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        sleep: AsyncSleep = async_sleep,
+        credentials: Credentials | None = None,
+    ) -> None:
         self.client = client
         self._sleep = sleep
+        self._credentials = credentials
 
     async def get(
         self,
@@ -45,6 +55,7 @@ class HttpClient:
         params: QueryParamTypes | None = None,
         headers: Mapping[str, str] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Any:
         """Send a GET request; return the decoded answer.
 
@@ -53,7 +64,12 @@ class HttpClient:
             APIConnectionError: the server could not be reached.
         """
         return await self._call(
-            "GET", path, params=params, headers=headers, on_response=on_response
+            "GET",
+            path,
+            params=params,
+            headers=headers,
+            on_response=on_response,
+            timeout=timeout,
         )
 
     async def post(
@@ -64,6 +80,7 @@ class HttpClient:
         params: QueryParamTypes | None = None,
         headers: Mapping[str, str] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Any:
         """Send a POST request, without a body when `json` is None; return the decoded answer.
 
@@ -72,7 +89,13 @@ class HttpClient:
             APIConnectionError: the server could not be reached.
         """
         return await self._call(
-            "POST", path, json=json, params=params, headers=headers, on_response=on_response
+            "POST",
+            path,
+            json=json,
+            params=params,
+            headers=headers,
+            on_response=on_response,
+            timeout=timeout,
         )
 
     async def put(
@@ -83,6 +106,7 @@ class HttpClient:
         params: QueryParamTypes | None = None,
         headers: Mapping[str, str] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Any:
         """Send a PUT request; return the decoded answer.
 
@@ -91,7 +115,13 @@ class HttpClient:
             APIConnectionError: the server could not be reached.
         """
         return await self._call(
-            "PUT", path, json=json, params=params, headers=headers, on_response=on_response
+            "PUT",
+            path,
+            json=json,
+            params=params,
+            headers=headers,
+            on_response=on_response,
+            timeout=timeout,
         )
 
     async def patch(
@@ -102,6 +132,7 @@ class HttpClient:
         params: QueryParamTypes | None = None,
         headers: Mapping[str, str] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Any:
         """Send a PATCH request; return the decoded answer.
 
@@ -110,7 +141,13 @@ class HttpClient:
             APIConnectionError: the server could not be reached.
         """
         return await self._call(
-            "PATCH", path, json=json, params=params, headers=headers, on_response=on_response
+            "PATCH",
+            path,
+            json=json,
+            params=params,
+            headers=headers,
+            on_response=on_response,
+            timeout=timeout,
         )
 
     async def delete(
@@ -121,6 +158,7 @@ class HttpClient:
         params: QueryParamTypes | None = None,
         headers: Mapping[str, str] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
+        timeout: TimeoutTypes = None,
     ) -> None:
         """Send a DELETE request.
 
@@ -129,8 +167,45 @@ class HttpClient:
             APIConnectionError: the server could not be reached.
         """
         await self._call(
-            "DELETE", path, json=json, params=params, headers=headers, on_response=on_response
+            "DELETE",
+            path,
+            json=json,
+            params=params,
+            headers=headers,
+            on_response=on_response,
+            timeout=timeout,
         )
+
+    async def raw(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: QueryParamTypes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> httpx.Response:
+        """Send a request of any kind; return the whole answer as it is.
+
+        Args:
+            method: The method, for example `GET`.
+            path: The path below the client's address, or a whole URL.
+            json: What to send as JSON; None: no body.
+            params: Query parameters.
+            headers: Headers for this request.
+            timeout: Seconds, in the forms of `get_client`; None: the client's.
+
+        Raises:
+            APIStatusError: the server refused.
+            APIConnectionError: the server could not be reached.
+        """
+        request = await self._request(
+            method, path, json=json, params=params, headers=headers, timeout=timeout
+        )
+        response = await self._send(request)
+        _check_read(response)
+        return response
 
     async def request_reconnect(
         self,
@@ -142,6 +217,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
         reconnect_limit: int = ATTEMPTS,
+        timeout: TimeoutTypes = None,
     ) -> Any:
         """Send a request that may take long; go on at its `Location` when the line breaks.
 
@@ -150,7 +226,9 @@ class HttpClient:
             APIConnectionError: the server could not be reached, also after all attempts.
             ValueError: the server names a location on another server.
         """
-        request = self._request(method, path, json, params, headers)
+        request = await self._request(
+            method, path, json=json, params=params, headers=headers, timeout=timeout
+        )
         response = await self._open(request)
         location: str | None = None
         try:
@@ -170,7 +248,7 @@ class HttpClient:
             return await _decoded(response)
         finally:
             await response.aclose()
-        return await self._again(location, headers, reconnect_limit)
+        return await self._again(location, headers, reconnect_limit, timeout)
 
     async def stream(
         self,
@@ -181,6 +259,7 @@ class HttpClient:
         params: QueryParamTypes | None = None,
         headers: Mapping[str, str] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
+        timeout: TimeoutTypes = None,
     ) -> AsyncGenerator[StreamPart]:
         """Yield the events of a stream, over broken connections where the server allows it.
 
@@ -192,25 +271,35 @@ class HttpClient:
             ValueError: the server names a location on another server.
         """
         first = {**_STREAM, **(headers or {})}
-        state = StreamState(headers=first)
-        request = self._request(method, path, json, params, first)
+        state = StreamState(headers=first, timeout=timeout)
+        request = await self._request(
+            method, path, json=json, params=params, headers=first, timeout=timeout
+        )
         link = _Link(request, await self._open(request), on_response)
         while True:
-            async with aclosing(self._read(link, state, headers)) as parts:
-                async for part in parts:
-                    yield part
+            async with aclosing(self._read(link, state, headers)) as batches:
+                async for batch in batches:
+                    for part in batch:
+                        state.progressed(part.event, part.id)
+                        yield part
             if link.over:
                 return
             link = await self._reopen(link, state)
 
     async def _read(
         self, link: _Link, state: StreamState, headers: Mapping[str, str] | None
-    ) -> AsyncGenerator[StreamPart]:
-        """Yield the events of one connection; afterwards the link knows how it ended."""
+    ) -> AsyncGenerator[Iterable[StreamPart]]:
+        """Yield the events of one connection, as they come in pieces of the answer.
+
+        Afterwards the link knows how it ended.
+        """
         try:
-            async with aclosing(_events(link, state)) as events:
-                async for part in events:
-                    yield part
+            await _accept(link, state)
+            decoder = Decoder(last_event_id=state.cursor)
+            async for chunk in link.response.aiter_bytes():
+                yield decoder.feed(chunk)
+            yield decoder.finish()
+            state.finished = state.finished or decoder.ended
             link.over = await self._is_over(state, headers)
         except httpx.HTTPError as error:
             link.failure = _raise_unless_retryable(error, link.request, state)
@@ -224,8 +313,9 @@ class HttpClient:
         failure = link.failure
         while state.attempts < ATTEMPTS:
             await self._sleep(state.next_delay())
-            request = self.client.build_request(
-                "GET", state.location or "", headers=state.reconnect_headers()
+            headers = state.reconnect_headers()
+            request = await self._request(
+                "GET", state.location or "", headers=headers, timeout=state.timeout
             )
             try:
                 return _Link(request, await self._open(request))
@@ -241,7 +331,7 @@ class HttpClient:
             return True
         asked = {"Accept": "application/json", **(headers or {})}
         try:
-            run = await self._call("GET", path, headers=asked)
+            run = await self._call("GET", path, headers=asked, timeout=state.timeout)
         except APIStatusError as error:
             return not retryable(error.status_code)
         except httpx.TransportError:
@@ -251,11 +341,17 @@ class HttpClient:
         status = run.get("status") if isinstance(run, dict) else None
         return status not in {"pending", "running"}
 
-    async def _again(self, location: str, headers: Mapping[str, str] | None, limit: int) -> Any:
+    async def _again(
+        self,
+        location: str,
+        headers: Mapping[str, str] | None,
+        limit: int,
+        timeout: TimeoutTypes,
+    ) -> Any:
         for attempt in range(limit):
             await self._sleep(delay(attempt))
             try:
-                return await self._call("GET", location, headers=headers)
+                return await self._call("GET", location, headers=headers, timeout=timeout)
             except APIStatusError as error:
                 if not retryable(error.status_code) or attempt == limit - 1:
                     raise
@@ -273,16 +369,22 @@ class HttpClient:
         params: QueryParamTypes | None = None,
         headers: Mapping[str, str] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Any:
-        request = self._request(method, path, json, params, headers)
-        try:
-            response = await self.client.send(request)
-        except httpx.TransportError as error:
-            raise connection_error(error, request) from error
+        request = await self._request(
+            method, path, json=json, params=params, headers=headers, timeout=timeout
+        )
+        response = await self._send(request)
         if on_response is not None:
             on_response(response)
-        await _check(response)
+        _check_read(response)
         return await _decoded(response)
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self.client.send(request)
+        except httpx.TransportError as error:
+            raise connection_error(error, request) from error
 
     async def _open(self, request: httpx.Request) -> httpx.Response:
         try:
@@ -290,24 +392,38 @@ class HttpClient:
         except httpx.TransportError as error:
             raise connection_error(error, request) from error
 
-    def _request(
+    async def _request(
         self,
         method: str,
         path: str,
-        json: Any,
-        params: QueryParamTypes | None,
-        headers: Mapping[str, str] | None,
+        *,
+        json: Any = None,
+        params: QueryParamTypes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: TimeoutTypes = None,
     ) -> httpx.Request:
         content = None if json is None else encode(json)
         sent = {**(_JSON if content is not None else {}), **(headers or {})}
+        if self._credentials is not None:
+            sent = with_credentials(await async_credentials(self._credentials), sent)
         return self.client.build_request(
-            method, path, content=content, params=query({}, params), headers=sent
+            method,
+            path,
+            content=content,
+            params=query({}, params),
+            headers=sent,
+            timeout=httpx.USE_CLIENT_DEFAULT if timeout is None else timeouts(timeout),
         )
 
 
 async def _check(response: httpx.Response) -> None:
     if response.status_code >= 300:
         await response.aread()
+        _check_read(response)
+
+
+def _check_read(response: httpx.Response) -> None:
+    if response.status_code >= 300:
         raise status_error(response, error_body(response))
 
 
@@ -328,7 +444,8 @@ class _Link:
     failure: Exception | None = None
 
 
-async def _events(link: _Link, state: StreamState) -> AsyncGenerator[StreamPart]:
+async def _accept(link: _Link, state: StreamState) -> None:
+    """Look at the head of an answer: whether it is a stream, and where it goes on."""
     response = link.response
     if link.on_response is not None:
         link.on_response(response)
@@ -339,15 +456,6 @@ async def _events(link: _Link, state: StreamState) -> AsyncGenerator[StreamPart]
     given = response.headers.get("Location")
     if given:
         state.location = same_origin(link.request, given)
-    decoder = Decoder(last_event_id=state.cursor)
-    async for chunk in response.aiter_bytes():
-        for part in decoder.feed(chunk):
-            state.progressed(part.event, part.id)
-            yield part
-    for part in decoder.finish():
-        state.progressed(part.event, part.id)
-        yield part
-    state.finished = state.finished or decoder.ended
 
 
 def _raise_unless_retryable(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import builtins
-import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any, Literal, cast, overload
 
 import httpx
 
 from weft._client._async.http import HttpClient
-from weft._client._core.requests import path, query, run_payload
+from weft._client._core.options import TimeoutTypes, warn_of_checkpoint_during
+from weft._client._core.requests import filled, path, present, query, run_payload
 from weft._client._core.responses import run_created, second_form, values_of
 from weft.schema import (
     All,
+    BulkCancelRunsStatus,
     CancelAction,
     Checkpoint,
     Command,
@@ -29,6 +30,7 @@ from weft.schema import (
     OnCompletionBehavior,
     QueryParamTypes,
     Run,
+    RunCreate,
     RunCreateMetadata,
     RunSelectField,
     RunStatus,
@@ -46,6 +48,114 @@ class RunsClient:
 
     def __init__(self, http: HttpClient) -> None:
         self.http = http
+
+    @overload
+    def stream(
+        self,
+        thread_id: str | None,
+        assistant_id: str,
+        *,
+        input: Input | None = None,
+        command: Command | None = None,
+        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        stream_subgraphs: bool = False,
+        stream_resumable: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        config: Config | None = None,
+        context: Context | None = None,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_id: str | None = None,
+        checkpoint_during: bool | None = None,
+        interrupt_before: All | Sequence[str] | None = None,
+        interrupt_after: All | Sequence[str] | None = None,
+        feedback_keys: Sequence[str] | None = None,
+        on_disconnect: DisconnectMode | None = None,
+        on_completion: OnCompletionBehavior | None = None,
+        webhook: str | None = None,
+        multitask_strategy: MultitaskStrategy | None = None,
+        if_not_exists: IfNotExists | None = None,
+        after_seconds: float | None = None,
+        langsmith_tracing: LangSmithTracing | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+        on_run_created: Callable[[RunCreateMetadata], None] | None = None,
+        durability: Durability | None = None,
+        strict_resume: bool | None = None,
+        version: Literal["v1"] = "v1",
+    ) -> AsyncIterator[StreamPart]: ...
+
+    @overload
+    def stream(
+        self,
+        thread_id: str | None,
+        assistant_id: str,
+        *,
+        input: Input | None = None,
+        command: Command | None = None,
+        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        stream_subgraphs: bool = False,
+        stream_resumable: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        config: Config | None = None,
+        context: Context | None = None,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_id: str | None = None,
+        checkpoint_during: bool | None = None,
+        interrupt_before: All | Sequence[str] | None = None,
+        interrupt_after: All | Sequence[str] | None = None,
+        feedback_keys: Sequence[str] | None = None,
+        on_disconnect: DisconnectMode | None = None,
+        on_completion: OnCompletionBehavior | None = None,
+        webhook: str | None = None,
+        multitask_strategy: MultitaskStrategy | None = None,
+        if_not_exists: IfNotExists | None = None,
+        after_seconds: float | None = None,
+        langsmith_tracing: LangSmithTracing | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+        on_run_created: Callable[[RunCreateMetadata], None] | None = None,
+        durability: Durability | None = None,
+        strict_resume: bool | None = None,
+        version: Literal["v2"],
+    ) -> AsyncIterator[StreamPartV2]: ...
+
+    @overload
+    def stream(
+        self,
+        thread_id: str | None,
+        assistant_id: str,
+        *,
+        input: Input | None = None,
+        command: Command | None = None,
+        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        stream_subgraphs: bool = False,
+        stream_resumable: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        config: Config | None = None,
+        context: Context | None = None,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_id: str | None = None,
+        checkpoint_during: bool | None = None,
+        interrupt_before: All | Sequence[str] | None = None,
+        interrupt_after: All | Sequence[str] | None = None,
+        feedback_keys: Sequence[str] | None = None,
+        on_disconnect: DisconnectMode | None = None,
+        on_completion: OnCompletionBehavior | None = None,
+        webhook: str | None = None,
+        multitask_strategy: MultitaskStrategy | None = None,
+        if_not_exists: IfNotExists | None = None,
+        after_seconds: float | None = None,
+        langsmith_tracing: LangSmithTracing | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+        on_run_created: Callable[[RunCreateMetadata], None] | None = None,
+        durability: Durability | None = None,
+        strict_resume: bool | None = None,
+        version: StreamVersion,
+    ) -> AsyncIterator[StreamPart | StreamPartV2]: ...
 
     def stream(
         self,
@@ -75,11 +185,12 @@ class RunsClient:
         langsmith_tracing: LangSmithTracing | None = None,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
         on_run_created: Callable[[RunCreateMetadata], None] | None = None,
         durability: Durability | None = None,
         strict_resume: bool | None = None,
         version: StreamVersion = "v1",
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncIterator[StreamPart] | AsyncIterator[StreamPartV2]:
         """Start a run and stream its events (`POST /threads/{thread_id}/runs/stream`).
 
         Nothing is sent before the first iteration.
@@ -110,6 +221,7 @@ class RunsClient:
             langsmith_tracing: Where the traces of the run go.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
             on_run_created: Called with the ids of the run as soon as the server names them.
             durability: When checkpoints are stored: `sync`, `async` or `exit`.
             strict_resume: Whether resuming an interrupt that does not wait is an error.
@@ -122,8 +234,16 @@ class RunsClient:
         Raises:
             APIStatusError: the server refused.
             APIConnectionError: the connection broke and could not be taken up again.
+
+        Example:
+            >>> async for part in client.runs.stream(
+            ...     thread_id, "agent", input={"question": "tea?"}, stream_mode="updates"
+            ... ):
+            ...     print(part.event, part.data)
+            metadata {'run_id': '...', 'attempt': 1}
+            updates {'answer': {'answer': 'Yes.'}}
         """
-        _warn(checkpoint_during)
+        warn_of_checkpoint_during(checkpoint_during)
         fields = {
             "assistant_id": assistant_id,
             "input": input,
@@ -156,6 +276,7 @@ class RunsClient:
             json=run_payload(fields),
             params=params,
             headers=headers,
+            timeout=timeout,
             on_response=_reporting(on_run_created),
         )
         return parts if version != "v2" else _in_second_form(parts)
@@ -186,6 +307,7 @@ class RunsClient:
         langsmith_tracing: LangSmithTracing | None = None,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
         on_run_created: Callable[[RunCreateMetadata], None] | None = None,
         durability: Durability | None = None,
         strict_resume: bool | None = None,
@@ -216,6 +338,7 @@ class RunsClient:
             langsmith_tracing: Where the traces of the run go.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
             on_run_created: Called with the ids of the run as soon as the server names them.
             durability: When checkpoints are stored: `sync`, `async` or `exit`.
             strict_resume: Whether resuming an interrupt that does not wait is an error.
@@ -226,8 +349,13 @@ class RunsClient:
         Raises:
             NotFoundError: there is no such thread or assistant.
             ConflictError: the thread is busy and the strategy is `reject`.
+
+        Example:
+            >>> run = await client.runs.create(thread_id, "agent", input={"question": "tea?"})
+            >>> run["status"]
+            'pending'
         """
-        _warn(checkpoint_during)
+        warn_of_checkpoint_during(checkpoint_during)
         fields = {
             "assistant_id": assistant_id,
             "input": input,
@@ -257,9 +385,44 @@ class RunsClient:
             json=run_payload(fields),
             params=params,
             headers=headers,
+            timeout=timeout,
             on_response=_reporting(on_run_created),
         )
         return cast("Run", made)
+
+    async def create_batch(
+        self,
+        payloads: builtins.list[RunCreate],
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> builtins.list[Run]:
+        """Start several runs in the background (`POST /runs/batch`).
+
+        Args:
+            payloads: What each run is created from, in the fields of `create`.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            timeout: Seconds for this request.
+
+        Returns:
+            The runs, in the order of the payloads.
+
+        Example:
+            >>> batch = [{"assistant_id": "agent", "input": {"question": q}} for q in "ab"]
+            >>> runs = await client.runs.create_batch(batch)
+            >>> [run["status"] for run in runs]
+            ['pending', 'pending']
+        """
+        made = await self.http.post(
+            "/runs/batch",
+            json=[present(payload) for payload in payloads],
+            params=params,
+            headers=headers,
+            timeout=timeout,
+        )
+        return cast("builtins.list[Run]", made)
 
     async def wait(
         self,
@@ -286,6 +449,7 @@ class RunsClient:
         raise_error: bool = True,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
         on_run_created: Callable[[RunCreateMetadata], None] | None = None,
         durability: Durability | None = None,
         strict_resume: bool | None = None,
@@ -315,6 +479,7 @@ class RunsClient:
             raise_error: Whether a failed run raises; its error is returned otherwise.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
             on_run_created: Called with the ids of the run as soon as the server names them.
             durability: When checkpoints are stored: `sync`, `async` or `exit`.
             strict_resume: Whether resuming an interrupt that does not wait is an error.
@@ -326,8 +491,12 @@ class RunsClient:
             RunError: the graph failed.
             NotFoundError: there is no such thread or assistant.
             ConflictError: the thread is busy and the strategy is `reject`.
+
+        Example:
+            >>> await client.runs.wait(None, "agent", input={"question": "tea?"})
+            {'question': 'tea?', 'answer': 'Yes.'}
         """
-        _warn(checkpoint_during)
+        warn_of_checkpoint_during(checkpoint_during)
         fields = {
             "assistant_id": assistant_id,
             "input": input,
@@ -356,6 +525,7 @@ class RunsClient:
             json=run_payload(fields),
             params=params,
             headers=headers,
+            timeout=timeout,
             on_response=_reporting(on_run_created),
         )
         return values_of(result) if raise_error else result
@@ -370,6 +540,7 @@ class RunsClient:
         select: builtins.list[RunSelectField] | None = None,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
     ) -> builtins.list[Run]:
         """List the runs of a thread, newest first (`GET /threads/{thread_id}/runs`).
 
@@ -381,9 +552,15 @@ class RunsClient:
             select: Only these fields of each run.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
 
         Raises:
             NotFoundError: there is no such thread.
+
+        Example:
+            >>> runs = await client.runs.list(thread_id, status="success")
+            >>> [run["run_id"] == run_id for run in runs]
+            [True]
         """
         own: dict[str, Any] = {"limit": limit, "offset": offset}
         own |= {"status": status} if status is not None else {}
@@ -392,6 +569,7 @@ class RunsClient:
             path("/threads/{thread_id}/runs", thread_id=thread_id),
             params=query(own, params),
             headers=headers,
+            timeout=timeout,
         )
         return cast("builtins.list[Run]", found)
 
@@ -402,6 +580,7 @@ class RunsClient:
         *,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Run:
         """Get a run (`GET /threads/{thread_id}/runs/{run_id}`).
 
@@ -410,12 +589,20 @@ class RunsClient:
             run_id: Its id.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
 
         Raises:
             NotFoundError: there is no such run.
+
+        Example:
+            >>> run = await client.runs.get(thread_id, run_id)
+            >>> run["status"]
+            'success'
         """
         place = path(_RUN, thread_id=thread_id, run_id=run_id)
-        return cast("Run", await self.http.get(place, params=params, headers=headers))
+        return cast(
+            "Run", await self.http.get(place, params=params, headers=headers, timeout=timeout)
+        )
 
     async def cancel(
         self,
@@ -426,6 +613,7 @@ class RunsClient:
         action: CancelAction = "interrupt",
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
     ) -> None:
         """Stop a run (`POST /threads/{thread_id}/runs/{run_id}/cancel`).
 
@@ -436,16 +624,61 @@ class RunsClient:
             action: `interrupt` keeps what it has done, `rollback` undoes it.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
 
         Raises:
             NotFoundError: there is no such run, or it is over.
+
+        Example:
+            >>> run = await client.runs.create(thread_id, "slow", input={"question": "tea?"})
+            >>> await client.runs.cancel(thread_id, run["run_id"], wait=True)
         """
         place = path(f"{_RUN}/cancel", thread_id=thread_id, run_id=run_id)
         merged = query({"wait": 1 if wait else 0, "action": action}, params)
         if wait:
-            await self.http.request_reconnect(place, "POST", params=merged, headers=headers)
+            await self.http.request_reconnect(
+                place, "POST", params=merged, headers=headers, timeout=timeout
+            )
         else:
-            await self.http.post(place, json=None, params=merged, headers=headers)
+            await self.http.post(place, json=None, params=merged, headers=headers, timeout=timeout)
+
+    async def cancel_many(
+        self,
+        *,
+        thread_id: str | None = None,
+        run_ids: Sequence[str] | None = None,
+        status: BulkCancelRunsStatus | None = None,
+        action: CancelAction = "interrupt",
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> None:
+        """Stop several runs (`POST /runs/cancel`).
+
+        Args:
+            thread_id: The id of their thread; with `run_ids`.
+            run_ids: Their ids.
+            status: Instead of ids: all runs of the server with this status.
+            action: `interrupt` keeps what they have done, `rollback` undoes it.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            timeout: Seconds for this request.
+
+        Raises:
+            NotFoundError: there is nothing to stop.
+
+        Example:
+            >>> run = await client.runs.create(thread_id, "slow", input={"question": "tea?"})
+            >>> await client.runs.cancel_many(thread_id=thread_id, run_ids=[run["run_id"]])
+        """
+        body = filled({"thread_id": thread_id, "run_ids": run_ids, "status": status})
+        await self.http.post(
+            "/runs/cancel",
+            json=body,
+            params=query({"action": action}, params),
+            headers=headers,
+            timeout=timeout,
+        )
 
     async def join(
         self,
@@ -454,6 +687,7 @@ class RunsClient:
         *,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Any:
         """Wait for a run to end (`GET /threads/{thread_id}/runs/{run_id}/join`).
 
@@ -462,12 +696,19 @@ class RunsClient:
             run_id: Its id.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
 
         Returns:
             The values of the thread's state, or the error of the run under `__error__`.
+
+        Example:
+            >>> await client.runs.join(thread_id, run_id)
+            {'question': 'tea?', 'answer': 'Yes.'}
         """
         place = path(f"{_RUN}/join", thread_id=thread_id, run_id=run_id)
-        return await self.http.request_reconnect(place, "GET", params=params, headers=headers)
+        return await self.http.request_reconnect(
+            place, "GET", params=params, headers=headers, timeout=timeout
+        )
 
     def join_stream(
         self,
@@ -478,6 +719,7 @@ class RunsClient:
         stream_mode: StreamMode | Sequence[StreamMode] | None = None,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
         last_event_id: str | None = None,
     ) -> AsyncIterator[StreamPart]:
         """Follow the events of a run (`GET /threads/{thread_id}/runs/{run_id}/stream`).
@@ -489,10 +731,15 @@ class RunsClient:
             stream_mode: Only events of these modes.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
             last_event_id: The event to go on after, for a resumable run; `-1`: from the start.
 
         Returns:
             An iterator of events. Nothing is sent before the first iteration.
+
+        Example:
+            >>> async for part in client.runs.join_stream(thread_id, run_id):
+            ...     print(part.event)
         """
         own = {"cancel_on_disconnect": cancel_on_disconnect, "stream_mode": stream_mode}
         last = {"Last-Event-ID": last_event_id} if last_event_id else {}
@@ -501,6 +748,7 @@ class RunsClient:
             "GET",
             params=query(own, params),
             headers={**last, **(headers or {})},
+            timeout=timeout,
         )
 
     async def delete(
@@ -510,6 +758,7 @@ class RunsClient:
         *,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
     ) -> None:
         """Delete a run and its checkpoints (`DELETE /threads/{thread_id}/runs/{run_id}`).
 
@@ -518,25 +767,20 @@ class RunsClient:
             run_id: Its id.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
 
         Raises:
             NotFoundError: there is no such run.
+
+        Example:
+            >>> await client.runs.delete(thread_id, run_id)
         """
         place = path(_RUN, thread_id=thread_id, run_id=run_id)
-        await self.http.delete(place, params=params, headers=headers)
+        await self.http.delete(place, params=params, headers=headers, timeout=timeout)
 
 
 def _place(thread_id: str | None, route: str) -> str:
     return route if thread_id is None else path("/threads/{id}", id=thread_id) + route
-
-
-def _warn(checkpoint_during: bool | None) -> None:
-    if checkpoint_during is not None:
-        warnings.warn(
-            "`checkpoint_during` is deprecated: use `durability` instead",
-            DeprecationWarning,
-            stacklevel=3,
-        )
 
 
 def _reporting(

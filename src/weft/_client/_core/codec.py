@@ -22,7 +22,7 @@ def encode(value: object) -> bytes:
     Raises:
         TypeError: it holds something that has no JSON form.
     """
-    return orjson.dumps(value, _default, _OPTIONS)
+    return orjson.dumps(value, default, _OPTIONS)
 
 
 def decode(response: httpx.Response) -> Any:
@@ -37,7 +37,7 @@ def decode(response: httpx.Response) -> Any:
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise APIResponseValidationError(response, body=response.text) from error
+        raise APIResponseValidationError(response, response.text) from error
 
 
 def error_body(response: httpx.Response) -> object | None:
@@ -49,7 +49,12 @@ def error_body(response: httpx.Response) -> object | None:
     return body
 
 
-def _default(value: Any) -> Any:
+def default(value: Any) -> Any:
+    """Return what to encode instead of a value that has no JSON form of its own.
+
+    Raises:
+        TypeError: there is nothing.
+    """
     if not isinstance(value, type):
         for name in ("model_dump", "dict"):
             method = getattr(value, name, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
@@ -16,10 +17,6 @@ LOCAL_URL: Final = "http://localhost:8123"
 RESERVED_HEADERS: Final = ("x-api-key",)
 
 KEY_VARIABLES: Final = ("LANGGRAPH_API_KEY", "LANGSMITH_API_KEY", "LANGCHAIN_API_KEY")
-
-CONNECT_RETRIES: Final = 5
-
-LIMITS: Final = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 
 TimeoutTypes: TypeAlias = (
     float
@@ -55,11 +52,20 @@ def client_headers(key: str | NotGiven | None, custom: Mapping[str, str] | None)
         ValueError: a header is set that belongs to the client.
     """
     headers = {"User-Agent": f"weft-py/{__version__}", **(custom or {})}
+    check_reserved(headers)
+    resolved = api_key(key)
+    return {**headers, "x-api-key": resolved} if resolved else headers
+
+
+def check_reserved(headers: Mapping[str, str]) -> None:
+    """Refuse headers that belong to the client.
+
+    Raises:
+        ValueError: there is one.
+    """
     for name in headers:
         if name.lower() in RESERVED_HEADERS:
             raise ValueError(f"Cannot set reserved header '{name}'")
-    resolved = api_key(key)
-    return {**headers, "x-api-key": resolved} if resolved else headers
 
 
 def timeouts(given: TimeoutTypes) -> httpx.Timeout:
@@ -73,3 +79,13 @@ def timeouts(given: TimeoutTypes) -> httpx.Timeout:
 
 def _bare(text: str) -> str:
     return text.strip().strip('"').strip("'")
+
+
+def warn_of_checkpoint_during(given: bool | None) -> None:
+    """Tell the caller of the caller that a parameter has a successor."""
+    if given is not None:
+        warnings.warn(
+            "`checkpoint_during` is deprecated: use `durability` instead",
+            DeprecationWarning,
+            stacklevel=3,
+        )

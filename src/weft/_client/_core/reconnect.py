@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from weft._client._core.options import TimeoutTypes
+
 ATTEMPTS: Final = 5
 """Reconnects in a row that deliver nothing before it is given up."""
 
@@ -38,6 +40,7 @@ class StreamState:
     attempts: int = 0
     finished: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: TimeoutTypes = None
 
     def progressed(self, event: str, cursor: str | None) -> None:
         """Note an event that was delivered."""

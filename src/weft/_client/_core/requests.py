@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, tzinfo
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, quote
 
@@ -46,8 +47,9 @@ def query(own: Mapping[str, Any], extra: QueryParamTypes | None) -> httpx.QueryP
     """Return a method's own query with the caller's merged over it."""
     if not own and not extra:
         return None
-    if isinstance(extra, str):
-        extra = parse_qsl(extra, keep_blank_values=True)
+    if isinstance(extra, (str, bytes)):
+        text = extra if isinstance(extra, str) else extra.decode()
+        extra = parse_qsl(text, keep_blank_values=True)
     return httpx.QueryParams(dict(own)).merge(httpx.QueryParams(extra or {}))  # type: ignore[arg-type]
 
 
@@ -76,3 +78,38 @@ def _update(update: Mapping[str, Any]) -> dict[str, Any]:
         "command": update.get("command"),
         "as_node": update["as_node"],
     }
+
+
+def labels(namespace: Sequence[str]) -> list[str]:
+    """Return a namespace as a list.
+
+    Raises:
+        ValueError: a label has a period, which would make two of it in a query.
+    """
+    for label in namespace:
+        if "." in label:
+            raise ValueError(f"Invalid namespace label '{label}': it must not have a period")
+    return list(namespace)
+
+
+def moment(time: datetime | None) -> str | None:
+    """Return a time as the wire has it."""
+    return None if time is None else time.isoformat()
+
+
+def zone(timezone: str | tzinfo | None) -> str | None:
+    """Return the name of a time zone.
+
+    Raises:
+        TypeError: it is neither a name nor a time zone.
+        ValueError: the time zone has no name.
+    """
+    if timezone is None or isinstance(timezone, str):
+        return timezone
+    if not isinstance(timezone, tzinfo):
+        raise TypeError(f"timezone must be a string or a tzinfo, not {type(timezone).__name__}")
+    key: object = getattr(timezone, "key", None)
+    name = key if isinstance(key, str) else timezone.tzname(None)
+    if not name:
+        raise ValueError(f"The time zone {timezone!r} has no name; give one as a string")
+    return name

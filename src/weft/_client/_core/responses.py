@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 
@@ -57,7 +57,8 @@ def second_form(part: StreamPart) -> StreamPartV2 | None:
     data = part.data
     if kind == "values" and isinstance(data, dict):
         interrupts = data.pop("__interrupt__", [])
-    return {"type": kind, "ns": namespace, "data": data, "interrupts": interrupts}
+    made = {"type": kind, "ns": namespace, "data": data, "interrupts": interrupts}
+    return cast("StreamPartV2", made)
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-from weft._client._compat import SyncSleep, sync_aside, sync_sleep
+from weft._client._compat import SyncSleep, sync_aside, sync_credentials, sync_sleep
 from weft._client._core.codec import LARGE, decode, encode, error_body
+from weft._client._core.credentials import Credentials, with_credentials
+from weft._client._core.options import TimeoutTypes, timeouts
 from weft._client._core.reconnect import ATTEMPTS, StreamState, delay, retryable
 from weft._client._core.requests import query
 from weft._client._core.responses import same_origin
@@ -30,14 +32,22 @@ class SyncHttpClient:
     Args:
         client: The `httpx` client underneath.
         sleep: How to wait before a reconnect.
+        credentials: Where the key and the headers of each request come from, if they change.
 
     Attributes:
         client: The `httpx` client underneath.
     """
 
-    def __init__(self, client: httpx.Client, *, sleep: SyncSleep = sync_sleep) -> None:
+    def __init__(
+        self,
+        client: httpx.Client,
+        *,
+        sleep: SyncSleep = sync_sleep,
+        credentials: Credentials | None = None,
+    ) -> None:
         self.client = client
         self._sleep = sleep
+        self._credentials = credentials
 
     def get(
         self,
@@ -46,6 +56,7 @@ class SyncHttpClient:
         params: QueryParamTypes | None = None,
         headers: Mapping[str, str] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Any:
         """Send a GET request; return the decoded answer.
 
@@ -53,7 +64,14 @@ class SyncHttpClient:
             APIStatusError: the server refused.
             APIConnectionError: the server could not be reached.
         """
-        return self._call("GET", path, params=params, headers=headers, on_response=on_response)
+        return self._call(
+            "GET",
+            path,
+            params=params,
+            headers=headers,
+            on_response=on_response,
+            timeout=timeout,
+        )
 
     def post(
         self,
@@ -63,6 +81,7 @@ class SyncHttpClient:
         params: QueryParamTypes | None = None,
         headers: Mapping[str, str] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Any:
         """Send a POST request, without a body when `json` is None; return the decoded answer.
 
@@ -71,7 +90,13 @@ class SyncHttpClient:
             APIConnectionError: the server could not be reached.
         """
         return self._call(
-            "POST", path, json=json, params=params, headers=headers, on_response=on_response
+            "POST",
+            path,
+            json=json,
+            params=params,
+            headers=headers,
+            on_response=on_response,
+            timeout=timeout,
         )
 
     def put(
@@ -82,6 +107,7 @@ class SyncHttpClient:
         params: QueryParamTypes | None = None,
         headers: Mapping[str, str] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Any:
         """Send a PUT request; return the decoded answer.
 
@@ -90,7 +116,13 @@ class SyncHttpClient:
             APIConnectionError: the server could not be reached.
         """
         return self._call(
-            "PUT", path, json=json, params=params, headers=headers, on_response=on_response
+            "PUT",
+            path,
+            json=json,
+            params=params,
+            headers=headers,
+            on_response=on_response,
+            timeout=timeout,
         )
 
     def patch(
@@ -101,6 +133,7 @@ class SyncHttpClient:
         params: QueryParamTypes | None = None,
         headers: Mapping[str, str] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Any:
         """Send a PATCH request; return the decoded answer.
 
@@ -109,7 +142,13 @@ class SyncHttpClient:
             APIConnectionError: the server could not be reached.
         """
         return self._call(
-            "PATCH", path, json=json, params=params, headers=headers, on_response=on_response
+            "PATCH",
+            path,
+            json=json,
+            params=params,
+            headers=headers,
+            on_response=on_response,
+            timeout=timeout,
         )
 
     def delete(
@@ -120,6 +159,7 @@ class SyncHttpClient:
         params: QueryParamTypes | None = None,
         headers: Mapping[str, str] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
+        timeout: TimeoutTypes = None,
     ) -> None:
         """Send a DELETE request.
 
@@ -128,8 +168,45 @@ class SyncHttpClient:
             APIConnectionError: the server could not be reached.
         """
         self._call(
-            "DELETE", path, json=json, params=params, headers=headers, on_response=on_response
+            "DELETE",
+            path,
+            json=json,
+            params=params,
+            headers=headers,
+            on_response=on_response,
+            timeout=timeout,
         )
+
+    def raw(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: QueryParamTypes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> httpx.Response:
+        """Send a request of any kind; return the whole answer as it is.
+
+        Args:
+            method: The method, for example `GET`.
+            path: The path below the client's address, or a whole URL.
+            json: What to send as JSON; None: no body.
+            params: Query parameters.
+            headers: Headers for this request.
+            timeout: Seconds, in the forms of `get_sync_client`; None: the client's.
+
+        Raises:
+            APIStatusError: the server refused.
+            APIConnectionError: the server could not be reached.
+        """
+        request = self._request(
+            method, path, json=json, params=params, headers=headers, timeout=timeout
+        )
+        response = self._send(request)
+        _check_read(response)
+        return response
 
     def request_reconnect(
         self,
@@ -141,6 +218,7 @@ class SyncHttpClient:
         headers: Mapping[str, str] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
         reconnect_limit: int = ATTEMPTS,
+        timeout: TimeoutTypes = None,
     ) -> Any:
         """Send a request that may take long; go on at its `Location` when the line breaks.
 
@@ -149,7 +227,9 @@ class SyncHttpClient:
             APIConnectionError: the server could not be reached, also after all attempts.
             ValueError: the server names a location on another server.
         """
-        request = self._request(method, path, json, params, headers)
+        request = self._request(
+            method, path, json=json, params=params, headers=headers, timeout=timeout
+        )
         response = self._open(request)
         location: str | None = None
         try:
@@ -169,7 +249,7 @@ class SyncHttpClient:
             return _decoded(response)
         finally:
             response.close()
-        return self._again(location, headers, reconnect_limit)
+        return self._again(location, headers, reconnect_limit, timeout)
 
     def stream(
         self,
@@ -180,6 +260,7 @@ class SyncHttpClient:
         params: QueryParamTypes | None = None,
         headers: Mapping[str, str] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Generator[StreamPart]:
         """Yield the events of a stream, over broken connections where the server allows it.
 
@@ -191,25 +272,35 @@ class SyncHttpClient:
             ValueError: the server names a location on another server.
         """
         first = {**_STREAM, **(headers or {})}
-        state = StreamState(headers=first)
-        request = self._request(method, path, json, params, first)
+        state = StreamState(headers=first, timeout=timeout)
+        request = self._request(
+            method, path, json=json, params=params, headers=first, timeout=timeout
+        )
         link = _Link(request, self._open(request), on_response)
         while True:
-            with closing(self._read(link, state, headers)) as parts:
-                for part in parts:
-                    yield part
+            with closing(self._read(link, state, headers)) as batches:
+                for batch in batches:
+                    for part in batch:
+                        state.progressed(part.event, part.id)
+                        yield part
             if link.over:
                 return
             link = self._reopen(link, state)
 
     def _read(
         self, link: _Link, state: StreamState, headers: Mapping[str, str] | None
-    ) -> Generator[StreamPart]:
-        """Yield the events of one connection; afterwards the link knows how it ended."""
+    ) -> Generator[Iterable[StreamPart]]:
+        """Yield the events of one connection, as they come in pieces of the answer.
+
+        Afterwards the link knows how it ended.
+        """
         try:
-            with closing(_events(link, state)) as events:
-                for part in events:
-                    yield part
+            _accept(link, state)
+            decoder = Decoder(last_event_id=state.cursor)
+            for chunk in link.response.iter_bytes():
+                yield decoder.feed(chunk)
+            yield decoder.finish()
+            state.finished = state.finished or decoder.ended
             link.over = self._is_over(state, headers)
         except httpx.HTTPError as error:
             link.failure = _raise_unless_retryable(error, link.request, state)
@@ -223,8 +314,9 @@ class SyncHttpClient:
         failure = link.failure
         while state.attempts < ATTEMPTS:
             self._sleep(state.next_delay())
-            request = self.client.build_request(
-                "GET", state.location or "", headers=state.reconnect_headers()
+            headers = state.reconnect_headers()
+            request = self._request(
+                "GET", state.location or "", headers=headers, timeout=state.timeout
             )
             try:
                 return _Link(request, self._open(request))
@@ -240,7 +332,7 @@ class SyncHttpClient:
             return True
         asked = {"Accept": "application/json", **(headers or {})}
         try:
-            run = self._call("GET", path, headers=asked)
+            run = self._call("GET", path, headers=asked, timeout=state.timeout)
         except APIStatusError as error:
             return not retryable(error.status_code)
         except httpx.TransportError:
@@ -250,11 +342,17 @@ class SyncHttpClient:
         status = run.get("status") if isinstance(run, dict) else None
         return status not in {"pending", "running"}
 
-    def _again(self, location: str, headers: Mapping[str, str] | None, limit: int) -> Any:
+    def _again(
+        self,
+        location: str,
+        headers: Mapping[str, str] | None,
+        limit: int,
+        timeout: TimeoutTypes,
+    ) -> Any:
         for attempt in range(limit):
             self._sleep(delay(attempt))
             try:
-                return self._call("GET", location, headers=headers)
+                return self._call("GET", location, headers=headers, timeout=timeout)
             except APIStatusError as error:
                 if not retryable(error.status_code) or attempt == limit - 1:
                     raise
@@ -272,16 +370,22 @@ class SyncHttpClient:
         params: QueryParamTypes | None = None,
         headers: Mapping[str, str] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Any:
-        request = self._request(method, path, json, params, headers)
-        try:
-            response = self.client.send(request)
-        except httpx.TransportError as error:
-            raise connection_error(error, request) from error
+        request = self._request(
+            method, path, json=json, params=params, headers=headers, timeout=timeout
+        )
+        response = self._send(request)
         if on_response is not None:
             on_response(response)
-        _check(response)
+        _check_read(response)
         return _decoded(response)
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return self.client.send(request)
+        except httpx.TransportError as error:
+            raise connection_error(error, request) from error
 
     def _open(self, request: httpx.Request) -> httpx.Response:
         try:
@@ -293,20 +397,34 @@ class SyncHttpClient:
         self,
         method: str,
         path: str,
-        json: Any,
-        params: QueryParamTypes | None,
-        headers: Mapping[str, str] | None,
+        *,
+        json: Any = None,
+        params: QueryParamTypes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: TimeoutTypes = None,
     ) -> httpx.Request:
         content = None if json is None else encode(json)
         sent = {**(_JSON if content is not None else {}), **(headers or {})}
+        if self._credentials is not None:
+            sent = with_credentials(sync_credentials(self._credentials), sent)
         return self.client.build_request(
-            method, path, content=content, params=query({}, params), headers=sent
+            method,
+            path,
+            content=content,
+            params=query({}, params),
+            headers=sent,
+            timeout=httpx.USE_CLIENT_DEFAULT if timeout is None else timeouts(timeout),
         )
 
 
 def _check(response: httpx.Response) -> None:
     if response.status_code >= 300:
         response.read()
+        _check_read(response)
+
+
+def _check_read(response: httpx.Response) -> None:
+    if response.status_code >= 300:
         raise status_error(response, error_body(response))
 
 
@@ -327,7 +445,8 @@ class _Link:
     failure: Exception | None = None
 
 
-def _events(link: _Link, state: StreamState) -> Generator[StreamPart]:
+def _accept(link: _Link, state: StreamState) -> None:
+    """Look at the head of an answer: whether it is a stream, and where it goes on."""
     response = link.response
     if link.on_response is not None:
         link.on_response(response)
@@ -338,15 +457,6 @@ def _events(link: _Link, state: StreamState) -> Generator[StreamPart]:
     given = response.headers.get("Location")
     if given:
         state.location = same_origin(link.request, given)
-    decoder = Decoder(last_event_id=state.cursor)
-    for chunk in response.iter_bytes():
-        for part in decoder.feed(chunk):
-            state.progressed(part.event, part.id)
-            yield part
-    for part in decoder.finish():
-        state.progressed(part.event, part.id)
-        yield part
-    state.finished = state.finished or decoder.ended
 
 
 def _raise_unless_retryable(

@@ -4,18 +4,19 @@
 from __future__ import annotations
 
 import builtins
-import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Any, cast
+from typing import Any, Literal, cast, overload
 
 import httpx
 
-from weft._client._core.requests import path, query, run_payload
+from weft._client._core.options import TimeoutTypes, warn_of_checkpoint_during
+from weft._client._core.requests import filled, path, present, query, run_payload
 from weft._client._core.responses import run_created, second_form, values_of
 from weft._client._sync.http import SyncHttpClient
 from weft.schema import (
     All,
+    BulkCancelRunsStatus,
     CancelAction,
     Checkpoint,
     Command,
@@ -30,6 +31,7 @@ from weft.schema import (
     OnCompletionBehavior,
     QueryParamTypes,
     Run,
+    RunCreate,
     RunCreateMetadata,
     RunSelectField,
     RunStatus,
@@ -47,6 +49,114 @@ class SyncRunsClient:
 
     def __init__(self, http: SyncHttpClient) -> None:
         self.http = http
+
+    @overload
+    def stream(
+        self,
+        thread_id: str | None,
+        assistant_id: str,
+        *,
+        input: Input | None = None,
+        command: Command | None = None,
+        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        stream_subgraphs: bool = False,
+        stream_resumable: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        config: Config | None = None,
+        context: Context | None = None,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_id: str | None = None,
+        checkpoint_during: bool | None = None,
+        interrupt_before: All | Sequence[str] | None = None,
+        interrupt_after: All | Sequence[str] | None = None,
+        feedback_keys: Sequence[str] | None = None,
+        on_disconnect: DisconnectMode | None = None,
+        on_completion: OnCompletionBehavior | None = None,
+        webhook: str | None = None,
+        multitask_strategy: MultitaskStrategy | None = None,
+        if_not_exists: IfNotExists | None = None,
+        after_seconds: float | None = None,
+        langsmith_tracing: LangSmithTracing | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+        on_run_created: Callable[[RunCreateMetadata], None] | None = None,
+        durability: Durability | None = None,
+        strict_resume: bool | None = None,
+        version: Literal["v1"] = "v1",
+    ) -> Iterator[StreamPart]: ...
+
+    @overload
+    def stream(
+        self,
+        thread_id: str | None,
+        assistant_id: str,
+        *,
+        input: Input | None = None,
+        command: Command | None = None,
+        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        stream_subgraphs: bool = False,
+        stream_resumable: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        config: Config | None = None,
+        context: Context | None = None,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_id: str | None = None,
+        checkpoint_during: bool | None = None,
+        interrupt_before: All | Sequence[str] | None = None,
+        interrupt_after: All | Sequence[str] | None = None,
+        feedback_keys: Sequence[str] | None = None,
+        on_disconnect: DisconnectMode | None = None,
+        on_completion: OnCompletionBehavior | None = None,
+        webhook: str | None = None,
+        multitask_strategy: MultitaskStrategy | None = None,
+        if_not_exists: IfNotExists | None = None,
+        after_seconds: float | None = None,
+        langsmith_tracing: LangSmithTracing | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+        on_run_created: Callable[[RunCreateMetadata], None] | None = None,
+        durability: Durability | None = None,
+        strict_resume: bool | None = None,
+        version: Literal["v2"],
+    ) -> Iterator[StreamPartV2]: ...
+
+    @overload
+    def stream(
+        self,
+        thread_id: str | None,
+        assistant_id: str,
+        *,
+        input: Input | None = None,
+        command: Command | None = None,
+        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        stream_subgraphs: bool = False,
+        stream_resumable: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        config: Config | None = None,
+        context: Context | None = None,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_id: str | None = None,
+        checkpoint_during: bool | None = None,
+        interrupt_before: All | Sequence[str] | None = None,
+        interrupt_after: All | Sequence[str] | None = None,
+        feedback_keys: Sequence[str] | None = None,
+        on_disconnect: DisconnectMode | None = None,
+        on_completion: OnCompletionBehavior | None = None,
+        webhook: str | None = None,
+        multitask_strategy: MultitaskStrategy | None = None,
+        if_not_exists: IfNotExists | None = None,
+        after_seconds: float | None = None,
+        langsmith_tracing: LangSmithTracing | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+        on_run_created: Callable[[RunCreateMetadata], None] | None = None,
+        durability: Durability | None = None,
+        strict_resume: bool | None = None,
+        version: StreamVersion,
+    ) -> Iterator[StreamPart | StreamPartV2]: ...
 
     def stream(
         self,
@@ -76,11 +186,12 @@ class SyncRunsClient:
         langsmith_tracing: LangSmithTracing | None = None,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
         on_run_created: Callable[[RunCreateMetadata], None] | None = None,
         durability: Durability | None = None,
         strict_resume: bool | None = None,
         version: StreamVersion = "v1",
-    ) -> Iterator[Any]:
+    ) -> Iterator[StreamPart] | Iterator[StreamPartV2]:
         """Start a run and stream its events (`POST /threads/{thread_id}/runs/stream`).
 
         Nothing is sent before the first iteration.
@@ -111,6 +222,7 @@ class SyncRunsClient:
             langsmith_tracing: Where the traces of the run go.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
             on_run_created: Called with the ids of the run as soon as the server names them.
             durability: When checkpoints are stored: `sync`, `async` or `exit`.
             strict_resume: Whether resuming an interrupt that does not wait is an error.
@@ -123,8 +235,16 @@ class SyncRunsClient:
         Raises:
             APIStatusError: the server refused.
             APIConnectionError: the connection broke and could not be taken up again.
+
+        Example:
+            >>> for part in client.runs.stream(
+            ...     thread_id, "agent", input={"question": "tea?"}, stream_mode="updates"
+            ... ):
+            ...     print(part.event, part.data)
+            metadata {'run_id': '...', 'attempt': 1}
+            updates {'answer': {'answer': 'Yes.'}}
         """
-        _warn(checkpoint_during)
+        warn_of_checkpoint_during(checkpoint_during)
         fields = {
             "assistant_id": assistant_id,
             "input": input,
@@ -157,6 +277,7 @@ class SyncRunsClient:
             json=run_payload(fields),
             params=params,
             headers=headers,
+            timeout=timeout,
             on_response=_reporting(on_run_created),
         )
         return parts if version != "v2" else _in_second_form(parts)
@@ -187,6 +308,7 @@ class SyncRunsClient:
         langsmith_tracing: LangSmithTracing | None = None,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
         on_run_created: Callable[[RunCreateMetadata], None] | None = None,
         durability: Durability | None = None,
         strict_resume: bool | None = None,
@@ -217,6 +339,7 @@ class SyncRunsClient:
             langsmith_tracing: Where the traces of the run go.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
             on_run_created: Called with the ids of the run as soon as the server names them.
             durability: When checkpoints are stored: `sync`, `async` or `exit`.
             strict_resume: Whether resuming an interrupt that does not wait is an error.
@@ -227,8 +350,13 @@ class SyncRunsClient:
         Raises:
             NotFoundError: there is no such thread or assistant.
             ConflictError: the thread is busy and the strategy is `reject`.
+
+        Example:
+            >>> run = client.runs.create(thread_id, "agent", input={"question": "tea?"})
+            >>> run["status"]
+            'pending'
         """
-        _warn(checkpoint_during)
+        warn_of_checkpoint_during(checkpoint_during)
         fields = {
             "assistant_id": assistant_id,
             "input": input,
@@ -258,9 +386,44 @@ class SyncRunsClient:
             json=run_payload(fields),
             params=params,
             headers=headers,
+            timeout=timeout,
             on_response=_reporting(on_run_created),
         )
         return cast("Run", made)
+
+    def create_batch(
+        self,
+        payloads: builtins.list[RunCreate],
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> builtins.list[Run]:
+        """Start several runs in the background (`POST /runs/batch`).
+
+        Args:
+            payloads: What each run is created from, in the fields of `create`.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            timeout: Seconds for this request.
+
+        Returns:
+            The runs, in the order of the payloads.
+
+        Example:
+            >>> batch = [{"assistant_id": "agent", "input": {"question": q}} for q in "ab"]
+            >>> runs = client.runs.create_batch(batch)
+            >>> [run["status"] for run in runs]
+            ['pending', 'pending']
+        """
+        made = self.http.post(
+            "/runs/batch",
+            json=[present(payload) for payload in payloads],
+            params=params,
+            headers=headers,
+            timeout=timeout,
+        )
+        return cast("builtins.list[Run]", made)
 
     def wait(
         self,
@@ -287,6 +450,7 @@ class SyncRunsClient:
         raise_error: bool = True,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
         on_run_created: Callable[[RunCreateMetadata], None] | None = None,
         durability: Durability | None = None,
         strict_resume: bool | None = None,
@@ -316,6 +480,7 @@ class SyncRunsClient:
             raise_error: Whether a failed run raises; its error is returned otherwise.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
             on_run_created: Called with the ids of the run as soon as the server names them.
             durability: When checkpoints are stored: `sync`, `async` or `exit`.
             strict_resume: Whether resuming an interrupt that does not wait is an error.
@@ -327,8 +492,12 @@ class SyncRunsClient:
             RunError: the graph failed.
             NotFoundError: there is no such thread or assistant.
             ConflictError: the thread is busy and the strategy is `reject`.
+
+        Example:
+            >>> client.runs.wait(None, "agent", input={"question": "tea?"})
+            {'question': 'tea?', 'answer': 'Yes.'}
         """
-        _warn(checkpoint_during)
+        warn_of_checkpoint_during(checkpoint_during)
         fields = {
             "assistant_id": assistant_id,
             "input": input,
@@ -357,6 +526,7 @@ class SyncRunsClient:
             json=run_payload(fields),
             params=params,
             headers=headers,
+            timeout=timeout,
             on_response=_reporting(on_run_created),
         )
         return values_of(result) if raise_error else result
@@ -371,6 +541,7 @@ class SyncRunsClient:
         select: builtins.list[RunSelectField] | None = None,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
     ) -> builtins.list[Run]:
         """List the runs of a thread, newest first (`GET /threads/{thread_id}/runs`).
 
@@ -382,9 +553,15 @@ class SyncRunsClient:
             select: Only these fields of each run.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
 
         Raises:
             NotFoundError: there is no such thread.
+
+        Example:
+            >>> runs = client.runs.list(thread_id, status="success")
+            >>> [run["run_id"] == run_id for run in runs]
+            [True]
         """
         own: dict[str, Any] = {"limit": limit, "offset": offset}
         own |= {"status": status} if status is not None else {}
@@ -393,6 +570,7 @@ class SyncRunsClient:
             path("/threads/{thread_id}/runs", thread_id=thread_id),
             params=query(own, params),
             headers=headers,
+            timeout=timeout,
         )
         return cast("builtins.list[Run]", found)
 
@@ -403,6 +581,7 @@ class SyncRunsClient:
         *,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Run:
         """Get a run (`GET /threads/{thread_id}/runs/{run_id}`).
 
@@ -411,12 +590,18 @@ class SyncRunsClient:
             run_id: Its id.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
 
         Raises:
             NotFoundError: there is no such run.
+
+        Example:
+            >>> run = client.runs.get(thread_id, run_id)
+            >>> run["status"]
+            'success'
         """
         place = path(_RUN, thread_id=thread_id, run_id=run_id)
-        return cast("Run", self.http.get(place, params=params, headers=headers))
+        return cast("Run", self.http.get(place, params=params, headers=headers, timeout=timeout))
 
     def cancel(
         self,
@@ -427,6 +612,7 @@ class SyncRunsClient:
         action: CancelAction = "interrupt",
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
     ) -> None:
         """Stop a run (`POST /threads/{thread_id}/runs/{run_id}/cancel`).
 
@@ -437,16 +623,61 @@ class SyncRunsClient:
             action: `interrupt` keeps what it has done, `rollback` undoes it.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
 
         Raises:
             NotFoundError: there is no such run, or it is over.
+
+        Example:
+            >>> run = client.runs.create(thread_id, "slow", input={"question": "tea?"})
+            >>> client.runs.cancel(thread_id, run["run_id"], wait=True)
         """
         place = path(f"{_RUN}/cancel", thread_id=thread_id, run_id=run_id)
         merged = query({"wait": 1 if wait else 0, "action": action}, params)
         if wait:
-            self.http.request_reconnect(place, "POST", params=merged, headers=headers)
+            self.http.request_reconnect(
+                place, "POST", params=merged, headers=headers, timeout=timeout
+            )
         else:
-            self.http.post(place, json=None, params=merged, headers=headers)
+            self.http.post(place, json=None, params=merged, headers=headers, timeout=timeout)
+
+    def cancel_many(
+        self,
+        *,
+        thread_id: str | None = None,
+        run_ids: Sequence[str] | None = None,
+        status: BulkCancelRunsStatus | None = None,
+        action: CancelAction = "interrupt",
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> None:
+        """Stop several runs (`POST /runs/cancel`).
+
+        Args:
+            thread_id: The id of their thread; with `run_ids`.
+            run_ids: Their ids.
+            status: Instead of ids: all runs of the server with this status.
+            action: `interrupt` keeps what they have done, `rollback` undoes it.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            timeout: Seconds for this request.
+
+        Raises:
+            NotFoundError: there is nothing to stop.
+
+        Example:
+            >>> run = client.runs.create(thread_id, "slow", input={"question": "tea?"})
+            >>> client.runs.cancel_many(thread_id=thread_id, run_ids=[run["run_id"]])
+        """
+        body = filled({"thread_id": thread_id, "run_ids": run_ids, "status": status})
+        self.http.post(
+            "/runs/cancel",
+            json=body,
+            params=query({"action": action}, params),
+            headers=headers,
+            timeout=timeout,
+        )
 
     def join(
         self,
@@ -455,6 +686,7 @@ class SyncRunsClient:
         *,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Any:
         """Wait for a run to end (`GET /threads/{thread_id}/runs/{run_id}/join`).
 
@@ -463,12 +695,19 @@ class SyncRunsClient:
             run_id: Its id.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
 
         Returns:
             The values of the thread's state, or the error of the run under `__error__`.
+
+        Example:
+            >>> client.runs.join(thread_id, run_id)
+            {'question': 'tea?', 'answer': 'Yes.'}
         """
         place = path(f"{_RUN}/join", thread_id=thread_id, run_id=run_id)
-        return self.http.request_reconnect(place, "GET", params=params, headers=headers)
+        return self.http.request_reconnect(
+            place, "GET", params=params, headers=headers, timeout=timeout
+        )
 
     def join_stream(
         self,
@@ -479,6 +718,7 @@ class SyncRunsClient:
         stream_mode: StreamMode | Sequence[StreamMode] | None = None,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
         last_event_id: str | None = None,
     ) -> Iterator[StreamPart]:
         """Follow the events of a run (`GET /threads/{thread_id}/runs/{run_id}/stream`).
@@ -490,10 +730,15 @@ class SyncRunsClient:
             stream_mode: Only events of these modes.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
             last_event_id: The event to go on after, for a resumable run; `-1`: from the start.
 
         Returns:
             An iterator of events. Nothing is sent before the first iteration.
+
+        Example:
+            >>> for part in client.runs.join_stream(thread_id, run_id):
+            ...     print(part.event)
         """
         own = {"cancel_on_disconnect": cancel_on_disconnect, "stream_mode": stream_mode}
         last = {"Last-Event-ID": last_event_id} if last_event_id else {}
@@ -502,6 +747,7 @@ class SyncRunsClient:
             "GET",
             params=query(own, params),
             headers={**last, **(headers or {})},
+            timeout=timeout,
         )
 
     def delete(
@@ -511,6 +757,7 @@ class SyncRunsClient:
         *,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
     ) -> None:
         """Delete a run and its checkpoints (`DELETE /threads/{thread_id}/runs/{run_id}`).
 
@@ -519,25 +766,20 @@ class SyncRunsClient:
             run_id: Its id.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
 
         Raises:
             NotFoundError: there is no such run.
+
+        Example:
+            >>> client.runs.delete(thread_id, run_id)
         """
         place = path(_RUN, thread_id=thread_id, run_id=run_id)
-        self.http.delete(place, params=params, headers=headers)
+        self.http.delete(place, params=params, headers=headers, timeout=timeout)
 
 
 def _place(thread_id: str | None, route: str) -> str:
     return route if thread_id is None else path("/threads/{id}", id=thread_id) + route
-
-
-def _warn(checkpoint_during: bool | None) -> None:
-    if checkpoint_during is not None:
-        warnings.warn(
-            "`checkpoint_during` is deprecated: use `durability` instead",
-            DeprecationWarning,
-            stacklevel=3,
-        )
 
 
 def _reporting(

@@ -3,16 +3,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from weft._client._compat import PlainStream, sync_stream
+from weft._client._core.options import TimeoutTypes
+from weft._client._core.paging import PAGE, Pages
 from weft._client._core.requests import filled, path, query, supersteps as wire_steps, thread_ttl
 from weft._client._sync.http import SyncHttpClient
-from weft.schema import Json, OnConflictBehavior, QueryParamTypes, Thread
+from weft.schema import (
+    Checkpoint,
+    Json,
+    OnConflictBehavior,
+    PruneStrategy,
+    QueryParamTypes,
+    SortOrder,
+    StreamPart,
+    Thread,
+    ThreadSelectField,
+    ThreadSortBy,
+    ThreadState,
+    ThreadStateSelectField,
+    ThreadStatus,
+    ThreadStreamMode,
+    ThreadUpdateStateResponse,
+)
+
+_ONE = "/threads/{thread_id}"
 
 
 class SyncThreadsClient:
-    """Creates, reads and deletes threads."""
+    """Creates, reads, finds and deletes threads, and reads and changes their states."""
 
     def __init__(self, http: SyncHttpClient) -> None:
         self.http = http
@@ -24,6 +45,7 @@ class SyncThreadsClient:
         include: Sequence[str] | None = None,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Thread:
         """Get a thread (`GET /threads/{thread_id}`).
 
@@ -32,18 +54,25 @@ class SyncThreadsClient:
             include: Further fields to return, for example `ttl`.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
 
         Returns:
             The thread, with the values of its state.
 
         Raises:
             NotFoundError: there is no such thread.
+
+        Example:
+            >>> thread = client.threads.get(thread_id)
+            >>> thread["status"]
+            'idle'
         """
         own = {"include": ",".join(include)} if include else {}
         found = self.http.get(
-            path("/threads/{thread_id}", thread_id=thread_id),
+            path(_ONE, thread_id=thread_id),
             params=query(own, params),
             headers=headers,
+            timeout=timeout,
         )
         return cast("Thread", found)
 
@@ -58,6 +87,7 @@ class SyncThreadsClient:
         ttl: float | Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
     ) -> Thread:
         """Create a thread (`POST /threads`).
 
@@ -71,12 +101,18 @@ class SyncThreadsClient:
             ttl: Minutes until it is deleted, or an object with `ttl` and `strategy`.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
 
         Returns:
             The new thread.
 
         Raises:
             ConflictError: the id is taken.
+
+        Example:
+            >>> thread = client.threads.create(metadata={"user": "ada"})
+            >>> thread["metadata"]
+            {'user': 'ada'}
         """
         tagged = {**(metadata or {}), **({"graph_id": graph_id} if graph_id else {})}
         body = filled(
@@ -89,8 +125,56 @@ class SyncThreadsClient:
         )
         if ttl is not None:
             body["ttl"] = thread_ttl(ttl)
-        made = self.http.post("/threads", json=body, params=params, headers=headers)
+        made = self.http.post(
+            "/threads", json=body, params=params, headers=headers, timeout=timeout
+        )
         return cast("Thread", made)
+
+    def update(
+        self,
+        thread_id: str,
+        *,
+        metadata: Mapping[str, Any],
+        ttl: float | Mapping[str, Any] | None = None,
+        return_minimal: bool = False,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> Thread | None:
+        """Change what is kept beside a thread (`PATCH /threads/{thread_id}`).
+
+        Args:
+            thread_id: The id of the thread.
+            metadata: What to merge into its metadata.
+            ttl: Minutes until it is deleted, or an object with `ttl` and `strategy`.
+            return_minimal: Whether the answer may be left out.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            timeout: Seconds for this request.
+
+        Returns:
+            The thread as it is now; None with `return_minimal`.
+
+        Raises:
+            NotFoundError: there is no such thread.
+
+        Example:
+            >>> thread = client.threads.update(thread_id, metadata={"topic": "tea"})
+            >>> thread["metadata"]["topic"]
+            'tea'
+        """
+        body: dict[str, Any] = {"metadata": metadata}
+        if ttl is not None:
+            body["ttl"] = thread_ttl(ttl)
+        minimal = {"Prefer": "return=minimal"} if return_minimal else {}
+        changed = self.http.patch(
+            path(_ONE, thread_id=thread_id),
+            json=body,
+            params=params,
+            headers={**minimal, **(headers or {})},
+            timeout=timeout,
+        )
+        return cast("Thread | None", changed)
 
     def delete(
         self,
@@ -98,6 +182,7 @@ class SyncThreadsClient:
         *,
         headers: Mapping[str, str] | None = None,
         params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
     ) -> None:
         """Delete a thread with all its runs and states (`DELETE /threads/{thread_id}`).
 
@@ -105,9 +190,458 @@ class SyncThreadsClient:
             thread_id: The id of the thread.
             headers: Headers for this request.
             params: Query parameters for this request.
+            timeout: Seconds for this request.
 
         Raises:
             NotFoundError: there is no such thread.
+
+        Example:
+            >>> client.threads.delete(thread_id)
         """
-        place = path("/threads/{thread_id}", thread_id=thread_id)
-        self.http.delete(place, params=params, headers=headers)
+        place = path(_ONE, thread_id=thread_id)
+        self.http.delete(place, params=params, headers=headers, timeout=timeout)
+
+    def search(
+        self,
+        *,
+        metadata: Json = None,
+        values: Json = None,
+        ids: Sequence[str] | None = None,
+        status: ThreadStatus | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        sort_by: ThreadSortBy | None = None,
+        sort_order: SortOrder | None = None,
+        select: list[ThreadSelectField] | None = None,
+        extract: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> list[Thread]:
+        """Find threads (`POST /threads/search`).
+
+        Args:
+            metadata: Only those whose metadata contain this.
+            values: Only those whose state contains this.
+            ids: Only these.
+            status: Only those with this status.
+            limit: How many at most, 1 to 1000.
+            offset: How many to skip.
+            sort_by: The field to sort by; the time of the last change unless given.
+            sort_order: `desc` unless given.
+            select: Only these fields.
+            extract: Single values to return under `extracted`: their names there, and paths
+                such as `values.messages[-1].content`. 10 at most.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            timeout: Seconds for this request.
+
+        Returns:
+            The threads.
+
+        Raises:
+            UnprocessableEntityError: a part of the search is not valid.
+
+        Example:
+            >>> found = client.threads.search(metadata={"user": "ada"}, limit=5)
+            >>> [thread["status"] for thread in found]
+            ['idle']
+        """
+        body = _search(
+            metadata=metadata,
+            values=values,
+            ids=ids,
+            status=status,
+            sort_by=sort_by,
+            sort_order=sort_order,
+            select=select,
+            extract=extract,
+        )
+        found = self.http.post(
+            "/threads/search",
+            json={"limit": limit, "offset": offset, **body},
+            params=params,
+            headers=headers,
+            timeout=timeout,
+        )
+        return cast("list[Thread]", found)
+
+    def search_all(
+        self,
+        *,
+        metadata: Json = None,
+        values: Json = None,
+        ids: Sequence[str] | None = None,
+        status: ThreadStatus | None = None,
+        sort_by: ThreadSortBy | None = None,
+        sort_order: SortOrder | None = None,
+        select: list[ThreadSelectField] | None = None,
+        extract: dict[str, str] | None = None,
+        page_size: int = PAGE,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> Iterator[Thread]:
+        """Find all threads, one page after the other (`POST /threads/search`).
+
+        Args:
+            metadata: As for `search`.
+            values: As for `search`.
+            ids: As for `search`.
+            status: As for `search`.
+            sort_by: As for `search`. A field that changes while pages are read may make threads
+                appear twice or not at all; `created_at` does not.
+            sort_order: As for `search`.
+            select: As for `search`.
+            extract: As for `search`.
+            page_size: How many to ask for at once, 1 to 1000.
+            headers: Headers for each request.
+            params: Query parameters for each request.
+            timeout: Seconds for each request.
+
+        Returns:
+            An iterator of threads. A page is asked for when the iteration gets there.
+
+        Example:
+            >>> for thread in client.threads.search_all(sort_by="created_at"):
+            ...     print(thread["status"])
+            idle
+        """
+        body = _search(
+            metadata=metadata,
+            values=values,
+            ids=ids,
+            status=status,
+            sort_by=sort_by,
+            sort_order=sort_order,
+            select=select,
+            extract=extract,
+        )
+        pages = Pages()
+        while pages.offset is not None:
+            page = self.http.post(
+                "/threads/search",
+                json={"limit": page_size, "offset": pages.offset, **body},
+                params=params,
+                headers=headers,
+                on_response=pages.note,
+                timeout=timeout,
+            )
+            for thread in page:
+                yield thread
+
+    def count(
+        self,
+        *,
+        metadata: Json = None,
+        values: Json = None,
+        status: ThreadStatus | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> int:
+        """Count threads (`POST /threads/count`).
+
+        Args:
+            metadata: Only those whose metadata contain this.
+            values: Only those whose state contains this.
+            status: Only those with this status.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            timeout: Seconds for this request.
+
+        Returns:
+            How many there are.
+
+        Example:
+            >>> client.threads.count(status="idle")
+            1
+        """
+        body = filled({"metadata": metadata, "values": values, "status": status})
+        found = self.http.post(
+            "/threads/count", json=body, params=params, headers=headers, timeout=timeout
+        )
+        return cast("int", found)
+
+    def copy(
+        self,
+        thread_id: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> Thread:
+        """Copy a thread with all its states (`POST /threads/{thread_id}/copy`).
+
+        Args:
+            thread_id: The id of the thread.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            timeout: Seconds for this request.
+
+        Returns:
+            The copy.
+
+        Raises:
+            NotFoundError: there is no such thread.
+
+        Example:
+            >>> copy = client.threads.copy(thread_id)
+            >>> copy["thread_id"] == thread_id
+            False
+        """
+        place = path(f"{_ONE}/copy", thread_id=thread_id)
+        made = self.http.post(place, json=None, params=params, headers=headers, timeout=timeout)
+        return cast("Thread", made)
+
+    def prune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: PruneStrategy = "delete",
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> dict[str, Any]:
+        """Delete threads, or all but their latest states (`POST /threads/prune`).
+
+        Args:
+            thread_ids: The ids of the threads; those that do not exist are passed over.
+            strategy: `delete`, or `keep_latest` to keep what they need to go on.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            timeout: Seconds for this request.
+
+        Returns:
+            How many were pruned, under `pruned_count`.
+
+        Example:
+            >>> client.threads.prune([thread_id], strategy="keep_latest")
+            {'pruned_count': 1}
+        """
+        chosen = {} if strategy == "delete" else {"strategy": strategy}
+        done = self.http.post(
+            "/threads/prune",
+            json={"thread_ids": thread_ids, **chosen},
+            params=params,
+            headers=headers,
+            timeout=timeout,
+        )
+        return cast("dict[str, Any]", done)
+
+    def get_state(
+        self,
+        thread_id: str,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_id: str | None = None,
+        *,
+        subgraphs: bool = False,
+        select: list[ThreadStateSelectField] | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> ThreadState:
+        """Get the state of a thread (`GET /threads/{thread_id}/state`).
+
+        Args:
+            thread_id: The id of the thread.
+            checkpoint: The checkpoint to read; the latest unless given.
+            checkpoint_id: Its id alone.
+            subgraphs: Whether tasks that are subgraphs carry their own states.
+            select: Only these fields; `values.<key>` for one value.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            timeout: Seconds for this request.
+
+        Returns:
+            The state.
+
+        Raises:
+            NotFoundError: there is no such thread.
+
+        Example:
+            >>> state = client.threads.get_state(thread_id)
+            >>> state["values"]
+            {'question': 'tea?', 'answer': 'Yes.'}
+        """
+        chosen = filled({"select": select})
+        if checkpoint:
+            found = self.http.post(
+                path(f"{_ONE}/state/checkpoint", thread_id=thread_id),
+                json={"checkpoint": checkpoint, "subgraphs": subgraphs, **chosen},
+                params=params,
+                headers=headers,
+                timeout=timeout,
+            )
+            return cast("ThreadState", found)
+        place = path(f"{_ONE}/state", thread_id=thread_id)
+        if checkpoint_id:
+            place += path("/{checkpoint_id}", checkpoint_id=checkpoint_id)
+        merged = query({"subgraphs": subgraphs, **chosen}, params)
+        found = self.http.get(place, params=merged, headers=headers, timeout=timeout)
+        return cast("ThreadState", found)
+
+    def update_state(
+        self,
+        thread_id: str,
+        values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
+        *,
+        as_node: str | None = None,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> ThreadUpdateStateResponse:
+        """Write to the state of a thread (`POST /threads/{thread_id}/state`).
+
+        Args:
+            thread_id: The id of the thread.
+            values: What to write, as a node would return it.
+            as_node: The node to write as; the one that ran last unless given.
+            checkpoint: The checkpoint to go on from; the latest unless given.
+            checkpoint_id: Its id alone.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            timeout: Seconds for this request.
+
+        Returns:
+            Where the new state was stored.
+
+        Raises:
+            NotFoundError: there is no such thread.
+            BadRequestError: the graph does not take these values, or has no such node.
+            ConflictError: a run is active on the thread.
+
+        Example:
+            >>> stored = client.threads.update_state(thread_id, {"answer": "No."})
+            >>> sorted(stored["checkpoint"])
+            ['checkpoint_id', 'checkpoint_ns', 'thread_id']
+        """
+        optional = {"as_node": as_node, "checkpoint": checkpoint, "checkpoint_id": checkpoint_id}
+        stored = self.http.post(
+            path(f"{_ONE}/state", thread_id=thread_id),
+            json={"values": values, **filled(optional)},
+            params=params,
+            headers=headers,
+            timeout=timeout,
+        )
+        return cast("ThreadUpdateStateResponse", stored)
+
+    def get_history(
+        self,
+        thread_id: str,
+        *,
+        limit: int = 10,
+        before: str | Checkpoint | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        checkpoint: Checkpoint | None = None,
+        select: list[ThreadStateSelectField] | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> list[ThreadState]:
+        """List the states of a thread (`POST /threads/{thread_id}/history`).
+
+        Args:
+            thread_id: The id of the thread.
+            limit: How many at most, 1 to 1000.
+            before: Only states older than this checkpoint.
+            metadata: Only states whose metadata contain this.
+            checkpoint: Only this checkpoint, or only those of its namespace.
+            select: Only these fields; `values.<key>` for one value.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            timeout: Seconds for this request.
+
+        Returns:
+            The states, newest first.
+
+        Raises:
+            NotFoundError: there is no such thread.
+
+        Example:
+            >>> history = client.threads.get_history(thread_id, limit=1)
+            >>> history[0]["values"]["answer"]
+            'Yes.'
+        """
+        optional = {
+            "before": before,
+            "metadata": metadata,
+            "checkpoint": checkpoint,
+            "select": select,
+        }
+        found = self.http.post(
+            path(f"{_ONE}/history", thread_id=thread_id),
+            json={"limit": limit, **filled(optional)},
+            params=params,
+            headers=headers,
+            timeout=timeout,
+        )
+        return cast("list[ThreadState]", found)
+
+    def join_stream(
+        self,
+        thread_id: str,
+        *,
+        last_event_id: str | None = None,
+        stream_mode: ThreadStreamMode | Sequence[ThreadStreamMode] = "run_modes",
+        headers: Mapping[str, str] | None = None,
+        params: QueryParamTypes | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> PlainStream[StreamPart]:
+        """Follow the events of all runs of a thread (`GET /threads/{thread_id}/stream`).
+
+        Args:
+            thread_id: The id of the thread.
+            last_event_id: The event to go on after; `-1`: from the start.
+            stream_mode: Which events: those of the runs, of their beginnings and ends, or of new
+                states.
+            headers: Headers for this request.
+            params: Query parameters for this request.
+            timeout: Seconds for this request.
+
+        Returns:
+            An iterator of events. Nothing is sent before the first iteration.
+
+        Example:
+            >>> for part in client.threads.join_stream(thread_id, last_event_id="-1"):
+            ...     print(part.event)
+            metadata
+            values
+            end
+        """
+        last = {"Last-Event-ID": last_event_id} if last_event_id else {}
+        parts = self.http.stream(
+            path(f"{_ONE}/stream", thread_id=thread_id),
+            "GET",
+            params=query({"stream_mode": stream_mode}, params),
+            headers={**last, **(headers or {})},
+            timeout=timeout,
+        )
+        return sync_stream(parts)
+
+
+def _search(
+    *,
+    metadata: Json,
+    values: Json,
+    ids: Sequence[str] | None,
+    status: ThreadStatus | None,
+    sort_by: ThreadSortBy | None,
+    sort_order: SortOrder | None,
+    select: list[ThreadSelectField] | None,
+    extract: dict[str, str] | None,
+) -> dict[str, Any]:
+    return filled(
+        {
+            "metadata": metadata,
+            "values": values,
+            "ids": ids,
+            "status": status,
+            "sort_by": sort_by,
+            "sort_order": sort_order,
+            "select": select,
+            "extract": extract,
+        }
+    )
