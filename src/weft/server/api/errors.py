@@ -21,7 +21,7 @@ from weft.server.domain.errors import (
     WeftError,
 )
 
-logger = logging.getLogger("weft.api")
+logger: logging.Logger = logging.getLogger("weft.api")
 
 Handler = Callable[[Request], Awaitable[ASGIApp]]
 

@@ -17,7 +17,7 @@ from weft.server.domain.json import Encoded
 from weft.server.ports.events import EventReader
 from weft.sse import END, HEARTBEAT, encode_event
 
-logger = logging.getLogger("weft.api")
+logger: logging.Logger = logging.getLogger("weft.api")
 
 Source = AsyncGenerator[bytes]
 

@@ -22,7 +22,7 @@ from weft.server.domain.errors import WeftError
 from weft.server.graphs.loader import extend_path
 from weft.server.settings import Settings, SettingsError, apply_env
 
-logger = logging.getLogger("weft.cli")
+logger: logging.Logger = logging.getLogger("weft.cli")
 
 
 def serve(settings: Settings, *, descriptor: int | None = None, watch: int | None = None) -> int:

@@ -26,7 +26,7 @@ from weft.server.graphs.loader import load_object
 from weft.server.graphs.spec import GraphSpec
 
 # What graphs are parametrised with is the user's own.
-Graph: TypeAlias = Pregel[Any, Any, Any, Any]
+Graph: TypeAlias = "Pregel[Any, Any, Any, Any]"
 Saver: TypeAlias = BaseCheckpointSaver[str]
 Factory: TypeAlias = Callable[..., object]
 Caller: TypeAlias = Callable[[RunnableConfig], object]

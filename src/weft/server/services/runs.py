@@ -20,7 +20,7 @@ from weft.server.services.assistants import AssistantService
 from weft.server.services.requests import RunCreateRequest
 from weft.server.services.run_request import new_run
 
-logger = logging.getLogger("weft.runs")
+logger: logging.Logger = logging.getLogger("weft.runs")
 
 # Long enough for readers of a run that ended before it began to learn that it is over.
 _KEEP_ENDED_SECONDS = 30.0

@@ -29,7 +29,7 @@ from weft.server.worker.failures import describe, described, first_failure
 from weft.server.worker.plan import Plan, ServerFacts, continued, make_plan, thread_config
 from weft.server.worker.stream import Graph, chunks
 
-logger = logging.getLogger("weft.worker")
+logger: logging.Logger = logging.getLogger("weft.worker")
 
 Saver: TypeAlias = BaseCheckpointSaver[str]
 

@@ -18,7 +18,7 @@ from weft.server.ports.storage import Storage
 from weft.server.worker.execute import Assignment, Executor, Lost, Release
 from weft.server.worker.runners import Job, RunnerPool
 
-logger = logging.getLogger("weft.worker")
+logger: logging.Logger = logging.getLogger("weft.worker")
 
 
 @dataclass(frozen=True, slots=True)

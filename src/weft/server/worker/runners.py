@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-logger = logging.getLogger("weft.worker")
+logger: logging.Logger = logging.getLogger("weft.worker")
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 

@@ -13,7 +13,7 @@ from weft.server.worker.chunks import ROOT, Namespace, library_modes
 from weft.server.worker.plan import Plan
 
 # What graphs are parametrised with, and what they yield, is the user's own.
-Graph: TypeAlias = Pregel[Any, Any, Any, Any]
+Graph: TypeAlias = "Pregel[Any, Any, Any, Any]"
 Chunk: TypeAlias = tuple[Namespace, str, Any]
 
 

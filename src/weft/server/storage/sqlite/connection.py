@@ -16,7 +16,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from weft.server.domain.errors import StorageUnavailable, WeftError
 
-logger = logging.getLogger("weft.storage")
+logger: logging.Logger = logging.getLogger("weft.storage")
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[sqlite3.Connection], T]

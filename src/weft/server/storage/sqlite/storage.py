@@ -40,9 +40,9 @@ class SqliteStorage:
         await asyncio.to_thread(self._prepare)
         self._savers = Savers(self._writer)
         self._writer.start()
-        self.assistants = SqliteAssistants(self._writer, self._readers)
-        self.threads = SqliteThreads(self._writer, self._readers)
-        self.runs = SqliteRuns(self._writer, self._readers, self._savers, self._clock)
+        self.assistants: SqliteAssistants = SqliteAssistants(self._writer, self._readers)
+        self.threads: SqliteThreads = SqliteThreads(self._writer, self._readers)
+        self.runs: SqliteRuns = SqliteRuns(self._writer, self._readers, self._savers, self._clock)
 
     async def close(self) -> None:
         if self._lock is None:
