@@ -1,7 +1,7 @@
 import httpx
 import orjson
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from weft.schema import StreamPart
 from weft.sse import (
@@ -147,3 +147,58 @@ def test_an_end_is_only_an_end_as_a_line_of_its_own():
     decoder = Decoder()
     decoder.feed(b'data: 1\n\n: ending\n\ndata: ": end"\n\n')
     assert not decoder.ended
+
+
+LINE_ENDS = st.sampled_from(["\n", "\r\n", "\r"])
+
+
+@given(
+    st.lists(st.sampled_from([1, 30, 5000, 70_000]), min_size=1, max_size=6), LINE_ENDS, st.data()
+)
+@settings(max_examples=150, deadline=None)
+def test_long_and_short_events_are_decoded_however_they_are_cut(sizes, ending, data):
+    lines = []
+    for number, size in enumerate(sizes):
+        fields = [f"id: {number}", "event: values", f'data: {{"n":{number},"x":"{"x" * size}"}}']
+        order = data.draw(st.permutations(fields))
+        extra = data.draw(st.sampled_from([[], [": heartbeat"], ["retry: 5"], ["other"]]))
+        lines += [*order, *extra, ""]
+    text = "".join(line + ending for line in lines).encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    chunks = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    found = parts(*chunks)
+    assert [(part.event, part.id) for part in found] == [
+        ("values", str(number)) for number in range(len(sizes))
+    ]
+    assert [(part.data["n"], len(part.data["x"])) for part in found] == list(enumerate(sizes))
+    whole, rest = BytesLineDecoder(), []
+    for chunk in chunks:
+        rest += whole.decode(chunk)
+    assert rest + whole.flush() == [line.encode() for line in lines]
+
+
+@pytest.mark.parametrize("filler", [b"", b"x" * 10_000])
+def test_line_ends_may_be_mixed(filler):
+    text = b"event: a\rdata: 1\r\n\revent: b\r\ndata: %b2\ndata:\r\r\n\ndata: 3\n\r\n" % (
+        b" " * len(filler)
+    )
+    expected = [("a", 1, None), ("b", 2, None), ("", 3, None)]
+    assert parts(text) == expected
+    for cut in range(0, len(text), max(1, len(text) // 80)):
+        assert parts(text[:cut], text[cut:]) == expected
+
+
+def test_more_names_than_are_kept():
+    text = b"".join(b"event: %d\ndata: 1\n\n" % number for number in range(1000))
+    assert [part.event for part in parts(text)] == [str(number) for number in range(1000)]
+
+
+def test_memory_does_not_grow_with_what_was_delivered():
+    decoder = Decoder()
+    for number in range(2000):
+        for _ in decoder.feed(b"event: e%d\ndata: 1\n\nid: 5" % number):
+            pass
+        for _ in decoder.feed(b"\n\n"):
+            pass
+    assert len(decoder._names) <= 256
+    assert decoder._lines.buffer == []
