@@ -356,15 +356,15 @@ def _unified(text: bytes) -> bytes:
 def _all_pairs(text: bytes) -> bool:
     """Return whether every CR is followed by an LF, and every LF comes after a CR.
 
-    Looks for single bytes: a search for two takes some eighty times as long.
+    Finds single bytes: counting them, or finding two, takes many times as long.
     """
-    if text.count(b"\r") != text.count(b"\n"):
-        return False
-    place = text.find(b"\n")
-    while place >= 0:
+    place = -1
+    while (place := text.find(b"\n", place + 1)) >= 0:
         if place == 0 or text[place - 1] != _CR:
             return False
-        place = text.find(b"\n", place + 1)
+    while (place := text.find(b"\r", place + 1)) >= 0:
+        if not text.startswith(b"\n", place + 1):
+            return False
     return True
 
 
