@@ -70,15 +70,15 @@ _SERVER: Final = Server()
 _registered_transports: Final[list[httpx.ASGITransport]] = []
 
 
-def configure_loopback_transports(app: ASGIApp) -> None:
+def configure_loopback_transports(app: ASGIApp | None) -> None:
     """Tell clients that were made without an address which server this process runs.
 
     Args:
-        app: The ASGI application of the server.
+        app: The ASGI application of the server; None: there is none any more.
     """
     _SERVER.app = app
     for transport in _registered_transports:
-        transport.app = app
+        transport.app = app  # type: ignore[assignment]
 
 
 def get_client(

@@ -16,6 +16,8 @@ from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
+import weft
+
 
 class State(TypedDict, total=False):
     topic: str
@@ -160,3 +162,21 @@ async def made(config):
 
 
 leaves = chain("leaves", leave=lambda _: sys.exit(3))
+
+
+# Made before there is a server.
+early = weft.get_client()
+
+
+async def consult(state: State):
+    """Start runs of this very server from inside a node."""
+    topic = {"topic": state["topic"]}
+    parts = early.runs.stream(None, "joke", input=topic, stream_mode="updates")
+    events = [part.event async for part in parts]
+    async with weft.get_client() as late:
+        result = await late.runs.wait(None, "joke", input=topic)
+        thread = await late.threads.create(metadata={"from": "inside"})
+    return {"log": [*events, result["joke"]], "seen": thread["thread_id"]}
+
+
+consulting = chain("consulting", consult=consult)

@@ -18,9 +18,11 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from weft._version import __version__
+from weft.client import configure_loopback_transports
 from weft.server.api.assistants import AssistantRoutes
 from weft.server.api.docs import page
 from weft.server.api.errors import http_exception
+from weft.server.api.inside import Inside
 from weft.server.api.meta import Facts, MetaRoutes
 from weft.server.api.openapi import document
 from weft.server.api.routes import Handlers, starlette_routes, table
@@ -67,7 +69,7 @@ def create_app(settings: Settings) -> Starlette:
         GraphLoadError: a configured graph cannot be loaded.
     """
     parts = _assemble(settings, Graphs.load(settings.graphs))
-    return Starlette(
+    app: Starlette = Starlette(
         routes=starlette_routes(table(parts.handlers)),
         middleware=[
             Middleware(
@@ -79,14 +81,17 @@ def create_app(settings: Settings) -> Starlette:
             )
         ],
         exception_handlers={HTTPException: http_exception},
-        lifespan=lambda _: _lifespan(parts),
+        lifespan=lambda _: _lifespan(parts, app),
     )
+    return app
 
 
 @asynccontextmanager
-async def _lifespan(parts: Parts) -> AsyncIterator[None]:
+async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
     _tune_interpreter()
     await parts.storage.open()
+    # From now on clients without an address, made by graphs, reach this server.
+    configure_loopback_transports(Inside(app, asyncio.get_running_loop()))
     try:
         await parts.assistants.ensure_defaults()
         # The data directory is locked, so whatever is marked as running was left by a dead process.
@@ -96,6 +101,7 @@ async def _lifespan(parts: Parts) -> AsyncIterator[None]:
         finally:
             await parts.worker.stop()
     finally:
+        configure_loopback_transports(None)
         await parts.storage.close()
 
 

@@ -1,0 +1,84 @@
+"""Clients without an address, inside graphs of a running server."""
+
+import asyncio
+import threading
+
+import pytest
+from tests.serving import Process
+
+from weft.server.api.inside import Inside
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The address of a process of its own: clients without an address know one server each."""
+    with Process(tmp_path_factory.mktemp("data")) as process:
+        yield process.url
+        process.stop()
+
+
+async def test_a_node_talks_to_its_own_server(client):
+    values = await client.runs.wait(None, "consulting", input={"topic": "tea"})
+    assert values["log"] == [
+        "metadata", "updates", "updates", "This is a joke about tea and cats",
+    ]  # fmt: skip
+    thread = await client.threads.get(values["seen"])
+    assert thread["metadata"] == {"from": "inside"}
+
+
+async def test_many_nodes_at_once(client):
+    waits = [client.runs.wait(None, "consulting", input={"topic": "tea"}) for _ in range(8)]
+    assert {len(values["log"]) for values in await asyncio.gather(*waits)} == {4}
+
+
+@pytest.fixture
+def elsewhere():
+    """An event loop that runs on another thread."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+async def test_the_application_runs_on_its_own_loop(elsewhere):
+    loops = []
+
+    async def app(scope, receive, send):
+        loops.append(asyncio.get_running_loop())
+        await send(await receive())
+
+    sent = []
+
+    async def receive():
+        return {"on": asyncio.get_running_loop()}
+
+    async def send(message):
+        sent.append((message["on"], asyncio.get_running_loop()))
+
+    here = asyncio.get_running_loop()
+    await Inside(app, elsewhere)({}, receive, send)
+    await Inside(app, here)({}, receive, send)
+    assert loops == [elsewhere, here]
+    assert sent == [(here, here)] * 2
+
+
+async def test_a_caller_that_leaves_stops_the_application(elsewhere):
+    began, stopped = asyncio.Event(), threading.Event()
+    here = asyncio.get_running_loop()
+
+    async def app(scope, receive, send):
+        here.call_soon_threadsafe(began.set)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    task = asyncio.create_task(Inside(app, elsewhere)({}, None, None))
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(stopped.wait, 10)
