@@ -260,3 +260,15 @@ async def test_the_end_of_a_cron(given, sent):
     script = Script(answer({}))
     await over(script).crons.update("c", **given)
     assert script.body() == sent
+
+
+@pytest.mark.parametrize("name", ["x-api-key", "X-API-Key", "X-Api-Key"])
+async def test_the_key_has_a_parameter_of_its_own(name):
+    with pytest.raises(ValueError, match=f"Cannot set reserved header '{name}'"):
+        made(Script(), headers={name: "k"})
+
+
+async def test_deleting_encodes_like_everything_else():
+    script = Script(answer(None))
+    await over(script).http.delete("/x", json={"set": {1}})
+    assert script.body() == {"set": [1]}
