@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import orjson
 from starlette.responses import Response
 
 from weft.server.domain.assistants import Assistant
+from weft.server.domain.filters import Page
 from weft.server.domain.json import Encoded
 from weft.server.domain.runs import Run
 from weft.server.domain.threads import Thread
@@ -16,11 +17,21 @@ from weft.server.domain.threads import Thread
 # orjson.Fragment has no place in a precise JSON type.
 Wire: TypeAlias = dict[str, Any]
 
+T = TypeVar("T")
+
 
 def json_response(
     value: object, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     return Response(orjson.dumps(value), status, headers=headers, media_type="application/json")
+
+
+def page_headers(page: Page[T], offset: int, limit: int) -> dict[str, str]:
+    """Return the headers that say where the next page begins and how many rows there are."""
+    seen = offset + len(page.rows)
+    total = page.total if page.total is not None else seen + page.more
+    headers = {"x-pagination-total": str(total)}
+    return {**headers, "x-pagination-next": str(offset + limit)} if page.more else headers
 
 
 def thread_wire(thread: Thread) -> Wire:
