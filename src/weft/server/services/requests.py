@@ -32,8 +32,8 @@ def _whole(value: object) -> object:
 Whole = Annotated[int, BeforeValidator(_whole)]
 """An integer, written in either way."""
 
-Limit = Annotated[Whole, Field(ge=1, le=LIMIT_MOST)]
-Offset = Annotated[Whole, Field(ge=0, le=OFFSET_MOST)]
+Limit = Annotated[int, Field(ge=1, le=LIMIT_MOST), BeforeValidator(_whole)]
+Offset = Annotated[int, Field(ge=0, le=OFFSET_MOST), BeforeValidator(_whole)]
 
 
 class ThreadCreateRequest(TypedDict, total=False):
