@@ -14,8 +14,10 @@ from weft.server.api.wire import json_response
 from weft.server.domain.errors import (
     Conflict,
     ContradictoryInput,
+    GraphTooSlow,
     InvalidInput,
     NotFound,
+    StateRefused,
     StorageUnavailable,
     TooDeep,
     WeftError,
@@ -29,9 +31,11 @@ _STATUS: Mapping[type[WeftError], int] = {
     InvalidInput: 422,
     ContradictoryInput: 400,
     TooDeep: 400,
+    StateRefused: 400,
     NotFound: 404,
     Conflict: 409,
     StorageUnavailable: 503,
+    GraphTooSlow: 503,
 }
 
 _INTERNAL = "Internal Server Error"

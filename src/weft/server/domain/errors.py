@@ -86,6 +86,35 @@ class ThreadBusy(Conflict):
         )
 
 
+class ThreadInFlight(Conflict):
+    def __init__(self, thread_id: UUID) -> None:
+        super().__init__(
+            f"Thread {thread_id} has runs that are not over: its state cannot be changed now. Wait"
+            " for them, or cancel them."
+        )
+        self.thread_id = thread_id
+
+
+class StateRefused(WeftError):
+    """A change of a thread's state that its graph does not take."""
+
+
+class ThreadWithoutGraph(StateRefused):
+    def __init__(self, thread_id: UUID) -> None:
+        super().__init__(
+            f"Thread '{thread_id}' has no assigned graph ID. Set 'graph_id' in its metadata, or"
+            " start a run on it first."
+        )
+        self.thread_id = thread_id
+
+
+class GraphTooSlow(WeftError):
+    """The code of a graph did not end in time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The graph did not answer within {seconds:g} seconds.")
+
+
 class LeaseLost(WeftError):
     """A worker tried to write for a run that is no longer its own."""
 
