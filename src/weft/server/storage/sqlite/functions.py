@@ -1,0 +1,29 @@
+"""Functions that statements call: decisions of the domain, made where the rows are."""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import lru_cache
+
+import orjson
+
+from weft.server.domain.filters import contains
+from weft.server.domain.json import Json
+
+
+def register(connection: sqlite3.Connection) -> None:
+    """Teach a connection ``json_contains(document, pattern)`` and ``folded(text)``."""
+    connection.create_function("json_contains", 2, _json_contains, deterministic=True)
+    # SQLite's own lower() knows ASCII only.
+    connection.create_function("folded", 1, str.casefold, deterministic=True)
+
+
+def _json_contains(document: str | bytes | None, pattern: str) -> bool:
+    return document is not None and contains(orjson.loads(document), _pattern(pattern))
+
+
+# One statement asks with the same pattern for every row.
+@lru_cache(maxsize=8)
+def _pattern(text: str) -> Json:
+    decoded: Json = orjson.loads(text)
+    return decoded
