@@ -9,11 +9,13 @@ import orjson
 
 from weft.server.domain.filters import contains
 from weft.server.domain.json import Json
+from weft.server.storage.sqlite.leaves import json_leaves
 
 
 def register(connection: sqlite3.Connection) -> None:
-    """Teach a connection ``json_contains(document, pattern)`` and ``folded(text)``."""
+    """Teach a connection ``json_contains(document, pattern)``, ``json_leaves``, ``folded``."""
     connection.create_function("json_contains", 2, _json_contains, deterministic=True)
+    connection.create_function("json_leaves", 1, json_leaves, deterministic=True)
     # SQLite's own lower() knows ASCII only.
     connection.create_function("folded", 1, str.casefold, deterministic=True)
 

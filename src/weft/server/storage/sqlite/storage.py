@@ -8,6 +8,7 @@ import os
 import sqlite3
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from uuid import UUID
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
@@ -17,6 +18,7 @@ from weft.server.ports.clock import Clock
 from weft.server.storage.sqlite.assistants import SqliteAssistants
 from weft.server.storage.sqlite.checkpointer import SqliteSaver
 from weft.server.storage.sqlite.connection import Readers, Writer, connect, unavailable
+from weft.server.storage.sqlite.edits import SqliteEdit
 from weft.server.storage.sqlite.migrate import migrate
 from weft.server.storage.sqlite.runs import SqliteRuns
 from weft.server.storage.sqlite.savers import DirectSink, Savers, Settled, Sink
@@ -60,6 +62,9 @@ class SqliteStorage:
     def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
         sink: Sink = self._savers.sink(claim)
         return SqliteSaver(self._writer, self._readers, Settled(sink) if wait else sink, claim)
+
+    def edit(self, thread_id: UUID) -> SqliteEdit:
+        return SqliteEdit(self._writer, self._readers, thread_id)
 
     async def flush(self, claim: Claim) -> None:
         await self._savers.settle(claim)
