@@ -160,3 +160,14 @@ async def made(config):
 
 
 leaves = chain("leaves", leave=lambda _: sys.exit(3))
+
+
+family = StateGraph(State)
+family.add_node("parent", parent.compile())
+family.add_edge(START, "parent")
+family.add_edge("parent", END)
+
+
+def slowly():
+    time.sleep(0.5)
+    return joke

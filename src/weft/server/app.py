@@ -31,10 +31,12 @@ from weft.server.events.memory import MemoryEventLog
 from weft.server.events.signals import MemorySignals
 from weft.server.graphs.registry import Graphs
 from weft.server.services.assistants import AssistantService
+from weft.server.services.drawings import DrawingService
 from weft.server.services.runs import RunService
 from weft.server.services.threads import ThreadService
 from weft.server.settings import Settings
 from weft.server.storage.sqlite import SqliteStorage
+from weft.server.worker.calls import RunnerCalls
 from weft.server.worker.execute import ExecuteOptions, Executor
 from weft.server.worker.loop import Worker, WorkerOptions
 from weft.server.worker.plan import ServerFacts
@@ -116,7 +118,9 @@ def _assemble(settings: Settings, graphs: Graphs) -> Parts:
     storage = SqliteStorage(settings.data_dir / "weft.db", clock=clock)
     events = MemoryEventLog(clock)
     signals = MemorySignals()
-    assistants = AssistantService(storage, graphs, clock)
+    assistants = AssistantService(
+        storage=storage, graphs=graphs, events=events, signals=signals, clock=clock
+    )
     runs = RunService(
         storage=storage, events=events, signals=signals, assistants=assistants, clock=clock
     )
@@ -128,22 +132,25 @@ def _assemble(settings: Settings, graphs: Graphs) -> Parts:
         clock=clock,
         options=_execute_options(settings),
     )
+    pool = RunnerPool(RunnerOptions(least=settings.runners), _loop_factory())
     worker = Worker(
         storage=storage,
         events=events,
         signals=signals,
         clock=clock,
         executor=executor,
-        pool=RunnerPool(RunnerOptions(least=settings.runners), _loop_factory()),
+        pool=pool,
         options=_worker_options(settings),
     )
+    calls = RunnerCalls(pool)
+    drawings = DrawingService(storage=storage, graphs=graphs, calls=calls, assistants=assistants)
     limit = settings.body_limit_bytes
     meta = MetaRoutes(
         _facts(), storage.ping, openapi=lambda: document(table(handlers), __version__), docs=page
     )
     handlers = Handlers(
         meta=meta,
-        assistants=AssistantRoutes(assistants),
+        assistants=AssistantRoutes(assistants, drawings, limit),
         threads=ThreadRoutes(ThreadService(storage, events, signals, clock), limit),
         runs=RunRoutes(runs, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds),
     )

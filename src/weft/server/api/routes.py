@@ -4,44 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from starlette.routing import Route
 
+from weft.server.api.assistant_table import assistant_table
 from weft.server.api.assistants import AssistantRoutes
-from weft.server.api.errors import Handler, guarded
+from weft.server.api.entries import Entry, Query
+from weft.server.api.errors import guarded
 from weft.server.api.meta import MetaRoutes
 from weft.server.api.runs import RunRoutes
 from weft.server.api.threads import ThreadRoutes
 from weft.server.services.requests import RunCreateRequest, ThreadCreateRequest
-
-Method = Literal["GET", "POST", "DELETE"]
-Answer = Literal["thread", "run", "runs", "assistant", "stream", "json", "empty", "html"]
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A query parameter."""
-
-    name: str
-    kind: Literal["integer", "boolean", "string", "strings"]
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One route. ``errors`` are the statuses it may answer besides the good one."""
-
-    method: Method
-    path: str
-    handler: Handler
-    tag: str
-    summary: str
-    answer: Answer
-    body: type | None = None
-    query: Sequence[Query] = ()
-    errors: Sequence[int] = ()
-    status: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +36,7 @@ def table(handlers: Handlers) -> list[Entry]:
     return [
         *_run_routes(handlers.runs),
         *_thread_routes(handlers.threads),
-        *_assistant_routes(handlers.assistants),
+        *assistant_table(handlers.assistants),
         *_meta_routes(handlers.meta),
     ]
 
@@ -166,15 +139,6 @@ def _thread_routes(threads: ThreadRoutes) -> list[Entry]:
             "DELETE", path, threads.delete, "threads", "Delete a thread and all that is on it",
             "empty", errors=(404, 422, 503), status=204,
         ),
-    ]  # fmt: skip
-
-
-def _assistant_routes(assistants: AssistantRoutes) -> list[Entry]:
-    return [
-        Entry(
-            "GET", "/assistants/{assistant_id}", assistants.get, "assistants", "Get an assistant",
-            "assistant", errors=(404, 422, 503),
-        )
     ]  # fmt: skip
 
 

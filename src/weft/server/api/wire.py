@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import orjson
 from starlette.responses import Response
 
-from weft.server.domain.assistants import Assistant
+from weft.server.domain.assistants import Assistant, AssistantVersion
 from weft.server.domain.filters import Page
 from weft.server.domain.json import Encoded
 from weft.server.domain.runs import Run
@@ -24,6 +24,16 @@ def json_response(
     value: object, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     return Response(orjson.dumps(value), status, headers=headers, media_type="application/json")
+
+
+def encoded_response(encoded: Encoded) -> Response:
+    """Return what is JSON already."""
+    return Response(encoded, media_type="application/json")
+
+
+def selected(wire: Wire, fields: Sequence[str]) -> Wire:
+    """Return an object with only some of its fields; all of them where none is named."""
+    return {field: wire[field] for field in fields if field in wire} if fields else wire
 
 
 def page_headers(page: Page[T], offset: int, limit: int) -> dict[str, str]:
@@ -79,6 +89,20 @@ def assistant_wire(assistant: Assistant) -> Wire:
         "updated_at": assistant.updated_at,
         "version": assistant.version,
         "description": assistant.description,
+    }
+
+
+def assistant_version_wire(version: AssistantVersion) -> Wire:
+    return {
+        "assistant_id": version.assistant_id,
+        "graph_id": version.graph_id,
+        "config": version.config,
+        "context": version.context,
+        "metadata": version.metadata,
+        "name": version.name,
+        "created_at": version.created_at,
+        "version": version.version,
+        "description": version.description,
     }
 
 

@@ -50,6 +50,13 @@ class AssistantNotFound(NotFound):
         self.assistant_id = assistant_id
 
 
+class AssistantVersionNotFound(NotFound):
+    def __init__(self, assistant_id: UUID, version: int) -> None:
+        super().__init__(f"Version {version} not found for assistant {assistant_id}")
+        self.assistant_id = assistant_id
+        self.version = version
+
+
 class RunTargetNotFound(NotFound):
     def __init__(self) -> None:
         super().__init__("Thread or assistant not found.")
@@ -70,6 +77,12 @@ class GraphNotFound(NotFound):
 
 class Conflict(WeftError):
     """The state of things does not allow it now."""
+
+
+class AssistantExists(Conflict):
+    def __init__(self, assistant_id: UUID) -> None:
+        super().__init__(f"Assistant {assistant_id} already exists")
+        self.assistant_id = assistant_id
 
 
 class ThreadExists(Conflict):
