@@ -25,6 +25,7 @@ from weft.server.api.meta import Facts, MetaRoutes
 from weft.server.api.openapi import document
 from weft.server.api.routes import Handlers, starlette_routes, table
 from weft.server.api.runs import RunRoutes
+from weft.server.api.states import StateRoutes
 from weft.server.api.threads import ThreadRoutes
 from weft.server.clock import SystemClock
 from weft.server.events.memory import MemoryEventLog
@@ -33,6 +34,7 @@ from weft.server.graphs.registry import Graphs
 from weft.server.services.assistants import AssistantService
 from weft.server.services.drawings import DrawingService
 from weft.server.services.runs import RunService
+from weft.server.services.states import StateService
 from weft.server.services.threads import ThreadService
 from weft.server.settings import Settings
 from weft.server.storage.sqlite import SqliteStorage
@@ -144,6 +146,10 @@ def _assemble(settings: Settings, graphs: Graphs) -> Parts:
     )
     calls = RunnerCalls(pool)
     drawings = DrawingService(storage=storage, graphs=graphs, calls=calls, assistants=assistants)
+    states = StateService(storage=storage, graphs=graphs, calls=calls, clock=clock)
+    threads = ThreadService(
+        storage=storage, events=events, signals=signals, states=states, clock=clock
+    )
     limit = settings.body_limit_bytes
     meta = MetaRoutes(
         _facts(), storage.ping, openapi=lambda: document(table(handlers), __version__), docs=page
@@ -151,7 +157,8 @@ def _assemble(settings: Settings, graphs: Graphs) -> Parts:
     handlers = Handlers(
         meta=meta,
         assistants=AssistantRoutes(assistants, drawings, limit),
-        threads=ThreadRoutes(ThreadService(storage, events, signals, clock), limit),
+        threads=ThreadRoutes(threads, limit),
+        states=StateRoutes(states, limit),
         runs=RunRoutes(runs, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds),
     )
     return Parts(storage, worker, assistants, handlers)

@@ -10,7 +10,8 @@ from weft.server.api.errors import Handler
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Answer = Literal[
-    "thread", "run", "runs", "assistant", "assistants", "assistant_versions", "count", "graph",
+    "thread", "threads", "pruned", "state", "states", "run", "runs",
+    "assistant", "assistants", "assistant_versions", "count", "graph",
     "schemas", "subgraphs", "stream", "json", "empty", "html",
 ]  # fmt: skip
 """The schema of a good answer, as ``openapi`` knows it."""
@@ -30,7 +31,8 @@ class Query:
 class Entry:
     """One route. ``errors`` are the statuses it may answer besides the good one.
 
-    ``named``: the id in the path may be a name as well.
+    ``named``: the id in the path may be a name as well. ``minimal``: who prefers a minimal answer
+    gets an empty one.
     """
 
     method: Method
@@ -44,3 +46,4 @@ class Entry:
     errors: Sequence[int] = ()
     status: int = 200
     named: bool = False
+    minimal: bool = False

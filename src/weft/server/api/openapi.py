@@ -103,6 +103,8 @@ def _responses(entry: Entry) -> JsonObject:
     if entry.answer in _CONTENT:
         good["content"] = _CONTENT[entry.answer]
     responses: JsonObject = {str(entry.status): good}
+    if entry.minimal:
+        responses["204"] = {"description": "Done, with the header `Prefer: return=minimal`"}
     if entry.status == 202:
         responses["200"] = {"description": "Done, with `wait`", "content": _CONTENT["json"]}
     for status in entry.errors:
@@ -190,6 +192,10 @@ _OBJECTS: JsonObject = {
 
 _CONTENT: Mapping[Answer, JsonObject] = {
     "thread": _json(_ref("Thread")),
+    "threads": _json(_array(_ANY_OBJECT)),
+    "pruned": _json(_object({"pruned_count": {"type": "integer"}})),
+    "state": _json(_ANY_OBJECT),
+    "states": _json(_array(_ANY_OBJECT)),
     "run": _json(_ref("Run")),
     "runs": _json({"type": "array", "items": _ANY_OBJECT}),
     "assistant": _json(_ref("Assistant")),

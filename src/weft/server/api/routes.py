@@ -13,8 +13,10 @@ from weft.server.api.entries import Entry, Query
 from weft.server.api.errors import guarded
 from weft.server.api.meta import MetaRoutes
 from weft.server.api.runs import RunRoutes
+from weft.server.api.states import StateRoutes
+from weft.server.api.thread_table import thread_table
 from weft.server.api.threads import ThreadRoutes
-from weft.server.services.requests import RunCreateRequest, ThreadCreateRequest
+from weft.server.services.requests import RunCreateRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Handlers:
     meta: MetaRoutes
     assistants: AssistantRoutes
     threads: ThreadRoutes
+    states: StateRoutes
     runs: RunRoutes
 
 
@@ -35,7 +38,7 @@ def table(handlers: Handlers) -> list[Entry]:
     """Return every route, those that are asked for most often first."""
     return [
         *_run_routes(handlers.runs),
-        *_thread_routes(handlers.threads),
+        *thread_table(handlers.threads, handlers.states),
         *assistant_table(handlers.assistants),
         *_meta_routes(handlers.meta),
     ]
@@ -121,23 +124,6 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
                 Query("status", "string", "Only runs with this status."),
                 Query("select", "strings", "Only these fields of each run."),
             ),
-        ),
-    ]  # fmt: skip
-
-
-def _thread_routes(threads: ThreadRoutes) -> list[Entry]:
-    path = "/threads/{thread_id}"
-    return [
-        Entry(
-            "POST", "/threads", threads.create, "threads", "Create a thread", "thread",
-            body=ThreadCreateRequest, errors=(400, 409, 413, 422, 503),
-        ),
-        Entry(
-            "GET", path, threads.get, "threads", "Get a thread", "thread", errors=(404, 422, 503),
-        ),
-        Entry(
-            "DELETE", path, threads.delete, "threads", "Delete a thread and all that is on it",
-            "empty", errors=(404, 422, 503), status=204,
         ),
     ]  # fmt: skip
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
+from uuid import UUID
 
 import orjson
 from starlette.responses import Response
@@ -12,7 +14,7 @@ from weft.server.domain.assistants import Assistant, AssistantVersion
 from weft.server.domain.filters import Page
 from weft.server.domain.json import Encoded
 from weft.server.domain.runs import Run
-from weft.server.domain.threads import Thread
+from weft.server.domain.threads import FoundThread, Size, Thread, ThreadSize, Ttl
 
 # orjson.Fragment has no place in a precise JSON type.
 Wire: TypeAlias = dict[str, Any]
@@ -60,6 +62,43 @@ def thread_wire(thread: Thread) -> Wire:
         wire["error"] = _fragment(thread.error)
         wire["interrupts"] = _fragment(thread.interrupts)
     return wire
+
+
+def found_thread_wire(found: FoundThread, fields: Sequence[str]) -> Wire:
+    """Return a row of a search: the fields asked for, and what was extracted."""
+    wire = selected(thread_wire(found.thread), fields)
+    if found.extracted is None:
+        return wire
+    return {**wire, "extracted": _fragment(found.extracted)}
+
+
+def ttl_wire(ttl: Ttl, expires_at: datetime | None) -> Wire:
+    return {"strategy": ttl.strategy, "ttl_minutes": ttl.minutes, "expires_at": expires_at}
+
+
+def thread_size_wire(thread_id: UUID, size: ThreadSize) -> Wire:
+    channels = size.channels
+    values = Size(
+        sum(each.count for each in channels.values()),
+        sum(each.bytes for each in channels.values()),
+    )
+    return {
+        "thread_id": thread_id,
+        "total_bytes": size.checkpoints.bytes + values.bytes + size.pending_writes.bytes,
+        "checkpoints": _size_wire(size.checkpoints),
+        "channel_values": {
+            **_size_wire(values),
+            "by_channel": {
+                name: {"versions": each.count, "bytes": each.bytes}
+                for name, each in channels.items()
+            },
+        },
+        "pending_writes": _size_wire(size.pending_writes),
+    }
+
+
+def _size_wire(size: Size) -> Wire:
+    return {"count": size.count, "bytes": size.bytes}
 
 
 def run_wire(run: Run) -> Wire:

@@ -13,7 +13,6 @@ from weft.schema import (
     IfNotExists,
     MultitaskStrategy,
     OnCompletionBehavior,
-    OnConflictBehavior,
     StreamMode,
 )
 from weft.server.domain.json import Json, JsonObject
@@ -34,12 +33,6 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 
 Limit = Annotated[int, Field(ge=1, le=LIMIT_MOST), BeforeValidator(_whole)]
 Offset = Annotated[int, Field(ge=0, le=OFFSET_MOST), BeforeValidator(_whole)]
-
-
-class ThreadCreateRequest(TypedDict, total=False):
-    thread_id: str
-    metadata: JsonObject
-    if_exists: OnConflictBehavior
 
 
 class CommandRequest(TypedDict, total=False):

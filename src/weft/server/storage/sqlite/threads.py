@@ -36,7 +36,10 @@ _INSERT = """
     VALUES (?, 'idle', 'idle', ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO NOTHING
 """
-_GET = sql.threads(with_values=True, condition="thread_id = ?")
+_GET = {
+    with_values: sql.threads(with_values=with_values, condition="thread_id = ?")
+    for with_values in (True, False)
+}
 _UPDATE = "UPDATE threads SET metadata = ?, updated_at = ? WHERE thread_id = ?"
 _SET_TTL = """
     UPDATE threads SET ttl_minutes = ?, ttl_strategy = ?, swept_at = NULL WHERE thread_id = ?
@@ -79,7 +82,9 @@ class SqliteThreads:
 
         return await self._writer.write(work)
 
-    async def get(self, thread_id: UUID) -> Thread:
+    async def get(self, thread_id: UUID, *, with_values: bool = True) -> Thread:
+        if not with_values:
+            return self._readers.point(partial(get_thread, thread_id=thread_id, with_values=False))
         return await self._readers.read(partial(get_thread, thread_id=thread_id))
 
     async def delete(self, thread_id: UUID) -> tuple[UUID, ...]:
@@ -170,13 +175,15 @@ def insert_thread(
     return connection.execute(_INSERT, row).rowcount == 1
 
 
-def get_thread(connection: sqlite3.Connection, thread_id: UUID) -> Thread:
-    """Return a thread with its values.
+def get_thread(
+    connection: sqlite3.Connection, thread_id: UUID, *, with_values: bool = True
+) -> Thread:
+    """Return a thread.
 
     Raises:
         ThreadNotFound: there is none with this id.
     """
-    row = connection.execute(_GET, (str(thread_id),)).fetchone()
+    row = connection.execute(_GET[with_values], (str(thread_id),)).fetchone()
     if row is None:
         raise ThreadNotFound(thread_id)
     return thread_of_row(row)
