@@ -20,6 +20,7 @@ from weft.server.domain.errors import (
     StateRefused,
     StorageUnavailable,
     TooDeep,
+    UnusableInput,
     WeftError,
 )
 
@@ -29,6 +30,7 @@ Handler = Callable[[Request], Awaitable[ASGIApp]]
 
 _STATUS: Mapping[type[WeftError], int] = {
     InvalidInput: 422,
+    UnusableInput: 400,
     ContradictoryInput: 400,
     TooDeep: 400,
     StateRefused: 400,

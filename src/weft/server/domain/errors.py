@@ -17,6 +17,10 @@ class InvalidInput(WeftError):
     """A value that does not fit its field."""
 
 
+class UnusableInput(WeftError):
+    """A value of the right type that cannot be used for what it is meant for."""
+
+
 class ContradictoryInput(WeftError):
     """Fields that are fine alone and cannot be meant together."""
 
@@ -140,12 +144,20 @@ class StorageUnavailable(WeftError):
     """The database cannot be reached or cannot be written; trying again later may work."""
 
 
+class EmbeddingsLoadError(WeftError):
+    """What makes vectors for the store is configured but cannot be imported or built."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"Failed to load 'store.index.embed' from {source}: {reason}")
+
+
 class GraphLoadError(WeftError):
     """A graph that is configured but cannot be imported or built."""
 
     def __init__(self, graph_id: str, source: str, reason: str) -> None:
         super().__init__(f"Failed to load graph '{graph_id}' from {source}: {reason}")
         self.graph_id = graph_id
+        self.reason = reason
 
 
 class EventsLost(WeftError):

@@ -47,6 +47,7 @@ from weft.server.domain.threads import (
     ThreadSize,
     ThreadState,
 )
+from weft.server.ports.store import Store
 
 
 class AssistantStorage(Protocol):
@@ -130,8 +131,8 @@ class ThreadStorage(Protocol):
         """
         ...
 
-    async def get(self, thread_id: UUID) -> Thread:
-        """Return a thread.
+    async def get(self, thread_id: UUID, *, with_values: bool = True) -> Thread:
+        """Return a thread; without its values it costs the same however large they are.
 
         Raises:
             ThreadNotFound: there is none with this id.
@@ -331,6 +332,11 @@ class Storage(Protocol):
 
     @property
     def runs(self) -> RunStorage: ...
+
+    @property
+    def store(self) -> Store:
+        """Return the store, whose options were given when the storage was made."""
+        ...
 
     def checkpointer(self) -> BaseCheckpointSaver[str]:
         """Return a saver for reading and for writes that are not part of a run."""

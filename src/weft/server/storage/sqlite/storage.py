@@ -15,6 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from weft.server.domain.errors import StorageUnavailable
 from weft.server.domain.runs import Claim
 from weft.server.ports.clock import Clock
+from weft.server.ports.store import Store, StoreOptions
 from weft.server.storage.sqlite.assistants import SqliteAssistants
 from weft.server.storage.sqlite.checkpointer import SqliteSaver
 from weft.server.storage.sqlite.connection import Readers, Writer, connect, unavailable
@@ -22,15 +23,17 @@ from weft.server.storage.sqlite.edits import SqliteEdit
 from weft.server.storage.sqlite.migrate import migrate
 from weft.server.storage.sqlite.runs import SqliteRuns
 from weft.server.storage.sqlite.savers import DirectSink, Savers, Settled, Sink
+from weft.server.storage.sqlite.store import SqliteStore
 from weft.server.storage.sqlite.threads import SqliteThreads
 
 
 class SqliteStorage:
     """``Storage`` in one SQLite file, for one process at a time."""
 
-    def __init__(self, path: Path, *, clock: Clock) -> None:
+    def __init__(self, path: Path, *, clock: Clock, store: StoreOptions | None = None) -> None:
         self._path = path
         self._clock = clock
+        self._store_options = store or StoreOptions()
         self._lock: int | None = None
 
     async def open(self) -> None:
@@ -42,6 +45,7 @@ class SqliteStorage:
         await asyncio.to_thread(self._prepare)
         self._savers = Savers(self._writer)
         self._writer.start()
+        self._store = SqliteStore(self._writer, self._readers, self._clock, self._store_options)
         self.assistants = SqliteAssistants(self._writer, self._readers)
         self.threads = SqliteThreads(self._writer, self._readers)
         self.runs = SqliteRuns(self._writer, self._readers, self._savers, self._clock)
@@ -55,6 +59,9 @@ class SqliteStorage:
 
     async def ping(self) -> None:
         self._readers.point(lambda connection: connection.execute("SELECT 1").fetchone())
+
+    def store(self) -> Store:
+        return self._store
 
     def checkpointer(self) -> BaseCheckpointSaver[str]:
         return SqliteSaver(self._writer, self._readers, DirectSink(self._writer))
