@@ -31,8 +31,8 @@ class StandingClock:
 
 
 @asynccontextmanager
-async def open_storage(folder, clock=None):
-    storage = SqliteStorage(folder / "weft.db", clock=clock or SystemClock())
+async def open_storage(folder, clock=None, store=None):
+    storage = SqliteStorage(folder / "weft.db", clock=clock or SystemClock(), store=store)
     await storage.open()
     try:
         yield storage

@@ -13,8 +13,8 @@ class SqliteDatabase:
     def __init__(self, folder):
         self._folder = folder
 
-    def open(self, clock=None):
-        return open_storage(self._folder, clock)
+    def open(self, clock=None, store=None):
+        return open_storage(self._folder, clock, store)
 
     def rows(self):
         """Count the rows of every table."""

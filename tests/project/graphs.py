@@ -180,3 +180,14 @@ async def consult(state: State):
 
 
 consulting = chain("consulting", consult=consult)
+
+
+family = StateGraph(State)
+family.add_node("parent", parent.compile())
+family.add_edge(START, "parent")
+family.add_edge("parent", END)
+
+
+def slowly():
+    time.sleep(0.5)
+    return joke

@@ -27,16 +27,20 @@ from weft.server.api.meta import Facts, MetaRoutes
 from weft.server.api.openapi import document
 from weft.server.api.routes import Handlers, starlette_routes, table
 from weft.server.api.runs import RunRoutes
+from weft.server.api.states import StateRoutes
 from weft.server.api.threads import ThreadRoutes
 from weft.server.clock import SystemClock
 from weft.server.events.memory import MemoryEventLog
 from weft.server.events.signals import MemorySignals
 from weft.server.graphs.registry import Graphs
 from weft.server.services.assistants import AssistantService
+from weft.server.services.drawings import DrawingService
 from weft.server.services.runs import RunService
+from weft.server.services.states import StateService
 from weft.server.services.threads import ThreadService
 from weft.server.settings import Settings
 from weft.server.storage.sqlite import SqliteStorage
+from weft.server.worker.calls import RunnerCalls
 from weft.server.worker.execute import ExecuteOptions, Executor
 from weft.server.worker.loop import Worker, WorkerOptions
 from weft.server.worker.plan import ServerFacts
@@ -122,7 +126,9 @@ def _assemble(settings: Settings, graphs: Graphs) -> Parts:
     storage = SqliteStorage(settings.data_dir / "weft.db", clock=clock)
     events = MemoryEventLog(clock)
     signals = MemorySignals()
-    assistants = AssistantService(storage, graphs, clock)
+    assistants = AssistantService(
+        storage=storage, graphs=graphs, events=events, signals=signals, clock=clock
+    )
     runs = RunService(
         storage=storage, events=events, signals=signals, assistants=assistants, clock=clock
     )
@@ -134,14 +140,21 @@ def _assemble(settings: Settings, graphs: Graphs) -> Parts:
         clock=clock,
         options=_execute_options(settings),
     )
+    pool = RunnerPool(RunnerOptions(least=settings.runners), _loop_factory())
     worker = Worker(
         storage=storage,
         events=events,
         signals=signals,
         clock=clock,
         executor=executor,
-        pool=RunnerPool(RunnerOptions(least=settings.runners), _loop_factory()),
+        pool=pool,
         options=_worker_options(settings),
+    )
+    calls = RunnerCalls(pool)
+    drawings = DrawingService(storage=storage, graphs=graphs, calls=calls, assistants=assistants)
+    states = StateService(storage=storage, graphs=graphs, calls=calls, clock=clock)
+    threads = ThreadService(
+        storage=storage, events=events, signals=signals, states=states, clock=clock
     )
     limit = settings.body_limit_bytes
     meta = MetaRoutes(
@@ -149,8 +162,9 @@ def _assemble(settings: Settings, graphs: Graphs) -> Parts:
     )
     handlers = Handlers(
         meta=meta,
-        assistants=AssistantRoutes(assistants),
-        threads=ThreadRoutes(ThreadService(storage, events, signals, clock), limit),
+        assistants=AssistantRoutes(assistants, drawings, limit),
+        threads=ThreadRoutes(threads, limit),
+        states=StateRoutes(states, limit),
         runs=RunRoutes(runs, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds),
     )
     return Parts(storage, worker, assistants, handlers)

@@ -5,15 +5,111 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from weft.server.api.body import path_uuid
-from weft.server.api.wire import assistant_wire, json_response
+from weft.server.api.body import Body, path_uuid
+from weft.server.api.wire import (
+    assistant_version_wire,
+    assistant_wire,
+    encoded_response,
+    json_response,
+    page_headers,
+    selected,
+)
+from weft.server.domain.errors import InvalidInput
+from weft.server.services.assistant_requests import (
+    AssistantCountRequest,
+    AssistantCreateRequest,
+    AssistantLatestRequest,
+    AssistantPatchRequest,
+    AssistantSearchRequest,
+    AssistantVersionsRequest,
+)
 from weft.server.services.assistants import AssistantService
+from weft.server.services.drawings import DrawingService
+
+_LEVELS_MOST = 1000
 
 
 class AssistantRoutes:
-    def __init__(self, assistants: AssistantService) -> None:
+    def __init__(
+        self, assistants: AssistantService, drawings: DrawingService, body_limit: int
+    ) -> None:
         self._assistants = assistants
+        self._drawings = drawings
+        self._create = Body(AssistantCreateRequest, body_limit)
+        self._patch = Body(AssistantPatchRequest, body_limit)
+        self._search = Body(AssistantSearchRequest, body_limit)
+        self._count = Body(AssistantCountRequest, body_limit)
+        self._versions = Body(AssistantVersionsRequest, body_limit)
+        self._latest = Body(AssistantLatestRequest, body_limit)
+
+    async def create(self, request: Request) -> Response:
+        body = await self._create.read(request)
+        return json_response(assistant_wire(await self._assistants.create(body)))
 
     async def get(self, request: Request) -> Response:
         assistant = await self._assistants.get(path_uuid(request, "assistant"))
         return json_response(assistant_wire(assistant))
+
+    async def search(self, request: Request) -> Response:
+        body = await self._search.read(request)
+        page = await self._assistants.search(body)
+        rows = [selected(assistant_wire(row), body.get("select", ())) for row in page.rows]
+        headers = page_headers(page, body.get("offset", 0), body.get("limit", 10))
+        return json_response(rows, headers=headers)
+
+    async def count(self, request: Request) -> Response:
+        return json_response(await self._assistants.count(await self._count.read(request)))
+
+    async def update(self, request: Request) -> Response:
+        body = await self._patch.read(request)
+        assistant = await self._assistants.update(path_uuid(request, "assistant"), body)
+        return json_response(assistant_wire(assistant))
+
+    async def delete(self, request: Request) -> Response:
+        # Anything but a clear yes keeps the threads.
+        threads = request.query_params.get("delete_threads") in {"true", "True"}
+        await self._assistants.delete(path_uuid(request, "assistant"), delete_threads=threads)
+        return Response(status_code=204)
+
+    async def versions(self, request: Request) -> Response:
+        body = await self._versions.read(request)
+        versions = await self._assistants.versions(path_uuid(request, "assistant"), body)
+        return json_response([assistant_version_wire(version) for version in versions])
+
+    async def set_latest(self, request: Request) -> Response:
+        body = await self._latest.read(request)
+        assistant_id = path_uuid(request, "assistant")
+        assistant = await self._assistants.set_latest(assistant_id, body["version"])
+        return json_response(assistant_wire(assistant))
+
+    async def graph(self, request: Request) -> Response:
+        xray = _xray(request.query_params.get("xray", "false"))
+        return encoded_response(
+            await self._drawings.graph(request.path_params["assistant_id"], xray)
+        )
+
+    async def schemas(self, request: Request) -> Response:
+        return encoded_response(await self._drawings.schemas(request.path_params["assistant_id"]))
+
+    async def subgraphs(self, request: Request) -> Response:
+        found = await self._drawings.subgraphs(
+            request.path_params["assistant_id"],
+            request.path_params.get("namespace"),
+            recurse=request.query_params.get("recurse") in {"true", "True"},
+        )
+        return encoded_response(found)
+
+
+def _xray(text: str) -> bool | int:
+    """Return whether to look into subgraphs, or how many levels deep.
+
+    Raises:
+        InvalidInput: it is neither true nor false nor a number of levels.
+    """
+    if text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    if text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0:
+        return min(int(text), _LEVELS_MOST)
+    raise InvalidInput(
+        f"Invalid xray value '{text[:50]}': must be true, false or a number of levels from 1"
+    )

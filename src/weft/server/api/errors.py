@@ -14,10 +14,13 @@ from weft.server.api.wire import json_response
 from weft.server.domain.errors import (
     Conflict,
     ContradictoryInput,
+    GraphTooSlow,
     InvalidInput,
     NotFound,
+    StateRefused,
     StorageUnavailable,
     TooDeep,
+    UnusableInput,
     WeftError,
 )
 
@@ -27,11 +30,14 @@ Handler = Callable[[Request], Awaitable[ASGIApp]]
 
 _STATUS: Mapping[type[WeftError], int] = {
     InvalidInput: 422,
+    UnusableInput: 400,
     ContradictoryInput: 400,
     TooDeep: 400,
+    StateRefused: 400,
     NotFound: 404,
     Conflict: 409,
     StorageUnavailable: 503,
+    GraphTooSlow: 503,
 }
 
 _INTERNAL = "Internal Server Error"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import TypeAdapter
 
-from weft.server.api.routes import Answer, Entry, Query
+from weft.server.api.entries import Answer, Entry, Query
 from weft.server.domain.json import Json, JsonObject, dump
 
 _REF = "#/components/schemas/{model}"
@@ -54,7 +54,7 @@ def _operation(entry: Entry, schemas: JsonObject) -> JsonObject:
         "summary": entry.summary,
         "responses": _responses(entry),
     }
-    parameters = [*_path_parameters(entry.path), *map(_query_parameter, entry.query)]
+    parameters = [*_path_parameters(entry), *map(_query_parameter, entry.query)]
     if parameters:
         operation["parameters"] = list(parameters)
     if entry.body is not None:
@@ -67,15 +67,15 @@ def _operation_id(entry: Entry) -> str:
     return f"{entry.method.lower()}_{words.strip('_')}".rstrip("_")
 
 
-def _path_parameters(path: str) -> list[Json]:
+def _path_parameters(entry: Entry) -> list[Json]:
     return [
         {
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "format": "uuid"},
+            "schema": _TEXT if entry.named else {"type": "string", "format": "uuid"},
         }
-        for name in re.findall(r"{(\w+)}", path)
+        for name in re.findall(r"{(\w+)}", entry.path)
     ]
 
 
@@ -84,6 +84,7 @@ def _query_parameter(query: Query) -> Json:
         "name": query.name,
         "in": "query",
         "description": query.text,
+        "required": query.required,
         "schema": _QUERY_SCHEMA[query.kind],
     }
 
@@ -102,6 +103,8 @@ def _responses(entry: Entry) -> JsonObject:
     if entry.answer in _CONTENT:
         good["content"] = _CONTENT[entry.answer]
     responses: JsonObject = {str(entry.status): good}
+    if entry.minimal:
+        responses["204"] = {"description": "Done, with the header `Prefer: return=minimal`"}
     if entry.status == 202:
         responses["200"] = {"description": "Done, with `wait`", "content": _CONTENT["json"]}
     for status in entry.errors:
@@ -124,10 +127,36 @@ def _object(properties: JsonObject) -> JsonObject:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
+def _array(items: JsonObject) -> JsonObject:
+    return {"type": "array", "items": items}
+
+
 _TEXT: JsonObject = {"type": "string"}
 _ID: JsonObject = {"type": "string", "format": "uuid"}
 _TIME: JsonObject = {"type": "string", "format": "date-time"}
 _ANY_OBJECT: JsonObject = {"type": "object"}
+
+_MAYBE_OBJECT: JsonObject = {"type": ["object", "null"]}
+
+_SCHEMAS: JsonObject = {
+    "input_schema": _MAYBE_OBJECT,
+    "output_schema": _MAYBE_OBJECT,
+    "state_schema": _MAYBE_OBJECT,
+    "config_schema": _MAYBE_OBJECT,
+    "context_schema": _MAYBE_OBJECT,
+}
+
+_VERSION: JsonObject = {
+    "assistant_id": _ID,
+    "graph_id": _TEXT,
+    "config": _ANY_OBJECT,
+    "context": _ANY_OBJECT,
+    "metadata": _ANY_OBJECT,
+    "name": _TEXT,
+    "created_at": _TIME,
+    "version": {"type": "integer"},
+    "description": {"type": ["string", "null"]},
+}
 
 _OBJECTS: JsonObject = {
     "Thread": _object(
@@ -157,27 +186,25 @@ _OBJECTS: JsonObject = {
             "kwargs": _ANY_OBJECT,
         }
     ),
-    "Assistant": _object(
-        {
-            "assistant_id": _ID,
-            "graph_id": _TEXT,
-            "config": _ANY_OBJECT,
-            "context": _ANY_OBJECT,
-            "metadata": _ANY_OBJECT,
-            "name": _TEXT,
-            "created_at": _TIME,
-            "updated_at": _TIME,
-            "version": {"type": "integer"},
-            "description": {"type": ["string", "null"]},
-        }
-    ),
+    "Assistant": _object({**_VERSION, "updated_at": _TIME}),
+    "AssistantVersion": _object(_VERSION),
 }
 
 _CONTENT: Mapping[Answer, JsonObject] = {
     "thread": _json(_ref("Thread")),
+    "threads": _json(_array(_ANY_OBJECT)),
+    "pruned": _json(_object({"pruned_count": {"type": "integer"}})),
+    "state": _json(_ANY_OBJECT),
+    "states": _json(_array(_ANY_OBJECT)),
     "run": _json(_ref("Run")),
     "runs": _json({"type": "array", "items": _ANY_OBJECT}),
     "assistant": _json(_ref("Assistant")),
+    "assistants": _json(_array(_ref("Assistant"))),
+    "assistant_versions": _json(_array(_ref("AssistantVersion"))),
+    "count": _json({"type": "integer"}),
+    "graph": _json(_object({"nodes": _array(_ANY_OBJECT), "edges": _array(_ANY_OBJECT)})),
+    "schemas": _json(_object({"graph_id": _TEXT, **_SCHEMAS})),
+    "subgraphs": _json({"type": "object", "additionalProperties": _object(_SCHEMAS)}),
     "json": _json({}),
     "stream": {"text/event-stream": {"schema": _TEXT}},
     "html": {"text/html": {"schema": _TEXT}},

@@ -4,44 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from starlette.routing import Route
 
+from weft.server.api.assistant_table import assistant_table
 from weft.server.api.assistants import AssistantRoutes
-from weft.server.api.errors import Handler, guarded
+from weft.server.api.entries import Entry, Query
+from weft.server.api.errors import guarded
 from weft.server.api.meta import MetaRoutes
 from weft.server.api.runs import RunRoutes
+from weft.server.api.states import StateRoutes
+from weft.server.api.thread_table import thread_table
 from weft.server.api.threads import ThreadRoutes
-from weft.server.services.requests import RunCreateRequest, ThreadCreateRequest
-
-Method = Literal["GET", "POST", "DELETE"]
-Answer = Literal["thread", "run", "runs", "assistant", "stream", "json", "empty", "html"]
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A query parameter."""
-
-    name: str
-    kind: Literal["integer", "boolean", "string", "strings"]
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One route. ``errors`` are the statuses it may answer besides the good one."""
-
-    method: Method
-    path: str
-    handler: Handler
-    tag: str
-    summary: str
-    answer: Answer
-    body: type | None = None
-    query: Sequence[Query] = ()
-    errors: Sequence[int] = ()
-    status: int = 200
+from weft.server.services.requests import RunCreateRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +26,7 @@ class Handlers:
     meta: MetaRoutes
     assistants: AssistantRoutes
     threads: ThreadRoutes
+    states: StateRoutes
     runs: RunRoutes
 
 
@@ -62,8 +38,8 @@ def table(handlers: Handlers) -> list[Entry]:
     """Return every route, those that are asked for most often first."""
     return [
         *_run_routes(handlers.runs),
-        *_thread_routes(handlers.threads),
-        *_assistant_routes(handlers.assistants),
+        *thread_table(handlers.threads, handlers.states),
+        *assistant_table(handlers.assistants),
         *_meta_routes(handlers.meta),
     ]
 
@@ -149,32 +125,6 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
                 Query("select", "strings", "Only these fields of each run."),
             ),
         ),
-    ]  # fmt: skip
-
-
-def _thread_routes(threads: ThreadRoutes) -> list[Entry]:
-    path = "/threads/{thread_id}"
-    return [
-        Entry(
-            "POST", "/threads", threads.create, "threads", "Create a thread", "thread",
-            body=ThreadCreateRequest, errors=(400, 409, 413, 422, 503),
-        ),
-        Entry(
-            "GET", path, threads.get, "threads", "Get a thread", "thread", errors=(404, 422, 503),
-        ),
-        Entry(
-            "DELETE", path, threads.delete, "threads", "Delete a thread and all that is on it",
-            "empty", errors=(404, 422, 503), status=204,
-        ),
-    ]  # fmt: skip
-
-
-def _assistant_routes(assistants: AssistantRoutes) -> list[Entry]:
-    return [
-        Entry(
-            "GET", "/assistants/{assistant_id}", assistants.get, "assistants", "Get an assistant",
-            "assistant", errors=(404, 422, 503),
-        )
     ]  # fmt: skip
 
 

@@ -5,9 +5,23 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from weft.server.api.body import Body, path_uuid
-from weft.server.api.wire import json_response, thread_wire
-from weft.server.services.requests import ThreadCreateRequest
+from weft.server.api.body import Body, path_uuid, query_list
+from weft.server.api.wire import (
+    Wire,
+    found_thread_wire,
+    json_response,
+    page_headers,
+    thread_size_wire,
+    thread_wire,
+    ttl_wire,
+)
+from weft.server.services.thread_requests import (
+    ThreadCountRequest,
+    ThreadCreateRequest,
+    ThreadPatchRequest,
+    ThreadPruneRequest,
+    ThreadSearchRequest,
+)
 from weft.server.services.threads import ThreadService
 
 
@@ -15,6 +29,10 @@ class ThreadRoutes:
     def __init__(self, threads: ThreadService, body_limit: int) -> None:
         self._threads = threads
         self._create = Body(ThreadCreateRequest, body_limit)
+        self._patch = Body(ThreadPatchRequest, body_limit)
+        self._search = Body(ThreadSearchRequest, body_limit)
+        self._count = Body(ThreadCountRequest, body_limit)
+        self._prune = Body(ThreadPruneRequest, body_limit)
 
     async def create(self, request: Request) -> Response:
         body = await self._create.read(request)
@@ -22,8 +40,45 @@ class ThreadRoutes:
 
     async def get(self, request: Request) -> Response:
         thread = await self._threads.get(path_uuid(request, "thread"))
+        wire = thread_wire(thread)
+        if thread.ttl is not None and "ttl" in _included(request):
+            wire["ttl"] = ttl_wire(thread.ttl, thread.expires_at)
+        return json_response(wire)
+
+    async def search(self, request: Request) -> Response:
+        body = await self._search.read(request)
+        page = await self._threads.search(body)
+        select = body.get("select", [])
+        rows: list[Wire] = [found_thread_wire(row, select) for row in page.rows]
+        headers = page_headers(page, body.get("offset", 0), body.get("limit", 10))
+        return json_response(rows, headers=headers)
+
+    async def count(self, request: Request) -> Response:
+        return json_response(await self._threads.count(await self._count.read(request)))
+
+    async def update(self, request: Request) -> Response:
+        thread_id = path_uuid(request, "thread")
+        thread = await self._threads.update(thread_id, await self._patch.read(request))
+        if request.headers.get("prefer", "").replace(" ", "").lower() == "return=minimal":
+            return Response(status_code=204)
         return json_response(thread_wire(thread))
+
+    async def copy(self, request: Request) -> Response:
+        return json_response(thread_wire(await self._threads.copy(path_uuid(request, "thread"))))
+
+    async def prune(self, request: Request) -> Response:
+        pruned = await self._threads.prune(await self._prune.read(request))
+        return json_response({"pruned_count": pruned})
+
+    async def storage(self, request: Request) -> Response:
+        thread_id = path_uuid(request, "thread")
+        return json_response(thread_size_wire(thread_id, await self._threads.size(thread_id)))
 
     async def delete(self, request: Request) -> Response:
         await self._threads.delete(path_uuid(request, "thread"))
         return Response(status_code=204)
+
+
+def _included(request: Request) -> set[str]:
+    given = query_list(request, "include")
+    return {name.strip() for each in given for name in each.split(",")}

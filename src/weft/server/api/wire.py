@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeAlias, TypeVar
+from uuid import UUID
 
 import orjson
 from starlette.responses import Response
 
-from weft.server.domain.assistants import Assistant
+from weft.server.domain.assistants import Assistant, AssistantVersion
+from weft.server.domain.filters import Page
 from weft.server.domain.json import Encoded
 from weft.server.domain.runs import Run
-from weft.server.domain.threads import Thread
+from weft.server.domain.threads import FoundThread, Size, Thread, ThreadSize, Ttl
 
 # orjson.Fragment has no place in a precise JSON type.
 Wire: TypeAlias = dict[str, Any]
+
+T = TypeVar("T")
 
 
 def json_response(
     value: object, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     return Response(orjson.dumps(value), status, headers=headers, media_type="application/json")
+
+
+def encoded_response(encoded: Encoded) -> Response:
+    """Return what is JSON already."""
+    return Response(encoded, media_type="application/json")
+
+
+def selected(wire: Wire, fields: Sequence[str]) -> Wire:
+    """Return an object with only some of its fields; all of them where none is named."""
+    return {field: wire[field] for field in fields if field in wire} if fields else wire
+
+
+def page_headers(page: Page[T], offset: int, limit: int) -> dict[str, str]:
+    """Return the headers that say where the next page begins and how many rows there are."""
+    seen = offset + len(page.rows)
+    total = page.total if page.total is not None else seen + page.more
+    headers = {"x-pagination-total": str(total)}
+    return {**headers, "x-pagination-next": str(offset + limit)} if page.more else headers
 
 
 def thread_wire(thread: Thread) -> Wire:
@@ -39,6 +62,43 @@ def thread_wire(thread: Thread) -> Wire:
         wire["error"] = _fragment(thread.error)
         wire["interrupts"] = _fragment(thread.interrupts)
     return wire
+
+
+def found_thread_wire(found: FoundThread, fields: Sequence[str]) -> Wire:
+    """Return a row of a search: the fields asked for, and what was extracted."""
+    wire = selected(thread_wire(found.thread), fields)
+    if found.extracted is None:
+        return wire
+    return {**wire, "extracted": _fragment(found.extracted)}
+
+
+def ttl_wire(ttl: Ttl, expires_at: datetime | None) -> Wire:
+    return {"strategy": ttl.strategy, "ttl_minutes": ttl.minutes, "expires_at": expires_at}
+
+
+def thread_size_wire(thread_id: UUID, size: ThreadSize) -> Wire:
+    channels = size.channels
+    values = Size(
+        sum(each.count for each in channels.values()),
+        sum(each.bytes for each in channels.values()),
+    )
+    return {
+        "thread_id": thread_id,
+        "total_bytes": size.checkpoints.bytes + values.bytes + size.pending_writes.bytes,
+        "checkpoints": _size_wire(size.checkpoints),
+        "channel_values": {
+            **_size_wire(values),
+            "by_channel": {
+                name: {"versions": each.count, "bytes": each.bytes}
+                for name, each in channels.items()
+            },
+        },
+        "pending_writes": _size_wire(size.pending_writes),
+    }
+
+
+def _size_wire(size: Size) -> Wire:
+    return {"count": size.count, "bytes": size.bytes}
 
 
 def run_wire(run: Run) -> Wire:
@@ -68,6 +128,20 @@ def assistant_wire(assistant: Assistant) -> Wire:
         "updated_at": assistant.updated_at,
         "version": assistant.version,
         "description": assistant.description,
+    }
+
+
+def assistant_version_wire(version: AssistantVersion) -> Wire:
+    return {
+        "assistant_id": version.assistant_id,
+        "graph_id": version.graph_id,
+        "config": version.config,
+        "context": version.context,
+        "metadata": version.metadata,
+        "name": version.name,
+        "created_at": version.created_at,
+        "version": version.version,
+        "description": version.description,
     }
 
 

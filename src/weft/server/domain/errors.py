@@ -17,6 +17,10 @@ class InvalidInput(WeftError):
     """A value that does not fit its field."""
 
 
+class UnusableInput(WeftError):
+    """A value of the right type that cannot be used for what it is meant for."""
+
+
 class ContradictoryInput(WeftError):
     """Fields that are fine alone and cannot be meant together."""
 
@@ -50,6 +54,13 @@ class AssistantNotFound(NotFound):
         self.assistant_id = assistant_id
 
 
+class AssistantVersionNotFound(NotFound):
+    def __init__(self, assistant_id: UUID, version: int) -> None:
+        super().__init__(f"Version {version} not found for assistant {assistant_id}")
+        self.assistant_id = assistant_id
+        self.version = version
+
+
 class RunTargetNotFound(NotFound):
     def __init__(self) -> None:
         super().__init__("Thread or assistant not found.")
@@ -72,6 +83,12 @@ class Conflict(WeftError):
     """The state of things does not allow it now."""
 
 
+class AssistantExists(Conflict):
+    def __init__(self, assistant_id: UUID) -> None:
+        super().__init__(f"Assistant {assistant_id} already exists")
+        self.assistant_id = assistant_id
+
+
 class ThreadExists(Conflict):
     def __init__(self, thread_id: UUID) -> None:
         super().__init__(f"Thread with ID {thread_id} already exists")
@@ -86,6 +103,35 @@ class ThreadBusy(Conflict):
         )
 
 
+class ThreadInFlight(Conflict):
+    def __init__(self, thread_id: UUID) -> None:
+        super().__init__(
+            f"Thread {thread_id} has runs that are not over: its state cannot be changed now. Wait"
+            " for them, or cancel them."
+        )
+        self.thread_id = thread_id
+
+
+class StateRefused(WeftError):
+    """A change of a thread's state that its graph does not take."""
+
+
+class ThreadWithoutGraph(StateRefused):
+    def __init__(self, thread_id: UUID) -> None:
+        super().__init__(
+            f"Thread '{thread_id}' has no assigned graph ID. Set 'graph_id' in its metadata, or"
+            " start a run on it first."
+        )
+        self.thread_id = thread_id
+
+
+class GraphTooSlow(WeftError):
+    """The code of a graph did not end in time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The graph did not answer within {seconds:g} seconds.")
+
+
 class LeaseLost(WeftError):
     """A worker tried to write for a run that is no longer its own."""
 
@@ -98,12 +144,20 @@ class StorageUnavailable(WeftError):
     """The database cannot be reached or cannot be written; trying again later may work."""
 
 
+class EmbeddingsLoadError(WeftError):
+    """What makes vectors for the store is configured but cannot be imported or built."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"Failed to load 'store.index.embed' from {source}: {reason}")
+
+
 class GraphLoadError(WeftError):
     """A graph that is configured but cannot be imported or built."""
 
     def __init__(self, graph_id: str, source: str, reason: str) -> None:
         super().__init__(f"Failed to load graph '{graph_id}' from {source}: {reason}")
         self.graph_id = graph_id
+        self.reason = reason
 
 
 class EventsLost(WeftError):

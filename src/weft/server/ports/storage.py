@@ -13,8 +13,16 @@ from uuid import UUID
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from weft.schema import RunStatus
-from weft.server.domain.assistants import Assistant
+from weft.schema import OnConflictBehavior, RunStatus
+from weft.server.domain.assistants import (
+    Assistant,
+    AssistantFilter,
+    AssistantPatch,
+    AssistantQuery,
+    AssistantVersion,
+)
+from weft.server.domain.filters import Page
+from weft.server.domain.json import JsonObject
 from weft.server.domain.runs import (
     Cancelled,
     Claim,
@@ -27,12 +35,32 @@ from weft.server.domain.runs import (
     Run,
     Stop,
 )
-from weft.server.domain.threads import NewThread, Thread
+from weft.server.domain.threads import (
+    FoundThread,
+    NewThread,
+    Pruned,
+    PruneStrategy,
+    Thread,
+    ThreadFilter,
+    ThreadPatch,
+    ThreadQuery,
+    ThreadSize,
+    ThreadState,
+)
+from weft.server.ports.store import Store
 
 
 class AssistantStorage(Protocol):
     async def ensure(self, assistants: Sequence[Assistant]) -> None:
-        """Store those that do not exist yet; leave the others alone."""
+        """Store those that do not exist yet, with their version; leave the others alone."""
+        ...
+
+    async def create(self, assistant: Assistant, if_exists: OnConflictBehavior) -> Assistant:
+        """Store an assistant and its version, or return the stored one where ``if_exists`` says so.
+
+        Raises:
+            AssistantExists: the id is taken.
+        """
         ...
 
     async def get(self, assistant_id: UUID) -> Assistant:
@@ -40,6 +68,56 @@ class AssistantStorage(Protocol):
 
         Raises:
             AssistantNotFound: there is none with this id.
+        """
+        ...
+
+    async def search(self, query: AssistantQuery) -> Page[Assistant]:
+        """Return a page of the assistants that match, and the true total."""
+        ...
+
+    async def count(self, where: AssistantFilter) -> int:
+        """Return how many assistants match."""
+        ...
+
+    async def update(self, assistant_id: UUID, patch: AssistantPatch) -> Assistant:
+        """Apply ``domain.assistants.patched`` and store the result as a version.
+
+        Its number is one more than the highest that the assistant has had, in use or not. Of
+        concurrent updates none is lost.
+
+        Raises:
+            AssistantNotFound: there is none with this id.
+            ContradictoryInput: both config.configurable and context are given.
+        """
+        ...
+
+    async def delete(self, assistant_id: UUID, *, delete_threads: bool) -> tuple[UUID, ...]:
+        """Remove an assistant with its versions and crons; return the runs that were active.
+
+        Threads and runs stay, unless ``delete_threads``: then the threads whose metadata names
+        the assistant go with everything on them, and the runs returned are theirs.
+
+        Raises:
+            AssistantNotFound: there is none with this id.
+        """
+        ...
+
+    async def versions(
+        self, assistant_id: UUID, *, metadata: JsonObject, limit: int, offset: int
+    ) -> Sequence[AssistantVersion]:
+        """Return the versions whose metadata contains a pattern, newest first.
+
+        Raises:
+            AssistantNotFound: there is no such assistant.
+        """
+        ...
+
+    async def set_latest(self, assistant_id: UUID, version: int, now: datetime) -> Assistant:
+        """Make an assistant again what it was in a version, number included.
+
+        Raises:
+            AssistantNotFound: there is none with this id.
+            AssistantVersionNotFound: it has no such version.
         """
         ...
 
@@ -53,8 +131,8 @@ class ThreadStorage(Protocol):
         """
         ...
 
-    async def get(self, thread_id: UUID) -> Thread:
-        """Return a thread.
+    async def get(self, thread_id: UUID, *, with_values: bool = True) -> Thread:
+        """Return a thread; without its values it costs the same however large they are.
 
         Raises:
             ThreadNotFound: there is none with this id.
@@ -62,10 +140,70 @@ class ThreadStorage(Protocol):
         ...
 
     async def delete(self, thread_id: UUID) -> tuple[UUID, ...]:
-        """Remove a thread with its runs and checkpoints; return the runs that were active.
+        """Remove a thread and every row that is about it; return the runs that were active.
 
         Raises:
             ThreadNotFound: there is none with this id.
+        """
+        ...
+
+    async def search(self, query: ThreadQuery) -> Page[FoundThread]:
+        """Return a page of the threads that match.
+
+        No checkpoint is read, and values only where the query filters, wants or extracts them.
+        ``total`` is the true number where that is cheap to know, else None.
+        """
+        ...
+
+    async def count(self, where: ThreadFilter) -> int:
+        """Return how many threads match."""
+        ...
+
+    async def update(self, thread_id: UUID, patch: ThreadPatch) -> Thread:
+        """Merge metadata into a thread's, replace its TTL where one is given; return it.
+
+        ``updated_at`` becomes ``patch.now`` even when nothing else changes.
+
+        Raises:
+            ThreadNotFound: there is none with this id.
+        """
+        ...
+
+    async def copy(self, thread_id: UUID, new_id: UUID, now: datetime) -> Thread:
+        """Store a copy of a thread under a new id; return the copy.
+
+        It has the metadata, config, values, interrupts, error and TTL of the source, all its
+        checkpoints and writes under their own ids, and none of its runs: its status is the one
+        that the source has without its active runs. Where the metadata of a checkpoint names the
+        thread it names the copy; nothing that happens to runs of the source later changes it.
+
+        Raises:
+            ThreadNotFound: there is no source.
+        """
+        ...
+
+    async def prune(self, thread_ids: Sequence[UUID], strategy: PruneStrategy) -> Pruned:
+        """Delete threads, or all their checkpoints but the latest of each namespace.
+
+        What delta channels of a kept checkpoint are built from is kept too, so that the thread
+        goes on as before. Unknown ids are passed over. So are, with ``keep_latest``, threads with
+        active runs: rolling a run back needs the checkpoints before it.
+        """
+        ...
+
+    async def size(self, thread_id: UUID) -> ThreadSize:
+        """Return what the checkpoints of a thread take.
+
+        Raises:
+            ThreadNotFound: there is none with this id.
+        """
+        ...
+
+    async def expire(self, now: datetime, limit: int) -> Pruned:
+        """Do to threads what their TTL says, the longest expired first; return which they were.
+
+        A thread expires when nothing has changed it for the minutes of its TTL; one with active
+        runs does not. After ``keep_latest`` a thread is left alone until it changes again.
         """
         ...
 
@@ -158,6 +296,31 @@ class RunStorage(Protocol):
         ...
 
 
+class StateEdit(Protocol):
+    """A change of a thread's state that is prepared first and then stored as one."""
+
+    @property
+    def checkpointer(self) -> BaseCheckpointSaver[str]:
+        """Return a saver that finds what was written to it, which nobody else does yet.
+
+        Only its asynchronous methods for reading and writing checkpoints are there to be used.
+        """
+        ...
+
+    async def commit(self, state: ThreadState, new: NewThread | None = None) -> Thread:
+        """Store the written checkpoints and what the thread's row says of them, in one act.
+
+        The thread's error is gone then. With ``new`` the thread is created in the same act; where
+        it exists and ``new`` says to do nothing, nothing is written and the stored one returned.
+
+        Raises:
+            ThreadNotFound: there is no such thread; nothing has been written.
+            ThreadInFlight: it has active runs; nothing has been written.
+            ThreadExists: it was to be created, and exists; nothing has been written.
+        """
+        ...
+
+
 class Storage(Protocol):
     """The whole database."""
 
@@ -170,8 +333,17 @@ class Storage(Protocol):
     @property
     def runs(self) -> RunStorage: ...
 
+    @property
+    def store(self) -> Store:
+        """Return the store, whose options were given when the storage was made."""
+        ...
+
     def checkpointer(self) -> BaseCheckpointSaver[str]:
         """Return a saver for reading and for writes that are not part of a run."""
+        ...
+
+    def edit(self, thread_id: UUID) -> StateEdit:
+        """Return a change of a thread's state, to be prepared by whoever has the graph."""
         ...
 
     def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:

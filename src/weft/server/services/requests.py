@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Required
+from typing import Annotated, Literal, Required
 
+from pydantic import BeforeValidator, Field
 from typing_extensions import TypedDict
 
 from weft.schema import (
@@ -12,16 +13,26 @@ from weft.schema import (
     IfNotExists,
     MultitaskStrategy,
     OnCompletionBehavior,
-    OnConflictBehavior,
     StreamMode,
 )
 from weft.server.domain.json import Json, JsonObject
 
+LIMIT_MOST = 1000
+"""Rows that one answer of a search may hold."""
 
-class ThreadCreateRequest(TypedDict, total=False):
-    thread_id: str
-    metadata: JsonObject
-    if_exists: OnConflictBehavior
+OFFSET_MOST = 2**53
+
+
+def _whole(value: object) -> object:
+    """Take ``2.0`` for ``2``: JSON has one kind of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""An integer, written in either way."""
+
+Limit = Annotated[int, Field(ge=1, le=LIMIT_MOST), BeforeValidator(_whole)]
+Offset = Annotated[int, Field(ge=0, le=OFFSET_MOST), BeforeValidator(_whole)]
 
 
 class CommandRequest(TypedDict, total=False):

@@ -4,19 +4,82 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from datetime import datetime
+from typing import TypeAlias
 from uuid import UUID
 
-from weft.server.domain.assistants import Assistant
-from weft.server.domain.errors import AssistantNotFound
+from weft.schema import OnConflictBehavior
+from weft.server.domain.assistants import (
+    Assistant,
+    AssistantFilter,
+    AssistantPatch,
+    AssistantQuery,
+    AssistantVersion,
+    patched,
+    restored,
+    version_of,
+)
+from weft.server.domain.errors import (
+    AssistantExists,
+    AssistantNotFound,
+    AssistantVersionNotFound,
+)
+from weft.server.domain.filters import Page
+from weft.server.domain.json import JsonObject
 from weft.server.storage.sqlite.connection import Readers, Writer
 from weft.server.storage.sqlite.rows import micros, moment, obj, text
+from weft.server.storage.sqlite.threads import delete_thread
 
 _COLUMNS = (
     "assistant_id, graph_id, name, description, config, context, metadata, version,"
     " created_at, updated_at"
 )
-_ENSURE = f"INSERT OR IGNORE INTO assistants ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)"
+_INSERT = f"INSERT OR IGNORE INTO assistants ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)"
+_REPLACE = f"REPLACE INTO assistants ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)"
 _GET = f"SELECT {_COLUMNS} FROM assistants WHERE assistant_id = ?"
+
+_VERSION = (
+    "assistant_id, version, graph_id, name, description, config, context, metadata, created_at"
+)
+_INSERT_VERSION = f"INSERT INTO assistant_versions ({_VERSION}) VALUES (?,?,?,?,?,?,?,?,?)"
+_NEXT_VERSION = "SELECT max(version) + 1 FROM assistant_versions WHERE assistant_id = ?"
+_GET_VERSION = f"""
+    SELECT {_VERSION} FROM assistant_versions WHERE assistant_id = ? AND version = ?
+"""
+_VERSIONS = f"""
+    SELECT {_VERSION} FROM assistant_versions
+    WHERE assistant_id = :id AND (:metadata = '{{}}' OR json_contains(metadata, :metadata))
+    ORDER BY version DESC LIMIT :limit OFFSET :offset
+"""
+
+_MATCHING = """
+    FROM assistants
+    WHERE (:graph_id IS NULL OR graph_id = :graph_id)
+      AND (:name = '' OR instr(folded(name), :name) > 0)
+      AND (:metadata = '{}' OR json_contains(metadata, :metadata))
+"""
+_COUNT = f"SELECT count(*) {_MATCHING}"
+_SEARCH = f"SELECT {_COLUMNS} {_MATCHING}"
+_SORT = {
+    "assistant_id": "assistant_id",
+    "created_at": "created_at",
+    "updated_at": "updated_at",
+    "name": "folded(name)",
+    "graph_id": "folded(graph_id)",
+}
+
+_DELETE = tuple(
+    f"DELETE FROM {table} WHERE assistant_id = ?"
+    for table in ("assistants", "assistant_versions", "crons")
+)
+_THREADS = "SELECT thread_id FROM threads WHERE metadata ->> '$.assistant_id' = ?"
+_ACTIVE_RUNS = """
+    SELECT run_id FROM runs WHERE status IN ('pending', 'running') AND thread_id IN (
+        SELECT thread_id FROM threads WHERE metadata ->> '$.assistant_id' = ?)
+"""
+
+_Row: TypeAlias = tuple[str, str, str, str | None, str, str, str, int, int, int]
+_VersionRow: TypeAlias = tuple[str, int, str, str, str | None, str, str, str, int]
 
 
 class SqliteAssistants:
@@ -25,18 +88,116 @@ class SqliteAssistants:
         self._readers = readers
 
     async def ensure(self, assistants: Sequence[Assistant]) -> None:
-        rows = [_row(assistant) for assistant in assistants]
-
         def work(connection: sqlite3.Connection) -> None:
-            connection.executemany(_ENSURE, rows)
+            for assistant in assistants:
+                _insert(connection, assistant)
 
         await self._writer.write(work)
 
+    async def create(self, assistant: Assistant, if_exists: OnConflictBehavior) -> Assistant:
+        def work(connection: sqlite3.Connection) -> Assistant:
+            if not _insert(connection, assistant) and if_exists == "raise":
+                raise AssistantExists(assistant.assistant_id)
+            return _get(connection, assistant.assistant_id)
+
+        return await self._writer.write(work)
+
     async def get(self, assistant_id: UUID) -> Assistant:
-        row = self._readers.point(lambda c: c.execute(_GET, (str(assistant_id),)).fetchone())
-        if row is None:
-            raise AssistantNotFound(assistant_id)
-        return _assistant(row)
+        return self._readers.point(lambda connection: _get(connection, assistant_id))
+
+    async def search(self, query: AssistantQuery) -> Page[Assistant]:
+        values = _values(query.where) | {"limit": query.limit, "offset": query.offset}
+        order = "DESC" if query.descending else "ASC"
+        sort = f"ORDER BY {_SORT[query.sort_by]} {order}, assistant_id {order}"
+        statement = f"{_SEARCH} {sort} LIMIT :limit OFFSET :offset"
+
+        def work(connection: sqlite3.Connection) -> Page[Assistant]:
+            (total,) = connection.execute(_COUNT, values).fetchone()
+            rows = [_assistant(row) for row in connection.execute(statement, values)]
+            return Page(rows, more=query.offset + len(rows) < total and bool(rows), total=total)
+
+        return await self._readers.read(work)
+
+    async def count(self, where: AssistantFilter) -> int:
+        values = _values(where)
+        (count,) = await self._readers.read(lambda c: c.execute(_COUNT, values).fetchone())
+        return int(count)
+
+    async def update(self, assistant_id: UUID, patch: AssistantPatch) -> Assistant:
+        def work(connection: sqlite3.Connection) -> Assistant:
+            before = _get(connection, assistant_id)
+            (number,) = connection.execute(_NEXT_VERSION, (str(assistant_id),)).fetchone()
+            after = patched(before, patch, number)
+            connection.execute(_REPLACE, _row(after))
+            connection.execute(_INSERT_VERSION, _version_row(version_of(after)))
+            return after
+
+        return await self._writer.write(work)
+
+    async def delete(self, assistant_id: UUID, *, delete_threads: bool) -> tuple[UUID, ...]:
+        key = (str(assistant_id),)
+
+        def work(connection: sqlite3.Connection) -> tuple[UUID, ...]:
+            _get(connection, assistant_id)
+            for statement in _DELETE:
+                connection.execute(statement, key)
+            return _delete_threads(connection, key) if delete_threads else ()
+
+        return await self._writer.write(work)
+
+    async def versions(
+        self, assistant_id: UUID, *, metadata: JsonObject, limit: int, offset: int
+    ) -> Sequence[AssistantVersion]:
+        values = {"id": str(assistant_id), "metadata": text(metadata)}
+        values |= {"limit": limit, "offset": offset}  # type: ignore[dict-item]
+
+        def work(connection: sqlite3.Connection) -> Sequence[AssistantVersion]:
+            _get(connection, assistant_id)
+            return [_version(row) for row in connection.execute(_VERSIONS, values)]
+
+        return await self._readers.read(work)
+
+    async def set_latest(self, assistant_id: UUID, version: int, now: datetime) -> Assistant:
+        def work(connection: sqlite3.Connection) -> Assistant:
+            before = _get(connection, assistant_id)
+            row = connection.execute(_GET_VERSION, (str(assistant_id), version)).fetchone()
+            if row is None:
+                raise AssistantVersionNotFound(assistant_id, version)
+            after = restored(before, _version(row), now)
+            connection.execute(_REPLACE, _row(after))
+            return after
+
+        return await self._writer.write(work)
+
+
+def _insert(connection: sqlite3.Connection, assistant: Assistant) -> bool:
+    """Insert an assistant unless it exists; return whether it was inserted."""
+    inserted = connection.execute(_INSERT, _row(assistant)).rowcount == 1
+    if inserted:
+        connection.execute(_INSERT_VERSION, _version_row(version_of(assistant)))
+    return inserted
+
+
+def _delete_threads(connection: sqlite3.Connection, key: tuple[str]) -> tuple[UUID, ...]:
+    active = connection.execute(_ACTIVE_RUNS, key).fetchall()
+    for (thread_id,) in connection.execute(_THREADS, key).fetchall():
+        delete_thread(connection, thread_id)
+    return tuple(UUID(run_id) for (run_id,) in active)
+
+
+def _get(connection: sqlite3.Connection, assistant_id: UUID) -> Assistant:
+    row = connection.execute(_GET, (str(assistant_id),)).fetchone()
+    if row is None:
+        raise AssistantNotFound(assistant_id)
+    return _assistant(row)
+
+
+def _values(where: AssistantFilter) -> dict[str, object]:
+    return {
+        "graph_id": where.graph_id,
+        "name": where.name.casefold(),
+        "metadata": text(where.metadata),
+    }
 
 
 def _row(assistant: Assistant) -> tuple[object, ...]:
@@ -54,7 +215,7 @@ def _row(assistant: Assistant) -> tuple[object, ...]:
     )
 
 
-def _assistant(row: tuple[str, str, str, str | None, str, str, str, int, int, int]) -> Assistant:
+def _assistant(row: _Row) -> Assistant:
     return Assistant(
         assistant_id=UUID(row[0]),
         graph_id=row[1],
@@ -66,4 +227,32 @@ def _assistant(row: tuple[str, str, str, str | None, str, str, str, int, int, in
         version=row[7],
         created_at=moment(row[8]),
         updated_at=moment(row[9]),
+    )
+
+
+def _version_row(version: AssistantVersion) -> tuple[object, ...]:
+    return (
+        str(version.assistant_id),
+        version.version,
+        version.graph_id,
+        version.name,
+        version.description,
+        text(version.config),
+        text(version.context),
+        text(version.metadata),
+        micros(version.created_at),
+    )
+
+
+def _version(row: _VersionRow) -> AssistantVersion:
+    return AssistantVersion(
+        assistant_id=UUID(row[0]),
+        version=row[1],
+        graph_id=row[2],
+        name=row[3],
+        description=row[4],
+        config=obj(row[5]),
+        context=obj(row[6]),
+        metadata=obj(row[7]),
+        created_at=moment(row[8]),
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
 from weft.server.domain.errors import StorageUnavailable, WeftError
+from weft.server.storage.sqlite.functions import register
 
 logger: logging.Logger = logging.getLogger("weft.storage")
 
@@ -55,6 +56,7 @@ def connect(path: Path) -> sqlite3.Connection:
     )
     for pragma in _PRAGMAS:
         connection.execute(pragma)
+    register(connection)
     return connection
 
 

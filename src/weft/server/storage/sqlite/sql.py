@@ -117,3 +117,18 @@ SETTLE = """
     WHERE thread_id = ? AND NOT EXISTS (
         SELECT 1 FROM runs WHERE thread_id = ? AND status IN ('pending', 'running'))
 """
+
+_THREAD = (
+    "thread_id, status, metadata, config, interrupts, error, created_at, updated_at,"
+    " state_updated_at, ttl_minutes, ttl_strategy"
+)
+
+
+def threads(*, with_values: bool, condition: str) -> str:
+    """Return the statement that reads whole threads; without values their place is null."""
+    if not with_values:
+        return f"SELECT {_THREAD}, NULL FROM threads WHERE {condition}"
+    return f"""
+        SELECT {_THREAD}, content FROM threads LEFT JOIN thread_values USING (thread_id)
+        WHERE {condition}
+    """

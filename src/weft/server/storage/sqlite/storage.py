@@ -8,27 +8,32 @@ import os
 import sqlite3
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from uuid import UUID
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from weft.server.domain.errors import StorageUnavailable
 from weft.server.domain.runs import Claim
 from weft.server.ports.clock import Clock
+from weft.server.ports.store import Store, StoreOptions
 from weft.server.storage.sqlite.assistants import SqliteAssistants
 from weft.server.storage.sqlite.checkpointer import SqliteSaver
 from weft.server.storage.sqlite.connection import Readers, Writer, connect, unavailable
+from weft.server.storage.sqlite.edits import SqliteEdit
 from weft.server.storage.sqlite.migrate import migrate
 from weft.server.storage.sqlite.runs import SqliteRuns
 from weft.server.storage.sqlite.savers import DirectSink, Savers, Settled, Sink
+from weft.server.storage.sqlite.store import SqliteStore
 from weft.server.storage.sqlite.threads import SqliteThreads
 
 
 class SqliteStorage:
     """``Storage`` in one SQLite file, for one process at a time."""
 
-    def __init__(self, path: Path, *, clock: Clock) -> None:
+    def __init__(self, path: Path, *, clock: Clock, store: StoreOptions | None = None) -> None:
         self._path = path
         self._clock = clock
+        self._store_options = store or StoreOptions()
         self._lock: int | None = None
 
     async def open(self) -> None:
@@ -40,6 +45,7 @@ class SqliteStorage:
         await asyncio.to_thread(self._prepare)
         self._savers = Savers(self._writer)
         self._writer.start()
+        self._store = SqliteStore(self._writer, self._readers, self._clock, self._store_options)
         self.assistants: SqliteAssistants = SqliteAssistants(self._writer, self._readers)
         self.threads: SqliteThreads = SqliteThreads(self._writer, self._readers)
         self.runs: SqliteRuns = SqliteRuns(self._writer, self._readers, self._savers, self._clock)
@@ -54,12 +60,18 @@ class SqliteStorage:
     async def ping(self) -> None:
         self._readers.point(lambda connection: connection.execute("SELECT 1").fetchone())
 
+    def store(self) -> Store:
+        return self._store
+
     def checkpointer(self) -> BaseCheckpointSaver[str]:
         return SqliteSaver(self._writer, self._readers, DirectSink(self._writer))
 
     def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
         sink: Sink = self._savers.sink(claim)
         return SqliteSaver(self._writer, self._readers, Settled(sink) if wait else sink, claim)
+
+    def edit(self, thread_id: UUID) -> SqliteEdit:
+        return SqliteEdit(self._writer, self._readers, thread_id)
 
     async def flush(self, claim: Claim) -> None:
         await self._savers.settle(claim)

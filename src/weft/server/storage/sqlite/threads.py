@@ -3,28 +3,64 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TypeAlias
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 from uuid import UUID
 
-from weft.schema import ThreadStatus
 from weft.server.domain.errors import ThreadExists, ThreadNotFound
-from weft.server.domain.json import Encoded, JsonObject
-from weft.server.domain.threads import NewThread, Thread
-from weft.server.storage.sqlite import sql
+from weft.server.domain.filters import Page
+from weft.server.domain.json import JsonObject
+from weft.server.domain.threads import (
+    FoundThread,
+    NewThread,
+    Pruned,
+    PruneStrategy,
+    Thread,
+    ThreadFilter,
+    ThreadPatch,
+    ThreadQuery,
+    ThreadSize,
+    Ttl,
+)
+from weft.server.storage.sqlite import sql, thread_search
+from weft.server.storage.sqlite.checkpoint_rows import keep_latest_checkpoints
 from weft.server.storage.sqlite.connection import Readers, Writer
-from weft.server.storage.sqlite.rows import encoded, micros, moment, obj, text
+from weft.server.storage.sqlite.rows import micros, obj, text
+from weft.server.storage.sqlite.thread_checkpoints import checkpoints_size, copy_checkpoints
+from weft.server.storage.sqlite.thread_rows import thread_of_row
 
 _INSERT = """
-    INSERT INTO threads (thread_id, status, settled_status, metadata, config,
-                         created_at, updated_at, state_updated_at)
-    VALUES (?, 'idle', 'idle', ?, ?, ?, ?, ?)
+    INSERT INTO threads (thread_id, status, settled_status, metadata, config, ttl_minutes,
+                         ttl_strategy, created_at, updated_at, state_updated_at)
+    VALUES (?, 'idle', 'idle', ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO NOTHING
 """
-_GET = """
-    SELECT thread_id, status, metadata, config, interrupts, error, created_at, updated_at,
-           state_updated_at, content
-    FROM threads LEFT JOIN thread_values USING (thread_id) WHERE thread_id = ?
+_GET = {
+    with_values: sql.threads(with_values=with_values, condition="thread_id = ?")
+    for with_values in (True, False)
+}
+_UPDATE = "UPDATE threads SET metadata = ?, updated_at = ? WHERE thread_id = ?"
+_SET_TTL = """
+    UPDATE threads SET ttl_minutes = ?, ttl_strategy = ?, swept_at = NULL WHERE thread_id = ?
 """
+_COPY = (
+    """INSERT INTO threads (thread_id, status, settled_status, metadata, config, interrupts, error,
+                            ttl_minutes, ttl_strategy, created_at, updated_at, state_updated_at)
+       SELECT :target, settled_status, settled_status, metadata, config, interrupts, error,
+              ttl_minutes, ttl_strategy, :now, :now, :now
+       FROM threads WHERE thread_id = :source""",
+    """INSERT INTO thread_values (thread_id, content)
+       SELECT :target, content FROM thread_values WHERE thread_id = :source""",
+)
+# The conditions and the order are those of the index.
+_EXPIRED = """
+    SELECT thread_id, ttl_strategy FROM threads
+    WHERE ttl_minutes IS NOT NULL AND status <> 'busy' AND swept_at IS NOT updated_at
+      AND updated_at + CAST(ttl_minutes * 60000000 AS INTEGER) <= ?
+    ORDER BY updated_at + CAST(ttl_minutes * 60000000 AS INTEGER) LIMIT ?
+"""
+_SWEPT = "UPDATE threads SET swept_at = updated_at WHERE thread_id = ?"
 _DELETE = tuple(
     f"DELETE FROM {table} WHERE thread_id = ?"
     for table in (
@@ -32,10 +68,6 @@ _DELETE = tuple(
         "checkpoint_writes",
     )
 )  # fmt: skip
-
-_Row: TypeAlias = tuple[
-    str, ThreadStatus, str, str, str | None, str | None, int, int, int, bytes | None
-]
 
 
 class SqliteThreads:
@@ -45,24 +77,87 @@ class SqliteThreads:
 
     async def create(self, new: NewThread) -> Thread:
         def work(connection: sqlite3.Connection) -> Thread:
-            created = insert_thread(connection, new.thread_id, new.metadata, {}, micros(new.now))
-            if not created and new.if_exists == "raise":
-                raise ThreadExists(new.thread_id)
-            return _get(connection, new.thread_id)
+            create_thread(connection, new)
+            return get_thread(connection, new.thread_id)
 
         return await self._writer.write(work)
 
-    async def get(self, thread_id: UUID) -> Thread:
-        return await self._readers.read(lambda connection: _get(connection, thread_id))
+    async def get(self, thread_id: UUID, *, with_values: bool = True) -> Thread:
+        if not with_values:
+            return self._readers.point(partial(get_thread, thread_id=thread_id, with_values=False))
+        return await self._readers.read(partial(get_thread, thread_id=thread_id))
 
     async def delete(self, thread_id: UUID) -> tuple[UUID, ...]:
         def work(connection: sqlite3.Connection) -> tuple[UUID, ...]:
-            active = connection.execute(sql.ACTIVE_RUNS, (str(thread_id),)).fetchall()
+            active = active_runs(connection, thread_id)
             if not delete_thread(connection, str(thread_id)):
                 raise ThreadNotFound(thread_id)
-            return tuple(UUID(run_id) for run_id, _ in active)
+            return active
 
         return await self._writer.write(work)
+
+    async def search(self, query: ThreadQuery) -> Page[FoundThread]:
+        return await self._readers.read(partial(thread_search.search, query=query))
+
+    async def count(self, where: ThreadFilter) -> int:
+        return await self._readers.read(partial(thread_search.count, where=where))
+
+    async def update(self, thread_id: UUID, patch: ThreadPatch) -> Thread:
+        return await self._writer.write(partial(_update, thread_id=thread_id, patch=patch))
+
+    async def copy(self, thread_id: UUID, new_id: UUID, now: datetime) -> Thread:
+        def work(connection: sqlite3.Connection) -> Thread:
+            names = {"source": str(thread_id), "target": str(new_id), "now": micros(now)}
+            counts = [connection.execute(statement, names).rowcount for statement in _COPY]
+            if not counts[0]:
+                raise ThreadNotFound(thread_id)
+            copy_checkpoints(connection, str(thread_id), str(new_id))
+            return get_thread(connection, new_id)
+
+        return await self._writer.write(work)
+
+    async def prune(self, thread_ids: Sequence[UUID], strategy: PruneStrategy) -> Pruned:
+        prune = _delete_all if strategy == "delete" else _cut_down_all
+        return await self._writer.write(partial(prune, thread_ids=thread_ids))
+
+    async def size(self, thread_id: UUID) -> ThreadSize:
+        def work(connection: sqlite3.Connection) -> ThreadSize:
+            if connection.execute(sql.THREAD_EXISTS, (str(thread_id),)).fetchone() is None:
+                raise ThreadNotFound(thread_id)
+            return checkpoints_size(connection, str(thread_id))
+
+        return await self._readers.read(work)
+
+    async def expire(self, now: datetime, limit: int) -> Pruned:
+        key = (micros(now), limit)
+        # Looking first: there is hardly ever anything to do.
+        if self._readers.point(lambda c: c.execute(_EXPIRED, key).fetchone()) is None:
+            return Pruned()
+
+        def work(connection: sqlite3.Connection) -> Pruned:
+            rows = connection.execute(_EXPIRED, key).fetchall()
+            gone = [UUID(key) for key, strategy in rows if strategy == "delete"]
+            cut = [UUID(key) for key, strategy in rows if strategy != "delete"]
+            _delete_all(connection, gone)
+            _cut_down_all(connection, cut)
+            connection.executemany(_SWEPT, [(str(each),) for each in cut])
+            return Pruned(tuple(UUID(key) for key, _ in rows))
+
+        return await self._writer.write(work)
+
+
+def create_thread(connection: sqlite3.Connection, new: NewThread) -> bool:
+    """Insert a thread; return False where it exists and may.
+
+    Raises:
+        ThreadExists: it exists and must not.
+    """
+    created = insert_thread(
+        connection, new.thread_id, new.metadata, {}, micros(new.now), ttl=new.ttl
+    )
+    if not created and new.if_exists == "raise":
+        raise ThreadExists(new.thread_id)
+    return created
 
 
 def insert_thread(
@@ -71,10 +166,32 @@ def insert_thread(
     metadata: JsonObject,
     config: JsonObject,
     now: int,
+    *,
+    ttl: Ttl | None = None,
 ) -> bool:
     """Insert a thread unless it exists; return whether it was inserted."""
-    row = (str(thread_id), text(metadata), text(config), now, now, now)
+    minutes, strategy = (None, None) if ttl is None else (ttl.minutes, ttl.strategy)
+    row = (str(thread_id), text(metadata), text(config), minutes, strategy, now, now, now)
     return connection.execute(_INSERT, row).rowcount == 1
+
+
+def get_thread(
+    connection: sqlite3.Connection, thread_id: UUID, *, with_values: bool = True
+) -> Thread:
+    """Return a thread.
+
+    Raises:
+        ThreadNotFound: there is none with this id.
+    """
+    row = connection.execute(_GET[with_values], (str(thread_id),)).fetchone()
+    if row is None:
+        raise ThreadNotFound(thread_id)
+    return thread_of_row(row)
+
+
+def active_runs(connection: sqlite3.Connection, thread_id: UUID) -> tuple[UUID, ...]:
+    rows = connection.execute(sql.ACTIVE_RUNS, (str(thread_id),)).fetchall()
+    return tuple(UUID(run_id) for run_id, _ in rows)
 
 
 def delete_thread(connection: sqlite3.Connection, thread_id: str) -> bool:
@@ -83,23 +200,36 @@ def delete_thread(connection: sqlite3.Connection, thread_id: str) -> bool:
     return counts[0] == 1
 
 
-def _get(connection: sqlite3.Connection, thread_id: UUID) -> Thread:
-    row = connection.execute(_GET, (str(thread_id),)).fetchone()
+def _update(connection: sqlite3.Connection, thread_id: UUID, patch: ThreadPatch) -> Thread:
+    key = str(thread_id)
+    row = connection.execute(sql.THREAD_METADATA, (key,)).fetchone()
     if row is None:
         raise ThreadNotFound(thread_id)
-    return _thread(row)
+    metadata = row[0] if not patch.metadata else text({**obj(row[0]), **patch.metadata})
+    connection.execute(_UPDATE, (metadata, micros(patch.now), key))
+    if patch.ttl is not None:
+        connection.execute(_SET_TTL, (patch.ttl.minutes, patch.ttl.strategy, key))
+    return get_thread(connection, thread_id)
 
 
-def _thread(row: _Row) -> Thread:
-    return Thread(
-        thread_id=UUID(row[0]),
-        status=row[1],
-        metadata=obj(row[2]),
-        config=obj(row[3]),
-        interrupts=encoded(row[4]),
-        error=encoded(row[5]),
-        created_at=moment(row[6]),
-        updated_at=moment(row[7]),
-        state_updated_at=moment(row[8]),
-        values=None if row[9] is None else Encoded(row[9]),
-    )
+def _delete_all(connection: sqlite3.Connection, thread_ids: Sequence[UUID]) -> Pruned:
+    gone: list[UUID] = []
+    stopped: list[UUID] = []
+    for thread_id in thread_ids:
+        active = active_runs(connection, thread_id)
+        if delete_thread(connection, str(thread_id)):
+            gone.append(thread_id)
+            stopped.extend(active)
+    return Pruned(tuple(gone), tuple(stopped))
+
+
+def _cut_down_all(connection: sqlite3.Connection, thread_ids: Sequence[UUID]) -> Pruned:
+    cut = [each for each in dict.fromkeys(thread_ids) if _is_settled(connection, each)]
+    for thread_id in cut:
+        keep_latest_checkpoints(connection, str(thread_id))
+    return Pruned(tuple(cut))
+
+
+def _is_settled(connection: sqlite3.Connection, thread_id: UUID) -> bool:
+    exists = connection.execute(sql.THREAD_EXISTS, (str(thread_id),)).fetchone() is not None
+    return exists and not active_runs(connection, thread_id)

@@ -1,0 +1,49 @@
+"""What a row of the route table says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from weft.server.api.errors import Handler
+
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Answer = Literal[
+    "thread", "threads", "pruned", "state", "states", "run", "runs",
+    "assistant", "assistants", "assistant_versions", "count", "graph",
+    "schemas", "subgraphs", "stream", "json", "empty", "html",
+]  # fmt: skip
+"""The schema of a good answer, as ``openapi`` knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query parameter."""
+
+    name: str
+    kind: Literal["integer", "boolean", "string", "strings"]
+    text: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One route. ``errors`` are the statuses it may answer besides the good one.
+
+    ``named``: the id in the path may be a name as well. ``minimal``: who prefers a minimal answer
+    gets an empty one.
+    """
+
+    method: Method
+    path: str
+    handler: Handler
+    tag: str
+    summary: str
+    answer: Answer
+    body: type | None = None
+    query: Sequence[Query] = ()
+    errors: Sequence[int] = ()
+    status: int = 200
+    named: bool = False
+    minimal: bool = False

@@ -1,0 +1,76 @@
+"""What the graph of an assistant looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from langchain_core.runnables import RunnableConfig
+
+from weft.server.domain.assistants import Assistant
+from weft.server.domain.json import Encoded, JsonObject
+from weft.server.graphs.describe import drawing, schemas, subgraph_schemas
+from weft.server.graphs.registry import Graph, Graphs
+from weft.server.graphs.serde import encode
+from weft.server.ports.graphs import GraphCalls
+from weft.server.ports.storage import Storage
+from weft.server.services.assistants import AssistantService
+
+Look = Callable[[Graph, RunnableConfig], Awaitable[object]]
+
+
+class DrawingService:
+    """Opens graphs to look at them, where their code cannot block the server."""
+
+    def __init__(
+        self, *, storage: Storage, graphs: Graphs, calls: GraphCalls, assistants: AssistantService
+    ) -> None:
+        self._storage = storage
+        self._graphs = graphs
+        self._calls = calls
+        self._assistants = assistants
+
+    async def graph(self, assistant: str, xray: bool | int) -> Encoded:
+        """Return nodes and edges of the graph of an assistant, named by id or by graph."""
+
+        async def look(graph: Graph, config: RunnableConfig) -> object:
+            return await drawing(graph, config, xray)
+
+        return await self._look("graph", await self._assistants.find(assistant), look)
+
+    async def schemas(self, assistant: str) -> Encoded:
+        """Return the JSON schemas of the graph."""
+        found = await self._assistants.find(assistant)
+
+        async def look(graph: Graph, _: RunnableConfig) -> object:
+            return {"graph_id": found.graph_id, **schemas(graph)}
+
+        return await self._look("schemas", found, look)
+
+    async def subgraphs(self, assistant: str, namespace: str | None, *, recurse: bool) -> Encoded:
+        """Return the JSON schemas of the graph's subgraphs, by namespace."""
+
+        async def look(graph: Graph, _: RunnableConfig) -> object:
+            return await subgraph_schemas(graph, namespace, recurse=recurse)
+
+        return await self._look("subgraphs", await self._assistants.find(assistant), look)
+
+    async def _look(self, what: str, assistant: Assistant, look: Look) -> Encoded:
+        config = _config(assistant)
+
+        async def work() -> Encoded:
+            async with self._graphs.open(
+                assistant.graph_id,
+                config,
+                checkpointer=self._storage.checkpointer(),
+            ) as graph:
+                graph.name = self._graphs.name(assistant.graph_id)
+                return encode(await look(graph, config))
+
+        return await self._calls.call(f"{what} of {assistant.graph_id}", work)
+
+
+def _config(assistant: Assistant) -> RunnableConfig:
+    own = cast("JsonObject", assistant.config.get("configurable") or {})
+    configurable = {**assistant.context, **own}
+    return cast("RunnableConfig", {**assistant.config, "configurable": configurable})

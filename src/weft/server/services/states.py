@@ -1,0 +1,265 @@
+"""States of threads: reading them, their history, and changing them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, cast
+from uuid import UUID
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import StateUpdate
+
+from weft.server.domain.errors import (
+    ContradictoryInput,
+    StateRefused,
+    ThreadExists,
+    ThreadInFlight,
+    ThreadNotFound,
+    ThreadWithoutGraph,
+)
+from weft.server.domain.json import Encoded, JsonObject
+from weft.server.domain.threads import NewThread, Thread, ThreadPatch, ThreadState, status_after
+from weft.server.graphs.registry import Graph, Graphs
+from weft.server.graphs.serde import encode
+from weft.server.graphs.states import (
+    Selection,
+    Summary,
+    change_state,
+    command,
+    empty_state,
+    pointer,
+    read_history,
+    read_state,
+    summary,
+)
+from weft.server.ports.clock import Clock
+from weft.server.ports.graphs import GraphCalls
+from weft.server.ports.storage import Storage
+from weft.server.services.run_request import parse_uuid
+from weft.server.services.thread_requests import (
+    CheckpointRequest,
+    StateUpdateRequest,
+    SuperstepRequest,
+    UpdateRequest,
+)
+
+T = TypeVar("T")
+Saver = BaseCheckpointSaver[str]
+Updates = Sequence[Sequence[StateUpdate]]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """Which states of a history: of the place's namespace, strictly older than ``before``."""
+
+    limit: int
+    before: str | None
+    metadata: JsonObject
+    place: CheckpointRequest
+
+
+class StateService:
+    """Calls graphs where their code cannot block the server; what they write is stored at once."""
+
+    def __init__(
+        self, *, storage: Storage, graphs: Graphs, calls: GraphCalls, clock: Clock
+    ) -> None:
+        self._storage = storage
+        self._graphs = graphs
+        self._calls = calls
+        self._clock = clock
+
+    async def get(
+        self, thread_id: UUID, place: CheckpointRequest, selection: Selection, *, subgraphs: bool
+    ) -> Encoded:
+        """Return a state of a thread, encoded; an empty one where there is no such checkpoint."""
+        config = _config(thread_id, place)
+        thread = await self._storage.threads.get(thread_id, with_values=False)
+        if _graph_id(thread) is None:
+            return encode(empty_state(selection))
+
+        async def work(graph: Graph) -> Encoded:
+            return await read_state(graph, config, selection, subgraphs=subgraphs)
+
+        return await self._call("state", thread, self._storage.checkpointer(), work)
+
+    async def history(self, thread_id: UUID, query: HistoryQuery, selection: Selection) -> Encoded:
+        """Return states of a thread, newest first, encoded as an array."""
+        config = _config(thread_id, query.place)
+        thread = await self._storage.threads.get(thread_id, with_values=False)
+        if _graph_id(thread) is None or query.limit == 0:
+            return Encoded(b"[]")
+
+        async def work(graph: Graph) -> Encoded:
+            return await read_history(
+                graph,
+                config,
+                selection,
+                metadata=query.metadata,
+                before=query.before,
+                limit=query.limit,
+            )
+
+        return await self._call("history", thread, self._storage.checkpointer(), work)
+
+    async def update(self, thread_id: UUID, body: StateUpdateRequest) -> Encoded:
+        """Change a state, or fork from an older one; return the place of the new checkpoint.
+
+        Raises:
+            ThreadWithoutGraph: there is nothing to change the state with.
+            StateRefused: the graph does not take the update.
+            ThreadInFlight: the thread has active runs.
+        """
+        thread = await self._storage.threads.get(thread_id, with_values=False)
+        if thread.status == "busy":
+            raise ThreadInFlight(thread_id)
+        config = _config(thread_id, _place(body))
+        updates = [
+            [StateUpdate(cast("JsonObject | None", body.get("values")), body.get("as_node"))]
+        ]
+        saved, _ = await self._edit(thread, config, updates)
+        place = pointer(saved) or {}
+        return encode(
+            {"checkpoint": place, "configurable": place, "checkpoint_id": place["checkpoint_id"]}
+        )
+
+    async def create(self, new: NewThread, supersteps: Sequence[SuperstepRequest]) -> Thread:
+        """Create a thread with the state that its graph makes of some updates.
+
+        Raises:
+            ThreadExists: the id is taken.
+            StateRefused: the metadata names no graph, or it does not take an update. Nothing has
+                been created then.
+        """
+        updates = [[_update(each) for each in superstep["updates"]] for superstep in supersteps]
+        found = await self._existing(new)
+        if found is not None:
+            return found
+        config = _config(new.thread_id, {})
+        _, thread = await self._edit(_to_be(new), config, updates, new)
+        return thread
+
+    async def patch(self, thread_id: UUID, metadata: JsonObject) -> None:
+        """Merge metadata into the thread's."""
+        await self._storage.threads.update(thread_id, ThreadPatch(self._clock.now(), metadata))
+
+    async def _existing(self, new: NewThread) -> Thread | None:
+        try:
+            found = await self._storage.threads.get(new.thread_id)
+        except ThreadNotFound:
+            return None
+        if new.if_exists == "raise":
+            raise ThreadExists(new.thread_id)
+        return found
+
+    async def _edit(
+        self,
+        thread: Thread,
+        config: RunnableConfig,
+        updates: Updates,
+        new: NewThread | None = None,
+    ) -> tuple[RunnableConfig, Thread]:
+        if _graph_id(thread) is None:
+            raise _no_graph(thread, new)
+        edit = self._storage.edit(thread.thread_id)
+
+        async def work(graph: Graph) -> tuple[RunnableConfig, Summary]:
+            saved = await change_state(graph, {**config, "metadata": _named(thread)}, updates)
+            return saved, await summary(graph, str(thread.thread_id))
+
+        saved, state = await self._call("update", thread, edit.checkpointer, work)
+        return saved, await edit.commit(self._state(state), new)
+
+    def _state(self, state: Summary) -> ThreadState:
+        status = status_after("success", has_next=state.has_next)
+        return ThreadState(status, state.values, state.interrupts, self._clock.now())
+
+    async def _call(
+        self, what: str, thread: Thread, saver: Saver, work: Callable[[Graph], Awaitable[T]]
+    ) -> T:
+        graph_id = _graph_id(thread)
+        assert graph_id is not None
+        self._graphs.check(graph_id)
+        config = _graph_config(thread, graph_id)
+
+        async def opened() -> T:
+            async with self._graphs.open(graph_id, config, checkpointer=saver) as graph:
+                return await work(graph)
+
+        return await self._calls.call(f"{what} of {thread.thread_id}", opened)
+
+
+def _graph_id(thread: Thread) -> str | None:
+    found = thread.metadata.get("graph_id")
+    return found if isinstance(found, str) else None
+
+
+def _named(thread: Thread) -> JsonObject:
+    """Return what the metadata of checkpoints says of the graph, as it does after runs."""
+    return {
+        key: thread.metadata[key] for key in ("graph_id", "assistant_id") if key in thread.metadata
+    }
+
+
+def _no_graph(thread: Thread, new: NewThread | None) -> StateRefused:
+    if new is None:
+        return ThreadWithoutGraph(thread.thread_id)
+    return StateRefused("'supersteps' need the name of a graph: set 'graph_id' in the metadata.")
+
+
+def _to_be(new: NewThread) -> Thread:
+    """Return a thread as it will be when it has been created."""
+    return Thread(
+        thread_id=new.thread_id,
+        status="idle",
+        metadata=new.metadata,
+        config={},
+        values=None,
+        interrupts=None,
+        error=None,
+        created_at=new.now,
+        updated_at=new.now,
+        state_updated_at=new.now,
+    )
+
+
+def _update(body: UpdateRequest) -> StateUpdate:
+    given = body.get("command")
+    if given is None:
+        return StateUpdate(cast("JsonObject | None", body.get("values")), body["as_node"])
+    if body.get("values") is not None:
+        raise ContradictoryInput("An update has either 'values' or a 'command', not both.")
+    return StateUpdate(cast("JsonObject", command(cast("JsonObject", given))), body["as_node"])
+
+
+def _place(body: StateUpdateRequest) -> CheckpointRequest:
+    place = body.get("checkpoint") or {}
+    short = body.get("checkpoint_id")
+    return place if short is None else {**place, "checkpoint_id": short}
+
+
+def _config(thread_id: UUID, place: CheckpointRequest) -> RunnableConfig:
+    """Return the config that names a checkpoint of a thread, or the newest of a namespace.
+
+    Raises:
+        InvalidInput: the id of the checkpoint is none.
+    """
+    named: dict[str, object] = {
+        "thread_id": str(thread_id),
+        "checkpoint_ns": place.get("checkpoint_ns") or "",
+    }
+    checkpoint_id = place.get("checkpoint_id")
+    if checkpoint_id is not None:
+        named["checkpoint_id"] = str(parse_uuid(checkpoint_id, "checkpoint"))
+    if place.get("checkpoint_map"):
+        named["checkpoint_map"] = place["checkpoint_map"]
+    return {"configurable": named}
+
+
+def _graph_config(thread: Thread, graph_id: str) -> RunnableConfig:
+    """Return what a factory is told: the config of the thread's last run, and whose state it is."""
+    own = cast("JsonObject", thread.config.get("configurable") or {})
+    configurable = {**own, "thread_id": str(thread.thread_id), "graph_id": graph_id}
+    return cast("RunnableConfig", {**thread.config, "configurable": configurable})

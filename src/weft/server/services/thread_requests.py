@@ -1,0 +1,108 @@
+"""What clients ask of threads and their states, after validation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Required
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from weft.schema import OnConflictBehavior, ThreadStatus
+from weft.server.domain.json import Json, JsonObject
+from weft.server.domain.threads import PruneStrategy, ThreadSort, TtlStrategy
+from weft.server.services.requests import CommandRequest, Limit, Offset
+
+ThreadField = Literal[
+    "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "config", "context",
+    "status", "values", "interrupts",
+]  # fmt: skip
+
+# A century: enough for any plan, and it cannot overflow a date.
+_LONGEST_TTL_MINUTES = 100 * 365 * 1440.0
+
+Names = Annotated[list[str], Field(max_length=1000)]
+
+
+class TtlRequest(TypedDict, total=False):
+    """``ttl``: minutes."""
+
+    ttl: Required[Annotated[float, Field(gt=0, le=_LONGEST_TTL_MINUTES)]]
+    strategy: TtlStrategy
+
+
+class UpdateRequest(TypedDict, total=False):
+    values: Json
+    command: CommandRequest | None
+    as_node: Required[str]
+
+
+class SuperstepRequest(TypedDict):
+    updates: Annotated[list[UpdateRequest], Field(max_length=1000)]
+
+
+class ThreadCreateRequest(TypedDict, total=False):
+    thread_id: str
+    metadata: JsonObject
+    if_exists: OnConflictBehavior
+    ttl: TtlRequest | None
+    supersteps: Annotated[list[SuperstepRequest], Field(max_length=1000)] | None
+
+
+class ThreadPatchRequest(TypedDict, total=False):
+    metadata: JsonObject
+    ttl: TtlRequest
+
+
+class ThreadCountRequest(TypedDict, total=False):
+    metadata: JsonObject
+    values: JsonObject
+    status: ThreadStatus
+
+
+class ThreadSearchRequest(ThreadCountRequest, total=False):
+    ids: Annotated[list[str], Field(max_length=10_000)]
+    limit: Limit
+    offset: Offset
+    sort_by: ThreadSort
+    sort_order: Literal["asc", "desc"]
+    select: list[ThreadField]
+    extract: dict[str, str]
+
+
+class ThreadPruneRequest(TypedDict, total=False):
+    thread_ids: Required[Annotated[list[str], Field(max_length=1000)]]
+    strategy: PruneStrategy
+
+
+class CheckpointRequest(TypedDict, total=False):
+    """A checkpoint, or (without its id) the newest of a namespace."""
+
+    thread_id: str | None
+    checkpoint_ns: str | None
+    checkpoint_id: str | None
+    checkpoint_map: JsonObject | None
+
+
+class StateAtRequest(TypedDict, total=False):
+    checkpoint: Required[CheckpointRequest]
+    subgraphs: bool
+    select: Names
+
+
+class StateUpdateRequest(TypedDict, total=False):
+    values: JsonObject | list[Json] | None
+    as_node: str
+    checkpoint: CheckpointRequest | None
+    checkpoint_id: str | None
+
+
+class StatePatchRequest(TypedDict, total=False):
+    metadata: JsonObject
+
+
+class HistoryRequest(TypedDict, total=False):
+    limit: Limit
+    before: str | JsonObject | None
+    metadata: JsonObject | None
+    checkpoint: CheckpointRequest | None
+    select: Names

@@ -1,0 +1,80 @@
+"""A change of a thread's state, from the first checkpoint written to the row that follows."""
+
+from __future__ import annotations
+
+import sqlite3
+from uuid import UUID
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from weft.server.domain.errors import ThreadInFlight, ThreadNotFound
+from weft.server.domain.threads import NewThread, Thread, ThreadState
+from weft.server.storage.sqlite import sql
+from weft.server.storage.sqlite.checkpoint_rows import Rows
+from weft.server.storage.sqlite.checkpointer import SqliteSaver
+from weft.server.storage.sqlite.connection import Readers, Writer
+from weft.server.storage.sqlite.rows import micros
+from weft.server.storage.sqlite.savers import DirectSink
+from weft.server.storage.sqlite.threads import active_runs, create_thread, get_thread
+from weft.server.storage.staged import StagedSaver
+
+
+class SqliteEdit:
+    """``StateEdit``: rows wait in memory until they are written together."""
+
+    def __init__(self, writer: Writer, readers: Readers, thread_id: UUID) -> None:
+        self._writer = writer
+        self._thread_id = thread_id
+        self._collected = Collected()
+        self._saver = StagedSaver(
+            SqliteSaver(writer, readers, DirectSink(writer)),
+            SqliteSaver(writer, readers, self._collected),
+        )
+
+    @property
+    def checkpointer(self) -> BaseCheckpointSaver[str]:
+        return self._saver
+
+    async def commit(self, state: ThreadState, new: NewThread | None = None) -> Thread:
+        def work(connection: sqlite3.Connection) -> Thread:
+            if new is not None and not create_thread(connection, new):
+                return get_thread(connection, self._thread_id)
+            if active_runs(connection, self._thread_id):
+                raise ThreadInFlight(self._thread_id)
+            self._collected.rows.write(connection)
+            _follow(connection, self._thread_id, state)
+            return get_thread(connection, self._thread_id)
+
+        return await self._writer.write(work)
+
+
+class Collected:
+    """A sink that keeps what it takes."""
+
+    def __init__(self) -> None:
+        self.rows = Rows()
+
+    async def write(self, rows: Rows) -> None:
+        self.rows.add(rows)
+
+    def write_blocking(self, rows: Rows) -> None:
+        self.rows.add(rows)
+
+    async def settle(self) -> None:
+        return
+
+    def settle_blocking(self) -> None:
+        return
+
+    def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:  # noqa: ARG002
+        return False
+
+
+def _follow(connection: sqlite3.Connection, thread_id: UUID, state: ThreadState) -> None:
+    """Let a thread's row say what its newest checkpoint says."""
+    now = micros(state.now)
+    key = str(thread_id)
+    row = (state.status, state.status, state.interrupts.decode(), None, now, now, key)
+    if connection.execute(sql.THREAD_ENDS_RUN, row).rowcount == 0:
+        raise ThreadNotFound(thread_id)
+    connection.execute(sql.SET_VALUES, (key, state.values))
