@@ -9,6 +9,7 @@ from weft.server.domain.ids import uuid7
 from weft.server.domain.json import Encoded
 from weft.server.domain.runs import NewRun
 from weft.server.domain.threads import NewThread
+from weft.server.storage.postgres import PostgresStorage
 from weft.server.storage.sqlite import SqliteStorage
 
 ASSISTANT = UUID("00000000-0000-4000-8000-000000000001")
@@ -33,6 +34,16 @@ class StandingClock:
 @asynccontextmanager
 async def open_storage(folder, clock=None, store=None):
     storage = SqliteStorage(folder / "weft.db", clock=clock or SystemClock(), store=store)
+    await storage.open()
+    try:
+        yield storage
+    finally:
+        await storage.close()
+
+
+@asynccontextmanager
+async def open_postgres(url, clock=None, **options):
+    storage = PostgresStorage(url, clock=clock or SystemClock(), **options)
     await storage.open()
     try:
         yield storage

@@ -3,8 +3,10 @@
 import sqlite3
 from contextlib import closing
 
+import psycopg
 import pytest
-from tests.support import StandingClock, open_storage
+from tests.postgres import new_schema
+from tests.support import StandingClock, open_postgres, open_storage
 
 
 class SqliteDatabase:
@@ -26,7 +28,29 @@ class SqliteDatabase:
             }
 
 
-DATABASES = {"sqlite": SqliteDatabase}
+class PostgresDatabase:
+    """A schema of its own."""
+
+    def __init__(self, _folder):
+        self._url = new_schema()
+
+    def open(self, clock=None):
+        return open_postgres(self._url, clock)
+
+    def rows(self):
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            tables = connection.execute(
+                "SELECT table_name FROM information_schema.tables"
+                " WHERE table_schema = current_schema()"
+            )
+            counts = " UNION ALL ".join(
+                f"SELECT '{name.removeprefix('weft_')}', count(*) FROM {name}"
+                for (name,) in tables.fetchall()
+            )
+            return dict(connection.execute(counts).fetchall())
+
+
+DATABASES = {"sqlite": SqliteDatabase, "postgres": PostgresDatabase}
 
 
 @pytest.fixture(params=DATABASES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NewType, TypeAlias, cast
 
 import orjson
@@ -38,3 +39,13 @@ def dump(value: object) -> Encoded:
 def load_object(encoded: bytes | str) -> JsonObject:
     """Decode an object that was stored as one."""
     return cast("JsonObject", orjson.loads(encoded))
+
+
+# A NUL as orjson writes it: an escape that is not itself escaped.
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+_REPLACEMENT = b"\\g<1>" + "\N{REPLACEMENT CHARACTER}".encode()
+
+
+def without_nul(encoded: bytes) -> Encoded:
+    """Replace NUL characters, which databases cannot store, by U+FFFD."""
+    return Encoded(_NUL.sub(_REPLACEMENT, encoded) if b"\\u0000" in encoded else encoded)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from weft.schema import MultitaskStrategy, RunStatus
-from weft.server.domain.errors import ThreadBusy
-from weft.server.domain.runs import Stop
+from weft.server.domain.errors import NothingToCancel, ThreadBusy
+from weft.server.domain.runs import Cancelled, Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +43,19 @@ def decide(strategy: MultitaskStrategy, active: Sequence[ActiveRun], new_run_id:
     if strategy == "interrupt":
         return Decision(end=pending, stop=running, how=Stop("interrupt", reason))
     return Decision(remove=pending, stop=running, how=Stop("rollback", reason))
+
+
+def to_cancel(active: Sequence[ActiveRun], asked: Sequence[UUID]) -> Cancelled:
+    """Return what becomes of the runs of a thread that somebody asks to cancel, each named once.
+
+    Raises:
+        NothingToCancel: none of them is active.
+    """
+    status = {run.run_id: run.status for run in active}
+    found = dict.fromkeys(run_id for run_id in asked if run_id in status)
+    if not found:
+        raise NothingToCancel
+    return Cancelled(
+        ended=tuple(run_id for run_id in found if status[run_id] == "pending"),
+        stopping=tuple(run_id for run_id in found if status[run_id] == "running"),
+    )

@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from weft.schema import CancelAction, MultitaskStrategy, RunStatus, ThreadStatus
-from weft.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject
+from weft.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject, dump
 
 ACTIVE: frozenset[RunStatus] = frozenset({"pending", "running"})
 
@@ -160,3 +160,31 @@ def thread_metadata_after(new: NewRun, thread_metadata: JsonObject) -> JsonObjec
     if new.temporary:
         return {**thread_metadata, **new.metadata, **ids}
     return {**thread_metadata, **ids}
+
+
+def pending_run(new: NewRun, metadata: JsonObject) -> Run:
+    """Return a run as it is once it has been stored."""
+    return Run(
+        run_id=new.run_id,
+        thread_id=new.thread_id,
+        assistant_id=new.assistant_id,
+        graph_id=new.graph_id,
+        status="pending",
+        metadata=metadata,
+        kwargs=new.kwargs,
+        multitask_strategy=new.multitask_strategy,
+        temporary=new.temporary,
+        resumable=new.resumable,
+        attempt=0,
+        created_at=new.created_at,
+        updated_at=new.now,
+    )
+
+
+ATTEMPTS_EXHAUSTED = dump(
+    {
+        "error": "RunAttemptsExhausted",
+        "message": "The run was given up: its worker died at every attempt to execute it.",
+    }
+)
+"""The error of a run that is given up."""

@@ -33,16 +33,12 @@ from langchain_core.messages import BaseMessage
 from langgraph.types import Send
 from pydantic import BaseModel
 
-from weft.server.domain.json import Encoded
+from weft.server.domain.json import Encoded, without_nul
 
 # What orjson itself can do, less what goes around a value.
 MAX_DEPTH = 250
 
 MESSAGE_FIELDS = ("content", "additional_kwargs", "response_metadata", "type", "name", "id")
-
-# A NUL as orjson writes it: an escape that is not itself escaped.
-_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
-_REPLACEMENT = b"\\g<1>" + "\N{REPLACEMENT CHARACTER}".encode()
 
 _INT64_MIN, _UINT64_MAX = -(1 << 63), (1 << 64) - 1
 
@@ -59,8 +55,7 @@ def encode(value: object) -> Encoded:
         data = orjson.dumps(value, _default)
     except TypeError:
         data = _encode_slowly(value)
-    # Databases cannot store NUL characters.
-    return Encoded(_NUL.sub(_REPLACEMENT, data) if b"\\u0000" in data else data)
+    return without_nul(data)
 
 
 def message_dict(message: BaseMessage) -> _Dict:

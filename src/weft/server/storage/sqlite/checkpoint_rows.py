@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import orjson
 
-PutRow: TypeAlias = tuple[str, str, str, str | None, str | None, str, str]
-BlobRow: TypeAlias = tuple[str, str, str, str, str, bytes]
-WriteRow: TypeAlias = tuple[str, str, str, str, int, str, str, str, str, bytes]
+from weft.server.storage.checkpoints import Range, Rows, Stored, rebuilt_from
 
 _PUT = """
     INSERT OR REPLACE INTO checkpoints
@@ -94,60 +91,19 @@ _COPIES = (
 )
 
 
-@dataclass(slots=True)
-class Rows:
-    """Rows to be written together. ``size`` is about what they weigh, in bytes."""
-
-    checkpoints: list[PutRow] = field(default_factory=list)
-    blobs: list[BlobRow] = field(default_factory=list)
-    new_writes: list[WriteRow] = field(default_factory=list)
-    over_writes: list[WriteRow] = field(default_factory=list)
-    size: int = 0
-
-    def add(self, other: Rows) -> None:
-        self.checkpoints += other.checkpoints
-        self.blobs += other.blobs
-        self.new_writes += other.new_writes
-        self.over_writes += other.over_writes
-        self.size += other.size
-
-    def write(self, connection: sqlite3.Connection) -> None:
-        for statement, rows in (
-            (_BLOB, self.blobs),
-            (_PUT, self.checkpoints),
-            (_WRITE_NEW, self.new_writes),
-            (_WRITE_OVER, self.over_writes),
-        ):
-            if rows:
-                connection.executemany(statement, rows)
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A checkpoint as it lies in the database, still encoded."""
-
-    thread_id: str
-    checkpoint_ns: str
-    checkpoint_id: str
-    parent_id: str | None
-    content: str
-    metadata: str
-    blobs: Sequence[tuple[str, str, bytes]]
-    writes: Sequence[tuple[str, str, str, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Which checkpoints to list; None anywhere: all of them."""
-
-    thread_id: str | None = None
-    checkpoint_ns: str | None = None
-    checkpoint_id: str | None = None
-    before: str | None = None
-
-
 _Head: TypeAlias = tuple[str, str, str, str | None, str, str]
 _Write: TypeAlias = tuple[str, int, str, str, bytes]
+
+
+def write_rows(connection: sqlite3.Connection, rows: Rows) -> None:
+    for statement, each in (
+        (_BLOB, rows.blobs),
+        (_PUT, rows.checkpoints),
+        (_WRITE_NEW, rows.new_writes),
+        (_WRITE_OVER, rows.over_writes),
+    ):
+        if each:
+            connection.executemany(statement, each)
 
 
 def load(
@@ -213,7 +169,7 @@ def delete_run_checkpoints(connection: sqlite3.Connection, run_id: str, thread_i
         connection.execute(_UNUSED_BLOBS, {"thread": thread_id})
 
 
-def threads_of_run(connection: sqlite3.Connection, run_id: str) -> list[str]:
+def _threads_of_run(connection: sqlite3.Connection, run_id: str) -> list[str]:
     rows = connection.execute(
         "SELECT DISTINCT thread_id FROM checkpoints WHERE run_id = ?", (run_id,)
     )
@@ -242,24 +198,20 @@ def keep_latest_checkpoints(connection: sqlite3.Connection, thread_id: str) -> N
 
 
 def _needed(connection: sqlite3.Connection, thread_id: str, checkpoint_ns: str) -> list[str]:
-    """Return the latest checkpoint and the ancestors that its delta channels are built from.
-
-    A delta channel holds no value between snapshots: it is the writes since the last one. The
-    metadata of a checkpoint counts them for each channel that has any.
-    """
     latest = load(connection, thread_id, checkpoint_ns, None)
     assert latest is not None
-    kept = [latest.checkpoint_id]
-    missing = set(orjson.loads(latest.metadata).get("counters_since_delta_snapshot") or {})
-    current: Stored | None = latest
-    while missing and current is not None and current.parent_id is not None:
-        current = load(connection, thread_id, checkpoint_ns, current.parent_id)
-        if current is not None:
-            kept.append(current.checkpoint_id)
-            missing -= _valued(current)
-    return kept
+    return rebuilt_from(latest, lambda each: load(connection, thread_id, checkpoint_ns, each))
 
 
-def _valued(stored: Stored) -> set[str]:
-    inline = orjson.loads(stored.content)["channel_values"]
-    return {*inline, *(channel for channel, _, _ in stored.blobs)}
+class SqliteCheckpoints:
+    """The acts above, as ``Statements``."""
+
+    load = staticmethod(load)
+    page = staticmethod(page)
+    delete_thread = staticmethod(delete_thread_checkpoints)
+    copy_thread = staticmethod(copy_thread_checkpoints)
+    keep_latest = staticmethod(keep_latest_checkpoints)
+
+    def delete_run(self, connection: sqlite3.Connection, run_id: str) -> None:
+        for thread_id in _threads_of_run(connection, run_id):
+            delete_run_checkpoints(connection, run_id, thread_id)

@@ -258,6 +258,14 @@ class Readers:
         return _read(connection, partial(_snapshot, work))
 
 
+class Access:
+    """The writer and the readers, for who needs both."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self.write, self.write_blocking = writer.write, writer.write_blocking
+        self.read, self.read_blocking = readers.read, readers.read_blocking
+
+
 def _transaction(connection: sqlite3.Connection, batch: Sequence[_Operation[object]]) -> None:
     connection.execute("BEGIN IMMEDIATE")
     for operation in batch:

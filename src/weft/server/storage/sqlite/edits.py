@@ -9,10 +9,11 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from weft.server.domain.errors import ThreadInFlight, ThreadNotFound
 from weft.server.domain.threads import NewThread, Thread, ThreadState
+from weft.server.storage.checkpoints import Rows, Sink
+from weft.server.storage.saver import StorageSaver
 from weft.server.storage.sqlite import sql
-from weft.server.storage.sqlite.checkpoint_rows import Rows
-from weft.server.storage.sqlite.checkpointer import SqliteSaver
-from weft.server.storage.sqlite.connection import Readers, Writer
+from weft.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints, write_rows
+from weft.server.storage.sqlite.connection import Access, Readers, Writer
 from weft.server.storage.sqlite.rows import micros
 from weft.server.storage.sqlite.savers import DirectSink
 from weft.server.storage.sqlite.threads import active_runs, create_thread, get_thread
@@ -26,10 +27,11 @@ class SqliteEdit:
         self._writer = writer
         self._thread_id = thread_id
         self._collected = Collected()
-        self._saver = StagedSaver(
-            SqliteSaver(writer, readers, DirectSink(writer)),
-            SqliteSaver(writer, readers, self._collected),
-        )
+
+        def saver(sink: Sink) -> StorageSaver[sqlite3.Connection]:
+            return StorageSaver(Access(writer, readers), SqliteCheckpoints(), sink)
+
+        self._saver = StagedSaver(saver(DirectSink(writer)), saver(self._collected))
 
     @property
     def checkpointer(self) -> BaseCheckpointSaver[str]:
@@ -41,7 +43,7 @@ class SqliteEdit:
                 return get_thread(connection, self._thread_id)
             if active_runs(connection, self._thread_id):
                 raise ThreadInFlight(self._thread_id)
-            self._collected.rows.write(connection)
+            write_rows(connection, self._collected.rows)
             _follow(connection, self._thread_id, state)
             return get_thread(connection, self._thread_id)
 

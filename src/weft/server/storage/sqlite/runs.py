@@ -11,13 +11,13 @@ from uuid import UUID, uuid4
 from weft.schema import MultitaskStrategy, RunStatus
 from weft.server.domain.errors import (
     LeaseLost,
-    NothingToCancel,
     RunNotFound,
     ThreadNotFound,
 )
-from weft.server.domain.json import Encoded, JsonObject, dump
-from weft.server.domain.multitask import ActiveRun, Decision, decide
+from weft.server.domain.json import Encoded
+from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
 from weft.server.domain.runs import (
+    ATTEMPTS_EXHAUSTED,
     Cancelled,
     Claim,
     Created,
@@ -28,6 +28,7 @@ from weft.server.domain.runs import (
     Renewal,
     Run,
     Stop,
+    pending_run,
     run_metadata,
     thread_metadata_after,
 )
@@ -146,18 +147,20 @@ def _create(connection: sqlite3.Connection, new: NewRun) -> Created:
     if row is None:
         raise ThreadNotFound(new.thread_id)
     before = obj(row[0])
-    active = connection.execute(sql.ACTIVE_RUNS, (key,)).fetchall()
-    decision = decide(
-        new.multitask_strategy, [ActiveRun(UUID(run), status) for run, status in active], new.run_id
-    )
+    decision = decide(new.multitask_strategy, _active(connection, key), new.run_id)
     _apply(connection, key, decision, now)
     metadata = run_metadata(new, before)
     connection.execute(sql.INSERT_RUN, _new_row(new, text(metadata), now))
     after = thread_metadata_after(new, before)
     connection.execute(sql.THREAD_GETS_RUN, (text(after), text(new.thread_config), now, key))
     return Created(
-        _new_run(new, metadata), superseded=decision.stop, ended=decision.end + decision.remove
+        pending_run(new, metadata), superseded=decision.stop, ended=decision.end + decision.remove
     )
+
+
+def _active(connection: sqlite3.Connection, thread: str) -> Sequence[ActiveRun]:
+    rows = connection.execute(sql.ACTIVE_RUNS, (thread,))
+    return [ActiveRun(UUID(run_id), status) for run_id, status in rows]
 
 
 def _apply(connection: sqlite3.Connection, thread: str, decision: Decision, now: int) -> None:
@@ -240,20 +243,15 @@ def _cancel(
     connection: sqlite3.Connection, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop, now: int
 ) -> Cancelled:
     thread = str(thread_id)
-    status = dict(connection.execute(sql.ACTIVE_RUNS, (thread,)).fetchall())
-    asked = tuple(dict.fromkeys(run_ids))
-    ended = tuple(run for run in asked if status.get(str(run)) == "pending")
-    stopping = tuple(run for run in asked if status.get(str(run)) == "running")
-    if not ended and not stopping:
-        raise NothingToCancel
-    temporary = _end_pending(connection, thread, ended, stop, now)
-    rows = [(stop.action, stop.reason, str(run)) for run in stopping]
+    cancelled = to_cancel(_active(connection, thread), run_ids)
+    temporary = _end_pending(connection, thread, cancelled.ended, stop, now)
+    rows = [(stop.action, stop.reason, str(run)) for run in cancelled.stopping]
     connection.executemany(sql.MARK_STOP, rows)
     if temporary:
         delete_thread(connection, thread)
     else:
         _settle(connection, thread, now)
-    return Cancelled(ended, stopping)
+    return cancelled
 
 
 def _end_pending(
@@ -297,8 +295,7 @@ def _give_up(
     if temporary:
         delete_thread(connection, thread)
         return
-    message = "The run was given up: its worker died at every attempt to execute it."
-    error = dump({"error": "RunAttemptsExhausted", "message": message}).decode()
+    error = ATTEMPTS_EXHAUSTED.decode()
     connection.execute(sql.END_RUN, ("error", error, now, run_id))
     connection.execute(sql.THREAD_ENDS_RUN, ("busy", "error", "{}", error, now, now, thread))
     _settle(connection, thread, now)
@@ -327,24 +324,6 @@ def _new_row(new: NewRun, metadata: str, now: int) -> tuple[object, ...]:
         new.resumable,
         micros(new.created_at),
         now,
-    )
-
-
-def _new_run(new: NewRun, metadata: JsonObject) -> Run:
-    return Run(
-        run_id=new.run_id,
-        thread_id=new.thread_id,
-        assistant_id=new.assistant_id,
-        graph_id=new.graph_id,
-        status="pending",
-        metadata=metadata,
-        kwargs=new.kwargs,
-        multitask_strategy=new.multitask_strategy,
-        temporary=new.temporary,
-        resumable=new.resumable,
-        attempt=0,
-        created_at=new.created_at,
-        updated_at=new.now,
     )
 
 

@@ -6,12 +6,13 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from functools import partial
 
 from weft.server.domain.errors import LeaseLost, StorageUnavailable
 from weft.server.domain.runs import Claim
+from weft.server.storage.checkpoints import Rows
 from weft.server.storage.sqlite import sql
-from weft.server.storage.sqlite.checkpoint_rows import Rows
+from weft.server.storage.sqlite.checkpoint_rows import write_rows
 from weft.server.storage.sqlite.connection import Writer
 
 PENDING_BYTES = 8 * 1024 * 1024
@@ -21,24 +22,6 @@ _WRITE_BYTES = 2 * 1024
 """What a write weighs besides its content: its rows are objects while they wait."""
 
 
-class Sink(Protocol):
-    """Takes rows, and knows when reading would miss some."""
-
-    async def write(self, rows: Rows) -> None: ...
-
-    def write_blocking(self, rows: Rows) -> None: ...
-
-    async def settle(self) -> None:
-        """Return once everything taken so far is committed."""
-        ...
-
-    def settle_blocking(self) -> None: ...
-
-    def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:
-        """Return whether it is known, without a look, that no checkpoint can be found there."""
-        ...
-
-
 class DirectSink:
     """Every write is committed when it returns."""
 
@@ -46,10 +29,10 @@ class DirectSink:
         self._writer = writer
 
     async def write(self, rows: Rows) -> None:
-        await self._writer.write(rows.write)
+        await self._writer.write(partial(write_rows, rows=rows))
 
     def write_blocking(self, rows: Rows) -> None:
-        self._writer.write_blocking(rows.write)
+        self._writer.write_blocking(partial(write_rows, rows=rows))
 
     async def settle(self) -> None:
         return
@@ -147,30 +130,6 @@ class WriteBehind:
             raise self.error
 
 
-class Settled:
-    """Another sink, waited for at every write."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-
-    async def write(self, rows: Rows) -> None:
-        await self._sink.write(rows)
-        await self._sink.settle()
-
-    def write_blocking(self, rows: Rows) -> None:
-        self._sink.write_blocking(rows)
-        self._sink.settle_blocking()
-
-    async def settle(self) -> None:
-        await self._sink.settle()
-
-    def settle_blocking(self) -> None:
-        self._sink.settle_blocking()
-
-    def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:
-        return self._sink.has_nothing(thread_id, checkpoint_ns)
-
-
 class _Drain:
     """One write of everything queued. It may be executed again, so it remembers what it took."""
 
@@ -183,7 +142,7 @@ class _Drain:
             self._rows = self._sink.take_queued()
         try:
             self._sink.check_fence(connection)
-            self._rows.write(connection)
+            write_rows(connection, self._rows)
         except sqlite3.Error:
             raise  # it is tried again, alone
         except Exception as error:

@@ -16,13 +16,15 @@ from weft.server.domain.errors import StorageUnavailable
 from weft.server.domain.runs import Claim
 from weft.server.ports.clock import Clock
 from weft.server.ports.store import Store, StoreOptions
+from weft.server.storage.checkpoints import Settled, Sink
+from weft.server.storage.saver import StorageSaver
 from weft.server.storage.sqlite.assistants import SqliteAssistants
-from weft.server.storage.sqlite.checkpointer import SqliteSaver
-from weft.server.storage.sqlite.connection import Readers, Writer, connect, unavailable
+from weft.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints
+from weft.server.storage.sqlite.connection import Access, Readers, Writer, connect, unavailable
 from weft.server.storage.sqlite.edits import SqliteEdit
 from weft.server.storage.sqlite.migrate import migrate
 from weft.server.storage.sqlite.runs import SqliteRuns
-from weft.server.storage.sqlite.savers import DirectSink, Savers, Settled, Sink
+from weft.server.storage.sqlite.savers import DirectSink, Savers
 from weft.server.storage.sqlite.store import SqliteStore
 from weft.server.storage.sqlite.threads import SqliteThreads
 
@@ -60,21 +62,26 @@ class SqliteStorage:
     async def ping(self) -> None:
         self._readers.point(lambda connection: connection.execute("SELECT 1").fetchone())
 
+    @property
     def store(self) -> Store:
         return self._store
 
     def checkpointer(self) -> BaseCheckpointSaver[str]:
-        return SqliteSaver(self._writer, self._readers, DirectSink(self._writer))
+        return self._saver(DirectSink(self._writer))
 
     def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
         sink: Sink = self._savers.sink(claim)
-        return SqliteSaver(self._writer, self._readers, Settled(sink) if wait else sink, claim)
+        return self._saver(Settled(sink) if wait else sink, claim)
 
     def edit(self, thread_id: UUID) -> SqliteEdit:
         return SqliteEdit(self._writer, self._readers, thread_id)
 
     async def flush(self, claim: Claim) -> None:
         await self._savers.settle(claim)
+
+    def _saver(self, sink: Sink, claim: Claim | None = None) -> StorageSaver[sqlite3.Connection]:
+        access = Access(self._writer, self._readers)
+        return StorageSaver(access, SqliteCheckpoints(), sink, claim)
 
     def _prepare(self) -> None:
         folder = self._path.parent

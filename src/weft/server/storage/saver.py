@@ -1,14 +1,13 @@
-"""langgraph's checkpoints in SQLite."""
+"""langgraph's checkpoints in the server's database, whichever it is."""
 
 from __future__ import annotations
 
 import inspect
 import random
-import sqlite3
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, cast
+from typing import Any, Generic, TypeAlias, cast
 
 import orjson
 from langchain_core.runnables import RunnableConfig
@@ -23,22 +22,19 @@ from langgraph.checkpoint.base import (
 )
 
 from weft.server.domain.runs import Claim
-from weft.server.storage.sqlite.checkpoint_rows import (
+from weft.server.storage.checkpoints import (
+    Access,
     BlobRow,
+    Connection,
     Range,
     Rows,
+    Sink,
+    Statements,
     Stored,
     WriteRow,
-    copy_thread_checkpoints,
-    delete_run_checkpoints,
-    delete_thread_checkpoints,
-    keep_latest_checkpoints,
-    load,
-    page,
-    threads_of_run,
 )
-from weft.server.storage.sqlite.connection import Readers, Work, Writer
-from weft.server.storage.sqlite.savers import Sink
+
+Work: TypeAlias = Callable[[Connection], None]
 
 PAGE = 50
 """Checkpoints that a listing reads at a time."""
@@ -51,7 +47,7 @@ _INT64 = 2**63
 _APART = ("channel_values", "pending_sends")
 
 
-class SqliteSaver(BaseCheckpointSaver[str]):
+class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
     """A saver on the server's database.
 
     Values are encoded when a method is called, on the caller's thread: the state may change as
@@ -60,11 +56,15 @@ class SqliteSaver(BaseCheckpointSaver[str]):
     """
 
     def __init__(
-        self, writer: Writer, readers: Readers, sink: Sink, claim: Claim | None = None
+        self,
+        access: Access[Connection],
+        statements: Statements[Connection],
+        sink: Sink,
+        claim: Claim | None = None,
     ) -> None:
         super().__init__()
-        self._writer = writer
-        self._readers = readers
+        self._access = access
+        self._statements = statements
         self._sink = sink
         self._thread_id = None if claim is None else str(claim.run.thread_id)
         self._run_id = "" if claim is None else str(claim.run.run_id)
@@ -74,7 +74,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         if self._sink.has_nothing(key[0], key[1]):
             return None
         await self._sink.settle()
-        stored = await self._readers.read(lambda connection: load(connection, *key))
+        stored = await self._access.read(lambda connection: self._statements.load(connection, *key))
         return None if stored is None else self._tuple(stored)
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -82,7 +82,9 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         if self._sink.has_nothing(key[0], key[1]):
             return None
         self._sink.settle_blocking()
-        stored = self._readers.read_blocking(lambda connection: load(connection, *key))
+        stored = self._access.read_blocking(
+            lambda connection: self._statements.load(connection, *key)
+        )
         return None if stored is None else self._tuple(stored)
 
     async def alist(
@@ -97,7 +99,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         where, last, left = _range(config, before), None, _ALL if limit is None else limit
         while left > 0:
             size = _page_size(left, filter)
-            rows = await self._readers.read(_page_of(where, last, size))
+            rows = await self._access.read(self._page_of(where, last, size))
             for stored in _matching(rows, filter, left):
                 left -= 1
                 yield self._tuple(stored)
@@ -117,7 +119,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         where, last, left = _range(config, before), None, _ALL if limit is None else limit
         while left > 0:
             size = _page_size(left, filter)
-            rows = self._readers.read_blocking(_page_of(where, last, size))
+            rows = self._access.read_blocking(self._page_of(where, last, size))
             for stored in _matching(rows, filter, left):
                 left -= 1
                 yield self._tuple(stored)
@@ -166,30 +168,28 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         self._sink.write_blocking(self._write_rows(config, writes, task_id, task_path))
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._change(lambda c: delete_thread_checkpoints(c, thread_id))
+        await self._change(lambda c: self._statements.delete_thread(c, str(thread_id)))
 
     def delete_thread(self, thread_id: str) -> None:
-        self._change_blocking(lambda c: delete_thread_checkpoints(c, thread_id))
+        self._change_blocking(lambda c: self._statements.delete_thread(c, str(thread_id)))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._change(_deleting_runs(run_ids))
+        await self._change(self._deleting_runs(run_ids))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        self._change_blocking(_deleting_runs(run_ids))
+        self._change_blocking(self._deleting_runs(run_ids))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        await self._change(lambda c: copy_thread_checkpoints(c, source_thread_id, target_thread_id))
+        await self._change(self._copying(source_thread_id, target_thread_id))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        self._change_blocking(
-            lambda c: copy_thread_checkpoints(c, source_thread_id, target_thread_id)
-        )
+        self._change_blocking(self._copying(source_thread_id, target_thread_id))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        await self._change(_pruning(thread_ids, strategy))
+        await self._change(self._pruning(thread_ids, strategy))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        self._change_blocking(_pruning(thread_ids, strategy))
+        self._change_blocking(self._pruning(thread_ids, strategy))
 
     def get_next_version(self, current: str | None, channel: None) -> str:  # noqa: ARG002
         """Return a version after ``current``.
@@ -199,13 +199,40 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         number = 0 if current is None else int(str(current).partition(".")[0])
         return f"{number + 1:016d}.{random.getrandbits(48):012x}"
 
-    async def _change(self, work: Work[None]) -> None:
+    async def _change(self, work: Work[Connection]) -> None:
         await self._sink.settle()
-        await self._writer.write(work)
+        await self._access.write(work)
 
-    def _change_blocking(self, work: Work[None]) -> None:
+    def _change_blocking(self, work: Work[Connection]) -> None:
         self._sink.settle_blocking()
-        self._writer.write_blocking(work)
+        self._access.write_blocking(work)
+
+    def _page_of(
+        self, where: Range, last: Stored | None, size: int
+    ) -> Callable[[Connection], Sequence[Stored]]:
+        return lambda connection: self._statements.page(connection, where, last, size)
+
+    def _copying(self, source: str, target: str) -> Work[Connection]:
+        return lambda c: self._statements.copy_thread(c, str(source), str(target))
+
+    def _deleting_runs(self, run_ids: Sequence[str]) -> Work[Connection]:
+        def work(connection: Connection) -> None:
+            for run_id in run_ids:
+                self._statements.delete_run(connection, str(run_id))
+
+        return work
+
+    def _pruning(self, thread_ids: Sequence[str], strategy: str) -> Work[Connection]:
+        if strategy not in {"keep_latest", "delete"}:
+            raise ValueError(f"Unknown strategy '{strategy}': use 'keep_latest' or 'delete'")
+        known = self._statements
+        prune = known.keep_latest if strategy == "keep_latest" else known.delete_thread
+
+        def work(connection: Connection) -> None:
+            for thread_id in thread_ids:
+                prune(connection, str(thread_id))
+
+        return work
 
     def _put_rows(
         self,
@@ -277,7 +304,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         )
 
 
-for _method in (SqliteSaver.put_writes, SqliteSaver.aput_writes):
+for _method in (StorageSaver.put_writes, StorageSaver.aput_writes):
     # langgraph asks for the signature at every run. Making it takes a tenth of a small run's time.
     _method.__dict__["__signature__"] = inspect.signature(_method)
 
@@ -309,15 +336,16 @@ def _is_plain(value: object) -> bool:
         return True
     if kind is int:
         return -_INT64 <= cast("int", value) < _INT64
-    return kind is str and len(cast("str", value)) <= _INLINE_TEXT and _is_unicode(value)
+    return kind is str and len(cast("str", value)) <= _INLINE_TEXT and _is_storable(value)
 
 
-def _is_unicode(value: object) -> bool:
+def _is_storable(value: object) -> bool:
+    text = cast("str", value)
     try:
-        cast("str", value).encode()
+        text.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\0" not in text
 
 
 def _range(config: RunnableConfig | None, before: RunnableConfig | None) -> Range:
@@ -334,10 +362,6 @@ def _page_size(left: int, wanted: dict[str, Any] | None) -> int:
     return PAGE if wanted else min(PAGE, left)
 
 
-def _page_of(where: Range, last: Stored | None, size: int) -> Work[Sequence[Stored]]:
-    return lambda connection: page(connection, where, last, size)
-
-
 def _matching(rows: Sequence[Stored], wanted: dict[str, Any] | None, most: int) -> Iterator[Stored]:
     return islice((stored for stored in rows if _matches(stored, wanted)), most)
 
@@ -352,24 +376,3 @@ def _matches(stored: Stored, wanted: dict[str, Any] | None) -> bool:
 def _same(found: object, wanted: object) -> bool:
     # In Python True equals 1, in JSON it does not.
     return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)
-
-
-def _deleting_runs(run_ids: Sequence[str]) -> Work[None]:
-    def work(connection: sqlite3.Connection) -> None:
-        for run_id in run_ids:
-            for thread_id in threads_of_run(connection, str(run_id)):
-                delete_run_checkpoints(connection, str(run_id), thread_id)
-
-    return work
-
-
-def _pruning(thread_ids: Sequence[str], strategy: str) -> Work[None]:
-    if strategy not in {"keep_latest", "delete"}:
-        raise ValueError(f"Unknown strategy '{strategy}': use 'keep_latest' or 'delete'")
-    prune = keep_latest_checkpoints if strategy == "keep_latest" else delete_thread_checkpoints
-
-    def work(connection: sqlite3.Connection) -> None:
-        for thread_id in thread_ids:
-            prune(connection, str(thread_id))
-
-    return work

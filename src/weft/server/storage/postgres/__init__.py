@@ -1,0 +1,5 @@
+"""The distributed database."""
+
+from weft.server.storage.postgres.storage import PostgresStorage
+
+__all__ = ["PostgresStorage"]

@@ -1,0 +1,298 @@
+"""Rows of checkpoints: how they are written, read, copied and removed.
+
+Each kind of row travels as one statement with an array for every column, however many there are.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+from weft.server.domain.json import without_nul
+from weft.server.storage.checkpoints import PutRow, Range, Rows, Stored, rebuilt_from
+from weft.server.storage.postgres.connection import Connection, Cursor
+
+_PUT = """
+    INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, run_id,
+                             checkpoint, metadata)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[],
+                         %s::jsonb[])
+    ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO UPDATE
+    SET parent_checkpoint_id = excluded.parent_checkpoint_id, run_id = excluded.run_id,
+        checkpoint = excluded.checkpoint, metadata = excluded.metadata
+"""
+_BLOB = """
+    INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %b::bytea[])
+    ON CONFLICT DO NOTHING
+"""
+_PLACE = "thread_id, checkpoint_ns, checkpoint_id, task_id, idx"
+_WRITE_COLUMNS = f"{_PLACE}, run_id, task_path, channel, type, blob"
+_GIVEN = f"""
+    given AS MATERIALIZED (
+        SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::int[],
+                             %s::text[], %s::text[], %s::text[], %s::text[], %b::bytea[])
+            AS g ({_WRITE_COLUMNS}))
+"""
+# Of results the first counts: what another run has been before with is displaced at once.
+_WRITE_NEW = f"""
+    WITH {_GIVEN}, kept AS (
+        INSERT INTO checkpoint_writes ({_WRITE_COLUMNS}) SELECT * FROM given ON CONFLICT DO NOTHING)
+    INSERT INTO weft_displaced_writes ({_WRITE_COLUMNS})
+    SELECT * FROM given g WHERE EXISTS (
+        SELECT 1 FROM checkpoint_writes w
+        WHERE (w.thread_id, w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx)
+            = (g.thread_id, g.checkpoint_ns, g.checkpoint_id, g.task_id, g.idx)
+          AND w.run_id <> g.run_id)
+    ON CONFLICT DO NOTHING
+"""
+# Of marks such as an interrupt the last counts: it displaces that of another run.
+_WRITE_OVER = f"""
+    WITH {_GIVEN}, displaced AS (
+        INSERT INTO weft_displaced_writes ({_WRITE_COLUMNS})
+        SELECT w.thread_id, w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx, w.run_id,
+               w.task_path, w.channel, w.type, w.blob
+        FROM given g JOIN checkpoint_writes w USING ({_PLACE}) WHERE w.run_id <> g.run_id
+        ON CONFLICT ({_PLACE}, run_id) DO UPDATE
+        SET channel = excluded.channel, type = excluded.type, blob = excluded.blob, seq = DEFAULT)
+    INSERT INTO checkpoint_writes ({_WRITE_COLUMNS}) SELECT * FROM given
+    ON CONFLICT ({_PLACE}) DO UPDATE
+    SET run_id = excluded.run_id, task_path = excluded.task_path, channel = excluded.channel,
+        type = excluded.type, blob = excluded.blob
+"""
+
+_FIELDS = (
+    "thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint::text,"
+    " metadata::text"
+)
+_GET = f"""
+    SELECT {_FIELDS} FROM checkpoints
+    WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = %s
+"""
+_LATEST = f"""
+    SELECT {_FIELDS} FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = %s
+    ORDER BY checkpoint_id DESC LIMIT 1
+"""
+# Looked up one by one, by primary key: a join could read every blob of a long thread.
+_KEYS = "unnest(%s::text[], %s::text[], %s::text[]) k (thread_id, checkpoint_ns, checkpoint_id)"
+_BLOBS = f"""
+    SELECT k.thread_id, k.checkpoint_ns, k.checkpoint_id, v.key, b.type, b.blob
+    FROM {_KEYS}
+    CROSS JOIN LATERAL (
+        SELECT checkpoint -> 'channel_versions' AS versions FROM checkpoints c
+        WHERE (c.thread_id, c.checkpoint_ns, c.checkpoint_id)
+            = (k.thread_id, k.checkpoint_ns, k.checkpoint_id) LIMIT 1) c
+    CROSS JOIN LATERAL jsonb_each_text(c.versions) v
+    CROSS JOIN LATERAL (
+        SELECT type, blob FROM checkpoint_blobs b
+        WHERE (b.thread_id, b.checkpoint_ns, b.channel, b.version)
+            = (k.thread_id, k.checkpoint_ns, v.key, v.value) LIMIT 1) b
+    WHERE b.type <> 'empty'
+"""
+_WRITES = f"""
+    SELECT k.thread_id, k.checkpoint_ns, k.checkpoint_id, w.task_id, w.channel, w.type, w.blob
+    FROM {_KEYS}
+    CROSS JOIN LATERAL (
+        SELECT * FROM checkpoint_writes w
+        WHERE (w.thread_id, w.checkpoint_ns, w.checkpoint_id)
+            = (k.thread_id, k.checkpoint_ns, k.checkpoint_id) LIMIT ALL) w
+    ORDER BY w.task_path, w.task_id, w.idx
+"""
+_CONDITIONS = {
+    "thread_id": "thread_id = %(thread_id)s",
+    "checkpoint_ns": "checkpoint_ns = %(checkpoint_ns)s",
+    "checkpoint_id": "checkpoint_id = %(checkpoint_id)s",
+    "before": "checkpoint_id < %(before)s",
+}
+_AFTER = (
+    "(checkpoint_id, thread_id, checkpoint_ns) < (%(last_id)s, %(last_thread_id)s, %(last_ns)s)"
+)
+_PAGE = f"""
+    SELECT {_FIELDS} FROM checkpoints WHERE {{}}
+    ORDER BY checkpoint_id DESC, thread_id DESC, checkpoint_ns DESC LIMIT %(limit)s
+"""
+
+_TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "weft_displaced_writes")
+_OF_CHECKPOINTS = ("checkpoint_writes", "weft_displaced_writes")
+
+_WRITES_OF_RUN = """
+    DELETE FROM {} WHERE thread_id = %(thread)s AND (checkpoint_ns, checkpoint_id) IN (
+        SELECT checkpoint_ns, checkpoint_id FROM checkpoints
+        WHERE thread_id = %(thread)s AND run_id = %(run)s)
+"""
+_WRITES_BY_RUN = "DELETE FROM {} WHERE thread_id = %(thread)s AND run_id = %(run)s"
+_CHECKPOINTS_OF_RUN = (
+    "DELETE FROM checkpoints WHERE thread_id = %(thread)s AND run_id = %(run)s RETURNING 1"
+)
+# Of results the first, of marks the last: as if the run that is gone had never been.
+_BRING_BACK = f"""
+    INSERT INTO checkpoint_writes ({_WRITE_COLUMNS})
+    SELECT DISTINCT ON ({_PLACE}) {_WRITE_COLUMNS} FROM weft_displaced_writes
+    WHERE thread_id = %(thread)s
+    ORDER BY {_PLACE}, CASE WHEN idx < 0 THEN -seq ELSE seq END
+    ON CONFLICT DO NOTHING
+"""
+_BROUGHT_BACK = """
+    DELETE FROM weft_displaced_writes d USING checkpoint_writes w
+    WHERE d.thread_id = %(thread)s AND w.thread_id = %(thread)s AND d.run_id = w.run_id
+      AND (d.checkpoint_ns, d.checkpoint_id, d.task_id, d.idx)
+        = (w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx)
+"""
+# The difference of two sets: asking for every blob whether it is used would be quadratic.
+_UNUSED_BLOBS = """
+    DELETE FROM checkpoint_blobs b USING (
+        SELECT checkpoint_ns, channel, version FROM checkpoint_blobs WHERE thread_id = %(thread)s
+        EXCEPT
+        SELECT c.checkpoint_ns, v.key, v.value
+        FROM checkpoints c, jsonb_each_text(c.checkpoint -> 'channel_versions') v
+        WHERE c.thread_id = %(thread)s) unused
+    WHERE b.thread_id = %(thread)s
+      AND (b.checkpoint_ns, b.channel, b.version)
+        = (unused.checkpoint_ns, unused.channel, unused.version)
+"""
+_THREADS_OF_RUN = "SELECT DISTINCT thread_id FROM checkpoints WHERE run_id = %s"
+_NAMESPACES = "SELECT DISTINCT checkpoint_ns FROM checkpoints WHERE thread_id = %s"
+_ALL_BUT = """
+    DELETE FROM {} WHERE thread_id = %s AND checkpoint_ns = %s AND NOT checkpoint_id = ANY(%s)
+"""
+_COPIED = {
+    "checkpoints": (
+        "checkpoint_ns, checkpoint_id, parent_checkpoint_id, run_id, type, checkpoint, metadata"
+    ),
+    "checkpoint_blobs": "checkpoint_ns, channel, version, type, blob",
+    "checkpoint_writes": (
+        "checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel, type, blob"
+    ),
+    "weft_displaced_writes": (
+        "checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel, type, blob"
+    ),
+}
+
+_Key: TypeAlias = tuple[str, str, str]
+_Head: TypeAlias = tuple[str, str, str, str | None, str, str]
+
+
+def write_rows(connection: Connection, rows: Rows) -> None:
+    """Write rows; needs no answer."""
+    for statement, each in (
+        (_BLOB, rows.blobs),
+        (_PUT, _last_of(map(_storable, rows.checkpoints), 3)),
+        (_WRITE_NEW, rows.new_writes),
+        (_WRITE_OVER, _last_of(rows.over_writes, 5)),
+    ):
+        if each:
+            connection.execute(statement, [list(column) for column in zip(*each, strict=True)])
+
+
+def load(
+    connection: Connection, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None
+) -> Stored | None:
+    """Return a checkpoint, or (None) the latest of its namespace."""
+    if checkpoint_id is None:
+        cursor = connection.execute(_LATEST, (thread_id, checkpoint_ns))
+    else:
+        cursor = connection.execute(_GET, (thread_id, checkpoint_ns, checkpoint_id))
+    found = _complete(connection, cursor.fetchall())
+    return found[0] if found else None
+
+
+def page(connection: Connection, where: Range, after: Stored | None, limit: int) -> list[Stored]:
+    """Return checkpoints, newest first, after the last one of the page before."""
+    parameters: dict[str, str | int] = {"limit": limit}
+    conditions = ["TRUE"]
+    for name, condition in _CONDITIONS.items():
+        value: str | None = getattr(where, name)
+        if value is not None:
+            parameters[name] = value
+            conditions.append(condition)
+    if after is not None:
+        parameters["last_id"] = after.checkpoint_id
+        parameters["last_thread_id"] = after.thread_id
+        parameters["last_ns"] = after.checkpoint_ns
+        conditions.append(_AFTER)
+    statement = _PAGE.format(" AND ".join(conditions))
+    return _complete(connection, connection.execute(statement, parameters).fetchall())
+
+
+def delete_thread_checkpoints(connection: Connection, thread_id: str) -> None:
+    for table in _TABLES:
+        connection.execute(f"DELETE FROM {table} WHERE thread_id = %s", (thread_id,))
+
+
+def delete_run_checkpoints(connection: Connection, run_id: str, thread_id: str) -> None:
+    """Delete what a run has left on a thread, on checkpoints of other runs too."""
+    values = {"run": run_id, "thread": thread_id}
+    for table in _OF_CHECKPOINTS:
+        connection.execute(_WRITES_OF_RUN.format(table), values)
+        connection.execute(_WRITES_BY_RUN.format(table), values)
+    connection.execute(_BRING_BACK, values)
+    connection.execute(_BROUGHT_BACK, values)
+    if connection.execute(_CHECKPOINTS_OF_RUN, values).fetchall():
+        connection.execute(_UNUSED_BLOBS, values)
+
+
+def copy_thread_checkpoints(connection: Connection, source: str, target: str) -> None:
+    for table, columns in _COPIED.items():
+        connection.execute(
+            f"INSERT INTO {table} (thread_id, {columns})"
+            f" SELECT %s, {columns} FROM {table} WHERE thread_id = %s",
+            (target, source),
+        )
+
+
+def keep_latest_checkpoints(connection: Connection, thread_id: str) -> None:
+    """Delete all but the latest checkpoint of each namespace, and what it is rebuilt from."""
+    for (checkpoint_ns,) in connection.execute(_NAMESPACES, (thread_id,)).fetchall():
+        kept = _needed(connection, thread_id, checkpoint_ns)
+        for table in (*_OF_CHECKPOINTS, "checkpoints"):
+            connection.execute(_ALL_BUT.format(table), (thread_id, checkpoint_ns, kept))
+    connection.execute(_UNUSED_BLOBS, {"thread": thread_id})
+
+
+class PostgresCheckpoints:
+    """The acts above, as ``Statements``."""
+
+    load = staticmethod(load)
+    page = staticmethod(page)
+    delete_thread = staticmethod(delete_thread_checkpoints)
+    copy_thread = staticmethod(copy_thread_checkpoints)
+    keep_latest = staticmethod(keep_latest_checkpoints)
+
+    def delete_run(self, connection: Connection, run_id: str) -> None:
+        for (thread_id,) in connection.execute(_THREADS_OF_RUN, (run_id,)).fetchall():
+            delete_run_checkpoints(connection, run_id, thread_id)
+
+
+def _needed(connection: Connection, thread_id: str, checkpoint_ns: str) -> list[str]:
+    latest = load(connection, thread_id, checkpoint_ns, None)
+    assert latest is not None
+    return rebuilt_from(latest, lambda each: load(connection, thread_id, checkpoint_ns, each))
+
+
+def _complete(connection: Connection, heads: Sequence[_Head]) -> list[Stored]:
+    """Return checkpoints with their blobs and writes."""
+    if not heads:
+        return []
+    keys = [list(column) for column in zip(*(head[:3] for head in heads), strict=True)]
+    found = connection.execute(_BLOBS, keys, binary=True)
+    written = connection.execute(_WRITES, keys, binary=True)
+    blobs, writes = _grouped(found), _grouped(written)
+    return [Stored(*head, blobs[head[:3]], writes[head[:3]]) for head in heads]
+
+
+def _grouped(rows: Cursor) -> defaultdict[_Key, list[Any]]:
+    groups: defaultdict[_Key, list[Any]] = defaultdict(list)
+    for row in rows:
+        groups[row[:3]].append(row[3:])
+    return groups
+
+
+def _storable(row: PutRow) -> PutRow:
+    *key, content, metadata = row
+    return (*key, content, without_nul(metadata.encode()).decode())  # type: ignore[return-value]
+
+
+def _last_of(rows: Iterable[Any], key: int) -> list[Any]:
+    """Leave out what a later row of the same key replaces: one statement sets a row once."""
+    return list({row[:key]: row for row in rows}.values())

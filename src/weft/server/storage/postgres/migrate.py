@@ -1,0 +1,68 @@
+"""Brings the schema up to date: numbered scripts, all of them in one transaction."""
+
+from __future__ import annotations
+
+import logging
+from importlib.resources import files
+
+from weft.server.domain.errors import StorageUnavailable
+from weft.server.storage.postgres.connection import Connection
+
+logger = logging.getLogger("weft.storage")
+
+# Any number that nobody else in the database uses for its locks.
+_LOCK = 0x77656674
+
+_LAYOUT = 9
+"""The last migration of the stock checkpoint tables that is known here."""
+
+
+def migrate(connection: Connection) -> None:
+    """Apply the scripts that the database does not have yet; who comes second waits.
+
+    Raises:
+        StorageUnavailable: a newer version of Weft has been here.
+    """
+    scripts = _scripts()
+    with connection.transaction():
+        connection.execute("SET LOCAL statement_timeout = 0")
+        connection.execute("SET LOCAL lock_timeout = 0")
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        version = _version(connection)
+        if version > len(scripts):
+            raise StorageUnavailable(
+                "The database was last used by a newer version of Weft. Upgrade Weft, or start"
+                " with another --database-url."
+            )
+        for number, script in scripts[version:]:
+            connection.execute(script)
+            connection.execute("INSERT INTO weft_migrations (version) VALUES (%s)", (number,))
+        _look_at_layout(connection)
+
+
+def _version(connection: Connection) -> int:
+    row = connection.execute("SELECT to_regclass('weft_migrations') IS NOT NULL").fetchone()
+    if row is None or not row[0]:
+        connection.execute(
+            "CREATE TABLE weft_migrations ("
+            " version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+    found = connection.execute("SELECT coalesce(max(version), 0) FROM weft_migrations").fetchone()
+    assert found is not None
+    version: int = found[0]
+    return version
+
+
+def _look_at_layout(connection: Connection) -> None:
+    row = connection.execute("SELECT max(v) FROM checkpoint_migrations").fetchone()
+    if row is not None and row[0] > _LAYOUT:
+        logger.warning("the checkpoint tables were changed by a newer version of langgraph")
+
+
+def _scripts() -> list[tuple[int, bytes]]:
+    folder = files("weft.server.storage.postgres").joinpath("migrations")
+    return sorted(
+        (int(script.name.partition("_")[0]), script.read_bytes())
+        for script in folder.iterdir()
+        if script.name.endswith(".sql")
+    )

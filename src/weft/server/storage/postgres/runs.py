@@ -1,0 +1,329 @@
+"""Runs in PostgreSQL: the queue, the leases and the outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from weft.schema import RunStatus
+from weft.server.domain.errors import RunNotFound, ThreadNotFound
+from weft.server.domain.json import EMPTY_OBJECT
+from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
+from weft.server.domain.runs import (
+    ATTEMPTS_EXHAUSTED,
+    Cancelled,
+    Claim,
+    Created,
+    Finished,
+    NewRun,
+    Outcome,
+    Reclaimed,
+    Renewal,
+    Run,
+    Stop,
+    pending_run,
+    run_metadata,
+    thread_metadata_after,
+)
+from weft.server.ports.clock import Clock
+from weft.server.storage.checkpoints import Rows
+from weft.server.storage.postgres import sql
+from weft.server.storage.postgres.checkpoint_rows import delete_run_checkpoints, write_rows
+from weft.server.storage.postgres.connection import Connection, Cursor, Database, itself
+from weft.server.storage.postgres.rows import encoded, jsonb, obj, optional_text
+from weft.server.storage.postgres.savers import Savers
+from weft.server.storage.postgres.threads import delete_thread, insert_thread
+
+_Row: TypeAlias = tuple[Any, ...]
+
+
+class PostgresRuns:
+    def __init__(self, database: Database, savers: Savers, clock: Clock) -> None:
+        self._database = database
+        self._savers = savers
+        self._clock = clock
+
+    async def create(self, new: NewRun) -> Created:
+        return await self._database.write(partial(_create, new=new))
+
+    async def get(self, thread_id: UUID | None, run_id: UUID) -> Run:
+        row = await self._database.ask(lambda c: c.execute(sql.GET_RUN, (run_id,)).fetchone())
+        return _owned(row, thread_id, run_id)
+
+    async def list(
+        self, thread_id: UUID, *, limit: int, offset: int, status: RunStatus | None
+    ) -> Sequence[Run]:
+        def work(connection: Connection) -> Sequence[Run]:
+            found = connection.execute(sql.THREAD_EXISTS, (thread_id,))
+            rows = connection.execute(sql.LIST_RUNS, (thread_id, status, status, limit, offset))
+            if found.fetchone() is None:
+                raise ThreadNotFound(thread_id)
+            return [_run(row) for row in rows]
+
+        return await self._database.read(work)
+
+    async def delete(self, thread_id: UUID, run_id: UUID) -> Run:
+        now = self._clock.now()
+
+        def work(connection: Connection) -> Run:
+            connection.execute(sql.LOCK_THREAD, (thread_id,))
+            row = connection.execute(sql.GET_RUN, (run_id,)).fetchone()
+            run = _owned(row, thread_id, run_id)
+            if run.temporary and run.active:
+                delete_thread(connection, thread_id)  # nothing else would
+            else:
+                _remove(connection, thread_id, run_id)
+                connection.execute(sql.SETTLE, (now, thread_id))
+            return run
+
+        return await self._database.write(work)
+
+    async def claim(self, worker: str, limit: int, lease_seconds: float) -> Sequence[Claim]:
+        now = self._clock.now()
+        lease = now + timedelta(seconds=lease_seconds)
+        values = {"worker": worker, "limit": limit, "now": now, "lease": lease}
+        return await self._database.send(lambda c: c.execute(sql.CLAIM, values), _claims)
+
+    async def next_due(self) -> datetime | None:
+        now = self._clock.now()
+        row = await self._database.ask(lambda c: c.execute(sql.NEXT_DUE, (now,)).fetchone())
+        return None if row is None else row[0]
+
+    async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:
+        values = {
+            "runs": [claim.run.run_id for claim in claims],
+            "tokens": [claim.token for claim in claims],
+            "worker": worker,
+            "lease": self._clock.now() + timedelta(seconds=lease_seconds),
+        }
+        return await self._database.send(
+            lambda c: c.execute(sql.RENEW, values), lambda cursor: _renewal(claims, cursor)
+        )
+
+    async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
+        now = self._clock.now()
+
+        def work(connection: Connection, rows: Rows) -> Cursor | None:
+            _hold(connection, claim)
+            write_rows(connection, rows)
+            return _finish(connection, claim.run, outcome, now)
+
+        return await self._database.call(lambda: self._savers.last(claim, work, _finished))
+
+    async def release(self, claim: Claim) -> None:
+        now = self._clock.now()
+
+        def work(connection: Connection, rows: Rows) -> None:
+            _hold(connection, claim)
+            write_rows(connection, rows)
+            connection.execute(sql.RELEASE, (now, claim.run.run_id))
+
+        await self._database.call(lambda: self._savers.last(claim, work, itself, strict=False))
+
+    async def cancel(self, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop) -> Cancelled:
+        now = self._clock.now()
+        return await self._database.write(
+            lambda connection: _cancel(connection, thread_id, run_ids, stop, now)
+        )
+
+    async def reclaim(self, *, max_attempts: int, orphaned: bool = False) -> Reclaimed:
+        now = self._clock.now()
+        # Looking first: it happens every few seconds, and there is hardly ever anything to do.
+        found = await self._database.ask(
+            lambda c: c.execute(sql.LOOK_EXPIRED, (orphaned, now)).fetchone()
+        )
+        if found is None:
+            return Reclaimed()
+        return await self._database.write(lambda c: _reclaim(c, max_attempts, orphaned, now))
+
+
+def _create(connection: Connection, new: NewRun) -> Created:
+    if new.create_thread:
+        insert_thread(connection, new.thread_id, {}, new.now)
+    thread = connection.execute(sql.LOCK_THREAD, (new.thread_id,))
+    active = connection.execute(sql.ACTIVE_RUNS, (new.thread_id,))
+    row = thread.fetchone()
+    if row is None:
+        raise ThreadNotFound(new.thread_id)
+    before = obj(row[0])
+    decision = decide(new.multitask_strategy, _active(active), new.run_id)
+    _apply(connection, new, decision)
+    metadata = run_metadata(new, before)
+    connection.execute(sql.INSERT_RUN, _new_row(new, jsonb(metadata)))
+    after = jsonb(thread_metadata_after(new, before))
+    config = jsonb(new.thread_config)
+    connection.execute(sql.THREAD_GETS_RUN, (after, config, new.now, new.thread_id))
+    return Created(
+        pending_run(new, metadata), superseded=decision.stop, ended=decision.end + decision.remove
+    )
+
+
+def _apply(connection: Connection, new: NewRun, decision: Decision) -> None:
+    for run_id in decision.remove:
+        _remove(connection, new.thread_id, run_id)
+    if decision.end:
+        connection.execute(sql.END_PENDING, (new.now, list(decision.end)))
+    if decision.how is not None and decision.stop:
+        _mark(connection, decision.stop, decision.how)
+
+
+def _mark(connection: Connection, run_ids: Sequence[UUID], stop: Stop) -> None:
+    connection.execute(sql.MARK_STOP, (stop.action, stop.reason, list(run_ids)))
+
+
+def _active(rows: Cursor) -> Sequence[ActiveRun]:
+    return [ActiveRun(run_id, status) for run_id, status in rows]
+
+
+def _claims(rows: Cursor) -> Sequence[Claim]:
+    # An update returns its rows in any order.
+    found = sorted(rows, key=lambda row: (row[11], row[17]))
+    return [_claim(_run(row), row[14:]) for row in found]
+
+
+def _claim(run: Run, rest: _Row) -> Claim:
+    token, action, reason, _, has_checkpoint = rest
+    stop = None if action is None else Stop(action, reason)
+    return Claim(run, str(token), fresh=not has_checkpoint, stop=stop)
+
+
+def _renewal(claims: Sequence[Claim], rows: Cursor) -> Renewal:
+    held = {str(token): rest for token, *rest in rows}
+    lost = tuple(claim.run.run_id for claim in claims if claim.token not in held)
+    stops = {run_id: Stop(action, reason) for run_id, action, reason in held.values() if action}
+    return Renewal(lost, stops)
+
+
+def _hold(connection: Connection, claim: Claim) -> None:
+    connection.execute(sql.LOCK_THREAD, (claim.run.thread_id,))
+    connection.execute(sql.HOLD, (claim.run.run_id, claim.token))
+
+
+def _finish(connection: Connection, run: Run, outcome: Outcome, now: datetime) -> Cursor | None:
+    """End a run that is held; what comes back tells whether another one waits."""
+    if run.temporary:
+        delete_thread(connection, run.thread_id)
+        return None
+    error = optional_text(outcome.error)
+    if outcome.roll_back:
+        _remove(connection, run.thread_id, run.run_id)
+    else:
+        connection.execute(sql.END_RUN, (outcome.status, error, now, run.run_id))
+    if outcome.values is not None:
+        connection.execute(sql.SET_VALUES, (run.thread_id, outcome.values.decode()))
+    values = {
+        "status": outcome.thread_status,
+        "interrupts": outcome.interrupts.decode(),
+        "error": error,
+        "now": now,
+        "thread": run.thread_id,
+    }
+    return connection.execute(sql.THREAD_ENDS_RUN, values)
+
+
+def _finished(cursor: Cursor | None) -> Finished:
+    row = None if cursor is None else cursor.fetchone()
+    return Finished(waiting=row is not None and row[0])
+
+
+def _cancel(
+    connection: Connection, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop, now: datetime
+) -> Cancelled:
+    connection.execute(sql.LOCK_THREAD, (thread_id,))
+    active = connection.execute(sql.ACTIVE_RUNS, (thread_id,))
+    cancelled = to_cancel(_active(active), run_ids)
+    ended = list(cancelled.ended)
+    temporary = connection.execute(sql.HAS_TEMPORARY, (ended,)).fetchone() is not None
+    _mark(connection, cancelled.stopping, stop)
+    if temporary:
+        delete_thread(connection, thread_id)
+        return cancelled
+    if stop.action == "rollback":
+        for run_id in ended:
+            _remove(connection, thread_id, run_id)
+    else:
+        connection.execute(sql.END_PENDING, (now, ended))
+    connection.execute(sql.SETTLE, (now, thread_id))
+    return cancelled
+
+
+def _reclaim(connection: Connection, max_attempts: int, orphaned: bool, now: datetime) -> Reclaimed:
+    requeued: list[UUID] = []
+    given_up: list[UUID] = []
+    connection.execute(sql.LOCK_EXPIRED_THREADS, (orphaned, now))
+    rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
+    for run_id, thread_id, attempt, temporary in rows:
+        if attempt < max_attempts:
+            connection.execute(sql.REQUEUE, (now, run_id))
+            requeued.append(run_id)
+        else:
+            _give_up(connection, run_id, thread_id, temporary=temporary, now=now)
+            given_up.append(run_id)
+    return Reclaimed(tuple(requeued), tuple(given_up))
+
+
+def _give_up(
+    connection: Connection, run_id: UUID, thread_id: UUID, *, temporary: bool, now: datetime
+) -> None:
+    if temporary:
+        delete_thread(connection, thread_id)
+        return
+    error = ATTEMPTS_EXHAUSTED.decode()
+    connection.execute(sql.END_RUN, ("error", error, now, run_id))
+    values = {
+        "status": "error",
+        "interrupts": EMPTY_OBJECT.decode(),
+        "error": error,
+        "now": now,
+        "thread": thread_id,
+    }
+    connection.execute(sql.THREAD_ENDS_RUN, values)
+
+
+def _remove(connection: Connection, thread_id: UUID, run_id: UUID) -> None:
+    connection.execute(sql.DELETE_RUN, (run_id,))
+    delete_run_checkpoints(connection, str(run_id), str(thread_id))
+
+
+def _owned(row: _Row | None, thread_id: UUID | None, run_id: UUID) -> Run:
+    if row is None or (thread_id is not None and row[1] != thread_id):
+        raise RunNotFound(run_id)
+    return _run(row)
+
+
+def _new_row(new: NewRun, metadata: str) -> _Row:
+    return (
+        new.run_id,
+        new.thread_id,
+        new.assistant_id,
+        new.graph_id,
+        metadata,
+        new.kwargs.decode(),
+        new.multitask_strategy,
+        new.temporary,
+        new.resumable,
+        new.created_at,
+        new.now,
+    )
+
+
+def _run(row: _Row) -> Run:
+    return Run(
+        run_id=row[0],
+        thread_id=row[1],
+        assistant_id=row[2],
+        graph_id=row[3],
+        status=row[4],
+        metadata=obj(row[5]),
+        kwargs=row[6],
+        multitask_strategy=row[7],
+        temporary=row[8],
+        resumable=row[9],
+        attempt=row[10],
+        created_at=row[11],
+        updated_at=row[12],
+        error=encoded(row[13]),
+    )

@@ -1,0 +1,146 @@
+"""The statements on runs, and on threads where runs change them.
+
+Who changes the runs of a thread locks the thread first, then the runs. Who locks several runs of
+different threads does so in the order of their ids.
+"""
+
+RUN = (
+    "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
+    " temporary, resumable, attempt, created_at, updated_at, error"
+)
+
+GET_RUN = f"SELECT {RUN} FROM weft_runs WHERE run_id = %s"
+
+LIST_RUNS = f"""
+    SELECT {RUN} FROM weft_runs WHERE thread_id = %s AND (%s::text IS NULL OR status = %s)
+    ORDER BY created_at DESC, seq DESC LIMIT %s OFFSET %s
+"""
+
+INSERT_RUN = """
+    INSERT INTO weft_runs (run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs,
+                           multitask_strategy, temporary, resumable, created_at, updated_at)
+    VALUES (%s, %s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s)
+"""
+
+THREAD_EXISTS = "SELECT 1 FROM weft_threads WHERE thread_id = %s"
+
+LOCK_THREAD = "SELECT metadata FROM weft_threads WHERE thread_id = %s FOR UPDATE"
+
+ACTIVE_RUNS = """
+    SELECT run_id, status FROM weft_runs
+    WHERE thread_id = %s AND status IN ('pending', 'running') ORDER BY created_at, seq
+"""
+
+THREAD_GETS_RUN = """
+    UPDATE weft_threads SET status = 'busy', metadata = %s, config = %s, updated_at = %s
+    WHERE thread_id = %s
+"""
+
+END_PENDING = """
+    UPDATE weft_runs SET status = 'interrupted', updated_at = %s WHERE run_id = ANY(%s)
+"""
+
+MARK_STOP = """
+    UPDATE weft_runs SET stop_action = %s, stop_reason = %s
+    WHERE run_id = ANY(%s) AND stop_action IS NULL
+"""
+
+DELETE_RUN = "DELETE FROM weft_runs WHERE run_id = %s"
+
+HAS_TEMPORARY = "SELECT 1 FROM weft_runs WHERE run_id = ANY(%s) AND temporary"
+
+# Of each thread the first in line, if nothing of the thread is running. What another worker is
+# about to take is passed over.
+CLAIM = f"""
+    WITH due AS (
+        SELECT run_id FROM weft_runs r
+        WHERE status = 'pending' AND created_at <= %(now)s
+          AND NOT EXISTS (
+            SELECT 1 FROM weft_runs o WHERE o.thread_id = r.thread_id AND o.status = 'running')
+          AND NOT EXISTS (
+            SELECT 1 FROM weft_runs o WHERE o.thread_id = r.thread_id
+              AND o.status IN ('pending', 'running')
+              AND (o.created_at, o.seq) < (r.created_at, r.seq))
+        ORDER BY created_at, seq LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+    UPDATE weft_runs SET status = 'running', attempt = attempt + 1, worker = %(worker)s,
+                         token = gen_random_uuid(), lease_until = %(lease)s, updated_at = %(now)s
+    WHERE run_id IN (SELECT run_id FROM due)
+    RETURNING {RUN}, token, stop_action, stop_reason, seq,
+              EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = weft_runs.thread_id::text)
+"""
+
+NEXT_DUE = """
+    SELECT created_at FROM weft_runs WHERE status = 'pending' AND created_at > %s
+    ORDER BY created_at LIMIT 1
+"""
+
+RENEW = """
+    WITH held AS (
+        SELECT r.run_id FROM weft_runs r
+        JOIN unnest(%(runs)s::uuid[], %(tokens)s::uuid[]) c (run_id, token) USING (run_id, token)
+        WHERE r.worker = %(worker)s ORDER BY r.run_id FOR UPDATE OF r)
+    UPDATE weft_runs SET lease_until = %(lease)s WHERE run_id IN (SELECT run_id FROM held)
+    RETURNING token, run_id, stop_action, stop_reason
+"""
+
+HOLD = "SELECT weft_hold(%s, %s)"
+
+# For several claims at once; the others' writes are not affected by a claim that is lost.
+HOLD_MANY = """
+    SELECT r.token FROM weft_runs r
+    JOIN unnest(%s::uuid[], %s::uuid[]) c (run_id, token) USING (run_id, token)
+    ORDER BY r.run_id FOR SHARE OF r
+"""
+
+END_RUN = """
+    UPDATE weft_runs SET status = %s, error = %s, updated_at = %s, token = NULL, lease_until = NULL
+    WHERE run_id = %s
+"""
+
+RELEASE = """
+    UPDATE weft_runs SET status = 'pending', attempt = attempt - 1, updated_at = %s, token = NULL,
+                         lease_until = NULL
+    WHERE run_id = %s
+"""
+
+REQUEUE = """
+    UPDATE weft_runs SET status = 'pending', updated_at = %s, token = NULL, lease_until = NULL
+    WHERE run_id = %s
+"""
+
+LOOK_EXPIRED = """
+    SELECT 1 FROM weft_runs WHERE status = 'running' AND (%s OR lease_until < %s) LIMIT 1
+"""
+
+LOCK_EXPIRED_THREADS = """
+    SELECT 1 FROM weft_threads WHERE thread_id IN (
+        SELECT thread_id FROM weft_runs WHERE status = 'running' AND (%s OR lease_until < %s))
+    ORDER BY thread_id FOR UPDATE
+"""
+
+# A run that is locked at this moment has a worker that is alive.
+EXPIRED = """
+    SELECT run_id, thread_id, attempt, temporary FROM weft_runs
+    WHERE status = 'running' AND (%s OR lease_until < %s) ORDER BY seq FOR UPDATE SKIP LOCKED
+"""
+
+SET_VALUES = """
+    INSERT INTO weft_thread_values (thread_id, content) VALUES (%s, %s)
+    ON CONFLICT (thread_id) DO UPDATE SET content = excluded.content
+"""
+
+_HAS = "EXISTS (SELECT 1 FROM weft_runs WHERE thread_id = t.thread_id AND status IN ({}))"
+
+THREAD_ENDS_RUN = f"""
+    UPDATE weft_threads t
+    SET status = CASE WHEN {_HAS.format("'pending'")} THEN 'busy' ELSE %(status)s END,
+        settled_status = %(status)s, interrupts = %(interrupts)s, error = %(error)s,
+        updated_at = %(now)s, state_updated_at = %(now)s
+    WHERE thread_id = %(thread)s
+    RETURNING status = 'busy'
+"""
+
+SETTLE = f"""
+    UPDATE weft_threads t SET status = settled_status, updated_at = %s
+    WHERE thread_id = %s AND NOT {_HAS.format("'pending', 'running'")}
+"""

