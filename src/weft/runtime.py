@@ -8,8 +8,9 @@ def make_graph(runtime: ServerRuntime[Context]) -> CompiledStateGraph:
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias
 
 from typing_extensions import TypeAliasType, TypeVar
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AccessContext", "ServerRuntime"]
 
-ContextT = TypeVar("ContextT", default=None)
+ContextT = TypeVar("ContextT", default=Any)
 
 AccessContext: TypeAlias = Literal[
     "threads.create_run", "threads.update", "threads.read", "assistants.read"
@@ -28,8 +29,10 @@ AccessContext: TypeAlias = Literal[
 """What the graph is needed for: to run, to write or read a state, to be drawn."""
 
 
+# Abstract bases: classes with slots cannot be inherited together with those of the official
+# package, so a server hands out objects of that one and registers its classes here.
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _ServerRuntimeBase(Generic[ContextT]):
+class _ServerRuntimeBase(Generic[ContextT], metaclass=ABCMeta):
     """What every factory is told.
 
     Attributes:

@@ -64,6 +64,9 @@ REGISTRATIONS = {
         for action in ("put", "get", "search", "delete", "list_namespaces")
     ],
     "not asynchronous": lambda auth: auth.on(lambda ctx, value: None),
+    "no resources, of a resource": lambda auth: auth.on.threads(resources=[])(handler()),
+    "a set of resources": lambda auth: auth.on.threads(resources={"threads"})(handler()),
+    "everything of the store": lambda auth: auth.on.store(actions="*")(handler()),
     "without value": lambda auth: auth.on(without_value),
     "without ctx": lambda auth: auth.on.threads.read(without_context),
 }
@@ -112,11 +115,26 @@ def test_a_registration_is_whole_or_nothing():
     assert set(auth._handlers) == {("threads", "read")}
 
 
+def test_a_list_names_nothing_twice():
+    auth = Auth()
+    with pytest.raises(ValueError, match=r"a handler of threads, \* already"):
+        auth.on(resources=["threads", "threads"])(handler())
+    assert auth._handlers == {}
+
+
 def test_there_is_one_authenticator():
     auth = Auth()
     auth.authenticate(handler())
     with pytest.raises(ValueError, match="authentication handler already"):
         auth.authenticate(handler())
+
+
+@pytest.mark.parametrize("chosen", [{"resources": []}, {"actions": []}])
+def test_an_empty_list_is_neither_nothing_nor_everything(chosen):
+    auth = Auth()
+    with pytest.raises(ValueError, match="must not be empty: leave it out to mean all"):
+        auth.on(**chosen)(handler())
+    assert (auth._handlers, auth._global_handlers) == ({}, [])
 
 
 def test_the_store_has_no_other_actions():

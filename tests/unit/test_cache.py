@@ -1,6 +1,9 @@
-"""The cache that code in a server sees, over one that is a dictionary."""
+"""The cache that hosted code sees, on a backend in memory and a clock that stands."""
 
 import asyncio
+import gc
+import inspect
+import json
 import logging
 from datetime import timedelta
 
@@ -8,174 +11,358 @@ import pytest
 from pydantic import BaseModel
 
 from weft import cache
+from weft.cache import cache_get, cache_set, swr
+
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
 
 
 class Memory:
+    """A real backend: JSON text with an expiry."""
+
     def __init__(self):
-        self.kept, self.lives = {}, {}
+        self.time = 1_000_000.0
+        self.kept = {}
+        self.ttls = []
+
+    def now(self):
+        return self.time
+
+    def pass_(self, duration):
+        self.time += duration.total_seconds()
 
     async def get(self, key):
-        return self.kept.get(key)
+        text, until = self.kept.get(key, ("null", 0))
+        return json.loads(text) if self.time < until else None
 
     async def set(self, key, value, ttl):
-        self.kept[key], self.lives[key] = value, ttl
+        self.ttls.append(ttl)
+        self.kept[key] = json.dumps(value), self.time + ttl.total_seconds()
 
 
-class Time:
-    now = 1000.0
+class Loader:
+    """Returns 1, 2, 3 …; waits first if it is told to."""
 
-    def __call__(self):
-        return self.now
+    def __init__(self, *, failing=False):
+        self.calls = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failing = failing
+
+    async def __call__(self):
+        self.calls += 1
+        number = self.calls
+        await self.gate.wait()
+        if self.failing:
+            raise LookupError("no rates today")
+        return {"number": number}
 
 
 @pytest.fixture
-def time():
-    return Time()
-
-
-@pytest.fixture
-def memory(time):
+def memory():
     backend = Memory()
-    cache.bind(backend, time)
+    cache.bind(backend, backend.now)
     yield backend
     cache.bind(None)
 
 
-class Loader:
-    """Counts, and waits where it is told to."""
-
-    def __init__(self):
-        self.calls = 0
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def __call__(self):
-        self.calls += 1
-        call = self.calls
-        await self.gate.wait()
-        return call
+async def settle():
+    """Let every task that can run do so."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
-async def test_outside_a_server_there_is_none():
-    for call in (cache.cache_get("k"), cache.cache_set("k", 1), cache.swr("k", Loader())):
-        with pytest.raises(RuntimeError, match="only inside a server"):
-            await call
+@pytest.mark.parametrize(
+    "call", [lambda: cache_get("k"), lambda: cache_set("k", 1), lambda: swr("k", Loader())]
+)
+async def test_outside_a_server_there_is_no_cache(call):
+    with pytest.raises(RuntimeError, match="only inside a server"):
+        await call()
 
 
-async def test_values_are_kept(memory):
-    assert await cache.cache_get("k") is None
-    await cache.cache_set("k", {"a": 1}, ttl=timedelta(seconds=5))
-    assert await cache.cache_get("k") == {"a": 1}
-    assert memory.lives["k"] == timedelta(seconds=5)
+async def test_a_value_comes_back_until_its_time_is_over(memory):
+    assert await cache_get("k") is None
+    await cache_set("k", {"a": [1]}, ttl=MINUTE)
+    assert await cache_get("k") == {"a": [1]}
+    memory.pass_(MINUTE)
+    assert await cache_get("k") is None
 
 
-@pytest.mark.parametrize("ttl", [None, timedelta(), timedelta(days=2)])
-async def test_nothing_is_kept_for_longer_than_a_day(memory, ttl):
-    await cache.cache_set("k", 1, ttl=ttl)
-    assert memory.lives["k"] == timedelta(days=1)
+async def test_nobody_shares_an_object(memory):
+    value = {"a": 1}
+    await cache_set("k", value)
+    value["a"] = 2
+    found = await cache_get("k")
+    found["a"] = 3
+    assert await cache_get("k") == {"a": 1}
 
 
-async def refreshed():
-    await asyncio.gather(*cache._SERVER.refreshing.values())
+@pytest.mark.parametrize("ttl", [None, timedelta(), DAY, 2 * DAY])
+async def test_a_day_is_the_longest(memory, ttl):
+    await cache_set("k", 1, ttl=ttl)
+    assert memory.ttls == [DAY]
 
 
-async def test_fresh_stale_expired(memory, time):
+async def test_negative_durations_are_refused(memory):
+    with pytest.raises(ValueError, match="ttl"):
+        await cache_set("k", 1, ttl=-MINUTE)
+    with pytest.raises(ValueError, match="max_age"):
+        await swr("k", Loader(), max_age=-MINUTE)
+
+
+async def test_the_four_ways_to_find_a_value(memory):
     loader = Loader()
-    options = {"fresh_for": timedelta(seconds=10), "max_age": timedelta(seconds=60)}
 
     async def ask():
-        result = await cache.swr("k", loader, **options)
-        return result.value, result.status
+        result = await swr("k", loader, fresh_for=MINUTE, max_age=3 * MINUTE)
+        return result.status, result.value["number"]
 
-    assert await ask() == (1, "miss")
-    time.now += 9
-    assert await ask() == (1, "fresh")
-    time.now += 1
-    assert await ask() == (1, "stale")
-    await refreshed()
-    assert await ask() == (2, "fresh")
-    time.now += 60
-    assert await ask() == (3, "expired")
+    assert await ask() == ("miss", 1)
+    assert await ask() == ("fresh", 1)
+    memory.pass_(MINUTE)
+    assert await ask() == ("stale", 1)
+    await settle()
+    assert await ask() == ("fresh", 2)
+    memory.pass_(3 * MINUTE)
+    assert await ask() == ("expired", 3)
+    assert await ask() == ("fresh", 3)
+
+
+async def test_by_default_every_hit_is_stale_for_a_day(memory):
+    loader = Loader()
+    await swr("k", loader)
+    memory.pass_(DAY - MINUTE)
+    assert (await swr("k", loader)).status == "stale"
+    await settle()
+    assert loader.calls == 2
+
+
+async def test_zero_is_no_age_at_all(memory):
+    loader = Loader()
+    await swr("k", loader)
+    assert (await swr("k", loader, max_age=timedelta())).status == "expired"
+
+
+async def test_stale_callers_do_not_wait_and_one_refreshes(memory):
+    loader = Loader()
+    await swr("k", loader)
+    loader.gate.clear()
+    results = [await swr("k", loader) for _ in range(5)]
+    await settle()
+    assert [(r.status, r.value["number"]) for r in results] == [("stale", 1)] * 5
+    assert loader.calls == 2
+    loader.gate.set()
+    await settle()
+    assert (await swr("k", loader)).value == {"number": 2}
+
+
+async def test_a_refresh_is_not_collected(memory):
+    loader = Loader()
+    await swr("k", loader)
+    loader.gate.clear()
+    await swr("k", loader)
+    await settle()
+    gc.collect()
+    loader.gate.set()
+    await settle()
+    assert (await swr("k", loader)).value == {"number": 2}
+
+
+async def test_a_refresh_that_fails_is_logged_and_tried_again(memory, caplog):
+    loader = Loader()
+    await swr("k", loader)
+    loader.failing = True
+    with caplog.at_level(logging.WARNING, "weft.cache"):
+        assert (await swr("k", loader)).value == {"number": 1}
+        await settle()
+    assert [record.error for record in caplog.records] == ["LookupError"]
+    assert "no rates today" not in caplog.text
+    assert (await swr("k", loader)).status == "stale"
+    await settle()
     assert loader.calls == 3
 
 
-async def test_without_limits_a_value_is_stale_at_once(memory):
-    loader = Loader()
-    await cache.swr("k", loader)
-    assert (await cache.swr("k", loader)).status == "stale"
-    await refreshed()
-
-
-async def test_one_refresh_at_a_time(memory):
-    loader = Loader()
-    await cache.swr("k", loader)
-    loader.gate.clear()
-    for _ in range(5):
-        assert (await cache.swr("k", loader)).value == 1
-    assert len(cache._SERVER.refreshing) == 1
-    loader.gate.set()
-    await refreshed()
-    assert loader.calls == 2
-    assert cache._SERVER.refreshing == {}
+async def test_a_load_that_fails_is_the_callers(memory, caplog):
+    with pytest.raises(LookupError):
+        await swr("k", Loader(failing=True))
+    assert (await swr("k", Loader())).status == "miss"
+    assert not caplog.records
 
 
 async def test_refreshes_are_bounded(memory):
     loader = Loader()
-    for number in range(150):
-        await cache.swr(str(number), loader)
+    keys = [f"k{number}" for number in range(150)]
+    for key in keys:
+        await swr(key, loader)
     loader.gate.clear()
-    for number in range(150):
-        await cache.swr(str(number), loader)
-    assert len(cache._SERVER.refreshing) == 100
+    before = loader.calls
+    for key in keys:
+        assert (await swr(key, loader)).status == "stale"
+    await settle()
+    assert loader.calls - before == 100
     loader.gate.set()
-    await refreshed()
+    await settle()
+    for key in keys:
+        await swr(key, loader)
+    await settle()
+    assert loader.calls - before == 200
 
 
-async def test_a_refresh_that_fails_is_logged_and_leaves_the_value(memory, caplog):
-    async def broken():
-        raise ValueError("secret")
-
-    await cache.swr("k", Loader())
-    with caplog.at_level(logging.WARNING, "weft.cache"):
-        assert (await cache.swr("k", broken)).value == 1
-        await refreshed()
-    assert [record.error for record in caplog.records] == ["ValueError"]
-    assert "secret" not in caplog.text
-    assert (await cache.swr("k", Loader(), fresh_for=timedelta(hours=1))).value == 1
-
-
-async def test_a_first_load_that_fails_raises(memory):
-    async def broken():
-        raise ValueError("no")
-
-    with pytest.raises(ValueError, match="no"):
-        await cache.swr("k", broken)
-    assert memory.kept == {}
-
-
-async def test_values_can_be_replaced(memory):
+async def test_who_misses_together_loads_together(memory):
     loader = Loader()
-    result = await cache.swr("k", loader, fresh_for=timedelta(hours=1))
-    assert await result.mutate(7) == 7
-    assert (await cache.swr("k", loader, fresh_for=timedelta(hours=1))).value == 7
-    assert await result.mutate() == result.value == 2
+    loader.gate.clear()
+    callers = [asyncio.create_task(swr("k", loader)) for _ in range(5)]
+    await settle()
+    loader.gate.set()
+    results = await asyncio.gather(*callers)
+    assert loader.calls == 1
+    assert {result.value["number"] for result in results} == {1}
+
+
+async def test_one_who_leaves_does_not_take_the_load_along(memory):
+    loader = Loader()
+    loader.gate.clear()
+    leaving, staying = (asyncio.create_task(swr("k", loader)) for _ in range(2))
+    await settle()
+    leaving.cancel()
+    await settle()
+    loader.gate.set()
+    assert (await staying).value == {"number": 1}
+    assert leaving.cancelled()
+
+
+async def test_the_last_who_leaves_ends_the_load(memory):
+    ended = asyncio.Event()
+
+    async def endless():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    caller = asyncio.create_task(swr("k", endless))
+    await settle()
+    caller.cancel()
+    await settle()
+    assert ended.is_set()
+    assert (await swr("k", Loader())).status == "miss"
+
+
+async def test_mutate_sets_or_loads(memory):
+    loader = Loader()
+    result = await swr("k", loader)
+    assert await result.mutate({"number": 70}) == {"number": 70}
+    assert (result.value, result.status) == ({"number": 70}, "fresh")
+    assert (await swr("k", loader, fresh_for=MINUTE)).value == {"number": 70}
+    assert await result.mutate() == {"number": 2}
+    assert (await swr("k", loader, fresh_for=MINUTE)).value == {"number": 2}
     assert await result.mutate(None) is None
 
 
-class Rate(BaseModel):
-    value: float
+async def test_a_refresh_from_before_does_not_undo_a_mutation(memory):
+    loader = Loader()
+    result = await swr("k", loader)
+    loader.gate.clear()
+    await swr("k", loader)
+    await settle()
+    await result.mutate({"number": 70})
+    loader.gate.set()
+    await settle()
+    assert (await swr("k", loader, fresh_for=MINUTE)).value == {"number": 70}
 
 
-async def test_models_are_kept_as_json(memory):
+async def test_names_of_one_kind_are_not_those_of_the_other(memory):
+    await swr("k", Loader())
+    assert await cache_get("k") is None
+    await cache_set("k2", {"value": 5, "at": memory.time})
+    assert (await swr("k2", Loader())).status == "miss"
+
+
+async def test_nothing_is_a_value_too(memory):
+    async def nothing():
+        return None
+
+    assert (await swr("k", nothing)).status == "miss"
+    assert (await swr("k", nothing, fresh_for=MINUTE)).status == "fresh"
+
+
+class Rates(BaseModel):
+    euro: float
+
+
+class NewRates(BaseModel):
+    euro: float
+    yen: float
+
+
+async def test_models_come_back_as_models(memory):
     async def load():
-        return Rate(value=1.5)
+        return Rates(euro=1.5)
 
-    await cache.swr("k", load, model=Rate)
-    assert memory.kept["k"]["value"] == {"value": 1.5}
-    found = await cache.swr("k", load, model=Rate, fresh_for=timedelta(hours=1))
-    assert (found.value, found.status) == (Rate(value=1.5), "fresh")
+    await swr("k", load, model=Rates)
+    found = await swr("k", load, model=Rates, fresh_for=MINUTE)
+    assert (found.value, found.status) == (Rates(euro=1.5), "fresh")
+    await found.mutate(Rates(euro=2))
+    assert (await swr("k", load, model=Rates, fresh_for=MINUTE)).value == Rates(euro=2)
 
 
-async def test_what_others_keep_under_the_key_is_no_value(memory):
-    await cache.cache_set("k", [1])
-    assert (await cache.swr("k", Loader())).status == "miss"
+async def test_what_an_older_program_cached_is_loaded_anew(memory):
+    async def old():
+        return Rates(euro=1.5)
+
+    async def new():
+        return NewRates(euro=1.5, yen=160)
+
+    await swr("k", old, model=Rates)
+    found = await swr("k", new, model=NewRates, fresh_for=MINUTE)
+    assert (found.value, found.status) == (NewRates(euro=1.5, yen=160), "miss")
+
+
+async def test_a_model_is_a_class_of_pydantic(memory):
+    with pytest.raises(TypeError, match="pydantic"):
+        await swr("k", Loader(), model=dict)
+
+
+def test_mutate_has_the_default_of_the_interface():
+    assert inspect.signature(cache.SWRResult.mutate).parameters["value"].default is ...
+
+
+async def test_without_its_cache_nothing_refreshes(memory):
+    ended = asyncio.Event()
+
+    async def endless():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    await swr("k", Loader())
+    await swr("k", endless)
+    await settle()
+    cache.bind(None)
+    await settle()
+    assert ended.is_set()
+    with pytest.raises(RuntimeError):
+        await cache_get("k")
+
+
+def test_event_loops_load_for_themselves():
+    async def load_once(loader):
+        caller = asyncio.create_task(swr("k", loader, max_age=timedelta()))
+        await settle()
+        loader.gate.set()
+        return (await caller).value
+
+    async def with_gate_closed(other):
+        loader = Loader()
+        loader.gate.clear()
+        waiting = asyncio.create_task(swr("k", loader))
+        await settle()
+        assert await asyncio.to_thread(asyncio.run, load_once(other)) == {"number": 1}
+        loader.gate.set()
+        return (await waiting).value
+
+    backend = Memory()
+    cache.bind(backend, backend.now)
+    assert asyncio.run(with_gate_closed(Loader())) == {"number": 1}
+    cache.bind(None)

@@ -43,6 +43,10 @@ def synchronous(ctx, data):
     return data
 
 
+async def by_name(ctx, data, *, key):
+    return data
+
+
 @pytest.mark.parametrize("slot", KINDS)
 @pytest.mark.parametrize("fn", [handler, defaults])
 def test_handlers_are_found_by_their_names(slot, fn):
@@ -62,10 +66,12 @@ def test_there_is_one_of_each(slot):
 
 
 @pytest.mark.parametrize("slot", KINDS)
-@pytest.mark.parametrize("wrong", [one, three, any_number, synchronous, 5])
+@pytest.mark.parametrize("wrong", [one, three, any_number, synchronous, by_name, 5])
 def test_what_is_no_handler_leaves_no_trace(slot, wrong):
     encryption = Encryption()
-    with pytest.raises(TypeError, match=r"must be an async function|must take \(ctx, data\)"):
+    with pytest.raises(
+        TypeError, match=r"must (be an async function|take \(ctx, data\)|not require)"
+    ):
         KINDS[slot](encryption)(wrong)
     assert getattr(encryption, slot) is None
 

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import get_args
 
+import langgraph_sdk.runtime
 import pytest
 
 from weft.auth.types import StudioUser
@@ -26,6 +27,21 @@ def test_a_graph_that_is_not_to_run():
     assert not hasattr(runtime, "context")
     with pytest.raises(PermissionError, match=r"assistants\.read"):
         runtime.ensure_user()
+
+
+def test_another_packages_object_can_count_as_one():
+    # A class for this test: registering cannot be undone.
+    class Ours(_ExecutionRuntime):
+        __slots__ = ()
+
+    theirs = langgraph_sdk.runtime._ExecutionRuntime(
+        access_context="threads.create_run", store=None, context=5
+    )
+    assert not isinstance(theirs, Ours)
+    Ours.register(type(theirs))
+    assert isinstance(theirs, Ours)
+    assert isinstance(theirs, _ExecutionRuntime)
+    assert not isinstance(theirs, _ReadRuntime)
 
 
 def test_it_cannot_be_changed():

@@ -22,21 +22,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import Any, ClassVar, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from weft.auth import exceptions, types
 
 __all__ = ["Auth", "exceptions", "types"]
 
 T = TypeVar("T")
-V = TypeVar("V")
+V = TypeVar("V", contravariant=True)  # noqa: PLC0105 - the name in the interface
 VCreate = TypeVar("VCreate")
 VRead = TypeVar("VRead")
 VUpdate = TypeVar("VUpdate")
 VDelete = TypeVar("VDelete")
 VSearch = TypeVar("VSearch")
 AH = TypeVar("AH", bound=types.Authenticator)
-AHO = TypeVar("AHO", bound=types.Handler)
 TH = TypeVar("TH", bound=types.Handler)
 ResourceActionT = TypeVar("ResourceActionT", bound=str)
 
@@ -46,6 +45,15 @@ _StoreAction: TypeAlias = Literal["put", "get", "search", "list_namespaces", "de
 
 _ACTIONS: Final = ("create", "read", "update", "delete", "search")
 _STORE_ACTIONS: Final = ("put", "get", "search", "list_namespaces", "delete")
+
+
+class _ActionHandler(Protocol[V]):
+    """A handler as servers call it: by name."""
+
+    async def __call__(self, *, ctx: types.AuthContext, value: V) -> types.HandlerResult: ...
+
+
+AHO = TypeVar("AHO", bound=_ActionHandler[Any])
 
 
 class Auth:
@@ -115,7 +123,7 @@ class _ResourceActionOn(Generic[T]):
         self.action: _Action = action
         self.value: type[T] = value
 
-    def __call__(self, fn: TH) -> TH:
+    def __call__(self, fn: AHO) -> AHO:
         """Register a handler; return it."""
         _register(self.auth, [(self.resource, self.action)], fn)
         return fn
@@ -141,11 +149,11 @@ class _ResourceOn(Generic[VCreate, VRead, VUpdate, VDelete, VSearch]):
         self.delete: _ResourceActionOn[VDelete] = self._action("delete", self.Delete)
         self.search: _ResourceActionOn[VSearch] = self._action("search", self.Search)
 
-    def _action(self, action: _Action, value: type[V]) -> _ResourceActionOn[V]:
+    def _action(self, action: _Action, value: type[T]) -> _ResourceActionOn[T]:
         return _ResourceActionOn(self.auth, self.resource, action, value)
 
     @overload
-    def __call__(self, fn: TH) -> TH: ...
+    def __call__(self, fn: AHO) -> AHO: ...
 
     @overload
     def __call__(
@@ -153,18 +161,18 @@ class _ResourceOn(Generic[VCreate, VRead, VUpdate, VDelete, VSearch]):
         *,
         resources: str | Sequence[str] | None = None,
         actions: str | Sequence[str] | None = None,
-    ) -> Callable[[TH], TH]: ...
+    ) -> Callable[[AHO], AHO]: ...
 
     def __call__(
         self,
-        fn: TH | None = None,
+        fn: AHO | None = None,
         *,
         resources: str | Sequence[str] | None = None,
         actions: str | Sequence[str] | None = None,
-    ) -> TH | Callable[[TH], TH]:
+    ) -> AHO | Callable[[AHO], AHO]:
         """Register a handler of all actions, or of those that are named; return it."""
-        others = [name for name in _several(resources) if name != self.resource]
-        if others:
+        named = self.resource if resources is None else resources
+        if (others := _strings("resources", named)) != [self.resource]:
             raise ValueError(
                 f"auth.on.{self.resource} cannot register handlers of {', '.join(others)}."
                 " Use @auth.on(...) for other or several resources."
@@ -240,7 +248,7 @@ class _StoreActionOn(Generic[T]):
         self.action: _StoreAction = action
         self.value: type[T] = value
 
-    def __call__(self, fn: TH) -> TH:
+    def __call__(self, fn: AHO) -> AHO:
         """Register a handler; return it."""
         _register(self.auth, [("store", self.action)], fn)
         return fn
@@ -278,7 +286,8 @@ class _StoreOn:
         actions: _StoreAction | Sequence[_StoreAction] | None = None,
     ) -> AHO | Callable[[AHO], AHO]:
         """Register a handler of all actions, or of those that are named; return it."""
-        chosen = ["*"] if actions is None else _checked(actions, _STORE_ACTIONS, "store")
+        known = (*_STORE_ACTIONS, "*")
+        chosen = ["*"] if actions is None else _checked(actions, known, "store")
         return _decorator(self._auth, [("store", action) for action in chosen], fn)
 
 
@@ -323,8 +332,8 @@ class _On:
         actions: str | Sequence[str] | None = None,
     ) -> AHO | Callable[[AHO], AHO]:
         """Register a handler of everything, or of the resources and actions named; return it."""
-        chosen = _several(actions) or ["*"]
-        keys = [(name, action) for name in _several(resources) or ["*"] for action in chosen]
+        chosen = _several("actions", actions)
+        keys = [(name, action) for name in _several("resources", resources) for action in chosen]
         return _decorator(self._auth, keys, fn)
 
 
@@ -359,7 +368,7 @@ def _register(auth: Auth, keys: Sequence[tuple[str, str]], handler: types.Handle
     for key in keys:
         if key == ("*", "*") and auth._global_handlers:
             raise ValueError("There is a handler of everything already.")
-        if key in auth._handlers:
+        if key in auth._handlers or keys.count(key) > 1:
             raise ValueError(f"There is a handler of {key[0]}, {key[1]} already.")
     for key in keys:
         if key == ("*", "*"):
@@ -383,10 +392,34 @@ def _validate_handler(fn: Callable[..., Any]) -> None:
             )
 
 
-def _several(names: str | Sequence[str] | None) -> list[str]:
-    if names is None:
-        return []
-    return [names] if isinstance(names, str) else list(names)
+def _several(what: str, names: str | Sequence[str] | None) -> list[str]:
+    """Return the names, `*` for none given.
+
+    Raises:
+        ValueError: the sequence is empty.
+    """
+    if names is None or isinstance(names, str):
+        return [names or "*"]
+    if not (several := list(names)):
+        # A list that came out empty is a mistake: it means neither nothing nor everything.
+        raise ValueError(f"{what} must not be empty: leave it out to mean all of them.")
+    return several
+
+
+def _strings(what: str, names: object) -> list[str]:
+    """Return one string or several as a list.
+
+    Raises:
+        TypeError: they are neither a string nor a sequence of strings.
+        ValueError: there are none.
+    """
+    many = [names] if isinstance(names, str) else names
+    found = [name for name in many if isinstance(name, str)] if isinstance(many, Sequence) else []
+    if not isinstance(many, Sequence) or len(found) != len(many):
+        raise TypeError(f"{what} must be a string or a sequence of strings")
+    if not found:
+        raise ValueError(f"{what} must not be empty")
+    return found
 
 
 def _checked(actions: str | Sequence[str], known: Sequence[str], resource: str) -> list[str]:
@@ -396,18 +429,11 @@ def _checked(actions: str | Sequence[str], known: Sequence[str], resource: str) 
         TypeError: they are neither a string nor a sequence of strings.
         ValueError: there are none, one is named twice, or one is unknown.
     """
-    if not isinstance(actions, (str, Sequence)):
-        raise TypeError("actions must be a string or a sequence of strings")
-    chosen = _several(actions)
-    if not all(isinstance(action, str) for action in chosen):
-        raise TypeError("actions must be a string or a sequence of strings")
-    unknown = [action for action in chosen if action not in known]
-    if unknown:
+    chosen = _strings("actions", actions)
+    if unknown := [action for action in chosen if action not in known]:
         raise ValueError(
             f"Unknown actions of {resource}: {', '.join(unknown)}. There are {', '.join(known)}."
         )
-    if not chosen:
-        raise ValueError("actions must not be empty")
     if len(set(chosen)) != len(chosen):
         raise ValueError("actions must not name one twice")
     return chosen

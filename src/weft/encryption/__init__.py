@@ -152,12 +152,16 @@ def check_handler(fn: Callable[..., Any], kind: str, *names: str) -> None:
     """Refuse what is no handler.
 
     Raises:
-        TypeError: it is no async function, or takes another number of parameters by position.
+        TypeError: it is no async function, takes another number of parameters by position, or
+            requires others by name.
     """
     if not inspect.iscoroutinefunction(fn):
         raise TypeError(f"The {kind} must be an async function, not {type(fn).__name__}.")
+    parameters = inspect.signature(fn).parameters.values()
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    count = sum(p.kind in kinds for p in inspect.signature(fn).parameters.values())
+    count = sum(p.kind in kinds for p in parameters)
+    if any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters):
+        raise TypeError(f"The {kind} must not require parameters by name: nobody gives them.")
     if count != len(names):
         wanted = ", ".join(names)
         raise TypeError(f"The {kind} must take ({wanted}) by position, not {count} parameters.")

@@ -21,7 +21,9 @@ from weft.priority import types
 
 __all__ = ["Priority"]
 
-_AssignHandler: TypeAlias = Callable[[types.PriorityContext], Awaitable[types.PrioritySettings]]
+_AssignHandler: TypeAlias = Callable[
+    [types.PriorityContext], Awaitable[types.PrioritySettings | None]
+]
 _AssignHandlerT = TypeVar("_AssignHandlerT", bound=_AssignHandler)
 
 
@@ -42,7 +44,7 @@ class Priority:
         self._assign_handler: _AssignHandler | None = None
 
     def assign(self, fn: _AssignHandlerT) -> _AssignHandlerT:
-        """Register the handler: `async (ctx) -> PrioritySettings`.
+        """Register the handler: `async (ctx) -> PrioritySettings`, or None for the defaults.
 
         Args:
             fn: Called at the first run of a thread that has no settings.
