@@ -259,6 +259,29 @@ async def test_listing_runs(storage, clock):
     assert (await storage.runs.get(None, ids[0])).thread_id == thread
 
 
+async def test_all_active_runs(storage, clock):
+    thread, other = await thread_of(storage), await thread_of(storage)
+    runs = [
+        (place, (await storage.runs.create(new_run(place, now=clock.now()))).run.run_id)
+        for place in (thread, thread, other, other)
+    ]
+    (claim, _) = await storage.runs.claim("w", 2, 10.0)
+    running = claim.run.run_id
+
+    async def active(status, after=None, limit=9):
+        return list(await storage.runs.active(status, after=after, limit=limit))
+
+    ordered = sorted(runs, key=lambda each: each[1])
+    assert await active(None) == ordered
+    assert await active(None, after=ordered[1][1]) == ordered[2:]
+    assert await active(None, limit=1) == ordered[:1]
+    assert (claim.run.thread_id, running) in await active("running")
+    assert (claim.run.thread_id, running) not in await active("pending")
+    assert len(await active("running")) == len(await active("pending")) == 2
+    await storage.runs.finish(claim, Outcome("success", "idle"))
+    assert len(await active(None)) == 3
+
+
 async def test_deleting_a_run_settles_its_thread(storage):
     thread = await thread_of(storage)
     run = await add(storage, thread)

@@ -37,6 +37,7 @@ from weft.server.services.assistants import AssistantService
 from weft.server.services.drawings import DrawingService
 from weft.server.services.runs import RunService
 from weft.server.services.states import StateService
+from weft.server.services.thread_stream import ThreadStreamService
 from weft.server.services.threads import ThreadService
 from weft.server.settings import Settings
 from weft.server.storage.sqlite import SqliteStorage
@@ -152,7 +153,10 @@ def _assemble(settings: Settings, graphs: Graphs) -> Parts:
     )
     calls = RunnerCalls(pool)
     drawings = DrawingService(storage=storage, graphs=graphs, calls=calls, assistants=assistants)
-    states = StateService(storage=storage, graphs=graphs, calls=calls, clock=clock)
+    states = StateService(storage=storage, graphs=graphs, calls=calls, signals=signals, clock=clock)
+    followers = ThreadStreamService(
+        storage=storage, events=events, signals=signals, states=states, clock=clock
+    )
     threads = ThreadService(
         storage=storage, events=events, signals=signals, states=states, clock=clock
     )
@@ -165,7 +169,9 @@ def _assemble(settings: Settings, graphs: Graphs) -> Parts:
         assistants=AssistantRoutes(assistants, drawings, limit),
         threads=ThreadRoutes(threads, limit),
         states=StateRoutes(states, limit),
-        runs=RunRoutes(runs, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds),
+        runs=RunRoutes(
+            runs, followers, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds
+        ),
     )
     return Parts(storage, worker, assistants, handlers)
 

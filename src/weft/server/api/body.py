@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 from uuid import UUID
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
+from typing_extensions import TypeAliasType
 
 from weft.server.api.errors import BodyTooLarge
 from weft.server.domain.errors import InvalidInput, TooDeep
@@ -24,8 +25,8 @@ _SHOWN = 200
 class Body(Generic[T]):
     """Decodes and validates bodies of one type."""
 
-    def __init__(self, kind: type[T], limit: int) -> None:
-        self._adapter: TypeAdapter[T] = TypeAdapter(kind)
+    def __init__(self, kind: type[T] | TypeAliasType, limit: int) -> None:
+        self._adapter: TypeAdapter[T] = TypeAdapter(cast("type[T]", kind))
         self._limit = limit
 
     async def read(self, request: Request) -> T:

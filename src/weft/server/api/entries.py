@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from typing_extensions import TypeAliasType
+
 from weft.server.api.errors import Handler
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Answer = Literal[
-    "thread", "threads", "pruned", "state", "states", "run", "runs",
+    "thread", "threads", "pruned", "state", "states", "run", "runs", "all_runs",
     "assistant", "assistants", "assistant_versions", "count", "graph",
     "schemas", "subgraphs", "stream", "json", "empty", "html",
 ]  # fmt: skip
@@ -41,7 +43,7 @@ class Entry:
     tag: str
     summary: str
     answer: Answer
-    body: type | None = None
+    body: type | TypeAliasType | None = None
     query: Sequence[Query] = ()
     errors: Sequence[int] = ()
     status: int = 200

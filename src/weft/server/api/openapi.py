@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from pydantic import TypeAdapter
+from typing_extensions import TypeAliasType
 
 from weft.server.api.entries import Answer, Entry, Query
 from weft.server.domain.json import Json, JsonObject, dump
@@ -89,8 +91,8 @@ def _query_parameter(query: Query) -> Json:
     }
 
 
-def _request_body(body: type, schemas: JsonObject) -> JsonObject:
-    schema = TypeAdapter(body).json_schema(ref_template=_REF)
+def _request_body(body: type | TypeAliasType, schemas: JsonObject) -> JsonObject:
+    schema = TypeAdapter(cast("type[object]", body)).json_schema(ref_template=_REF)
     schemas.update(schema.pop("$defs", {}))
     name = body.__name__.removesuffix("Request")
     schemas[name] = schema
@@ -197,6 +199,7 @@ _CONTENT: Mapping[Answer, JsonObject] = {
     "state": _json(_ANY_OBJECT),
     "states": _json(_array(_ANY_OBJECT)),
     "run": _json(_ref("Run")),
+    "all_runs": _json(_array(_ref("Run"))),
     "runs": _json({"type": "array", "items": _ANY_OBJECT}),
     "assistant": _json(_ref("Assistant")),
     "assistants": _json(_array(_ref("Assistant"))),

@@ -16,7 +16,7 @@ from weft.server.api.runs import RunRoutes
 from weft.server.api.states import StateRoutes
 from weft.server.api.thread_table import thread_table
 from weft.server.api.threads import ThreadRoutes
-from weft.server.services.requests import RunCreateRequest
+from weft.server.services.requests import RunBatchRequest, RunCancelRequest, RunCreateRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Handlers:
 
 
 _RUN = "/threads/{thread_id}/runs/{run_id}"
+_ACTION = Query("action", "string", "'interrupt' keeps what the run did, 'rollback' undoes it.")
 _LEAVE = Query("cancel_on_disconnect", "boolean", "Stop the run when this client goes away.")
 
 
@@ -57,7 +58,12 @@ def _created_runs(runs: RunRoutes) -> list[Entry]:
     return [
         *_creating(runs, "/threads/{thread_id}", "on a thread"),
         *_creating(runs, "", "on a thread of its own"),
-    ]
+        Entry(
+            "POST", "/runs/batch", runs.batch, "runs",
+            "Start runs in the background, each on a thread of its own", "all_runs",
+            body=RunBatchRequest, errors=(400, 404, 413, 422, 503),
+        ),
+    ]  # fmt: skip
 
 
 def _creating(runs: RunRoutes, prefix: str, where: str) -> list[Entry]:
@@ -106,9 +112,21 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
             "POST", f"{_RUN}/cancel", runs.cancel, "runs", "Stop a run", "json",
             query=(
                 Query("wait", "boolean", "Answer only when the run has ended."),
-                Query("action", "string", "'interrupt' keeps what the run did, 'rollback' undoes."),
+                _ACTION,
             ),
             errors=(404, 422, 503), status=202,
+        ),
+        Entry(
+            "POST", "/runs/cancel", runs.cancel_many, "runs", "Stop several runs", "empty",
+            body=RunCancelRequest, query=(_ACTION,), errors=(404, 413, 422, 503), status=204,
+        ),
+        Entry(
+            "GET", "/threads/{thread_id}/stream", runs.follow_thread, "threads",
+            "Follow all runs of a thread", "stream", errors=(422, 503),
+            query=(
+                Query("stream_modes", "strings", "Events of runs, of their ends, new states."),
+                Query("stream_mode", "strings", "The same."),
+            ),
         ),
         Entry("GET", _RUN, runs.get, "runs", "Get a run", "run", errors=(404, 422, 503)),
         Entry(

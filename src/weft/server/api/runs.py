@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from weft.schema import CancelAction, RunStatus
+from weft.schema import CancelAction, RunStatus, ThreadStreamMode
 from weft.server.api.body import (
     Body,
     path_uuid,
@@ -26,15 +26,21 @@ from weft.server.api.stream import (
     event_stream,
     failed_stream,
     slow_json,
+    thread_stream,
 )
 from weft.server.api.wire import Wire, json_response, run_wire
 from weft.server.domain.errors import InvalidInput, NothingToCancel, RunNotFound
+from weft.server.domain.events import START, EventId
 from weft.server.domain.json import Encoded, dump
 from weft.server.domain.runs import Run
-from weft.server.services.requests import RunCreateRequest
+from weft.server.services.requests import RunBatchRequest, RunCancelRequest, RunCreateRequest
+from weft.server.services.run_request import parse_uuid
 from weft.server.services.runs import RunService
+from weft.server.services.thread_stream import ThreadStreamService
 
 LIST_MOST: Final = 10_000
+
+_SHOWN = 200
 
 CANCEL_REASON = "{action} requested via POST /threads/{{thread_id}}/runs/{{run_id}}/cancel"
 LEFT_REASON = "client disconnected from the run stream (on_disconnect=cancel)"
@@ -46,9 +52,19 @@ _COLUMNS: Final = (
 
 
 class RunRoutes:
-    def __init__(self, runs: RunService, *, body_limit: int, heartbeat_seconds: float) -> None:
+    def __init__(
+        self,
+        runs: RunService,
+        threads: ThreadStreamService,
+        *,
+        body_limit: int,
+        heartbeat_seconds: float,
+    ) -> None:
         self._runs = runs
+        self._threads = threads
         self._body = Body(RunCreateRequest, body_limit)
+        self._batch: Body[list[RunCreateRequest]] = Body(RunBatchRequest, body_limit)
+        self._cancel = Body(RunCancelRequest, body_limit)
         self._heartbeat = heartbeat_seconds
 
     async def create(self, request: Request) -> Response:
@@ -77,6 +93,32 @@ class RunRoutes:
             heartbeat_seconds=self._heartbeat,
             leaving=self._leaving(run.thread_id, run.run_id) if leave else None,
         )
+
+    async def batch(self, request: Request) -> Response:
+        bodies = await self._batch.read(request)
+        runs = await self._runs.create_batch(bodies, request_id=_request_id(request))
+        return json_response([run_wire(run) for run in runs])
+
+    async def cancel_many(self, request: Request) -> Response:
+        body = await self._cancel.read(request)
+        action = _action(request)
+        reason = f"{action} requested via POST /runs/cancel"
+        given = {"thread_id", "run_ids"} & body.keys()
+        if ("status" in body) == bool(given) or len(given) == 1:
+            raise InvalidInput("Give either 'status', or both 'thread_id' and 'run_ids'.")
+        if "status" in body:
+            status = None if body["status"] == "all" else body["status"]
+            await self._runs.cancel_all(status, action, reason=reason)
+        else:
+            thread_id = parse_uuid(body["thread_id"], "thread")
+            run_ids = [parse_uuid(each, "run") for each in body["run_ids"]]
+            await self._runs.cancel_many(thread_id, run_ids, action, reason=reason)
+        return Response(status_code=204)
+
+    async def follow_thread(self, request: Request) -> ASGIApp:
+        thread_id = path_uuid(request, "thread")
+        batches = self._threads.follow(thread_id, _thread_cursor(request), _thread_modes(request))
+        return thread_stream(batches, heartbeat_seconds=self._heartbeat)
 
     async def list(self, request: Request) -> Response:
         columns = _columns(request)
@@ -133,8 +175,7 @@ class RunRoutes:
     async def cancel(self, request: Request) -> ASGIApp:
         thread_id, run_id = _ids(request)
         wait = query_flag(request, "wait")
-        given = query_choice(request, "action", get_args(CancelAction)) or "interrupt"
-        action = cast("CancelAction", given)
+        action = _action(request)
         reason = CANCEL_REASON.format(action=action)
         await self._runs.cancel(thread_id, run_id, action, reason=reason)
         if not wait:
@@ -148,8 +189,8 @@ class RunRoutes:
     async def _new(self, request: Request) -> tuple[Run, RunCreateRequest]:
         thread_id = path_uuid(request, "thread") if "thread_id" in request.path_params else None
         body = await self._body.read(request)
-        request_id = request.headers.get("x-request-id") or str(uuid4())
-        return await self._runs.create(thread_id, body, request_id=request_id), body
+        run = await self._runs.create(thread_id, body, request_id=_request_id(request))
+        return run, body
 
     def _leaving(self, thread_id: UUID | None, run_id: UUID) -> Leaving:
         async def cancel() -> None:
@@ -170,6 +211,40 @@ class RunRoutes:
     async def _stopped(self, thread_id: UUID, run_id: UUID) -> Encoded:
         await self._runs.ended(thread_id, run_id)
         return Encoded(b"{}")
+
+
+def _request_id(request: Request) -> str:
+    return request.headers.get("x-request-id") or str(uuid4())
+
+
+def _action(request: Request) -> CancelAction:
+    given = query_choice(request, "action", get_args(CancelAction)) or "interrupt"
+    return cast("CancelAction", given)
+
+
+def _thread_modes(request: Request) -> frozenset[ThreadStreamMode]:
+    """Return which events of a thread are asked for, by either name of the parameter."""
+    given = query_list(request, "stream_modes") + query_list(request, "stream_mode")
+    modes = [mode for text in given for mode in text.split(",")]
+    for mode in modes:
+        if mode not in get_args(ThreadStreamMode):
+            raise InvalidInput(f"Invalid stream mode: {mode[:_SHOWN]}")
+    return frozenset(cast("list[ThreadStreamMode]", modes or ["run_modes"]))
+
+
+def _thread_cursor(request: Request) -> EventId | None:
+    """Return the last event a client has; None: it names none.
+
+    Raises:
+        InvalidInput: what it names is no event.
+    """
+    text = request.headers.get("last-event-id")
+    if not text:
+        return None
+    found = START if text in {"-1", "-", "0"} else EventId.parse(text)
+    if found is None:
+        raise InvalidInput("Invalid last-event-id: must be a valid Redis stream ID")
+    return found
 
 
 def _ids(request: Request) -> tuple[UUID, UUID]:

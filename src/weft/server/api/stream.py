@@ -12,7 +12,7 @@ import orjson
 from starlette.types import Message, Receive, Scope, Send
 
 from weft.server.domain.errors import EventsLost, WeftError
-from weft.server.domain.events import RESULT, StoredEvent
+from weft.server.domain.events import HIDDEN, StoredEvent
 from weft.server.domain.json import Encoded
 from weft.server.ports.events import EventReader
 from weft.sse import END, HEARTBEAT, encode_event
@@ -140,7 +140,7 @@ class Framing:
 
     def _wanted(self, stored: StoredEvent) -> bool:
         event = stored.event
-        if event.name == RESULT:
+        if event.name in HIDDEN:
             return False
         return not self.modes or event.mode in self.modes or event.name == "error"
 
@@ -160,6 +160,18 @@ def event_stream(
         pulse=HEARTBEAT,
         pulse_seconds=heartbeat_seconds,
         leaving=leaving,
+    )
+
+
+def thread_stream(
+    batches: AsyncGenerator[Sequence[StoredEvent]], *, heartbeat_seconds: float
+) -> LongResponse:
+    """Return the events of a thread's runs as server-sent events, until the client leaves."""
+    return LongResponse(
+        _frames(batches, Framing.of((), with_ids=True)),
+        headers=_SSE_HEADERS,
+        pulse=HEARTBEAT,
+        pulse_seconds=heartbeat_seconds,
     )
 
 
@@ -208,6 +220,14 @@ async def _events(reader: EventReader | None, framing: Framing) -> Source:
         finally:
             await reader.aclose()
     yield END
+
+
+async def _frames(batches: AsyncGenerator[Sequence[StoredEvent]], framing: Framing) -> Source:
+    async with aclosing(batches):
+        async for batch in batches:
+            frames = framing.frames(batch)
+            if frames:
+                yield frames
 
 
 async def _single(frame: bytes) -> Source:

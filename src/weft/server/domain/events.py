@@ -59,4 +59,10 @@ class StoredEvent(NamedTuple):
 
 
 RESULT = "weft:result"
-"""The name of the event that carries a run's result to those who wait. It is never streamed."""
+"""The name of the event that carries a run's result to those who wait."""
+
+DONE = "weft:done"
+"""The name of the event that ends a run without such a result."""
+
+HIDDEN: frozenset[str] = frozenset({RESULT, DONE})
+"""Events that are never streamed. One of them is the last of every run that was executed."""

@@ -21,5 +21,11 @@ class Signals(Protocol):
 WORK = "work"
 """A run can be claimed. No payload."""
 
+THREAD = "thread"
+"""A run of a thread is being executed. Payload: the thread's id."""
+
+STATE = "state"
+"""A thread's state has been changed by a client. Payload: the thread's id."""
+
 STOP = "stop"
 """A running run has been marked to stop. Payload: the run's id."""

@@ -239,6 +239,18 @@ class RunStorage(Protocol):
         """
         ...
 
+    async def active(
+        self, status: RunStatus | None, *, after: UUID | None, limit: int
+    ) -> Sequence[tuple[UUID, UUID]]:
+        """Return runs that are pending or running, of all threads, as (thread, run), by run.
+
+        Args:
+            status: Only pending, or only running ones; None: both.
+            after: Only runs with a greater id.
+            limit: How many at most.
+        """
+        ...
+
     async def delete(self, thread_id: UUID, run_id: UUID) -> Run:
         """Remove a run and its checkpoints; return it as it was.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal, Required
 
 from pydantic import BeforeValidator, Field
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from weft.schema import (
+    BulkCancelRunsStatus,
     DisconnectMode,
     Durability,
     IfNotExists,
@@ -41,6 +42,10 @@ class CommandRequest(TypedDict, total=False):
     goto: Json
 
 
+BATCH_MOST = 1000
+"""Runs that one request may create or cancel."""
+
+
 class RunCreateRequest(TypedDict, total=False):
     assistant_id: Required[str]
     input: Json
@@ -64,3 +69,17 @@ class RunCreateRequest(TypedDict, total=False):
     checkpoint_during: bool
     feedback_keys: list[str]
     webhook: str
+
+
+RunBatchRequest = TypeAliasType(
+    "RunBatchRequest",
+    Annotated[list[RunCreateRequest], Field(min_length=1, max_length=BATCH_MOST)],
+)
+
+
+class RunCancelRequest(TypedDict, total=False):
+    """Either a status, or a thread and runs of it."""
+
+    status: BulkCancelRunsStatus
+    thread_id: str
+    run_ids: Annotated[list[str], Field(min_length=1, max_length=BATCH_MOST)]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
 from weft.schema import CancelAction, RunStatus
-from weft.server.domain.errors import RunNotFound, RunTargetNotFound, ThreadNotFound
+from weft.server.domain.errors import (
+    NothingToCancel,
+    RunNotFound,
+    RunTargetNotFound,
+    ThreadNotFound,
+)
 from weft.server.domain.events import RESULT, START, Cursor, EventId, Live
 from weft.server.domain.json import EMPTY_OBJECT, Encoded
-from weft.server.domain.runs import Created, Run, Stop
+from weft.server.domain.runs import Created, NewRun, Run, Stop
 from weft.server.ports.clock import Clock
 from weft.server.ports.events import EventLog, EventReader
 from weft.server.ports.signals import STOP, WORK, Signals
@@ -24,6 +31,8 @@ logger: logging.Logger = logging.getLogger("weft.runs")
 
 # Long enough for readers of a run that ended before it began to learn that it is over.
 _KEEP_ENDED_SECONDS = 30.0
+
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +63,23 @@ class RunService:
         self, thread_id: UUID | None, body: RunCreateRequest, *, request_id: str
     ) -> Run:
         """Create a run, on a thread or (None) on one of its own."""
-        assistant = await self._assistants.resolve(body["assistant_id"])
-        now = self._clock.now()
-        new = new_run(thread_id, body, assistant, request_id=request_id, now=now)
-        if body.get("feedback_keys"):
-            logger.warning("feedback_keys are ignored", extra={"run_id": str(new.run_id)})
+        new = await self._new(thread_id, body, request_id)
         try:
             created = await self._storage.runs.create(new)
         except ThreadNotFound:
             raise RunTargetNotFound from None
         await self._announce(created)
         return created.run
+
+    async def create_batch(
+        self, bodies: Sequence[RunCreateRequest], *, request_id: str
+    ) -> Sequence[Run]:
+        """Create runs, each on a thread of its own; none of them unless all requests are valid."""
+        news = [await self._new(None, body, request_id) for body in bodies]
+        created = await asyncio.gather(*[self._storage.runs.create(new) for new in news])
+        for each in created:
+            await self._announce(each)
+        return [each.run for each in created]
 
     async def get(self, thread_id: UUID | None, run_id: UUID) -> Run:
         return await self._storage.runs.get(thread_id, run_id)
@@ -90,13 +105,54 @@ class RunService:
         Raises:
             NothingToCancel: the run is unknown or over.
         """
-        stop = Stop(action, reason)
-        cancelled = await self._storage.runs.cancel(thread_id, [run_id], stop)
+        await self._cancel(thread_id, [run_id], Stop(action, reason))
+
+    async def _new(self, thread_id: UUID | None, body: RunCreateRequest, request_id: str) -> NewRun:
+        assistant = await self._assistants.resolve(body["assistant_id"])
+        now = self._clock.now()
+        new = new_run(thread_id, body, assistant, request_id=request_id, now=now)
+        if body.get("feedback_keys"):
+            logger.warning("feedback_keys are ignored", extra={"run_id": str(new.run_id)})
+        return new
+
+    async def _cancel(self, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop) -> None:
+        cancelled = await self._storage.runs.cancel(thread_id, run_ids, stop)
         for ended in cancelled.ended:
             await self._events.close(str(ended), _KEEP_ENDED_SECONDS)
         for stopping in cancelled.stopping:
             await self._signals.publish(STOP, str(stopping))
         await self._signals.publish(WORK)
+
+    async def cancel_many(
+        self, thread_id: UUID, run_ids: Sequence[UUID], action: CancelAction, *, reason: str
+    ) -> None:
+        """Stop several runs of a thread; those that are over are passed over.
+
+        Raises:
+            NothingToCancel: none of them is pending or running.
+        """
+        await self._cancel(thread_id, run_ids, Stop(action, reason))
+
+    async def cancel_all(
+        self, status: RunStatus | None, action: CancelAction, *, reason: str
+    ) -> None:
+        """Stop the runs of all threads that are pending or running, or (None) either.
+
+        Raises:
+            NothingToCancel: there is none.
+        """
+        stopped, after = False, None
+        while True:
+            page = await self._storage.runs.active(status, after=after, limit=_PAGE)
+            for thread_id, run_id in page:
+                with suppress(NothingToCancel):
+                    await self._cancel(thread_id, [run_id], Stop(action, reason))
+                    stopped = True
+            if len(page) < _PAGE:
+                break
+            after = page[-1][1]
+        if not stopped:
+            raise NothingToCancel
 
     def read(self, run: Run) -> EventReader:
         """Return all events of a run that has just been created."""

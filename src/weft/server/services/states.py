@@ -36,6 +36,7 @@ from weft.server.graphs.states import (
 )
 from weft.server.ports.clock import Clock
 from weft.server.ports.graphs import GraphCalls
+from weft.server.ports.signals import STATE, Signals
 from weft.server.ports.storage import Storage
 from weft.server.services.run_request import parse_uuid
 from weft.server.services.thread_requests import (
@@ -64,24 +65,37 @@ class StateService:
     """Calls graphs where their code cannot block the server; what they write is stored at once."""
 
     def __init__(
-        self, *, storage: Storage, graphs: Graphs, calls: GraphCalls, clock: Clock
+        self,
+        *,
+        storage: Storage,
+        graphs: Graphs,
+        calls: GraphCalls,
+        signals: Signals,
+        clock: Clock,
     ) -> None:
         self._storage = storage
         self._graphs = graphs
         self._calls = calls
+        self._signals = signals
         self._clock = clock
 
     async def get(
-        self, thread_id: UUID, place: CheckpointRequest, selection: Selection, *, subgraphs: bool
+        self,
+        thread_id: UUID,
+        place: CheckpointRequest | None = None,
+        selection: Selection | None = None,
+        *,
+        subgraphs: bool = False,
     ) -> Encoded:
         """Return a state of a thread, encoded; an empty one where there is no such checkpoint."""
-        config = _config(thread_id, place)
+        config = _config(thread_id, place or {})
+        wanted = selection or Selection()
         thread = await self._storage.threads.get(thread_id, with_values=False)
         if _graph_id(thread) is None:
-            return encode(empty_state(selection))
+            return encode(empty_state(wanted))
 
         async def work(graph: Graph) -> Encoded:
-            return await read_state(graph, config, selection, subgraphs=subgraphs)
+            return await read_state(graph, config, wanted, subgraphs=subgraphs)
 
         return await self._call("state", thread, self._storage.checkpointer(), work)
 
@@ -120,6 +134,7 @@ class StateService:
             [StateUpdate(cast("JsonObject | None", body.get("values")), body.get("as_node"))]
         ]
         saved, _ = await self._edit(thread, config, updates)
+        await self._signals.publish(STATE, str(thread_id))
         place = pointer(saved) or {}
         return encode(
             {"checkpoint": place, "configurable": place, "checkpoint_id": place["checkpoint_id"]}

@@ -14,7 +14,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Interrupt, StateSnapshot
 
 from weft.server.domain.errors import LeaseLost, StorageUnavailable
-from weft.server.domain.events import RESULT, Event
+from weft.server.domain.events import DONE, RESULT, Event
 from weft.server.domain.json import EMPTY_OBJECT, Encoded
 from weft.server.domain.runs import Claim, Outcome, Stop
 from weft.server.domain.threads import status_after
@@ -22,7 +22,7 @@ from weft.server.graphs.registry import Graphs
 from weft.server.graphs.serde import encode
 from weft.server.ports.clock import Clock
 from weft.server.ports.events import EventLog
-from weft.server.ports.signals import WORK, Signals
+from weft.server.ports.signals import THREAD, WORK, Signals
 from weft.server.ports.storage import Storage
 from weft.server.worker.chunks import ROOT, ChunkEncoder, Namespace
 from weft.server.worker.failures import describe, described, first_failure
@@ -144,6 +144,7 @@ class Executor:
         stream = str(run.run_id)
         metadata = encode({"run_id": stream, "attempt": run.attempt})
         await self._events.append(stream, [Event("metadata", metadata)])
+        await self._signals.publish(THREAD, str(run.thread_id))
         plan = make_plan(claim, self._options.facts)
         saver = self._storage.run_checkpointer(claim, wait=plan.durability == "sync")
         if run.attempt > 1 and await _has_progress(saver, claim):
@@ -196,9 +197,7 @@ class Executor:
         The status is stored before the stream ends: clients look it up when a stream closes.
         """
         stream = str(claim.run.run_id)
-        closing = _closing_events(outcome, progress)
-        if closing:
-            await self._events.append(stream, closing)
+        await self._events.append(stream, _closing_events(outcome, progress))
         try:
             finished = await self._storage.runs.finish(claim, outcome)
         except LeaseLost:
@@ -272,7 +271,7 @@ def _closing_events(outcome: Outcome, progress: _Progress) -> Sequence[Event]:
         # With the interrupt, which the thread's values do not show.
         data = encode(progress.values) if progress.interrupted else outcome.values
         return [Event(RESULT, data or EMPTY_OBJECT)]
-    return []
+    return [Event(DONE, EMPTY_OBJECT)]
 
 
 def _thread_values(progress: _Progress) -> Encoded | None:

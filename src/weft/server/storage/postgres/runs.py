@@ -65,6 +65,14 @@ class PostgresRuns:
 
         return await self._database.read(work)
 
+    async def active(
+        self, status: RunStatus | None, *, after: UUID | None, limit: int
+    ) -> Sequence[tuple[UUID, UUID]]:
+        row = (status, status, UUID(int=0) if after is None else after, limit)
+        return await self._database.read(
+            lambda connection: list(connection.execute(sql.ALL_ACTIVE_RUNS, row))
+        )
+
     async def delete(self, thread_id: UUID, run_id: UUID) -> Run:
         now = self._clock.now()
 

@@ -31,6 +31,12 @@ ACTIVE_RUNS = """
     WHERE thread_id = %s AND status IN ('pending', 'running') ORDER BY created_at, seq
 """
 
+ALL_ACTIVE_RUNS = """
+    SELECT thread_id, run_id FROM weft_runs
+    WHERE status IN ('pending', 'running') AND (%s::text IS NULL OR status = %s) AND run_id > %s
+    ORDER BY run_id LIMIT %s
+"""
+
 THREAD_GETS_RUN = """
     UPDATE weft_threads SET status = 'busy', metadata = %s, config = %s, updated_at = %s
     WHERE thread_id = %s

@@ -74,6 +74,17 @@ class SqliteRuns:
 
         return await self._readers.read(work)
 
+    async def active(
+        self, status: RunStatus | None, *, after: UUID | None, limit: int
+    ) -> Sequence[tuple[UUID, UUID]]:
+        row = (status, status, "" if after is None else str(after), limit)
+
+        def work(connection: sqlite3.Connection) -> Sequence[tuple[UUID, UUID]]:
+            rows = connection.execute(sql.ALL_ACTIVE_RUNS, row)
+            return [(UUID(thread_id), UUID(run_id)) for thread_id, run_id in rows]
+
+        return await self._readers.read(work)
+
     async def delete(self, thread_id: UUID, run_id: UUID) -> Run:
         now = micros(self._clock.now())
 

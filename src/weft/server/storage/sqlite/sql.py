@@ -28,6 +28,12 @@ ACTIVE_RUNS = """
     WHERE thread_id = ? AND status IN ('pending', 'running') ORDER BY created_at, rowid
 """
 
+ALL_ACTIVE_RUNS = """
+    SELECT thread_id, run_id FROM runs INDEXED BY runs_active
+    WHERE status IN ('pending', 'running') AND (? IS NULL OR status = ?) AND run_id > ?
+    ORDER BY run_id LIMIT ?
+"""
+
 THREAD_GETS_RUN = """
     UPDATE threads SET status = 'busy', metadata = ?, config = ?, updated_at = ?
     WHERE thread_id = ?
