@@ -26,17 +26,21 @@ from weft.server.api.openapi import document
 from weft.server.api.routes import Handlers, starlette_routes, table
 from weft.server.api.runs import RunRoutes
 from weft.server.api.states import StateRoutes
+from weft.server.api.store import StoreRoutes
 from weft.server.api.threads import ThreadRoutes
 from weft.server.clock import SystemClock
 from weft.server.events.memory import MemoryEventLog
 from weft.server.events.signals import MemorySignals
+from weft.server.graphs.embeddings import load_embeddings
 from weft.server.graphs.registry import Graphs
+from weft.server.ports.store import IndexOptions, StoreOptions
 from weft.server.services.assistants import AssistantService
 from weft.server.services.drawings import DrawingService
 from weft.server.services.runs import RunService
 from weft.server.services.states import StateService
+from weft.server.services.store import StoreService
 from weft.server.services.threads import ThreadService
-from weft.server.settings import Settings
+from weft.server.settings import Settings, StoreSettings
 from weft.server.storage.sqlite import SqliteStorage
 from weft.server.worker.calls import RunnerCalls
 from weft.server.worker.execute import ExecuteOptions, Executor
@@ -69,8 +73,9 @@ def create_app(settings: Settings) -> Starlette:
 
     Raises:
         GraphLoadError: a configured graph cannot be loaded.
+        EmbeddingsLoadError: what makes vectors for the store cannot be loaded.
     """
-    parts = _assemble(settings, Graphs.load(settings.graphs))
+    parts = _assemble(settings, Graphs.load(settings.graphs), _store_options(settings.store))
     return Starlette(
         routes=starlette_routes(table(parts.handlers)),
         middleware=[
@@ -115,9 +120,15 @@ def _tune_interpreter() -> None:
     gc.set_threshold(*GC_THRESHOLD)
 
 
-def _assemble(settings: Settings, graphs: Graphs) -> Parts:
+def _store_options(settings: StoreSettings) -> StoreOptions:
+    spec = settings.index
+    index = None if spec is None else IndexOptions(spec.dims, load_embeddings(spec), spec.fields)
+    return StoreOptions(settings.default_ttl_minutes, settings.refresh_on_read, index)
+
+
+def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     clock = SystemClock()
-    storage = SqliteStorage(settings.data_dir / "weft.db", clock=clock)
+    storage = SqliteStorage(settings.data_dir / "weft.db", clock=clock, store=store)
     events = MemoryEventLog(clock)
     signals = MemorySignals()
     assistants = AssistantService(
@@ -150,6 +161,7 @@ def _assemble(settings: Settings, graphs: Graphs) -> Parts:
     threads = ThreadService(
         storage=storage, events=events, signals=signals, states=states, clock=clock
     )
+    items = StoreService(storage, calls, indexed=store.index is not None)
     limit = settings.body_limit_bytes
     meta = MetaRoutes(
         _facts(), storage.ping, openapi=lambda: document(table(handlers), __version__), docs=page
@@ -160,6 +172,7 @@ def _assemble(settings: Settings, graphs: Graphs) -> Parts:
         threads=ThreadRoutes(threads, limit),
         states=StateRoutes(states, limit),
         runs=RunRoutes(runs, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds),
+        store=StoreRoutes(items, limit),
     )
     return Parts(storage, worker, assistants, handlers)
 

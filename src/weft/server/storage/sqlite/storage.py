@@ -15,7 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from weft.server.domain.errors import StorageUnavailable
 from weft.server.domain.runs import Claim
 from weft.server.ports.clock import Clock
-from weft.server.ports.store import Store, StoreOptions
+from weft.server.ports.store import StoreOptions
 from weft.server.storage.sqlite.assistants import SqliteAssistants
 from weft.server.storage.sqlite.checkpointer import SqliteSaver
 from weft.server.storage.sqlite.connection import Readers, Writer, connect, unavailable
@@ -45,7 +45,8 @@ class SqliteStorage:
         await asyncio.to_thread(self._prepare)
         self._savers = Savers(self._writer)
         self._writer.start()
-        self._store = SqliteStore(self._writer, self._readers, self._clock, self._store_options)
+        options = self._store_options
+        self.store = SqliteStore(self._writer, self._readers, self._clock, options)
         self.assistants = SqliteAssistants(self._writer, self._readers)
         self.threads = SqliteThreads(self._writer, self._readers)
         self.runs = SqliteRuns(self._writer, self._readers, self._savers, self._clock)
@@ -59,9 +60,6 @@ class SqliteStorage:
 
     async def ping(self) -> None:
         self._readers.point(lambda connection: connection.execute("SELECT 1").fetchone())
-
-    def store(self) -> Store:
-        return self._store
 
     def checkpointer(self) -> BaseCheckpointSaver[str]:
         return SqliteSaver(self._writer, self._readers, DirectSink(self._writer))
