@@ -47,6 +47,7 @@ from weft.server.worker.execute import ExecuteOptions, Executor
 from weft.server.worker.loop import Worker, WorkerOptions
 from weft.server.worker.plan import ServerFacts
 from weft.server.worker.runners import RunnerOptions, RunnerPool
+from weft.server.worker.sweep import Sweep, Sweeper, thread_sweep
 
 # How long a thread may compute before another gets its turn. Python's own 5 ms would let one busy
 # graph delay every step of the API and of other graphs by that much.
@@ -64,6 +65,7 @@ class Parts:
 
     storage: SqliteStorage
     worker: Worker
+    sweeper: Sweeper
     assistants: AssistantService
     handlers: Handlers
 
@@ -100,9 +102,11 @@ async def _lifespan(parts: Parts) -> AsyncIterator[None]:
         await parts.assistants.ensure_defaults()
         # The data directory is locked, so whatever is marked as running was left by a dead process.
         await parts.worker.start(orphaned=True)
+        parts.sweeper.start()
         try:
             yield
         finally:
+            await parts.sweeper.stop()
             await parts.worker.stop()
     finally:
         await parts.storage.close()
@@ -135,7 +139,12 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         storage=storage, graphs=graphs, events=events, signals=signals, clock=clock
     )
     runs = RunService(
-        storage=storage, events=events, signals=signals, assistants=assistants, clock=clock
+        storage=storage,
+        events=events,
+        signals=signals,
+        assistants=assistants,
+        clock=clock,
+        thread_ttl=settings.thread_ttl.default,
     )
     executor = Executor(
         storage=storage,
@@ -159,7 +168,12 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     drawings = DrawingService(storage=storage, graphs=graphs, calls=calls, assistants=assistants)
     states = StateService(storage=storage, graphs=graphs, calls=calls, clock=clock)
     threads = ThreadService(
-        storage=storage, events=events, signals=signals, states=states, clock=clock
+        storage=storage,
+        events=events,
+        signals=signals,
+        states=states,
+        clock=clock,
+        default_ttl=settings.thread_ttl.default,
     )
     items = StoreService(storage, calls, indexed=store.index is not None)
     limit = settings.body_limit_bytes
@@ -174,7 +188,19 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         runs=RunRoutes(runs, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds),
         store=StoreRoutes(items, limit),
     )
-    return Parts(storage, worker, assistants, handlers)
+    sweeper = Sweeper(clock, _sweeps(settings, storage, clock))
+    return Parts(storage, worker, sweeper, assistants, handlers)
+
+
+def _sweeps(settings: Settings, storage: SqliteStorage, clock: SystemClock) -> list[Sweep]:
+    ttl = settings.thread_ttl
+    threads = thread_sweep(
+        storage,
+        clock,
+        interval_seconds=ttl.sweep_interval_minutes * 60,
+        limit=ttl.sweep_limit,
+    )
+    return [threads]
 
 
 def _execute_options(settings: Settings) -> ExecuteOptions:

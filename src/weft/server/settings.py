@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from weft.server.domain.threads import Ttl
 from weft.server.graphs.spec import GraphSpec, IndexSpec
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -27,6 +28,15 @@ class StoreSettings:
     default_ttl_minutes: float | None = None
     refresh_on_read: bool = True
     sweep_interval_minutes: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadTtlSettings:
+    """The section ``checkpointer.ttl``. ``default``: what threads get that are created without."""
+
+    default: Ttl | None = None
+    sweep_interval_minutes: float = 5.0
+    sweep_limit: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,7 @@ class Settings:
     heartbeat_seconds: float
     body_limit_bytes: int
     store: StoreSettings = StoreSettings()
+    thread_ttl: ThreadTtlSettings = ThreadTtlSettings()
     warnings: tuple[str, ...] = ()
 
 
@@ -166,6 +177,7 @@ _DEV_DEFAULTS: Final = {"shutdown_grace_seconds": "1"}
 
 _DIMS_MOST: Final = 65_536
 _MINUTES_MOST: Final = 100 * 365 * 1440
+_SWEEP_MOST: Final = 1_000_000
 
 # The parsed file holds whatever its author wrote.
 _Json: TypeAlias = Any
@@ -191,6 +203,7 @@ def load_settings(
         config_path=config_path,
         graphs=_graphs(document, folder, config_path),
         store=_store(document, folder, config_path),
+        thread_ttl=_thread_ttl(document, config_path),
         python_path=_python_path(document, folder, config_path),
         env=env,
         warnings=warnings,
@@ -284,6 +297,27 @@ def _store(document: dict[str, _Json], folder: Path, path: Path) -> StoreSetting
         default_ttl_minutes=_minutes(ttl, "default_ttl", path),
         refresh_on_read=refresh,
         sweep_interval_minutes=_minutes(ttl, "sweep_interval_minutes", path),
+    )
+
+
+def _thread_ttl(document: dict[str, _Json], path: Path) -> ThreadTtlSettings:
+    section = _section(document, "checkpointer", path)
+    ttl = _section(section, "ttl", path, "checkpointer.ttl")
+    strategy, limit = ttl.get("strategy", "delete"), ttl.get("sweep_limit", 1000)
+    if strategy not in {"delete", "keep_latest"}:
+        raise SettingsError(
+            f'"checkpointer.ttl.strategy" in \'{path}\' must be "delete" or "keep_latest".'
+        )
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _SWEEP_MOST:
+        raise SettingsError(
+            f"\"checkpointer.ttl.sweep_limit\" in '{path}' must be a whole number from 1 to"
+            f" {_SWEEP_MOST}."
+        )
+    minutes = _minutes(ttl, "default_ttl", path)
+    return ThreadTtlSettings(
+        default=None if minutes is None else Ttl(minutes, strategy),
+        sweep_interval_minutes=_minutes(ttl, "sweep_interval_minutes", path) or 5.0,
+        sweep_limit=limit,
     )
 
 
