@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from weft.schema import CancelAction, RunStatus
@@ -12,6 +12,7 @@ from weft.server.domain.errors import RunNotFound, RunTargetNotFound, ThreadNotF
 from weft.server.domain.events import RESULT, START, Cursor, EventId, Live
 from weft.server.domain.json import EMPTY_OBJECT, Encoded
 from weft.server.domain.runs import Created, Run, Stop
+from weft.server.domain.threads import Ttl
 from weft.server.ports.clock import Clock
 from weft.server.ports.events import EventLog, EventReader
 from weft.server.ports.signals import STOP, WORK, Signals
@@ -43,12 +44,14 @@ class RunService:
         signals: Signals,
         assistants: AssistantService,
         clock: Clock,
+        thread_ttl: Ttl | None = None,
     ) -> None:
         self._storage = storage
         self._events = events
         self._signals = signals
         self._assistants = assistants
         self._clock = clock
+        self._thread_ttl = thread_ttl
 
     async def create(
         self, thread_id: UUID | None, body: RunCreateRequest, *, request_id: str
@@ -60,7 +63,7 @@ class RunService:
         if body.get("feedback_keys"):
             logger.warning("feedback_keys are ignored", extra={"run_id": str(new.run_id)})
         try:
-            created = await self._storage.runs.create(new)
+            created = await self._storage.runs.create(replace(new, thread_ttl=self._thread_ttl))
         except ThreadNotFound:
             raise RunTargetNotFound from None
         await self._announce(created)
