@@ -59,7 +59,10 @@ async def test_two_starts_at_once_make_the_schema_once(url):
             await storage.threads.create(new_thread())
 
     await asyncio.gather(opened(), opened(), opened())
-    assert outside(url, "SELECT version FROM weft_migrations ORDER BY 1") == [(1,), (2,)]
+    made = [
+        version for (version,) in outside(url, "SELECT version FROM weft_migrations ORDER BY 1")
+    ]
+    assert made == list(range(1, len(made) + 1))
     assert outside(url, "SELECT count(*) FROM weft_threads") == [(3,)]
 
 
