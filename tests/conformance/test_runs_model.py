@@ -293,7 +293,7 @@ class RunsOfAThread(RuleBasedStateMachine):
 def test_runs_of_a_thread(database):
     machine = type("Machine", (RunsOfAThread,), {"database": database})
     machine.TestCase.settings = settings(
-        max_examples=40,
+        max_examples=40 if database == "sqlite" else 20,
         stateful_step_count=30,
         deadline=None,
         suppress_health_check=list(HealthCheck),

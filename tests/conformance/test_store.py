@@ -37,7 +37,7 @@ class Letters(Embeddings):
 
 @pytest.fixture
 def store(storage):
-    return storage.store()
+    return storage.store
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def letters():
 async def indexed(database, clock, letters):
     options = StoreOptions(index=IndexOptions(5, letters, ("text",)))
     async with database.open(clock, options) as storage:
-        yield storage.store()
+        yield storage.store
 
 
 def keys(items):
@@ -311,7 +311,7 @@ async def test_concurrent_writers_of_one_item(store):
 @pytest.fixture
 async def short_lived(database, clock):
     async with database.open(clock, StoreOptions(default_ttl_minutes=10)) as storage:
-        yield storage.store()
+        yield storage.store
 
 
 async def test_what_has_expired_is_never_seen(store, clock):
@@ -357,7 +357,7 @@ async def test_defaults_of_the_configuration(short_lived, clock):
 async def test_reads_that_do_not_refresh_by_default(database, clock):
     options = StoreOptions(default_ttl_minutes=1, refresh_on_read=False)
     async with database.open(clock, options) as storage:
-        store = storage.store()
+        store = storage.store
         await store.aput(("t",), "k", {})
         clock.move(40)
         assert await store.aget(("t",), "k")
@@ -471,8 +471,8 @@ async def test_sweeping_takes_the_vectors_too(database, indexed, clock):
 
 async def test_the_whole_value_is_indexed_where_no_field_is_named(database, clock, letters):
     async with database.open(clock, StoreOptions(index=IndexOptions(5, letters))) as storage:
-        await storage.store().aput(("v",), "k", {"b": 1, "a": "x"})
-        await storage.store().aput(("v",), "nothing", {"b": 1}, index=[])
+        await storage.store.aput(("v",), "k", {"b": 1, "a": "x"})
+        await storage.store.aput(("v",), "nothing", {"b": 1}, index=[])
     assert letters.embedded == ['{"a": "x", "b": 1}']
 
 
@@ -484,18 +484,18 @@ async def test_sync_search_by_meaning(indexed):
 async def test_vectors_of_the_wrong_size(database, clock, letters):
     async with database.open(clock, StoreOptions(index=IndexOptions(7, letters))) as storage:
         with pytest.raises(ValueError, match="7 numbers"):
-            await storage.store().aput(("v",), "k", {"text": "a"})
-        assert await storage.store().aget(("v",), "k") is None
+            await storage.store.aput(("v",), "k", {"text": "a"})
+        assert await storage.store.aget(("v",), "k") is None
 
 
 async def test_the_store_outlives_the_server(database):
     clock = StandingClock()
     async with database.open(clock) as storage:
-        await storage.store().aput(("a",), "k", {"v": 1})
-        await storage.store().aput(("a",), "short", {}, ttl=1)
+        await storage.store.aput(("a",), "k", {"v": 1})
+        await storage.store.aput(("a",), "short", {}, ttl=1)
     clock.move(60)
     async with database.open(clock) as storage:
-        assert keys(await storage.store().asearch(())) == ["k"]
+        assert keys(await storage.store.asearch(())) == ["k"]
 
 
 async def test_readers_and_writers_at_the_same_time(store):

@@ -19,8 +19,9 @@ SCALARS = st.one_of(
     st.none(),
     st.booleans(),
     st.sampled_from([0, 1, 2, -1, 2**53, 2**53 + 1, 2**63, 2**64 - 1]),
-    st.sampled_from([0.0, -0.0, 1.0, 0.5, 1e300, float(2**53), float(2**63)]),
-    st.sampled_from(["", "1", "a", "true", "null", "ä", "😀", "x" * 300, '"', "%", "$.a"]),
+    st.sampled_from([0.0, -0.0, 1.0, 0.5, 1e300, 1e23, float(2**53), float(2**63)]),
+    st.sampled_from(["", "1", "a", "true", "null", "ä", "😀", "x" * 300, '"', "%", "$.a", "1e23"]),
+    st.sampled_from(["a\0", "\0", "\\u0000", "\\\0"]),
 )
 KEYS = st.sampled_from(["a", "b", "", "0", "a.b", '"', "é", "k" * 200])
 DOCUMENTS = st.recursive(

@@ -13,6 +13,7 @@ from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langgraph.config import get_config, get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
+from langgraph.store.base import BaseStore
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
@@ -191,3 +192,33 @@ family.add_edge("parent", END)
 def slowly():
     time.sleep(0.5)
     return joke
+
+
+class Kept(TypedDict, total=False):
+    place: list[str]
+    colour: str
+    query: str
+    seen: Any
+
+
+def keep(state: Kept, runtime: Runtime) -> Kept:
+    place, store = tuple(state["place"]), runtime.store
+    if "query" in state:
+        return {"seen": store.search(place, query=state["query"])[0].key}
+    store.put((*place,), "from inside", {"colour": state["colour"]})
+    return {"seen": store.get(place, "from outside").value}
+
+
+async def keep_async(state: Kept, *, store: BaseStore) -> Kept:
+    place = tuple(state["place"])
+    if "query" in state:
+        return {"seen": (await store.asearch(place, query=state["query"]))[0].key}
+    await store.aput(place, "from inside", {"colour": state["colour"]})
+    return {"seen": (await store.aget(place, "from outside")).value}
+
+
+keeping = StateGraph(Kept)
+keeping.add_node("sync", keep)
+keeping.add_node("async", keep_async)
+keeping.add_conditional_edges(START, lambda state: state["colour"], ["sync", "async"])
+keeper = keeping.compile(name="keeper")

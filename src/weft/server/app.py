@@ -28,24 +28,29 @@ from weft.server.api.openapi import document
 from weft.server.api.routes import Handlers, starlette_routes, table
 from weft.server.api.runs import RunRoutes
 from weft.server.api.states import StateRoutes
+from weft.server.api.store import StoreRoutes
 from weft.server.api.threads import ThreadRoutes
 from weft.server.clock import SystemClock
 from weft.server.events.memory import MemoryEventLog
 from weft.server.events.signals import MemorySignals
+from weft.server.graphs.embeddings import load_embeddings
 from weft.server.graphs.registry import Graphs
+from weft.server.ports.store import IndexOptions, StoreOptions
 from weft.server.services.assistants import AssistantService
 from weft.server.services.drawings import DrawingService
 from weft.server.services.runs import RunService
 from weft.server.services.states import StateService
+from weft.server.services.store import StoreService
 from weft.server.services.thread_stream import ThreadStreamService
 from weft.server.services.threads import ThreadService
-from weft.server.settings import Settings
+from weft.server.settings import Settings, StoreSettings
 from weft.server.storage.sqlite import SqliteStorage
 from weft.server.worker.calls import RunnerCalls
 from weft.server.worker.execute import ExecuteOptions, Executor
 from weft.server.worker.loop import Worker, WorkerOptions
 from weft.server.worker.plan import ServerFacts
 from weft.server.worker.runners import RunnerOptions, RunnerPool
+from weft.server.worker.sweep import Sweep, Sweeper, thread_sweep
 
 # How long a thread may compute before another gets its turn. Python's own 5 ms would let one busy
 # graph delay every step of the API and of other graphs by that much.
@@ -63,6 +68,7 @@ class Parts:
 
     storage: SqliteStorage
     worker: Worker
+    sweeper: Sweeper
     assistants: AssistantService
     handlers: Handlers
 
@@ -72,8 +78,9 @@ def create_app(settings: Settings) -> Starlette:
 
     Raises:
         GraphLoadError: a configured graph cannot be loaded.
+        EmbeddingsLoadError: what makes vectors for the store cannot be loaded.
     """
-    parts = _assemble(settings, Graphs.load(settings.graphs))
+    parts = _assemble(settings, Graphs.load(settings.graphs), _store_options(settings.store))
     app: Starlette = Starlette(
         routes=starlette_routes(table(parts.handlers)),
         middleware=[
@@ -101,9 +108,11 @@ async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
         await parts.assistants.ensure_defaults()
         # The data directory is locked, so whatever is marked as running was left by a dead process.
         await parts.worker.start(orphaned=True)
+        parts.sweeper.start()
         try:
             yield
         finally:
+            await parts.sweeper.stop()
             await parts.worker.stop()
     finally:
         configure_loopback_transports(None)
@@ -122,16 +131,27 @@ def _tune_interpreter() -> None:
     gc.set_threshold(*GC_THRESHOLD)
 
 
-def _assemble(settings: Settings, graphs: Graphs) -> Parts:
+def _store_options(settings: StoreSettings) -> StoreOptions:
+    spec = settings.index
+    index = None if spec is None else IndexOptions(spec.dims, load_embeddings(spec), spec.fields)
+    return StoreOptions(settings.default_ttl_minutes, settings.refresh_on_read, index)
+
+
+def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     clock = SystemClock()
-    storage = SqliteStorage(settings.data_dir / "weft.db", clock=clock)
+    storage = SqliteStorage(settings.data_dir / "weft.db", clock=clock, store=store)
     events = MemoryEventLog(clock)
     signals = MemorySignals()
     assistants = AssistantService(
         storage=storage, graphs=graphs, events=events, signals=signals, clock=clock
     )
     runs = RunService(
-        storage=storage, events=events, signals=signals, assistants=assistants, clock=clock
+        storage=storage,
+        events=events,
+        signals=signals,
+        assistants=assistants,
+        clock=clock,
+        thread_ttl=settings.thread_ttl.default,
     )
     executor = Executor(
         storage=storage,
@@ -158,8 +178,14 @@ def _assemble(settings: Settings, graphs: Graphs) -> Parts:
         storage=storage, events=events, signals=signals, states=states, clock=clock
     )
     threads = ThreadService(
-        storage=storage, events=events, signals=signals, states=states, clock=clock
+        storage=storage,
+        events=events,
+        signals=signals,
+        states=states,
+        clock=clock,
+        default_ttl=settings.thread_ttl.default,
     )
+    items = StoreService(storage, calls, indexed=store.index is not None)
     limit = settings.body_limit_bytes
     meta = MetaRoutes(
         _facts(), storage.ping, openapi=lambda: document(table(handlers), __version__), docs=page
@@ -172,8 +198,21 @@ def _assemble(settings: Settings, graphs: Graphs) -> Parts:
         runs=RunRoutes(
             runs, followers, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds
         ),
+        store=StoreRoutes(items, limit),
     )
-    return Parts(storage, worker, assistants, handlers)
+    sweeper = Sweeper(clock, _sweeps(settings, storage, clock))
+    return Parts(storage, worker, sweeper, assistants, handlers)
+
+
+def _sweeps(settings: Settings, storage: SqliteStorage, clock: SystemClock) -> list[Sweep]:
+    ttl = settings.thread_ttl
+    threads = thread_sweep(
+        storage,
+        clock,
+        interval_seconds=ttl.sweep_interval_minutes * 60,
+        limit=ttl.sweep_limit,
+    )
+    return [threads]
 
 
 def _execute_options(settings: Settings) -> ExecuteOptions:

@@ -10,13 +10,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from weft.server.graphs.spec import GraphSpec
+from weft.server.domain.threads import Ttl
+from weft.server.graphs.spec import GraphSpec, IndexSpec
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 class SettingsError(Exception):
     """A setting that cannot be used. The text says which one and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """The section ``store``. Without ``sweep_interval_minutes`` nothing is swept."""
+
+    index: IndexSpec | None = None
+    default_ttl_minutes: float | None = None
+    refresh_on_read: bool = True
+    sweep_interval_minutes: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadTtlSettings:
+    """The section ``checkpointer.ttl``. ``default``: what threads get that are created without."""
+
+    default: Ttl | None = None
+    sweep_interval_minutes: float = 5.0
+    sweep_limit: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +65,8 @@ class Settings:
     shutdown_grace_seconds: float
     heartbeat_seconds: float
     body_limit_bytes: int
+    store: StoreSettings = StoreSettings()
+    thread_ttl: ThreadTtlSettings = ThreadTtlSettings()
     warnings: tuple[str, ...] = ()
 
 
@@ -153,6 +175,10 @@ OPTIONS: Final = (
 # Whoever develops wants to see the change now; the run goes on afterwards anyway.
 _DEV_DEFAULTS: Final = {"shutdown_grace_seconds": "1"}
 
+_DIMS_MOST: Final = 65_536
+_MINUTES_MOST: Final = 100 * 365 * 1440
+_SWEEP_MOST: Final = 1_000_000
+
 # The parsed file holds whatever its author wrote.
 _Json: TypeAlias = Any
 
@@ -176,6 +202,8 @@ def load_settings(
     return Settings(
         config_path=config_path,
         graphs=_graphs(document, folder, config_path),
+        store=_store(document, folder, config_path),
+        thread_ttl=_thread_ttl(document, config_path),
         python_path=_python_path(document, folder, config_path),
         env=env,
         warnings=warnings,
@@ -249,9 +277,88 @@ def _graph(name: str, entry: _Json, folder: Path, path: Path) -> GraphSpec:
     if description is not None and not isinstance(description, str):
         raise SettingsError(f"The description of the graph '{name}' in '{path}' must be a text.")
     place, _, attribute = source.rpartition(":")
-    if "/" in place or "\\" in place or place.endswith(".py"):
+    if _is_file(place):
         return GraphSpec(name, source, attribute, (folder / place).resolve(), None, description)
     return GraphSpec(name, source, attribute, None, place, description)
+
+
+def _is_file(place: str) -> bool:
+    return "/" in place or "\\" in place or place.endswith(".py")
+
+
+def _store(document: dict[str, _Json], folder: Path, path: Path) -> StoreSettings:
+    section = _section(document, "store", path)
+    ttl = _section(section, "ttl", path, "store.ttl")
+    refresh = ttl.get("refresh_on_read", True)
+    if not isinstance(refresh, bool):
+        raise SettingsError(f"\"store.ttl.refresh_on_read\" in '{path}' must be true or false.")
+    return StoreSettings(
+        index=_index(section, folder, path),
+        default_ttl_minutes=_minutes(ttl, "default_ttl", path),
+        refresh_on_read=refresh,
+        sweep_interval_minutes=_minutes(ttl, "sweep_interval_minutes", path),
+    )
+
+
+def _thread_ttl(document: dict[str, _Json], path: Path) -> ThreadTtlSettings:
+    section = _section(document, "checkpointer", path)
+    ttl = _section(section, "ttl", path, "checkpointer.ttl")
+    strategy, limit = ttl.get("strategy", "delete"), ttl.get("sweep_limit", 1000)
+    if strategy not in {"delete", "keep_latest"}:
+        raise SettingsError(
+            f'"checkpointer.ttl.strategy" in \'{path}\' must be "delete" or "keep_latest".'
+        )
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _SWEEP_MOST:
+        raise SettingsError(
+            f"\"checkpointer.ttl.sweep_limit\" in '{path}' must be a whole number from 1 to"
+            f" {_SWEEP_MOST}."
+        )
+    minutes = _minutes(ttl, "default_ttl", path)
+    return ThreadTtlSettings(
+        default=None if minutes is None else Ttl(minutes, strategy),
+        sweep_interval_minutes=_minutes(ttl, "sweep_interval_minutes", path) or 5.0,
+        sweep_limit=limit,
+    )
+
+
+def _index(section: dict[str, _Json], folder: Path, path: Path) -> IndexSpec | None:
+    index = _section(section, "index", path, "store.index")
+    if not index:
+        return None
+    dims, source, fields = index.get("dims"), index.get("embed"), index.get("fields", ["$"])
+    if isinstance(dims, bool) or not isinstance(dims, int) or not 1 <= dims <= _DIMS_MOST:
+        raise SettingsError(
+            f"\"store.index.dims\" in '{path}' must be a whole number from 1 to {_DIMS_MOST}."
+        )
+    if not isinstance(source, str) or not re.fullmatch(r".+:[^/\\]+", source):
+        raise SettingsError(
+            f'"store.index.embed" in \'{path}\' must be given as "provider:model" or'
+            f' "file.py:function", not as {json.dumps(source)}.'
+        )
+    if not isinstance(fields, list) or not all(isinstance(each, str) for each in fields):
+        raise SettingsError(f"\"store.index.fields\" in '{path}' must be a list of texts.")
+    place, _, attribute = source.rpartition(":")
+    if not _is_file(place):
+        return IndexSpec(dims, source, tuple(fields))
+    spec = GraphSpec("store.index.embed", source, attribute, (folder / place).resolve())
+    return IndexSpec(dims, spec, tuple(fields))
+
+
+def _section(
+    document: dict[str, _Json], name: str, path: Path, shown: str = ""
+) -> dict[str, _Json]:
+    section = document.get(name)
+    if section is not None and not isinstance(section, dict):
+        raise SettingsError(f"\"{shown or name}\" in '{path}' must be an object.")
+    return section or {}
+
+
+def _minutes(section: dict[str, _Json], name: str, path: Path) -> float | None:
+    value = section.get(name)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is not None and not (number and 0 < value <= _MINUTES_MOST):
+        raise SettingsError(f"\"{name}\" in '{path}' must be a number of minutes above 0.")
+    return None if value is None else float(value)
 
 
 def _python_path(document: dict[str, _Json], folder: Path, path: Path) -> tuple[Path, ...]:

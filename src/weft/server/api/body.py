@@ -60,6 +60,12 @@ def path_uuid(request: Request, what: str) -> UUID:
     return parse_uuid(request.path_params[f"{what}_id"], what)
 
 
+def query_text(request: Request, name: str) -> str | None:
+    """Return a query parameter as it can be stored, None where it is absent."""
+    text = request.query_params.get(name)
+    return None if text is None else text.replace("\0", "\ufffd")
+
+
 def query_int(request: Request, name: str, default: int, most: int) -> int:
     """Return a query parameter that counts something.
 

@@ -160,6 +160,14 @@ _VERSION: JsonObject = {
     "description": {"type": ["string", "null"]},
 }
 
+_ITEM: JsonObject = {
+    "namespace": _array(_TEXT),
+    "key": _TEXT,
+    "value": _ANY_OBJECT,
+    "created_at": _TIME,
+    "updated_at": _TIME,
+}
+
 _OBJECTS: JsonObject = {
     "Thread": _object(
         {
@@ -190,6 +198,8 @@ _OBJECTS: JsonObject = {
     ),
     "Assistant": _object({**_VERSION, "updated_at": _TIME}),
     "AssistantVersion": _object(_VERSION),
+    "Item": _object(_ITEM),
+    "SearchItem": _object({**_ITEM, "score": {"type": ["number", "null"]}}),
 }
 
 _CONTENT: Mapping[Answer, JsonObject] = {
@@ -208,6 +218,9 @@ _CONTENT: Mapping[Answer, JsonObject] = {
     "graph": _json(_object({"nodes": _array(_ANY_OBJECT), "edges": _array(_ANY_OBJECT)})),
     "schemas": _json(_object({"graph_id": _TEXT, **_SCHEMAS})),
     "subgraphs": _json({"type": "object", "additionalProperties": _object(_SCHEMAS)}),
+    "item": _json({"oneOf": [_ref("Item"), {"type": "null"}]}),
+    "items": _json(_object({"items": _array(_ref("SearchItem"))})),
+    "namespaces": _json(_object({"namespaces": _array(_array(_TEXT))})),
     "json": _json({}),
     "stream": {"text/event-stream": {"schema": _TEXT}},
     "html": {"text/html": {"schema": _TEXT}},

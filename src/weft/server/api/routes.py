@@ -14,6 +14,8 @@ from weft.server.api.errors import guarded
 from weft.server.api.meta import MetaRoutes
 from weft.server.api.runs import RunRoutes
 from weft.server.api.states import StateRoutes
+from weft.server.api.store import StoreRoutes
+from weft.server.api.store_table import store_table
 from weft.server.api.thread_table import thread_table
 from weft.server.api.threads import ThreadRoutes
 from weft.server.services.requests import RunBatchRequest, RunCancelRequest, RunCreateRequest
@@ -28,6 +30,7 @@ class Handlers:
     threads: ThreadRoutes
     states: StateRoutes
     runs: RunRoutes
+    store: StoreRoutes
 
 
 _RUN = "/threads/{thread_id}/runs/{run_id}"
@@ -41,6 +44,7 @@ def table(handlers: Handlers) -> list[Entry]:
         *_run_routes(handlers.runs),
         *thread_table(handlers.threads, handlers.states),
         *assistant_table(handlers.assistants),
+        *store_table(handlers.store),
         *_meta_routes(handlers.meta),
     ]
 

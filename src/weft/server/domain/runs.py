@@ -8,6 +8,7 @@ from uuid import UUID
 
 from weft.schema import CancelAction, MultitaskStrategy, RunStatus, ThreadStatus
 from weft.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject, dump
+from weft.server.domain.threads import Ttl
 
 ACTIVE: frozenset[RunStatus] = frozenset({"pending", "running"})
 
@@ -42,7 +43,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to be. ``created_at`` is the time it is due, which ``after_seconds`` puts off."""
+    """A run to be. ``created_at`` is the time it is due, which ``after_seconds`` puts off.
+
+    ``thread_ttl`` is for the thread where it has to be created.
+    """
 
     run_id: UUID
     thread_id: UUID
@@ -58,6 +62,7 @@ class NewRun:
     thread_config: JsonObject
     created_at: datetime
     now: datetime
+    thread_ttl: Ttl | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,18 +38,28 @@ def load_object(spec: GraphSpec) -> object:
     Raises:
         GraphLoadError: it cannot be imported, or is nothing that can be served.
     """
-    module = _module(spec)
-    found = module
-    for name in spec.attribute.split("."):
-        if not hasattr(found, name):
-            raise _failure(spec, _missing(module, spec.attribute))
-        found = getattr(found, name)
+    found = load_attribute(spec)
     if not (isinstance(found, (Pregel, StateGraph)) or callable(found)):
         raise _failure(
             spec,
             f"'{spec.attribute}' is of type '{type(found).__name__}'. It must be a compiled graph,"
             " a StateGraph, or a function that returns one.",
         )
+    return found
+
+
+def load_attribute(spec: GraphSpec) -> object:
+    """Return whatever a spec names.
+
+    Raises:
+        GraphLoadError: it cannot be imported.
+    """
+    module = _module(spec)
+    found: object = module
+    for name in spec.attribute.split("."):
+        if not hasattr(found, name):
+            raise _failure(spec, _missing(module, spec.attribute))
+        found = getattr(found, name)
     return found
 
 

@@ -19,3 +19,15 @@ class GraphSpec:
     path: Path | None = None
     module: str | None = None
     description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSpec:
+    """How the store makes vectors. ``embed`` is a function, or ``provider:model`` as a text.
+
+    ``fields`` are paths into values; ``$`` is the whole value.
+    """
+
+    dims: int
+    embed: GraphSpec | str
+    fields: tuple[str, ...] = ("$",)

@@ -63,6 +63,7 @@ class DrawingService:
                 assistant.graph_id,
                 config,
                 checkpointer=self._storage.checkpointer(),
+                store=self._storage.store,
             ) as graph:
                 graph.name = self._graphs.name(assistant.graph_id)
                 return encode(await look(graph, config))

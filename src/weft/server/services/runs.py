@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from weft.schema import CancelAction, RunStatus
@@ -19,6 +19,7 @@ from weft.server.domain.errors import (
 from weft.server.domain.events import RESULT, START, Cursor, EventId, Live
 from weft.server.domain.json import EMPTY_OBJECT, Encoded
 from weft.server.domain.runs import Created, NewRun, Run, Stop
+from weft.server.domain.threads import Ttl
 from weft.server.ports.clock import Clock
 from weft.server.ports.events import EventLog, EventReader
 from weft.server.ports.signals import STOP, WORK, Signals
@@ -52,12 +53,14 @@ class RunService:
         signals: Signals,
         assistants: AssistantService,
         clock: Clock,
+        thread_ttl: Ttl | None = None,
     ) -> None:
         self._storage = storage
         self._events = events
         self._signals = signals
         self._assistants = assistants
         self._clock = clock
+        self._thread_ttl = thread_ttl
 
     async def create(
         self, thread_id: UUID | None, body: RunCreateRequest, *, request_id: str
@@ -113,7 +116,7 @@ class RunService:
         new = new_run(thread_id, body, assistant, request_id=request_id, now=now)
         if body.get("feedback_keys"):
             logger.warning("feedback_keys are ignored", extra={"run_id": str(new.run_id)})
-        return new
+        return replace(new, thread_ttl=self._thread_ttl)
 
     async def _cancel(self, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop) -> None:
         cancelled = await self._storage.runs.cancel(thread_id, run_ids, stop)

@@ -18,6 +18,8 @@ from langgraph.checkpoint.base import (
     get_checkpoint_metadata,
 )
 
+from weft.server.storage.checkpoints import Rows
+
 Saver: TypeAlias = BaseCheckpointSaver[str]
 
 _Key: TypeAlias = tuple[str, str, str]
@@ -123,6 +125,28 @@ class StagedSaver(BaseCheckpointSaver[str]):
         return stored._replace(
             pending_writes=[*(stored.pending_writes or []), *writes.places.values()]
         )
+
+
+class Collected:
+    """A sink that keeps what it takes."""
+
+    def __init__(self) -> None:
+        self.rows = Rows()
+
+    async def write(self, rows: Rows) -> None:
+        self.rows.add(rows)
+
+    def write_blocking(self, rows: Rows) -> None:
+        self.rows.add(rows)
+
+    async def settle(self) -> None:
+        return
+
+    def settle_blocking(self) -> None:
+        return
+
+    def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:  # noqa: ARG002
+        return False
 
 
 def _key(config: RunnableConfig) -> tuple[str, str, str | None]:

@@ -153,7 +153,9 @@ class Executor:
         try:
             async with (
                 timeout,
-                self._graphs.open(run.graph_id, plan.config, checkpointer=saver) as graph,
+                self._graphs.open(
+                    run.graph_id, plan.config, checkpointer=saver, store=self._storage.store
+                ) as graph,
             ):
                 await self._stream(graph, plan, stream, progress)
                 return await self._success(graph, claim, progress)

@@ -3,23 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeAlias
 from uuid import UUID
 
-from weft.server.domain.assistants import Assistant
-from weft.server.domain.errors import AssistantNotFound
-from weft.server.storage.postgres.connection import Connection, Database
-from weft.server.storage.postgres.rows import jsonb, obj
+from weft.schema import OnConflictBehavior
+from weft.server.domain.assistants import (
+    Assistant,
+    AssistantFilter,
+    AssistantPatch,
+    AssistantQuery,
+    AssistantVersion,
+    patched,
+    restored,
+    version_of,
+)
+from weft.server.domain.errors import (
+    AssistantExists,
+    AssistantNotFound,
+    AssistantVersionNotFound,
+)
+from weft.server.domain.filters import Page
+from weft.server.domain.json import JsonObject
+from weft.server.storage.postgres.connection import Connection, Cursor, Database
+from weft.server.storage.postgres.rows import jsonb, obj, plain
+from weft.server.storage.postgres.threads import delete_threads
 
 _COLUMNS = (
     "assistant_id, graph_id, name, description, config, context, metadata, version,"
     " created_at, updated_at"
 )
-_ENSURE = f"""
-    INSERT INTO weft_assistants ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-    ON CONFLICT DO NOTHING
+_WRITTEN = f"{_COLUMNS}, folded_name, folded_graph"
+_VALUES = ", ".join(["%s"] * 12)
+_INSERT = f"""
+    INSERT INTO weft_assistants ({_WRITTEN}) VALUES ({_VALUES}) ON CONFLICT DO NOTHING RETURNING 1
 """
+_REPLACE = f"UPDATE weft_assistants SET ({_WRITTEN}) = ({_VALUES}) WHERE assistant_id = %s"
 _GET = f"SELECT {_COLUMNS} FROM weft_assistants WHERE assistant_id = %s"
+_LOCK = f"{_GET} FOR UPDATE"
+
+_VERSION = (
+    "assistant_id, version, graph_id, name, description, config, context, metadata, created_at"
+)
+_INSERT_VERSION = f"""
+    INSERT INTO weft_assistant_versions ({_VERSION}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_NEXT_VERSION = "SELECT max(version) + 1 FROM weft_assistant_versions WHERE assistant_id = %s"
+_GET_VERSION = f"""
+    SELECT {_VERSION} FROM weft_assistant_versions WHERE assistant_id = %s AND version = %s
+"""
+_VERSIONS = f"""
+    SELECT {_VERSION} FROM weft_assistant_versions
+    WHERE assistant_id = %s AND metadata @> %s::jsonb
+    ORDER BY version DESC LIMIT %s OFFSET %s
+"""
+
+_MATCHING = """
+    FROM weft_assistants
+    WHERE (%(graph_id)s::text IS NULL OR graph_id = %(graph_id)s)
+      AND strpos(folded_name, %(name)s) > 0 AND metadata @> %(metadata)s::jsonb
+"""
+_COUNT = f"SELECT count(*) {_MATCHING}"
+_SEARCH = f"SELECT {_COLUMNS} {_MATCHING}"
+_SORT = {
+    "assistant_id": "assistant_id",
+    "created_at": "created_at",
+    "updated_at": "updated_at",
+    "name": "folded_name",
+    "graph_id": "folded_graph",
+}
+
+_DELETE = tuple(
+    f"DELETE FROM {table} WHERE assistant_id = %s"
+    for table in ("weft_assistants", "weft_assistant_versions")
+)
+_THREADS = """
+    SELECT thread_id FROM weft_threads
+    WHERE metadata @> jsonb_build_object('assistant_id', %s::text) ORDER BY thread_id
+"""
+
+_Row: TypeAlias = tuple[Any, ...]
 
 
 class PostgresAssistants:
@@ -28,36 +92,142 @@ class PostgresAssistants:
 
     async def ensure(self, assistants: Sequence[Assistant]) -> None:
         # In one order, so that processes that start together do not wait in a circle.
-        rows = sorted((_row(assistant) for assistant in assistants), key=lambda row: str(row[0]))
+        ordered = sorted(assistants, key=lambda assistant: str(assistant.assistant_id))
 
         def work(connection: Connection) -> None:
-            connection.cursor().executemany(_ENSURE, rows)
+            for assistant in ordered:
+                _insert(connection, assistant)
 
         await self._database.write(work)
 
+    async def create(self, assistant: Assistant, if_exists: OnConflictBehavior) -> Assistant:
+        def work(connection: Connection) -> Assistant:
+            if not _insert(connection, assistant) and if_exists == "raise":
+                raise AssistantExists(assistant.assistant_id)
+            return _get(connection, assistant.assistant_id)
+
+        return await self._database.write(work)
+
     async def get(self, assistant_id: UUID) -> Assistant:
-        row = await self._database.ask(lambda c: c.execute(_GET, (assistant_id,)).fetchone())
-        if row is None:
-            raise AssistantNotFound(assistant_id)
-        return _assistant(row)
+        return await self._database.ask(partial(_get, assistant_id=assistant_id))
+
+    async def search(self, query: AssistantQuery) -> Page[Assistant]:
+        page = {"limit": query.limit, "offset": query.offset}
+        values = _values(query.where)
+        order = "DESC" if query.descending else "ASC"
+        sort = f"ORDER BY {_SORT[query.sort_by]} {order}, assistant_id {order}"
+        statement = f"{_SEARCH} {sort} LIMIT %(limit)s OFFSET %(offset)s"
+
+        def work(connection: Connection) -> Page[Assistant]:
+            counted = connection.execute(_COUNT, values)
+            found = connection.execute(statement, values | page)
+            rows = [_assistant(row) for row in found]
+            total = _number(counted)
+            return Page(rows, more=query.offset + len(rows) < total and bool(rows), total=total)
+
+        return await self._database.read(work)
+
+    async def count(self, where: AssistantFilter) -> int:
+        return await self._database.ask(lambda c: _number(c.execute(_COUNT, _values(where))))
+
+    async def update(self, assistant_id: UUID, patch: AssistantPatch) -> Assistant:
+        def work(connection: Connection) -> Assistant:
+            before = _get(connection, assistant_id, _LOCK)
+            number = _number(connection.execute(_NEXT_VERSION, (assistant_id,)))
+            after = patched(before, patch, number)
+            _replace(connection, after)
+            connection.execute(_INSERT_VERSION, _version_row(version_of(after)))
+            return after
+
+        return await self._database.write(work)
+
+    async def delete(self, assistant_id: UUID, *, delete_threads: bool) -> tuple[UUID, ...]:
+        def work(connection: Connection) -> tuple[UUID, ...]:
+            _get(connection, assistant_id, _LOCK)
+            for statement in _DELETE:
+                connection.execute(statement, (assistant_id,))
+            return _delete_threads(connection, assistant_id) if delete_threads else ()
+
+        return await self._database.write(work)
+
+    async def versions(
+        self, assistant_id: UUID, *, metadata: JsonObject, limit: int, offset: int
+    ) -> Sequence[AssistantVersion]:
+        def work(connection: Connection) -> Sequence[AssistantVersion]:
+            _get(connection, assistant_id)
+            values = (assistant_id, jsonb(metadata), limit, offset)
+            return [_version(row) for row in connection.execute(_VERSIONS, values)]
+
+        return await self._database.read(work)
+
+    async def set_latest(self, assistant_id: UUID, version: int, now: datetime) -> Assistant:
+        def work(connection: Connection) -> Assistant:
+            before = _get(connection, assistant_id, _LOCK)
+            row = connection.execute(_GET_VERSION, (assistant_id, version)).fetchone()
+            if row is None:
+                raise AssistantVersionNotFound(assistant_id, version)
+            after = restored(before, _version(row), now)
+            _replace(connection, after)
+            return after
+
+        return await self._database.write(work)
 
 
-def _row(assistant: Assistant) -> tuple[object, ...]:
+def _insert(connection: Connection, assistant: Assistant) -> bool:
+    """Insert an assistant unless it exists; return whether it was inserted."""
+    inserted = connection.execute(_INSERT, _row(assistant)).fetchone() is not None
+    if inserted:
+        connection.execute(_INSERT_VERSION, _version_row(version_of(assistant)))
+    return inserted
+
+
+def _replace(connection: Connection, assistant: Assistant) -> None:
+    connection.execute(_REPLACE, (*_row(assistant), assistant.assistant_id))
+
+
+def _delete_threads(connection: Connection, assistant_id: UUID) -> tuple[UUID, ...]:
+    rows = connection.execute(_THREADS, (str(assistant_id),)).fetchall()
+    return delete_threads(connection, [thread_id for (thread_id,) in rows]).stopped
+
+
+def _get(connection: Connection, assistant_id: UUID, statement: str = _GET) -> Assistant:
+    row = connection.execute(statement, (assistant_id,)).fetchone()
+    if row is None:
+        raise AssistantNotFound(assistant_id)
+    return _assistant(row)
+
+
+def _number(cursor: Cursor) -> int:
+    ((number,),) = cursor.fetchall()
+    return int(number)
+
+
+def _values(where: AssistantFilter) -> dict[str, object]:
+    return {
+        "graph_id": None if where.graph_id is None else plain(where.graph_id),
+        "name": plain(where.name.casefold()),
+        "metadata": jsonb(where.metadata),
+    }
+
+
+def _row(assistant: Assistant) -> _Row:
     return (
         assistant.assistant_id,
-        assistant.graph_id,
-        assistant.name,
-        assistant.description,
+        plain(assistant.graph_id),
+        plain(assistant.name),
+        None if assistant.description is None else plain(assistant.description),
         jsonb(assistant.config),
         jsonb(assistant.context),
         jsonb(assistant.metadata),
         assistant.version,
         assistant.created_at,
         assistant.updated_at,
+        plain(assistant.name.casefold()),
+        plain(assistant.graph_id.casefold()),
     )
 
 
-def _assistant(row: tuple[Any, ...]) -> Assistant:
+def _assistant(row: _Row) -> Assistant:
     return Assistant(
         assistant_id=row[0],
         graph_id=row[1],
@@ -69,4 +239,32 @@ def _assistant(row: tuple[Any, ...]) -> Assistant:
         version=row[7],
         created_at=row[8],
         updated_at=row[9],
+    )
+
+
+def _version_row(version: AssistantVersion) -> _Row:
+    return (
+        version.assistant_id,
+        version.version,
+        plain(version.graph_id),
+        plain(version.name),
+        None if version.description is None else plain(version.description),
+        jsonb(version.config),
+        jsonb(version.context),
+        jsonb(version.metadata),
+        version.created_at,
+    )
+
+
+def _version(row: _Row) -> AssistantVersion:
+    return AssistantVersion(
+        assistant_id=row[0],
+        version=row[1],
+        graph_id=row[2],
+        name=row[3],
+        description=row[4],
+        config=obj(row[5]),
+        context=obj(row[6]),
+        metadata=obj(row[7]),
+        created_at=row[8],
     )

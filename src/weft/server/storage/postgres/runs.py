@@ -150,7 +150,7 @@ class PostgresRuns:
 
 def _create(connection: Connection, new: NewRun) -> Created:
     if new.create_thread:
-        insert_thread(connection, new.thread_id, {}, new.now)
+        insert_thread(connection, new.thread_id, {}, new.now, ttl=new.thread_ttl)
     thread = connection.execute(sql.LOCK_THREAD, (new.thread_id,))
     active = connection.execute(sql.ACTIVE_RUNS, (new.thread_id,))
     row = thread.fetchone()

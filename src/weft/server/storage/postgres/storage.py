@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
+from uuid import UUID
 
 import psycopg
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -20,6 +21,7 @@ from weft.server.storage.postgres.connection import (
     connect,
     parameters,
 )
+from weft.server.storage.postgres.edits import PostgresEdit
 from weft.server.storage.postgres.failures import not_opened
 from weft.server.storage.postgres.migrate import migrate
 from weft.server.storage.postgres.runs import PostgresRuns
@@ -65,6 +67,9 @@ class PostgresStorage:
 
     def checkpointer(self) -> BaseCheckpointSaver[str]:
         return self._saver(DirectSink(self._database))
+
+    def edit(self, thread_id: UUID) -> PostgresEdit:
+        return PostgresEdit(self._database, thread_id)
 
     def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
         sink: Sink = self._savers.sink(claim)

@@ -2,32 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from functools import partial
 from uuid import UUID
 
 from weft.server.domain.errors import ThreadExists, ThreadNotFound
+from weft.server.domain.filters import Page
 from weft.server.domain.json import JsonObject
-from weft.server.domain.threads import NewThread, Thread
-from weft.server.storage.postgres import sql
-from weft.server.storage.postgres.checkpoint_rows import delete_thread_checkpoints
-from weft.server.storage.postgres.connection import Connection, Cursor, Database
-from weft.server.storage.postgres.rows import encoded, jsonb, obj
+from weft.server.domain.threads import (
+    FoundThread,
+    NewThread,
+    Pruned,
+    PruneStrategy,
+    Thread,
+    ThreadFilter,
+    ThreadPatch,
+    ThreadQuery,
+    ThreadSize,
+    Ttl,
+)
+from weft.server.storage.postgres import sql, thread_search
+from weft.server.storage.postgres.checkpoint_rows import (
+    delete_thread_checkpoints,
+    keep_latest_checkpoints,
+)
+from weft.server.storage.postgres.connection import Connection, Cursor, Database, itself
+from weft.server.storage.postgres.rows import jsonb
+from weft.server.storage.postgres.thread_checkpoints import checkpoints_size, copy_checkpoints
+from weft.server.storage.postgres.thread_rows import columns, thread_of_row
 
 _INSERT = """
-    INSERT INTO weft_threads (thread_id, status, settled_status, metadata, config,
-                              created_at, updated_at, state_updated_at)
-    VALUES (%(id)s, 'idle', 'idle', %(metadata)s, '{}', %(now)s, %(now)s, %(now)s)
+    INSERT INTO weft_threads (thread_id, status, settled_status, metadata, config, ttl_minutes,
+                              ttl_strategy, created_at, updated_at, state_updated_at)
+    VALUES (%(id)s, 'idle', 'idle', %(metadata)s, '{}', %(minutes)s, %(strategy)s, %(now)s,
+            %(now)s, %(now)s)
     ON CONFLICT DO NOTHING RETURNING 1
 """
-_GET = """
-    SELECT thread_id, status, metadata, config, interrupts, error, created_at, updated_at,
-           state_updated_at, content
-    FROM weft_threads LEFT JOIN weft_thread_values USING (thread_id) WHERE thread_id = %s
+_GET = {
+    with_values: (
+        f"SELECT {columns(with_values=with_values)} FROM weft_threads t WHERE thread_id = %s"
+    )
+    for with_values in (True, False)
+}
+_UPDATE = """
+    UPDATE weft_threads SET metadata = metadata || %s::jsonb, updated_at = %s WHERE thread_id = %s
 """
-_DELETE_THREAD = "DELETE FROM weft_threads WHERE thread_id = %s"
-_DELETE_VALUES = "DELETE FROM weft_thread_values WHERE thread_id = %s"
-_DELETE_RUNS = "DELETE FROM weft_runs WHERE thread_id = %s"
+_TOUCH = "UPDATE weft_threads SET updated_at = %s WHERE thread_id = %s"
+_SET_TTL = """
+    UPDATE weft_threads SET ttl_minutes = %s, ttl_strategy = %s, swept_at = NULL
+    WHERE thread_id = %s
+"""
+# One picture of the source, whatever is done to it meanwhile.
+_BEGIN_COPYING = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+_COPY = """
+    INSERT INTO weft_threads (thread_id, status, settled_status, metadata, config, interrupts,
+                              error, ttl_minutes, ttl_strategy, created_at, updated_at,
+                              state_updated_at)
+    SELECT %(target)s, settled_status, settled_status, metadata, config, interrupts, error,
+           ttl_minutes, ttl_strategy, %(now)s, %(now)s, %(now)s
+    FROM weft_threads WHERE thread_id = %(source)s
+    RETURNING 1
+"""
+_COPY_VALUES = """
+    INSERT INTO weft_thread_values (thread_id, content)
+    SELECT %(target)s, content FROM weft_thread_values WHERE thread_id = %(source)s
+"""
+# The conditions and the order are those of the index.
+_EXPIRED = """
+    SELECT thread_id, ttl_strategy FROM weft_threads
+    WHERE ttl_minutes IS NOT NULL AND status <> 'busy' AND swept_at IS DISTINCT FROM updated_at
+      AND weft_expires(updated_at, ttl_minutes) <= %s
+    ORDER BY weft_expires(updated_at, ttl_minutes) LIMIT %s
+"""
+_SWEPT = "UPDATE weft_threads SET swept_at = updated_at WHERE thread_id = ANY(%s)"
+_LOCK = """
+    SELECT thread_id FROM weft_threads WHERE thread_id = ANY(%s) ORDER BY thread_id FOR UPDATE
+"""
+_ACTIVE_RUNS = """
+    SELECT thread_id, run_id FROM weft_runs
+    WHERE thread_id = ANY(%s) AND status IN ('pending', 'running') ORDER BY created_at, seq
+"""
+_DELETE = tuple(
+    f"DELETE FROM {table} WHERE thread_id = %s"
+    for table in ("weft_runs", "weft_thread_values", "weft_threads")
+)
 
 
 class PostgresThreads:
@@ -36,39 +95,133 @@ class PostgresThreads:
 
     async def create(self, new: NewThread) -> Thread:
         def work(connection: Connection) -> tuple[Cursor, Cursor]:
-            inserted = insert_thread(connection, new.thread_id, new.metadata, new.now)
-            return inserted, connection.execute(_GET, (new.thread_id,))
+            inserted = insert_thread(connection, new.thread_id, new.metadata, new.now, ttl=new.ttl)
+            return inserted, connection.execute(_GET[True], (new.thread_id,))
 
         def read(found: tuple[Cursor, Cursor]) -> Thread:
             inserted, thread = found
             if inserted.fetchone() is None and new.if_exists == "raise":
                 raise ThreadExists(new.thread_id)
-            return _one(thread.fetchone(), new.thread_id)
+            return _one(thread, new.thread_id)
 
         return await self._database.send(work, read)
 
-    async def get(self, thread_id: UUID) -> Thread:
-        row = await self._database.ask(lambda c: c.execute(_GET, (thread_id,)).fetchone())
-        return _one(row, thread_id)
+    async def get(self, thread_id: UUID, *, with_values: bool = True) -> Thread:
+        return await self._database.ask(
+            lambda c: _one(c.execute(_GET[with_values], (thread_id,)), thread_id)
+        )
 
     async def delete(self, thread_id: UUID) -> tuple[UUID, ...]:
         def work(connection: Connection) -> tuple[UUID, ...]:
-            found = connection.execute(sql.LOCK_THREAD, (thread_id,))
-            active = connection.execute(sql.ACTIVE_RUNS, (thread_id,))
-            if found.fetchone() is None:
+            pruned = delete_threads(connection, [thread_id])
+            if not pruned.threads:
                 raise ThreadNotFound(thread_id)
-            delete_thread(connection, thread_id)
-            return tuple(run_id for run_id, _ in active)
+            return pruned.stopped
+
+        return await self._database.write(work)
+
+    async def search(self, query: ThreadQuery) -> Page[FoundThread]:
+        return await self._database.read(partial(thread_search.search, query=query))
+
+    async def count(self, where: ThreadFilter) -> int:
+        return await self._database.ask(partial(thread_search.count, where=where))
+
+    async def update(self, thread_id: UUID, patch: ThreadPatch) -> Thread:
+        def work(connection: Connection) -> Cursor:
+            if patch.metadata:
+                connection.execute(_UPDATE, (jsonb(patch.metadata), patch.now, thread_id))
+            else:
+                connection.execute(_TOUCH, (patch.now, thread_id))
+            if patch.ttl is not None:
+                connection.execute(_SET_TTL, (patch.ttl.minutes, patch.ttl.strategy, thread_id))
+            return connection.execute(_GET[True], (thread_id,))
+
+        return await self._database.send(work, lambda found: _one(found, thread_id))
+
+    async def copy(self, thread_id: UUID, new_id: UUID, now: datetime) -> Thread:
+        values = {"source": thread_id, "target": new_id, "now": now}
+
+        def work(connection: Connection) -> Thread:
+            if connection.execute(_COPY, values).fetchone() is None:
+                raise ThreadNotFound(thread_id)
+            connection.execute(_COPY_VALUES, values)
+            copy_checkpoints(connection, str(thread_id), str(new_id))
+            return get_thread(connection, new_id)
+
+        return await self._database.call(
+            lambda: self._database.transact(work, itself, begin=_BEGIN_COPYING)
+        )
+
+    async def prune(self, thread_ids: Sequence[UUID], strategy: PruneStrategy) -> Pruned:
+        prune = delete_threads if strategy == "delete" else _cut_down_threads
+        return await self._database.write(partial(prune, thread_ids=thread_ids))
+
+    async def size(self, thread_id: UUID) -> ThreadSize:
+        def work(connection: Connection) -> ThreadSize:
+            if connection.execute(sql.THREAD_EXISTS, (thread_id,)).fetchone() is None:
+                raise ThreadNotFound(thread_id)
+            return checkpoints_size(connection, str(thread_id))
+
+        return await self._database.read(work)
+
+    async def expire(self, now: datetime, limit: int) -> Pruned:
+        key = (now.timestamp(), limit)
+        # Looking first: there is hardly ever anything to do.
+        if await self._database.ask(lambda c: c.execute(_EXPIRED, key).fetchone()) is None:
+            return Pruned()
+
+        def work(connection: Connection) -> Pruned:
+            # What another process is about to change, or to sweep, is passed over.
+            rows = connection.execute(f"{_EXPIRED} FOR UPDATE SKIP LOCKED", key).fetchall()
+            delete_threads(connection, [each for each, how in rows if how == "delete"])
+            cut = [each for each, how in rows if how != "delete"]
+            _cut_down_threads(connection, cut)
+            connection.execute(_SWEPT, (cut,))
+            return Pruned(tuple(each for each, _ in rows))
 
         return await self._database.write(work)
 
 
+def create_thread(connection: Connection, new: NewThread) -> bool:
+    """Insert a thread; return False where it exists and may.
+
+    Raises:
+        ThreadExists: it exists and must not.
+    """
+    inserted = insert_thread(connection, new.thread_id, new.metadata, new.now, ttl=new.ttl)
+    created = inserted.fetchone() is not None
+    if not created and new.if_exists == "raise":
+        raise ThreadExists(new.thread_id)
+    return created
+
+
 def insert_thread(
-    connection: Connection, thread_id: UUID, metadata: JsonObject, now: datetime
+    connection: Connection,
+    thread_id: UUID,
+    metadata: JsonObject,
+    now: datetime,
+    *,
+    ttl: Ttl | None = None,
 ) -> Cursor:
     """Insert a thread unless it exists; there is a row to fetch if it was inserted."""
-    values = {"id": thread_id, "metadata": jsonb(metadata), "now": now}
+    minutes, strategy = (None, None) if ttl is None else (ttl.minutes, ttl.strategy)
+    values = {
+        "id": thread_id,
+        "metadata": jsonb(metadata),
+        "minutes": minutes,
+        "strategy": strategy,
+        "now": now,
+    }
     return connection.execute(_INSERT, values)
+
+
+def get_thread(connection: Connection, thread_id: UUID) -> Thread:
+    """Return a thread.
+
+    Raises:
+        ThreadNotFound: there is none with this id.
+    """
+    return _one(connection.execute(_GET[True], (thread_id,)), thread_id)
 
 
 def delete_thread(connection: Connection, thread_id: UUID) -> None:
@@ -77,23 +230,44 @@ def delete_thread(connection: Connection, thread_id: UUID) -> None:
     The runs go before the checkpoints: a worker that is writing some holds its run until it is
     done, and none can begin to write afterwards.
     """
-    for statement in (_DELETE_RUNS, _DELETE_VALUES, _DELETE_THREAD):
+    for statement in _DELETE:
         connection.execute(statement, (thread_id,))
     delete_thread_checkpoints(connection, str(thread_id))
 
 
-def _one(row: tuple[Any, ...] | None, thread_id: UUID) -> Thread:
+def delete_threads(connection: Connection, thread_ids: Sequence[UUID]) -> Pruned:
+    """Delete those threads that exist, with everything that is about them."""
+    found, active = _lock(connection, thread_ids)
+    for thread_id in found:
+        delete_thread(connection, thread_id)
+    stopped = tuple(run_id for runs in active.values() for run_id in runs)
+    return Pruned(tuple(found), stopped)
+
+
+def _cut_down_threads(connection: Connection, thread_ids: Sequence[UUID]) -> Pruned:
+    found, active = _lock(connection, thread_ids)
+    cut = [each for each in found if each not in active]
+    for thread_id in cut:
+        keep_latest_checkpoints(connection, str(thread_id))
+    return Pruned(tuple(cut))
+
+
+def _lock(
+    connection: Connection, thread_ids: Sequence[UUID]
+) -> tuple[list[UUID], dict[UUID, list[UUID]]]:
+    """Lock threads; return those that exist, as they were given, and the active runs of each."""
+    given = list(dict.fromkeys(thread_ids))
+    locked = connection.execute(_LOCK, (given,))
+    runs = connection.execute(_ACTIVE_RUNS, (given,))
+    found = {thread_id for (thread_id,) in locked}
+    active: dict[UUID, list[UUID]] = {}
+    for thread_id, run_id in runs:
+        active.setdefault(thread_id, []).append(run_id)
+    return [each for each in given if each in found], active
+
+
+def _one(found: Cursor, thread_id: UUID) -> Thread:
+    row = found.fetchone()
     if row is None:
         raise ThreadNotFound(thread_id)
-    return Thread(
-        thread_id=row[0],
-        status=row[1],
-        metadata=obj(row[2]),
-        config=obj(row[3]),
-        interrupts=encoded(row[4]),
-        error=encoded(row[5]),
-        created_at=row[6],
-        updated_at=row[7],
-        state_updated_at=row[8],
-        values=encoded(row[9]),
-    )
+    return thread_of_row(row)

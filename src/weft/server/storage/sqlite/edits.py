@@ -9,7 +9,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from weft.server.domain.errors import ThreadInFlight, ThreadNotFound
 from weft.server.domain.threads import NewThread, Thread, ThreadState
-from weft.server.storage.checkpoints import Rows, Sink
+from weft.server.storage.checkpoints import Sink
 from weft.server.storage.saver import StorageSaver
 from weft.server.storage.sqlite import sql
 from weft.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints, write_rows
@@ -17,7 +17,7 @@ from weft.server.storage.sqlite.connection import Access, Readers, Writer
 from weft.server.storage.sqlite.rows import micros
 from weft.server.storage.sqlite.savers import DirectSink
 from weft.server.storage.sqlite.threads import active_runs, create_thread, get_thread
-from weft.server.storage.staged import StagedSaver
+from weft.server.storage.staged import Collected, StagedSaver
 
 
 class SqliteEdit:
@@ -48,28 +48,6 @@ class SqliteEdit:
             return get_thread(connection, self._thread_id)
 
         return await self._writer.write(work)
-
-
-class Collected:
-    """A sink that keeps what it takes."""
-
-    def __init__(self) -> None:
-        self.rows = Rows()
-
-    async def write(self, rows: Rows) -> None:
-        self.rows.add(rows)
-
-    def write_blocking(self, rows: Rows) -> None:
-        self.rows.add(rows)
-
-    async def settle(self) -> None:
-        return
-
-    def settle_blocking(self) -> None:
-        return
-
-    def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:  # noqa: ARG002
-        return False
 
 
 def _follow(connection: sqlite3.Connection, thread_id: UUID, state: ThreadState) -> None:

@@ -153,7 +153,7 @@ def _create(connection: sqlite3.Connection, new: NewRun) -> Created:
     now = micros(new.now)
     key = str(new.thread_id)
     if new.create_thread:
-        insert_thread(connection, new.thread_id, {}, {}, now)
+        insert_thread(connection, new.thread_id, {}, {}, now, ttl=new.thread_ttl)
     row = connection.execute(sql.THREAD_METADATA, (key,)).fetchone()
     if row is None:
         raise ThreadNotFound(new.thread_id)

@@ -7,15 +7,15 @@ every condition is met by many, walking along the index of the order meets enoug
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import orjson
 
-from weft.server.domain.extract import Path
 from weft.server.domain.filters import Page
-from weft.server.domain.json import Encoded, Json, JsonObject, dump
-from weft.server.domain.threads import FoundThread, Thread, ThreadFilter, ThreadQuery
+from weft.server.domain.json import JsonObject, dump
+from weft.server.domain.threads import FoundThread, ThreadFilter, ThreadQuery
+from weft.server.storage.extracting import found_thread, needs_values
 from weft.server.storage.sqlite import sql
 from weft.server.storage.sqlite.leaves import TOO_MANY, pattern_leaves
 from weft.server.storage.sqlite.thread_rows import thread_of_row
@@ -194,21 +194,7 @@ def _count(connection: sqlite3.Connection, plan: _Plan, rows: str) -> int:
 def _found(
     connection: sqlite3.Connection, thread_ids: Sequence[str], query: ThreadQuery
 ) -> list[FoundThread]:
-    extracts_values = any(path.root == "values" for path in query.extract.values())
-    statement = _ROWS[query.with_values or extracts_values]
+    statement = _ROWS[needs_values(query)]
     rows = connection.execute(statement, (orjson.dumps(thread_ids).decode(),))
     threads = {row[0]: thread_of_row(row) for row in rows}
-    return [
-        FoundThread(threads[key], _extracted(threads[key], query.extract)) for key in thread_ids
-    ]
-
-
-def _extracted(thread: Thread, paths: Mapping[str, Path]) -> Encoded | None:
-    if not paths:
-        return None
-    roots = {path.root for path in paths.values()}
-    row: dict[str, Json] = {"metadata": thread.metadata, "config": thread.config}
-    for name, content in (("values", thread.values), ("interrupts", thread.interrupts)):
-        if name in roots and content is not None:
-            row[name] = orjson.loads(content)
-    return dump({alias: path.resolve(row) for alias, path in paths.items()})
+    return [found_thread(threads[key], query.extract) for key in thread_ids]

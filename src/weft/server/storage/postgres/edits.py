@@ -1,0 +1,69 @@
+"""A change of a thread's state, from the first checkpoint written to the row that follows."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from weft.server.domain.errors import ThreadInFlight, ThreadNotFound
+from weft.server.domain.threads import NewThread, Thread, ThreadState
+from weft.server.storage.checkpoints import Sink
+from weft.server.storage.postgres import sql
+from weft.server.storage.postgres.checkpoint_rows import PostgresCheckpoints, write_rows
+from weft.server.storage.postgres.connection import Connection, Database
+from weft.server.storage.postgres.savers import DirectSink
+from weft.server.storage.postgres.threads import create_thread, get_thread
+from weft.server.storage.saver import StorageSaver
+from weft.server.storage.staged import Collected, StagedSaver
+
+
+class PostgresEdit:
+    """``StateEdit``: rows wait in memory until they are written together."""
+
+    def __init__(self, database: Database, thread_id: UUID) -> None:
+        self._database = database
+        self._thread_id = thread_id
+        self._collected = Collected()
+
+        def saver(sink: Sink) -> StorageSaver[Connection]:
+            return StorageSaver(database, PostgresCheckpoints(), sink)
+
+        self._saver = StagedSaver(saver(DirectSink(database)), saver(self._collected))
+
+    @property
+    def checkpointer(self) -> BaseCheckpointSaver[str]:
+        return self._saver
+
+    async def commit(self, state: ThreadState, new: NewThread | None = None) -> Thread:
+        def work(connection: Connection) -> Thread:
+            if new is not None and not create_thread(connection, new):
+                return get_thread(connection, self._thread_id)
+            _lock_settled(connection, self._thread_id)
+            write_rows(connection, self._collected.rows)
+            _follow(connection, self._thread_id, state)
+            return get_thread(connection, self._thread_id)
+
+        return await self._database.write(work)
+
+
+def _lock_settled(connection: Connection, thread_id: UUID) -> None:
+    locked = connection.execute(sql.LOCK_THREAD, (thread_id,))
+    active = connection.execute(sql.ACTIVE_RUNS, (thread_id,))
+    if locked.fetchone() is None:
+        raise ThreadNotFound(thread_id)
+    if active.fetchone() is not None:
+        raise ThreadInFlight(thread_id)
+
+
+def _follow(connection: Connection, thread_id: UUID, state: ThreadState) -> None:
+    """Let a thread's row say what its newest checkpoint says."""
+    values = {
+        "status": state.status,
+        "interrupts": state.interrupts.decode(),
+        "error": None,
+        "now": state.now,
+        "thread": thread_id,
+    }
+    connection.execute(sql.THREAD_ENDS_RUN, values)
+    connection.execute(sql.SET_VALUES, (thread_id, state.values.decode()))

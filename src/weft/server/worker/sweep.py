@@ -1,0 +1,79 @@
+"""What is done again and again while a server runs: removing what has expired."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from weft.server.domain.errors import StorageUnavailable
+from weft.server.ports.clock import Clock
+from weft.server.ports.storage import Storage
+
+logger = logging.getLogger("weft.worker")
+
+THREAD_BATCH = 50
+"""Threads in one transaction: others must not wait for a thousand of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A duty. ``act`` returns how many things it has removed."""
+
+    name: str
+    interval_seconds: float
+    act: Callable[[], Awaitable[int]]
+
+
+class Sweeper:
+    """Does its duties, each in its own interval, until it is stopped."""
+
+    def __init__(self, clock: Clock, sweeps: Sequence[Sweep]) -> None:
+        self._clock = clock
+        self._sweeps = sweeps
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(self._repeat(sweep), name=f"sweep of {sweep.name}")
+            for sweep in self._sweeps
+        ]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _repeat(self, sweep: Sweep) -> None:
+        while True:
+            await self._clock.sleep(sweep.interval_seconds)
+            try:
+                removed = await sweep.act()
+            except StorageUnavailable as error:
+                logger.warning("the database is away: %s", error)
+            except Exception:  # a bug in one sweep must not end the others
+                logger.exception("a sweep failed", extra={"sweep": sweep.name})
+            else:
+                _log(sweep, removed)
+
+
+def thread_sweep(storage: Storage, clock: Clock, *, interval_seconds: float, limit: int) -> Sweep:
+    """Return the duty to do to expired threads what their TTL says, ``limit`` of them a time."""
+
+    async def act() -> int:
+        done = 0
+        while done < limit:
+            size = min(limit - done, THREAD_BATCH)
+            found = await storage.threads.expire(clock.now(), size)
+            done += len(found.threads)
+            if len(found.threads) < size:
+                break
+        return done
+
+    return Sweep("threads", interval_seconds, act)
+
+
+def _log(sweep: Sweep, removed: int) -> None:
+    if removed:
+        logger.info("swept", extra={"sweep": sweep.name, "count": removed})

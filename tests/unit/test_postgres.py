@@ -1,0 +1,553 @@
+"""What is PostgreSQL's own: connections that break, several processes, the drain, adopted tables."""
+
+import asyncio
+import threading
+from contextlib import asynccontextmanager
+from typing import TypedDict
+
+import psycopg
+import pytest
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.graph import StateGraph
+from langgraph.types import Command, interrupt
+from psycopg import errors
+from tests.conformance.acts import (
+    DONE,
+    ROLLED_BACK,
+    add,
+    checkpoint,
+    claim,
+    root,
+    started,
+    thread_of,
+)
+from tests.postgres import Server, new_schema, server_url
+from tests.support import new_run, new_thread, open_postgres
+
+from weft.server.domain.errors import LeaseLost, StorageUnavailable, ThreadNotFound
+from weft.server.domain.ids import uuid7
+from weft.server.domain.runs import Stop
+from weft.server.storage.postgres.connection import CONNECTIONS, QUEUE_MOST
+from weft.server.storage.postgres.savers import PENDING_BYTES
+
+
+@pytest.fixture
+def url():
+    return new_schema()
+
+
+@pytest.fixture
+async def storage(url):
+    async with open_postgres(url) as opened:
+        yield opened
+
+
+def outside(url, statement, *parameters):
+    """Execute a statement on a connection of its own; return the rows, if there are any."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+
+# ------------------------------------------------------------------------------- opening
+
+
+async def test_two_starts_at_once_make_the_schema_once(url):
+    async def opened():
+        async with open_postgres(url) as storage:
+            await storage.threads.create(new_thread())
+
+    await asyncio.gather(opened(), opened(), opened())
+    made = [
+        version for (version,) in outside(url, "SELECT version FROM weft_migrations ORDER BY 1")
+    ]
+    assert made == list(range(1, len(made) + 1))
+    assert outside(url, "SELECT count(*) FROM weft_threads") == [(3,)]
+
+
+async def test_a_database_of_a_newer_version_is_left_alone(url):
+    async with open_postgres(url):
+        pass
+    outside(url, "INSERT INTO weft_migrations (version) VALUES (999)")
+    with pytest.raises(StorageUnavailable, match="newer version of Weft"):
+        async with open_postgres(url):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("postgresql://me:secret@127.0.0.1:1/db", r"at '127.0.0.1:1' cannot be reached"),
+        ("postgresql://me:secret@[::broken/db", "cannot be read"),
+        ("secret", "cannot be read"),
+    ],
+)
+async def test_an_address_that_leads_nowhere(address, sentence):
+    with pytest.raises(StorageUnavailable, match=sentence) as caught:
+        async with open_postgres(address):
+            pass
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [("dbname", "does not have this database"), ("user", "does not let this user in")],
+)
+async def test_a_database_or_a_user_that_is_not_there(changed, sentence):
+    given = psycopg.conninfo.conninfo_to_dict(server_url()) | {changed: "nobody_has_this"}
+    with pytest.raises(StorageUnavailable, match=sentence):
+        async with open_postgres(psycopg.conninfo.make_conninfo(**given)):
+            pass
+
+
+async def test_closing_twice_and_using_it_afterwards(url):
+    async with open_postgres(url) as storage:
+        held = await started(storage, await thread_of(storage))
+        thread = held.run.thread_id
+        await checkpoint(storage.run_checkpointer(held, wait=False), thread, held.run.run_id)
+        await storage.close()
+    for act in (
+        lambda: storage.threads.create(new_thread()),
+        lambda: storage.threads.get(thread),
+        lambda: checkpoint(
+            storage.run_checkpointer(held, wait=False), thread, held.run.run_id, "more"
+        ),
+    ):
+        with pytest.raises(StorageUnavailable, match="shutting down"):
+            await act()
+    async with open_postgres(url) as storage:
+        assert await storage.checkpointer().aget_tuple(root(thread)) is not None
+
+
+# ----------------------------------------------------------------- connections that break
+
+
+@pytest.fixture
+async def alone():
+    """A storage on a server of its own, and that server."""
+    server = Server()
+    try:
+        async with open_postgres(server.url) as storage:
+            yield storage, server
+    finally:
+        server.remove()
+
+
+@pytest.mark.slow
+async def test_a_server_that_goes_and_comes_back(alone):
+    storage, server = alone
+    thread = await thread_of(storage)
+    server.stop()
+    for act in (storage.ping, lambda: storage.threads.get(thread), lambda: thread_of(storage)):
+        with pytest.raises(StorageUnavailable, match="does not answer") as caught:
+            await act()
+        assert "/" not in str(caught.value)
+    server.start()
+    assert (await storage.threads.get(thread)).thread_id == thread
+    await asyncio.gather(*(thread_of(storage) for _ in range(20)))
+    # Idle connections that are ended are replaced without anybody noticing.
+    outside(
+        server.url,
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE application_name = 'weft'",
+    )
+    await asyncio.gather(*(thread_of(storage) for _ in range(20)))
+
+
+@pytest.mark.slow
+async def test_checkpoints_that_meet_a_server_that_is_away(alone):
+    storage, server = alone
+    thread = await thread_of(storage)
+    held = await started(storage, thread)
+    saver = storage.run_checkpointer(held, wait=False)
+    kept = await checkpoint(saver, thread, held.run.run_id)
+    await storage.flush(held)
+    server.stop()
+    await checkpoint(saver, thread, held.run.run_id)
+    with pytest.raises(StorageUnavailable):
+        await storage.flush(held)
+    with pytest.raises(StorageUnavailable):
+        await checkpoint(saver, thread, held.run.run_id)
+    with pytest.raises(StorageUnavailable):
+        await storage.runs.release(held)
+    server.start()
+    with pytest.raises(StorageUnavailable):
+        await storage.runs.finish(held, DONE)
+    await storage.runs.release(held)
+    assert (await started_again(storage)).run.run_id == held.run.run_id
+    found = await storage.checkpointer().aget_tuple(root(thread))
+    assert found.config == kept
+
+
+async def started_again(storage):
+    (held,) = await claim(storage)
+    return held
+
+
+async def test_a_connection_that_is_ended_in_a_transaction(storage):
+    def work(connection):
+        connection.execute("SELECT pg_terminate_backend(pg_backend_pid())").fetchone()
+
+    with pytest.raises(StorageUnavailable, match="does not answer") as caught:
+        await storage._database.write(work)
+    assert "terminat" not in str(caught.value)
+    await asyncio.gather(*(thread_of(storage) for _ in range(20)))
+
+
+async def test_a_failed_statement_leaves_the_connections_usable(storage, url):
+    with pytest.raises(StorageUnavailable, match="it refused a statement") as caught:
+        await storage._database.write(
+            lambda c: c.execute("INSERT INTO weft_threads DEFAULT VALUES")
+        )
+    assert "weft_threads" not in str(caught.value)
+    with pytest.raises(StorageUnavailable):
+        await asyncio.to_thread(storage._database.write_blocking, lambda c: c.execute("no SQL"))
+    await asyncio.gather(*(thread_of(storage) for _ in range(20)))
+    assert outside(url, "SELECT count(*) FROM weft_threads") == [(20,)]
+
+
+async def test_who_loses_against_another_transaction_comes_again(storage):
+    attempts = []
+
+    def work(connection):
+        attempts.append(None)
+        if len(attempts) < 3:
+            raise errors.DeadlockDetected
+        return "done"
+
+    assert await storage._database.write(work) == "done"
+
+    def never(connection):
+        raise errors.SerializationFailure
+
+    with pytest.raises(StorageUnavailable):
+        await storage._database.write(never)
+
+
+# ------------------------------------------------------------- loops, threads, cancellation
+
+
+async def test_callers_on_several_loops(storage):
+    def elsewhere():
+        async def create():
+            return [await storage.threads.create(new_thread()) for _ in range(20)]
+
+        return asyncio.run(create())
+
+    made = await asyncio.gather(*(asyncio.to_thread(elsewhere) for _ in range(4)))
+    for thread in (each for part in made for each in part):
+        assert await storage.threads.get(thread.thread_id) == thread
+
+
+class Gate:
+    """A work that keeps its thread until it is opened."""
+
+    def __init__(self):
+        self.reached, self._open = threading.Event(), threading.Event()
+
+    def __call__(self, connection):
+        self.reached.set()
+        self._open.wait(10)
+
+    def open(self):
+        self._open.set()
+
+
+@asynccontextmanager
+async def busy(storage):
+    """Keep all threads busy; then let them go, and wait for it."""
+    gates = [Gate() for _ in range(CONNECTIONS)]
+    tasks = [asyncio.create_task(storage._database.write(gate)) for gate in gates]
+    for gate in gates:
+        await asyncio.to_thread(gate.reached.wait, 10)
+    try:
+        yield
+    finally:
+        for gate in gates:
+            gate.open()
+        await asyncio.gather(*tasks)
+
+
+async def test_a_cancelled_caller_leaves_no_lock_behind(storage):
+    thread = await thread_of(storage)
+    gate = Gate()
+
+    def work(connection):
+        connection.execute("SELECT 1 FROM weft_threads FOR UPDATE").fetchall()
+        gate(connection)
+
+    task = asyncio.create_task(storage._database.write(work))
+    await asyncio.to_thread(gate.reached.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    gate.open()
+    await add(storage, thread)
+
+
+async def test_too_many_requests_are_refused_and_the_rest_is_done(storage):
+    async with busy(storage):
+        works = [
+            asyncio.create_task(storage._database.call(lambda: None))
+            for _ in range(QUEUE_MOST - CONNECTIONS)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(StorageUnavailable, match="too many requests"):
+            await storage.threads.create(new_thread())
+    await asyncio.gather(*works)
+    await storage.threads.create(new_thread())
+
+
+# ------------------------------------------------------------------------- several processes
+
+
+async def test_workers_of_several_processes_share_the_queue(url):
+    async with open_postgres(url) as one, open_postgres(url) as two:
+        for thread in [await thread_of(one) for _ in range(20)]:
+            await add(one, thread)
+            await add(two, thread)
+        taken = await asyncio.gather(*(claim(each, 3) for _ in range(10) for each in (one, two)))
+        claims = [held for each in taken for held in each]
+        assert len({held.run.thread_id for held in claims}) == len(claims) == 20
+        await asyncio.gather(*(two.runs.finish(held, DONE) for held in claims))
+        assert len(await claim(one, 99)) == 20
+
+
+async def test_what_happens_to_one_thread_at_once_is_one_after_the_other(url):
+    async with open_postgres(url) as one, open_postgres(url) as two:
+        thread = await thread_of(one)
+        strategies = ["enqueue", "interrupt", "rollback"]
+        for number in range(8):
+            acts = [
+                each.runs.create(new_run(thread, strategy=strategies[(number + place) % 3]))
+                for place, each in enumerate((one, two, one))
+            ]
+            _, _, _, claims, *_ = await asyncio.gather(
+                *acts, claim(one), two.runs.reclaim(max_attempts=3, orphaned=True)
+            )
+            for held in claims:
+                try:
+                    await checkpoint(
+                        one.run_checkpointer(held, wait=False), thread, held.run.run_id
+                    )
+                    await one.runs.finish(held, DONE)
+                except LeaseLost:
+                    pass
+        runs = await one.runs.list(thread, limit=99, offset=0, status=None)
+        assert sum(run.status == "running" for run in runs) <= 1
+
+
+async def test_a_thread_never_has_two_running_runs(storage, url):
+    thread = await thread_of(storage)
+    await started(storage, thread)
+    other = await add(storage, thread)
+    with pytest.raises(errors.UniqueViolation):
+        outside(url, "UPDATE weft_runs SET status = 'running' WHERE run_id = %s", other)
+
+
+async def test_a_run_whose_worker_is_just_writing_is_not_taken_away(storage, url):
+    held = await started(storage, await thread_of(storage))
+    with psycopg.connect(url) as worker:
+        worker.execute("SELECT weft_hold(%s, %s)", (held.run.run_id, held.token))
+        found = await storage.runs.reclaim(max_attempts=3, orphaned=True)
+        assert found.requeued == ()
+    found = await storage.runs.reclaim(max_attempts=3, orphaned=True)
+    assert found.requeued == (held.run.run_id,)
+
+
+# ------------------------------------------------------------------------------- checkpoints
+
+
+async def test_claims_that_write_at_once_share_a_transaction(storage, url):
+    held = [await started(storage, await thread_of(storage)) for _ in range(3)]
+    async with busy(storage):  # only the drain can write
+        for each in held:
+            saver = storage.run_checkpointer(each, wait=False)
+            await checkpoint(saver, each.run.thread_id, each.run.run_id)
+        await asyncio.gather(*(storage.flush(each) for each in held))
+    assert len(outside(url, "SELECT DISTINCT xmin::text FROM checkpoint_blobs")) == 1
+
+
+async def test_a_bad_checkpoint_fails_its_own_run_alone(storage):
+    bad, good = [await started(storage, await thread_of(storage)) for _ in range(2)]
+    for each in (bad, good):
+        thread = each.run.thread_id
+        await checkpoint(storage.run_checkpointer(each, wait=False), thread, each.run.run_id)
+    saver = storage.run_checkpointer(bad, wait=False)
+    nul = {"configurable": {"thread_id": str(bad.run.thread_id), "checkpoint_ns": "\0"}}
+    await saver.aput(nul, empty_checkpoint(), {}, {})
+    with pytest.raises(StorageUnavailable):
+        await storage.runs.finish(bad, DONE)
+    await storage.runs.release(bad)
+    assert not (await storage.runs.finish(good, DONE)).waiting
+    assert (await storage.runs.get(None, bad.run.run_id)).status == "pending"
+    assert await storage.checkpointer().aget_tuple(root(good.run.thread_id)) is not None
+
+
+async def test_a_run_waits_when_too_much_of_it_is_unwritten(storage, url):
+    held = await started(storage, await thread_of(storage))
+    saver = storage.run_checkpointer(held, wait=False)
+    with psycopg.connect(url) as blocker:
+        blocker.execute("LOCK TABLE checkpoints")
+        await checkpoint(saver, held.run.thread_id, held.run.run_id)
+        big = asyncio.create_task(
+            checkpoint(saver, held.run.thread_id, held.run.run_id, "x" * PENDING_BYTES)
+        )
+        done, _ = await asyncio.wait([big], timeout=0.1)
+        assert not done
+    await big
+    assert storage._savers._sinks[held.token]._open is not None or await storage.flush(held) is None
+
+
+async def test_the_end_of_a_run_takes_its_unwritten_checkpoints_along(storage, url):
+    held = await started(storage, await thread_of(storage))
+    saver = storage.run_checkpointer(held, wait=False)
+    await asyncio.gather(
+        *(checkpoint(saver, held.run.thread_id, held.run.run_id) for _ in range(5))
+    )
+    await storage.runs.finish(held, DONE)
+    assert outside(url, "SELECT count(*) FROM checkpoints") == [(5,)]
+    assert storage._savers._sinks == {}
+
+
+async def test_nul_characters_become_something_that_can_be_stored(storage):
+    thread = await thread_of(storage, metadata={"a\0": "b\0", "c": "\\u0000"})
+    assert (await storage.threads.get(thread)).metadata == {
+        "a\N{REPLACEMENT CHARACTER}": "b\N{REPLACEMENT CHARACTER}", "c": "\\u0000",
+    }  # fmt: skip
+    saver = storage.checkpointer()
+    saved = empty_checkpoint()
+    saved["channel_values"], saved["channel_versions"] = {"text": "a\0"}, {"text": "1"}
+    await saver.aput(root("t"), saved, {"deep": ["a\0"]}, {"text": "1"})
+    found = await saver.aget_tuple(root("t"))
+    assert found.checkpoint["channel_values"] == {"text": "a\0"}
+    assert found.metadata["deep"] == ["a\N{REPLACEMENT CHARACTER}"]
+
+
+async def test_a_request_keeps_its_text(storage):
+    """Numbers, order and escapes of what only passes through are those of the request."""
+    text = b'{"z":1e22,"a":[1.0,-0.0],"n":"\\u0000"}'
+    thread = await thread_of(storage)
+    run = await add(storage, thread, kwargs=text)
+    assert (await storage.runs.get(thread, run)).kwargs == text
+
+
+async def test_deleting_a_thread_that_is_not_known_leaves_its_checkpoints(storage):
+    """They may be from before the database was adopted."""
+    thread = uuid7()
+    saved = await checkpoint(storage.checkpointer(), thread, "r")
+    with pytest.raises(ThreadNotFound):
+        await storage.threads.delete(thread)
+    assert await storage.checkpointer().aget_tuple(saved) is not None
+
+
+# ----------------------------------------------------------------------- the stock tables
+
+
+class State(TypedDict):
+    text: str
+    items: list[int]
+
+
+def first(state):
+    return {"text": state["text"] + "1", "items": [1, 2, 3]}
+
+
+def second(state):
+    return {"text": state["text"] + interrupt("why") + interrupt("how")}
+
+
+GRAPH = StateGraph(State).add_sequence([first, second]).set_entry_point("first").compile()
+
+
+def on(saver):
+    return GRAPH.copy(update={"checkpointer": saver})
+
+
+@pytest.fixture
+async def stock(url):
+    async with AsyncPostgresSaver.from_conn_string(url) as saver:
+        await saver.setup()
+        yield saver
+
+
+def shown(states):
+    return [
+        (each.config, each.values, each.next, each.metadata, each.interrupts) for each in states
+    ]
+
+
+async def history(saver, thread):
+    return shown([each async for each in on(saver).aget_state_history(root(thread))])
+
+
+async def test_threads_of_the_stock_saver_are_adopted(url, stock):
+    threads = [uuid7() for _ in range(3)]
+    for thread in threads:
+        await on(stock).ainvoke({"text": "a"}, root(thread))
+    before = [await history(stock, thread) for thread in threads]
+    async with open_postgres(url) as storage:
+        ours = storage.checkpointer()
+        assert [await history(ours, thread) for thread in threads] == before
+        await storage.runs.create(new_run(threads[0], create_thread=True))
+        (held,) = await claim(storage)
+        assert not held.fresh
+        behind = storage.run_checkpointer(held, wait=False)
+        await on(behind).ainvoke(Command(resume="b"), root(threads[0]))
+        await storage.runs.finish(held, DONE)
+        # And the other way round: the stock saver reads what we wrote, and goes on.
+        assert await history(stock, threads[0]) == await history(ours, threads[0])
+        await stock.setup()
+        result = await on(stock).ainvoke(Command(resume="c"), root(threads[0]))
+        assert result == {"text": "a1bc", "items": [1, 2, 3]}
+        assert await history(stock, threads[0]) == await history(ours, threads[0])
+
+
+async def test_rolling_back_restores_what_the_stock_saver_wrote(url, stock):
+    thread = uuid7()
+    await on(stock).ainvoke({"text": "a"}, root(thread))
+    await on(stock).ainvoke(Command(resume="b"), root(thread))
+    before = await history(stock, thread)
+    async with open_postgres(url) as storage:
+        await storage.runs.create(new_run(thread, create_thread=True))
+        (held,) = await claim(storage)
+        behind = storage.run_checkpointer(held, wait=False)
+        result = await on(behind).ainvoke(Command(resume="regretted"), root(thread))
+        assert result["text"] == "a1bregretted"
+        await storage.runs.finish(held, ROLLED_BACK)
+        assert await history(storage.checkpointer(), thread) == before
+    assert await history(stock, thread) == before
+    assert outside(url, "SELECT count(*) FROM weft_displaced_writes") == [(0,)]
+
+
+async def asked(saver, thread):
+    state = await on(saver).aget_state(root(thread))
+    return [each.value for each in state.interrupts]
+
+
+async def test_a_copy_is_not_affected_by_what_happens_to_the_original(url, stock):
+    thread, copy = uuid7(), uuid7()
+    await on(stock).ainvoke({"text": "a"}, root(thread))
+    async with open_postgres(url) as storage:
+        saver = storage.checkpointer()
+        await storage.runs.create(new_run(thread, create_thread=True))
+        (held,) = await claim(storage)
+        behind = storage.run_checkpointer(held, wait=False)
+        await on(behind).ainvoke(Command(resume="b"), root(thread))
+        await storage.flush(held)
+        await saver.acopy_thread(str(thread), str(copy))
+        displaced = "SELECT count(*) FROM weft_displaced_writes WHERE thread_id = %s"
+        assert outside(url, displaced, str(thread)) == outside(url, displaced, str(copy)) != [(0,)]
+        await storage.runs.finish(held, ROLLED_BACK)
+        assert await asked(saver, thread) == ["why"]
+        assert await asked(saver, copy) == ["how"]
+
+
+async def test_a_stop_survives_in_the_database(storage):
+    thread = await thread_of(storage)
+    held = await started(storage, thread)
+    stop = Stop("rollback", "because")
+    await storage.runs.cancel(thread, [held.run.run_id], stop)
+    assert (await storage.runs.renew("worker", [held], 15)).stops == {held.run.run_id: stop}
