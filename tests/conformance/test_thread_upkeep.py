@@ -1,6 +1,7 @@
 """Changing, copying, cutting down and expiring threads."""
 
 import asyncio
+import dataclasses
 from datetime import timedelta
 
 import pytest
@@ -293,6 +294,16 @@ async def test_an_edit_is_seen_by_nobody_until_it_is_committed(storage):
         [("task", "small", 2)],
         [("task", "big", [1])],
     ]
+
+
+async def test_a_thread_without_its_values(storage):
+    thread = await thread_of(storage)
+    whole = await storage.edit(thread).commit(STATE)
+    found = await storage.threads.get(thread, with_values=False)
+    assert (found.values, whole.values) == (None, STATE.values)
+    assert dataclasses.replace(found, values=whole.values) == whole
+    with pytest.raises(ThreadNotFound):
+        await storage.threads.get(uuid7(), with_values=False)
 
 
 async def test_an_edit_repairs_a_failed_thread(storage):
