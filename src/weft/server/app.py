@@ -19,6 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from weft._version import __version__
 from weft.server.api.assistants import AssistantRoutes
+from weft.server.api.crons import CronRoutes
 from weft.server.api.docs import page
 from weft.server.api.errors import http_exception
 from weft.server.api.meta import Facts, MetaRoutes
@@ -35,6 +36,7 @@ from weft.server.graphs.embeddings import load_embeddings
 from weft.server.graphs.registry import Graphs
 from weft.server.ports.store import IndexOptions, StoreOptions
 from weft.server.services.assistants import AssistantService
+from weft.server.services.crons import CronService
 from weft.server.services.drawings import DrawingService
 from weft.server.services.runs import RunService
 from weft.server.services.states import StateService
@@ -187,6 +189,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         states=StateRoutes(states, limit),
         runs=RunRoutes(runs, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds),
         store=StoreRoutes(items, limit),
+        crons=CronRoutes(CronService(storage, assistants, clock), limit),
     )
     sweeper = Sweeper(clock, _sweeps(settings, storage, clock))
     return Parts(storage, worker, sweeper, assistants, handlers)

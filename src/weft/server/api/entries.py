@@ -12,7 +12,8 @@ Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Answer = Literal[
     "thread", "threads", "pruned", "state", "states", "run", "runs",
     "assistant", "assistants", "assistant_versions", "count", "graph",
-    "schemas", "subgraphs", "item", "items", "namespaces", "stream", "json", "empty", "html",
+    "schemas", "subgraphs", "item", "items", "namespaces", "cron", "crons",
+    "stream", "json", "empty", "html",
 ]  # fmt: skip
 """The schema of a good answer, as ``openapi`` knows it."""
 

@@ -9,6 +9,8 @@ from starlette.routing import Route
 
 from weft.server.api.assistant_table import assistant_table
 from weft.server.api.assistants import AssistantRoutes
+from weft.server.api.cron_table import cron_table
+from weft.server.api.crons import CronRoutes
 from weft.server.api.entries import Entry, Query
 from weft.server.api.errors import guarded
 from weft.server.api.meta import MetaRoutes
@@ -31,6 +33,7 @@ class Handlers:
     states: StateRoutes
     runs: RunRoutes
     store: StoreRoutes
+    crons: CronRoutes
 
 
 _RUN = "/threads/{thread_id}/runs/{run_id}"
@@ -40,6 +43,7 @@ _LEAVE = Query("cancel_on_disconnect", "boolean", "Stop the run when this client
 def table(handlers: Handlers) -> list[Entry]:
     """Return every route, those that are asked for most often first."""
     return [
+        *cron_table(handlers.crons),
         *_run_routes(handlers.runs),
         *thread_table(handlers.threads, handlers.states),
         *assistant_table(handlers.assistants),

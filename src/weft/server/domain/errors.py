@@ -61,6 +61,18 @@ class AssistantVersionNotFound(NotFound):
         self.version = version
 
 
+class CronNotFound(NotFound):
+    def __init__(self, cron_id: UUID) -> None:
+        super().__init__(f"Cron '{cron_id}' not found")
+        self.cron_id = cron_id
+
+
+class CronAssistantNotFound(NotFound):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Assistant '{name:.200}' not found")
+        self.name = name
+
+
 class RunTargetNotFound(NotFound):
     def __init__(self) -> None:
         super().__init__("Thread or assistant not found.")

@@ -19,6 +19,7 @@ from weft.server.ports.store import StoreOptions
 from weft.server.storage.sqlite.assistants import SqliteAssistants
 from weft.server.storage.sqlite.checkpointer import SqliteSaver
 from weft.server.storage.sqlite.connection import Readers, Writer, connect, unavailable
+from weft.server.storage.sqlite.crons import SqliteCrons
 from weft.server.storage.sqlite.edits import SqliteEdit
 from weft.server.storage.sqlite.migrate import migrate
 from weft.server.storage.sqlite.runs import SqliteRuns
@@ -48,6 +49,7 @@ class SqliteStorage:
         options = self._store_options
         self.store = SqliteStore(self._writer, self._readers, self._clock, options)
         self.assistants = SqliteAssistants(self._writer, self._readers)
+        self.crons = SqliteCrons(self._writer, self._readers)
         self.threads = SqliteThreads(self._writer, self._readers)
         self.runs = SqliteRuns(self._writer, self._readers, self._savers, self._clock)
 
