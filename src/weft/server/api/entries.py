@@ -23,7 +23,7 @@ class Query:
     """A query parameter."""
 
     name: str
-    kind: Literal["integer", "boolean", "string", "strings"]
+    kind: Literal["integer", "boolean", "string", "strings", "uuid"]
     text: str
     required: bool = False
 

@@ -25,6 +25,7 @@ _QUERY_SCHEMA: Mapping[str, JsonObject] = {
     "integer": {"type": "integer", "minimum": 0},
     "boolean": {"type": "boolean"},
     "string": {"type": "string"},
+    "uuid": {"type": "string", "format": "uuid"},
     "strings": {"type": "array", "items": {"type": "string"}},
 }
 

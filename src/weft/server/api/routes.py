@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from starlette.requests import Request
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from weft.server.api.assistant_table import assistant_table
 from weft.server.api.assistants import AssistantRoutes
 from weft.server.api.cron_table import cron_table
 from weft.server.api.crons import CronRoutes
 from weft.server.api.entries import Entry, Query
-from weft.server.api.errors import guarded
+from weft.server.api.errors import Handler, guarded
 from weft.server.api.meta import MetaRoutes
 from weft.server.api.runs import RunRoutes
 from weft.server.api.states import StateRoutes
@@ -53,8 +55,21 @@ def table(handlers: Handlers) -> list[Entry]:
 
 
 def starlette_routes(entries: Sequence[Entry]) -> list[Route]:
-    """Return the routes for the router."""
-    return [Route(entry.path, guarded(entry.handler), methods=[entry.method]) for entry in entries]
+    """Return the routes for the router, one per path: it names them all where a method is wrong."""
+    places: dict[str, dict[str, Handler]] = {}
+    for entry in entries:
+        places.setdefault(entry.path, {})[entry.method] = guarded(entry.handler)
+    return [
+        Route(path, _by_method(handlers), methods=list(handlers))
+        for path, handlers in places.items()
+    ]
+
+
+def _by_method(handlers: Mapping[str, Handler]) -> Handler:
+    async def endpoint(request: Request) -> ASGIApp:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return endpoint
 
 
 def _run_routes(runs: RunRoutes) -> list[Entry]:
