@@ -6,12 +6,20 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from langgraph.store.base import PutOp
 from tests.serving import serving_here
 from tests.support import StandingClock, new_run, new_thread, open_storage
 
 from weft.server.domain.errors import StorageUnavailable
 from weft.server.domain.threads import NewThread, ThreadFilter, Ttl
-from weft.server.worker.sweep import THREAD_BATCH, Sweep, Sweeper, thread_sweep
+from weft.server.worker.sweep import (
+    ITEM_BATCH,
+    THREAD_BATCH,
+    Sweep,
+    Sweeper,
+    store_sweep,
+    thread_sweep,
+)
 
 
 class AlarmClock(StandingClock):
@@ -74,6 +82,16 @@ async def test_a_sweep_has_a_limit(storage, clock):
     whole = thread_sweep(storage, clock, interval_seconds=1, limit=1000)
     assert await whole.act() == 2 * THREAD_BATCH + 3
     assert await whole.act() == 0
+
+
+async def test_items_of_the_store_are_swept_in_batches(storage, clock):
+    ops = [PutOp(("a",), str(number), {}, ttl=1) for number in range(ITEM_BATCH + 5)]
+    await storage.store.abatch([*ops, PutOp(("b",), "ever", {})])
+    sweep = store_sweep(storage, clock, interval_seconds=60)
+    assert await sweep.act() == 0
+    clock.move(60)
+    assert await sweep.act() == ITEM_BATCH + 5
+    assert await storage.store.alist_namespaces() == [("b",)]
 
 
 async def test_a_sweep_that_fails_is_tried_again(clock, caplog):

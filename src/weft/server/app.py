@@ -23,6 +23,7 @@ from weft.server.api.crons import CronRoutes
 from weft.server.api.docs import page
 from weft.server.api.errors import http_exception
 from weft.server.api.meta import Facts, MetaRoutes
+from weft.server.api.metrics import Meter, MetricRoutes
 from weft.server.api.openapi import document
 from weft.server.api.routes import Handlers, starlette_routes, table
 from weft.server.api.runs import RunRoutes
@@ -49,7 +50,7 @@ from weft.server.worker.execute import ExecuteOptions, Executor
 from weft.server.worker.loop import Worker, WorkerOptions
 from weft.server.worker.plan import ServerFacts
 from weft.server.worker.runners import RunnerOptions, RunnerPool
-from weft.server.worker.sweep import Sweep, Sweeper, thread_sweep
+from weft.server.worker.sweep import Sweep, Sweeper, store_sweep, thread_sweep
 
 # How long a thread may compute before another gets its turn. Python's own 5 ms would let one busy
 # graph delay every step of the API and of other graphs by that much.
@@ -70,6 +71,7 @@ class Parts:
     sweeper: Sweeper
     assistants: AssistantService
     handlers: Handlers
+    meter: Meter
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -81,7 +83,7 @@ def create_app(settings: Settings) -> Starlette:
     """
     parts = _assemble(settings, Graphs.load(settings.graphs), _store_options(settings.store))
     return Starlette(
-        routes=starlette_routes(table(parts.handlers)),
+        routes=starlette_routes(table(parts.handlers), parts.meter),
         middleware=[
             Middleware(
                 CORSMiddleware,
@@ -182,8 +184,10 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     meta = MetaRoutes(
         _facts(), storage.ping, openapi=lambda: document(table(handlers), __version__), docs=page
     )
+    meter = Meter()
     handlers = Handlers(
         meta=meta,
+        metrics=MetricRoutes(meter, worker, runs.stats),
         assistants=AssistantRoutes(assistants, drawings, limit),
         threads=ThreadRoutes(threads, limit),
         states=StateRoutes(states, limit),
@@ -192,7 +196,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         crons=CronRoutes(CronService(storage, assistants, clock), limit),
     )
     sweeper = Sweeper(clock, _sweeps(settings, storage, clock))
-    return Parts(storage, worker, sweeper, assistants, handlers)
+    return Parts(storage, worker, sweeper, assistants, handlers, meter)
 
 
 def _sweeps(settings: Settings, storage: SqliteStorage, clock: SystemClock) -> list[Sweep]:
@@ -203,7 +207,10 @@ def _sweeps(settings: Settings, storage: SqliteStorage, clock: SystemClock) -> l
         interval_seconds=ttl.sweep_interval_minutes * 60,
         limit=ttl.sweep_limit,
     )
-    return [threads]
+    minutes = settings.store.sweep_interval_minutes
+    if minutes is None:
+        return [threads]
+    return [threads, store_sweep(storage, clock, interval_seconds=minutes * 60)]
 
 
 def _execute_options(settings: Settings) -> ExecuteOptions:

@@ -13,7 +13,7 @@ Answer = Literal[
     "thread", "threads", "pruned", "state", "states", "run", "runs",
     "assistant", "assistants", "assistant_versions", "count", "graph",
     "schemas", "subgraphs", "item", "items", "namespaces", "cron", "crons",
-    "stream", "json", "empty", "html",
+    "metrics", "stream", "json", "empty", "html",
 ]  # fmt: skip
 """The schema of a good answer, as ``openapi`` knows it."""
 

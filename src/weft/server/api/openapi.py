@@ -242,5 +242,6 @@ _CONTENT: Mapping[Answer, JsonObject] = {
     "crons": _json(_array(_ref("Cron"))),
     "json": _json({}),
     "stream": {"text/event-stream": {"schema": _TEXT}},
+    "metrics": {"text/plain": {"schema": _TEXT}, "application/json": {"schema": _ANY_OBJECT}},
     "html": {"text/html": {"schema": _TEXT}},
 }

@@ -16,6 +16,7 @@ from weft.server.api.crons import CronRoutes
 from weft.server.api.entries import Entry, Query
 from weft.server.api.errors import Handler, guarded
 from weft.server.api.meta import MetaRoutes
+from weft.server.api.metrics import Meter, MetricRoutes
 from weft.server.api.runs import RunRoutes
 from weft.server.api.states import StateRoutes
 from weft.server.api.store import StoreRoutes
@@ -30,6 +31,7 @@ class Handlers:
     """The handlers of all routes."""
 
     meta: MetaRoutes
+    metrics: MetricRoutes
     assistants: AssistantRoutes
     threads: ThreadRoutes
     states: StateRoutes
@@ -50,15 +52,16 @@ def table(handlers: Handlers) -> list[Entry]:
         *thread_table(handlers.threads, handlers.states),
         *assistant_table(handlers.assistants),
         *store_table(handlers.store),
-        *_meta_routes(handlers.meta),
+        *_meta_routes(handlers.meta, handlers.metrics),
     ]
 
 
-def starlette_routes(entries: Sequence[Entry]) -> list[Route]:
+def starlette_routes(entries: Sequence[Entry], meter: Meter) -> list[Route]:
     """Return the routes for the router, one per path: it names them all where a method is wrong."""
     places: dict[str, dict[str, Handler]] = {}
     for entry in entries:
-        places.setdefault(entry.path, {})[entry.method] = guarded(entry.handler)
+        handler = meter.measured(guarded(entry.handler), entry.method, entry.path)
+        places.setdefault(entry.path, {})[entry.method] = handler
     return [
         Route(path, _by_method(handlers), methods=list(handlers))
         for path, handlers in places.items()
@@ -151,13 +154,18 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
     ]  # fmt: skip
 
 
-def _meta_routes(meta: MetaRoutes) -> list[Entry]:
+def _meta_routes(meta: MetaRoutes, metrics: MetricRoutes) -> list[Entry]:
     check = Query("check_db", "boolean", "Whether to ask the database as well.")
     return [
         Entry("GET", "/ok", meta.ok, "system", "Tell whether the server works", "json",
               query=(check,), errors=(422, 503)),
         Entry("GET", "/", meta.ok, "system", "Tell whether the server works", "json",
               query=(check,), errors=(422, 503)),
+        Entry(
+            "GET", "/metrics", metrics.metrics, "system",
+            "Measure the server, for Prometheus or as JSON", "metrics", errors=(503,),
+            query=(Query("format", "string", "'json', or anything else for Prometheus."),),
+        ),
         Entry("GET", "/info", meta.info, "system", "Describe the server", "json"),
         Entry("GET", "/openapi.json", meta.openapi, "system", "Describe the API", "json"),
         Entry("GET", "/docs", meta.docs, "system", "Show the API as a page", "html"),

@@ -31,6 +31,7 @@ from weft.server.domain.runs import (
     Finished,
     NewRun,
     Outcome,
+    QueueStats,
     Reclaimed,
     Renewal,
     Run,
@@ -296,6 +297,10 @@ class RunStorage(Protocol):
         """
         ...
 
+    async def stats(self) -> QueueStats:
+        """Return how the queue stands at this moment."""
+        ...
+
 
 class CronStorage(Protocol):
     async def create(self, cron: Cron) -> Cron:
@@ -374,6 +379,8 @@ class StateEdit(Protocol):
         Raises:
             ThreadNotFound: there is no such thread; nothing has been written.
             ThreadInFlight: it has active runs; nothing has been written.
+            StateChanged: a checkpoint has been stored after the newest of a namespace was read
+                through ``checkpointer``; nothing has been written.
             ThreadExists: it was to be created, and exists; nothing has been written.
         """
         ...
