@@ -427,6 +427,16 @@ async def test_code_that_blocks_does_not_block_the_server(sdk, http):
     assert (await sdk.threads.get(thread))["values"] == {"items": ["slow"]}
 
 
+async def test_updates_at_the_same_time_lose_nothing(sdk):
+    thread = (await sdk.threads.create(graph_id="picky"))["thread_id"]
+    names = [str(number) for number in range(12)]
+    await asyncio.gather(
+        *(sdk.threads.update_state(thread, {"items": [name]}, as_node="pass") for name in names)
+    )
+    assert sorted((await sdk.threads.get(thread))["values"]["items"]) == sorted(names)
+    assert len(await sdk.threads.get_history(thread, limit=20)) == 12
+
+
 async def test_patching_the_state_patches_the_thread(sdk, http):
     thread = (await sdk.threads.create(metadata={"a": 1}))["thread_id"]
     answer = await http.patch(f"/threads/{thread}/state", json={"metadata": {"b": None}})

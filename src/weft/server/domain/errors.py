@@ -124,6 +124,14 @@ class ThreadInFlight(Conflict):
         self.thread_id = thread_id
 
 
+class StateChanged(Conflict):
+    def __init__(self, thread_id: UUID) -> None:
+        super().__init__(
+            f"The state of thread {thread_id} has been changed at the same time. Try again."
+        )
+        self.thread_id = thread_id
+
+
 class StateRefused(WeftError):
     """A change of a thread's state that its graph does not take."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -49,6 +49,15 @@ class StagedSaver(BaseCheckpointSaver[str]):
         self._staging = staging
         self._staged: dict[_Key, tuple[CheckpointTuple, tuple[str, bytes]]] = {}
         self._writes: dict[_Key, _Writes] = {}
+        self._newest: dict[tuple[str, str], str | None] = {}
+
+    @property
+    def newest(self) -> Mapping[tuple[str, str], str | None]:
+        """Return the ids that were the newest stored ones of a thread and a namespace when read.
+
+        What has been written may rest on them: it must not be stored when they no longer are.
+        """
+        return self._newest
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         thread_id, checkpoint_ns, checkpoint_id = _key(config)
@@ -99,6 +108,10 @@ class StagedSaver(BaseCheckpointSaver[str]):
         self, config: RunnableConfig, thread_id: str, checkpoint_ns: str
     ) -> CheckpointTuple | None:
         stored = await self._stored.aget_tuple(config)
+        # The first answer counts: it is the one that was worked with.
+        self._newest.setdefault(
+            (thread_id, checkpoint_ns), None if stored is None else stored.checkpoint["id"]
+        )
         own = [key for key in self._staged if key[:2] == (thread_id, checkpoint_ns)]
         newest = max(own, default=None, key=lambda key: key[2])
         if newest is None or (stored is not None and stored.checkpoint["id"] > newest[2]):

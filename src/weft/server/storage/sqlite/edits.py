@@ -7,7 +7,7 @@ from uuid import UUID
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from weft.server.domain.errors import ThreadInFlight, ThreadNotFound
+from weft.server.domain.errors import StateChanged, ThreadInFlight, ThreadNotFound
 from weft.server.domain.threads import NewThread, Thread, ThreadState
 from weft.server.storage.sqlite import sql
 from weft.server.storage.sqlite.checkpoint_rows import Rows
@@ -17,6 +17,8 @@ from weft.server.storage.sqlite.rows import micros
 from weft.server.storage.sqlite.savers import DirectSink
 from weft.server.storage.sqlite.threads import active_runs, create_thread, get_thread
 from weft.server.storage.staged import StagedSaver
+
+_NEWEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
 
 
 class SqliteEdit:
@@ -41,11 +43,17 @@ class SqliteEdit:
                 return get_thread(connection, self._thread_id)
             if active_runs(connection, self._thread_id):
                 raise ThreadInFlight(self._thread_id)
+            self._check(connection)
             self._collected.rows.write(connection)
             _follow(connection, self._thread_id, state)
             return get_thread(connection, self._thread_id)
 
         return await self._writer.write(work)
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        for place, newest in self._saver.newest.items():
+            if connection.execute(_NEWEST, place).fetchone()[0] != newest:
+                raise StateChanged(self._thread_id)
 
 
 class Collected:
