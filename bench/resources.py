@@ -147,7 +147,12 @@ async def by_history(folder: Path) -> list[Row]:
     builder.add_node("node", lambda _: {})
     builder.add_edge(START, "node")
     graph = builder.compile(checkpointer=storage.checkpointer())
-    taken: dict[str, list[float]] = {"history of 50": [], "latest state": [], "state's filter": []}
+    taken: dict[str, list[float]] = {
+        "history of 50": [],
+        "latest state": [],
+        "history: all match": [],
+        "history: one old state": [],
+    }
     for length in (SHORT, LONG):
         config: RunnableConfig = {"configurable": {"thread_id": str(uuid7())}}
         for number in range(length):
@@ -161,7 +166,9 @@ async def by_history(folder: Path) -> list[Row]:
 
         taken["history of 50"].append(await middle(lambda: history({}), 20))
         wanted = {"source": "update"}
-        taken["state's filter"].append(await middle(lambda: history(wanted), 20))  # noqa: B023
+        taken["history: all match"].append(await middle(lambda: history(wanted), 20))  # noqa: B023
+        oldest = {"step": 3}
+        taken["history: one old state"].append(await middle(lambda: history(oldest), 20))  # noqa: B023
         taken["latest state"].append(await middle(lambda: graph.aget_state(config), 20))  # noqa: B023
     await storage.close()
     return [(name, *pair) for name, pair in taken.items()]  # type: ignore[misc]

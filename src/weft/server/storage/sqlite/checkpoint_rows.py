@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -146,6 +146,9 @@ class Range:
     before: str | None = None
 
 
+Place: TypeAlias = tuple[str, str, str]
+"""The thread, the namespace and the id of a checkpoint."""
+
 _Head: TypeAlias = tuple[str, str, str, str | None, str, str]
 _Write: TypeAlias = tuple[str, int, str, str, bytes]
 
@@ -162,10 +165,41 @@ def load(
 
 
 def page(
-    connection: sqlite3.Connection, where: Range, after: Stored | None, limit: int
-) -> list[Stored]:
-    """Return checkpoints, newest first, after the last one of the page before."""
-    parameters: dict[str, str | int] = {"limit": limit}
+    connection: sqlite3.Connection,
+    where: Range,
+    wanted: Mapping[str, object],
+    after: Place | None,
+    *,
+    limit: int,
+    most: int,
+) -> tuple[list[Stored], Place | None]:
+    """Look through checkpoints, newest first, after the place where the page before ended.
+
+    Args:
+        connection: The connection to read with.
+        where: Which checkpoints.
+        wanted: What their metadata must say. Of others nothing else is read.
+        after: The place where the page before ended.
+        limit: How many are looked at.
+        most: How many are returned.
+
+    Returns:
+        The checkpoints, and the place where the next page goes on; None where there is none.
+    """
+    statement, parameters = _page_statement(where, after)
+    found: list[Stored] = []
+    last, looked = after, 0
+    for row in connection.execute(statement, {**parameters, "limit": limit}):
+        last, looked = (row[0], row[1], row[2]), looked + 1
+        if _matches(row[5], wanted):
+            found.append(_complete(connection, row))
+        if len(found) == most:
+            return found, last
+    return found, last if looked == limit else None
+
+
+def _page_statement(where: Range, after: Place | None) -> tuple[str, dict[str, str]]:
+    parameters: dict[str, str] = {}
     conditions = ["TRUE"]
     for name, condition in _CONDITIONS.items():
         value: str | None = getattr(where, name)
@@ -173,12 +207,21 @@ def page(
             parameters[name] = value
             conditions.append(condition)
     if after is not None:
-        parameters["last_id"] = after.checkpoint_id
-        parameters["last_thread_id"] = after.thread_id
-        parameters["last_ns"] = after.checkpoint_ns
+        parameters["last_thread_id"], parameters["last_ns"], parameters["last_id"] = after
         conditions.append(_AFTER)
-    statement = _PAGE.format(" AND ".join(conditions))
-    return [_complete(connection, row) for row in connection.execute(statement, parameters)]
+    return _PAGE.format(" AND ".join(conditions)), parameters
+
+
+def _matches(metadata: str, wanted: Mapping[str, object]) -> bool:
+    if not wanted:
+        return True
+    found = orjson.loads(metadata)
+    return all(_same(found.get(key), value) for key, value in wanted.items())
+
+
+def _same(found: object, wanted: object) -> bool:
+    # In Python True equals 1, in JSON it does not.
+    return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)
 
 
 def _complete(connection: sqlite3.Connection, row: _Head) -> Stored:

@@ -7,7 +7,6 @@ import random
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from itertools import islice
 from typing import Any, cast
 
 import orjson
@@ -25,6 +24,7 @@ from langgraph.checkpoint.base import (
 from weft.server.domain.runs import Claim
 from weft.server.storage.sqlite.checkpoint_rows import (
     BlobRow,
+    Place,
     Range,
     Rows,
     Stored,
@@ -42,6 +42,9 @@ from weft.server.storage.sqlite.savers import Sink
 
 PAGE = 50
 """Checkpoints that a listing reads at a time."""
+
+LOOKED_AT = 500
+"""Checkpoints whose metadata is compared with a filter before others get their turn."""
 
 _ALL = sys.maxsize
 _INLINE_TEXT = 512
@@ -96,14 +99,12 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         await self._sink.settle()
         where, last, left = _range(config, before), None, _ALL if limit is None else limit
         while left > 0:
-            size = _page_size(left, filter)
-            rows = await self._readers.read(_page_of(where, last, size))
-            for stored in _matching(rows, filter, left):
-                left -= 1
+            rows, last = await self._readers.read(_page_of(where, filter, last, left))
+            for stored in rows:
                 yield self._tuple(stored)
-            if len(rows) < size:
+            left -= len(rows)
+            if last is None:
                 return
-            last = rows[-1]
 
     def list(
         self,
@@ -116,14 +117,12 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         self._sink.settle_blocking()
         where, last, left = _range(config, before), None, _ALL if limit is None else limit
         while left > 0:
-            size = _page_size(left, filter)
-            rows = self._readers.read_blocking(_page_of(where, last, size))
-            for stored in _matching(rows, filter, left):
-                left -= 1
+            rows, last = self._readers.read_blocking(_page_of(where, filter, last, left))
+            for stored in rows:
                 yield self._tuple(stored)
-            if len(rows) < size:
+            left -= len(rows)
+            if last is None:
                 return
-            last = rows[-1]
 
     async def aput(
         self,
@@ -330,28 +329,12 @@ def _range(config: RunnableConfig | None, before: RunnableConfig | None) -> Rang
     )
 
 
-def _page_size(left: int, wanted: dict[str, Any] | None) -> int:
-    return PAGE if wanted else min(PAGE, left)
-
-
-def _page_of(where: Range, last: Stored | None, size: int) -> Work[Sequence[Stored]]:
-    return lambda connection: page(connection, where, last, size)
-
-
-def _matching(rows: Sequence[Stored], wanted: dict[str, Any] | None, most: int) -> Iterator[Stored]:
-    return islice((stored for stored in rows if _matches(stored, wanted)), most)
-
-
-def _matches(stored: Stored, wanted: dict[str, Any] | None) -> bool:
-    if not wanted:
-        return True
-    metadata = orjson.loads(stored.metadata)
-    return all(_same(metadata.get(key), value) for key, value in wanted.items())
-
-
-def _same(found: object, wanted: object) -> bool:
-    # In Python True equals 1, in JSON it does not.
-    return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)
+def _page_of(
+    where: Range, wanted: dict[str, Any] | None, last: Place | None, left: int
+) -> Work[tuple[list[Stored], Place | None]]:
+    most = min(PAGE, left)
+    limit = LOOKED_AT if wanted else most
+    return lambda connection: page(connection, where, wanted or {}, last, limit=limit, most=most)
 
 
 def _deleting_runs(run_ids: Sequence[str]) -> Work[None]:
