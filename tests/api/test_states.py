@@ -13,7 +13,7 @@ from tests.serving import serving_here
 CONFIG = Path(__file__).parents[1] / "project" / "states" / "langgraph.json"
 NOWHERE = "0f5a9d3c-6a1e-4c5e-9b7d-2f4f0a1b2c3d"
 
-EMPTY = {
+EMPTY: dict[str, object] = {
     "values": {},
     "next": [],
     "tasks": [],

@@ -60,7 +60,7 @@ class StagedSaver(BaseCheckpointSaver[str]):
         return self._newest
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        thread_id, checkpoint_ns, checkpoint_id = _key(config)
+        thread_id, checkpoint_ns, checkpoint_id = checkpoint_key(config)
         if checkpoint_id is None:
             return await self._latest(config, thread_id, checkpoint_ns)
         key = (thread_id, checkpoint_ns, checkpoint_id)
@@ -76,7 +76,7 @@ class StagedSaver(BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         saved = await self._staging.aput(config, checkpoint, metadata, new_versions)
-        thread_id, checkpoint_ns, parent_id = _key(config)
+        thread_id, checkpoint_ns, parent_id = checkpoint_key(config)
         self._staged[thread_id, checkpoint_ns, checkpoint["id"]] = (
             CheckpointTuple(
                 config=saved,
@@ -96,7 +96,7 @@ class StagedSaver(BaseCheckpointSaver[str]):
         task_path: str = "",
     ) -> None:
         await self._staging.aput_writes(config, writes, task_id, task_path)
-        thread_id, checkpoint_ns, checkpoint_id = _key(config)
+        thread_id, checkpoint_ns, checkpoint_id = checkpoint_key(config)
         key = (thread_id, checkpoint_ns, str(checkpoint_id))
         decoded = self.serde.loads_typed(self.serde.dumps_typed(list(writes)))
         self._writes.setdefault(key, _Writes()).add(task_id, decoded)
@@ -129,7 +129,7 @@ class StagedSaver(BaseCheckpointSaver[str]):
     def _with_writes(self, stored: CheckpointTuple | None) -> CheckpointTuple | None:
         if stored is None:
             return None
-        thread_id, checkpoint_ns, checkpoint_id = _key(stored.config)
+        thread_id, checkpoint_ns, checkpoint_id = checkpoint_key(stored.config)
         writes = self._writes.get((thread_id, checkpoint_ns, str(checkpoint_id)))
         if writes is None:
             return stored
@@ -138,7 +138,8 @@ class StagedSaver(BaseCheckpointSaver[str]):
         )
 
 
-def _key(config: RunnableConfig) -> tuple[str, str, str | None]:
+def checkpoint_key(config: RunnableConfig) -> tuple[str, str, str | None]:
+    """Return the thread, the namespace and the id (None: the newest) that a config names."""
     configurable = config["configurable"]
     checkpoint_id = configurable.get("checkpoint_id")
     return (

@@ -39,6 +39,7 @@ from weft.server.storage.sqlite.checkpoint_rows import (
 )
 from weft.server.storage.sqlite.connection import Readers, Work, Writer
 from weft.server.storage.sqlite.savers import Sink
+from weft.server.storage.staged import checkpoint_key
 
 PAGE = 50
 """Checkpoints that a listing reads at a time."""
@@ -73,7 +74,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         self._run_id = "" if claim is None else str(claim.run.run_id)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        key = _key(config)
+        key = checkpoint_key(config)
         if self._sink.has_nothing(key[0], key[1]):
             return None
         await self._sink.settle()
@@ -81,7 +82,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         return None if stored is None else self._tuple(stored)
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        key = _key(config)
+        key = checkpoint_key(config)
         if self._sink.has_nothing(key[0], key[1]):
             return None
         self._sink.settle_blocking()
@@ -213,7 +214,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> tuple[Rows, RunnableConfig]:
-        thread_id, checkpoint_ns, parent_id = _key(config)
+        thread_id, checkpoint_ns, parent_id = checkpoint_key(config)
         values = checkpoint["channel_values"]
         inline = {name: value for name, value in values.items() if _is_plain(value)}
         content = {key: value for key, value in checkpoint.items() if key not in _APART}
@@ -247,7 +248,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
     def _write_rows(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, path: str
     ) -> Rows:
-        thread_id, checkpoint_ns, checkpoint_id = _key(config)
+        thread_id, checkpoint_ns, checkpoint_id = checkpoint_key(config)
         rows: list[WriteRow] = []
         for index, (channel, value) in enumerate(writes):
             kind, content = self.serde.dumps_typed(value)
@@ -279,16 +280,6 @@ class SqliteSaver(BaseCheckpointSaver[str]):
 for _method in (SqliteSaver.put_writes, SqliteSaver.aput_writes):
     # langgraph asks for the signature at every run. Making it takes a tenth of a small run's time.
     _method.__dict__["__signature__"] = inspect.signature(_method)
-
-
-def _key(config: RunnableConfig) -> tuple[str, str, str | None]:
-    configurable = config["configurable"]
-    checkpoint_id = configurable.get("checkpoint_id")
-    return (
-        str(configurable["thread_id"]),
-        configurable.get("checkpoint_ns") or "",
-        None if not checkpoint_id else str(checkpoint_id),
-    )
 
 
 def _config(stored: Stored, checkpoint_id: str) -> RunnableConfig:
