@@ -20,10 +20,12 @@ from starlette.middleware.cors import CORSMiddleware
 from weft._version import __version__
 from weft.client import configure_loopback_transports
 from weft.server.api.assistants import AssistantRoutes
+from weft.server.api.crons import CronRoutes
 from weft.server.api.docs import page
 from weft.server.api.errors import http_exception
 from weft.server.api.inside import Inside
 from weft.server.api.meta import Facts, MetaRoutes
+from weft.server.api.metrics import Meter, MetricRoutes
 from weft.server.api.openapi import document
 from weft.server.api.routes import Handlers, starlette_routes, table
 from weft.server.api.runs import RunRoutes
@@ -37,6 +39,7 @@ from weft.server.graphs.embeddings import load_embeddings
 from weft.server.graphs.registry import Graphs
 from weft.server.ports.store import IndexOptions, StoreOptions
 from weft.server.services.assistants import AssistantService
+from weft.server.services.crons import CronService
 from weft.server.services.drawings import DrawingService
 from weft.server.services.runs import RunService
 from weft.server.services.states import StateService
@@ -49,7 +52,7 @@ from weft.server.worker.execute import ExecuteOptions, Executor
 from weft.server.worker.loop import Worker, WorkerOptions
 from weft.server.worker.plan import ServerFacts
 from weft.server.worker.runners import RunnerOptions, RunnerPool
-from weft.server.worker.sweep import Sweep, Sweeper, thread_sweep
+from weft.server.worker.sweep import Sweep, Sweeper, store_sweep, thread_sweep
 
 # How long a thread may compute before another gets its turn. Python's own 5 ms would let one busy
 # graph delay every step of the API and of other graphs by that much.
@@ -70,6 +73,7 @@ class Parts:
     sweeper: Sweeper
     assistants: AssistantService
     handlers: Handlers
+    meter: Meter
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -81,7 +85,7 @@ def create_app(settings: Settings) -> Starlette:
     """
     parts = _assemble(settings, Graphs.load(settings.graphs), _store_options(settings.store))
     app: Starlette = Starlette(
-        routes=starlette_routes(table(parts.handlers)),
+        routes=starlette_routes(table(parts.handlers), parts.meter),
         middleware=[
             Middleware(
                 CORSMiddleware,
@@ -186,16 +190,19 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     meta = MetaRoutes(
         _facts(), storage.ping, openapi=lambda: document(table(handlers), __version__), docs=page
     )
+    meter = Meter()
     handlers = Handlers(
         meta=meta,
+        metrics=MetricRoutes(meter, worker, runs.stats),
         assistants=AssistantRoutes(assistants, drawings, limit),
         threads=ThreadRoutes(threads, limit),
         states=StateRoutes(states, limit),
         runs=RunRoutes(runs, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds),
         store=StoreRoutes(items, limit),
+        crons=CronRoutes(CronService(storage, assistants, clock), limit),
     )
     sweeper = Sweeper(clock, _sweeps(settings, storage, clock))
-    return Parts(storage, worker, sweeper, assistants, handlers)
+    return Parts(storage, worker, sweeper, assistants, handlers, meter)
 
 
 def _sweeps(settings: Settings, storage: SqliteStorage, clock: SystemClock) -> list[Sweep]:
@@ -206,7 +213,10 @@ def _sweeps(settings: Settings, storage: SqliteStorage, clock: SystemClock) -> l
         interval_seconds=ttl.sweep_interval_minutes * 60,
         limit=ttl.sweep_limit,
     )
-    return [threads]
+    minutes = settings.store.sweep_interval_minutes
+    if minutes is None:
+        return [threads]
+    return [threads, store_sweep(storage, clock, interval_seconds=minutes * 60)]
 
 
 def _execute_options(settings: Settings) -> ExecuteOptions:

@@ -11,7 +11,7 @@ from weft.schema import CancelAction, RunStatus
 from weft.server.domain.errors import RunNotFound, RunTargetNotFound, ThreadNotFound
 from weft.server.domain.events import RESULT, START, Cursor, EventId, Live
 from weft.server.domain.json import EMPTY_OBJECT, Encoded
-from weft.server.domain.runs import Created, Run, Stop
+from weft.server.domain.runs import Created, QueueStats, Run, Stop
 from weft.server.domain.threads import Ttl
 from weft.server.ports.clock import Clock
 from weft.server.ports.events import EventLog, EventReader
@@ -100,6 +100,9 @@ class RunService:
         for stopping in cancelled.stopping:
             await self._signals.publish(STOP, str(stopping))
         await self._signals.publish(WORK)
+
+    async def stats(self) -> QueueStats:
+        return await self._storage.runs.stats()
 
     def read(self, run: Run) -> EventReader:
         """Return all events of a run that has just been created."""

@@ -20,6 +20,7 @@ from weft.server.domain.runs import (
     Finished,
     NewRun,
     Outcome,
+    QueueStats,
     Reclaimed,
     Renewal,
     Run,
@@ -34,6 +35,7 @@ from weft.server.storage.postgres import sql
 from weft.server.storage.postgres.checkpoint_rows import delete_run_checkpoints, write_rows
 from weft.server.storage.postgres.connection import Connection, Cursor, Database, itself
 from weft.server.storage.postgres.rows import encoded, jsonb, obj, optional_text
+from weft.server.storage.postgres.run_stats import queue_stats
 from weft.server.storage.postgres.savers import Savers
 from weft.server.storage.postgres.threads import delete_thread, insert_thread
 
@@ -138,6 +140,9 @@ class PostgresRuns:
         if found is None:
             return Reclaimed()
         return await self._database.write(lambda c: _reclaim(c, max_attempts, orphaned, now))
+
+    async def stats(self) -> QueueStats:
+        return await self._database.ask(partial(queue_stats, now=self._clock.now()))
 
 
 def _create(connection: Connection, new: NewRun) -> Created:

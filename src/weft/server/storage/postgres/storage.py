@@ -21,6 +21,7 @@ from weft.server.storage.postgres.connection import (
     connect,
     parameters,
 )
+from weft.server.storage.postgres.crons import PostgresCrons
 from weft.server.storage.postgres.edits import PostgresEdit
 from weft.server.storage.postgres.failures import not_opened
 from weft.server.storage.postgres.migrate import migrate
@@ -52,6 +53,7 @@ class PostgresStorage:
         self._drain.start()
         self._opened = True
         self.assistants = PostgresAssistants(self._database)
+        self.crons = PostgresCrons(self._database)
         self.threads = PostgresThreads(self._database)
         self.runs = PostgresRuns(self._database, self._savers, self._clock)
 

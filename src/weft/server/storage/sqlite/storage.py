@@ -21,6 +21,7 @@ from weft.server.storage.saver import StorageSaver
 from weft.server.storage.sqlite.assistants import SqliteAssistants
 from weft.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints
 from weft.server.storage.sqlite.connection import Access, Readers, Writer, connect, unavailable
+from weft.server.storage.sqlite.crons import SqliteCrons
 from weft.server.storage.sqlite.edits import SqliteEdit
 from weft.server.storage.sqlite.migrate import migrate
 from weft.server.storage.sqlite.runs import SqliteRuns
@@ -49,6 +50,7 @@ class SqliteStorage:
         self._writer.start()
         self._store = SqliteStore(self._writer, self._readers, self._clock, self._store_options)
         self.assistants: SqliteAssistants = SqliteAssistants(self._writer, self._readers)
+        self.crons: SqliteCrons = SqliteCrons(self._writer, self._readers)
         self.threads: SqliteThreads = SqliteThreads(self._writer, self._readers)
         self.runs: SqliteRuns = SqliteRuns(self._writer, self._readers, self._savers, self._clock)
 
