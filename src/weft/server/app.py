@@ -30,10 +30,12 @@ from weft.server.clock import SystemClock
 from weft.server.events.memory import MemoryEventLog
 from weft.server.events.signals import MemorySignals
 from weft.server.graphs.registry import Graphs
+from weft.server.ports.clock import Clock
+from weft.server.ports.storage import Storage
 from weft.server.services.assistants import AssistantService
 from weft.server.services.runs import RunService
 from weft.server.services.threads import ThreadService
-from weft.server.settings import Settings
+from weft.server.settings import Settings, SettingsError
 from weft.server.storage.sqlite import SqliteStorage
 from weft.server.worker.execute import ExecuteOptions, Executor
 from weft.server.worker.loop import Worker, WorkerOptions
@@ -52,9 +54,10 @@ EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagi
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything a server process consists of."""
+    """Everything a server process consists of. ``alone``: no other one can use its database."""
 
-    storage: SqliteStorage
+    storage: Storage
+    alone: bool
     worker: Worker
     assistants: AssistantService
     handlers: Handlers
@@ -83,14 +86,34 @@ def create_app(settings: Settings) -> Starlette:
     )
 
 
+def make_storage(settings: Settings, clock: Clock) -> Storage:
+    """Return the storage that the settings ask for, not opened yet.
+
+    Raises:
+        SettingsError: the driver is not installed.
+    """
+    if not settings.database_url:
+        return SqliteStorage(settings.data_dir / "weft.db", clock=clock)
+    try:
+        from weft.server.storage.postgres import PostgresStorage  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise SettingsError(
+            "A database in PostgreSQL needs psycopg, which is not installed. Install it with:"
+            ' pip install "weft[server,postgres]"'
+        ) from error
+    return PostgresStorage(
+        settings.database_url, clock=clock, connections=settings.database_connections
+    )
+
+
 @asynccontextmanager
 async def _lifespan(parts: Parts) -> AsyncIterator[None]:
     _tune_interpreter()
     await parts.storage.open()
     try:
         await parts.assistants.ensure_defaults()
-        # The data directory is locked, so whatever is marked as running was left by a dead process.
-        await parts.worker.start(orphaned=True)
+        # If the database is locked, whatever is marked as running was left by a dead process.
+        await parts.worker.start(orphaned=parts.alone)
         try:
             yield
         finally:
@@ -113,7 +136,7 @@ def _tune_interpreter() -> None:
 
 def _assemble(settings: Settings, graphs: Graphs) -> Parts:
     clock = SystemClock()
-    storage = SqliteStorage(settings.data_dir / "weft.db", clock=clock)
+    storage = make_storage(settings, clock)
     events = MemoryEventLog(clock)
     signals = MemorySignals()
     assistants = AssistantService(storage, graphs, clock)
@@ -147,7 +170,7 @@ def _assemble(settings: Settings, graphs: Graphs) -> Parts:
         threads=ThreadRoutes(ThreadService(storage, events, signals, clock), limit),
         runs=RunRoutes(runs, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds),
     )
-    return Parts(storage, worker, assistants, handlers)
+    return Parts(storage, not settings.database_url, worker, assistants, handlers)
 
 
 def _execute_options(settings: Settings) -> ExecuteOptions:
