@@ -548,3 +548,25 @@ async def test_a_stop_survives_in_the_database(storage):
     stop = Stop("rollback", "because")
     await storage.runs.cancel(thread, [held.run.run_id], stop)
     assert (await storage.runs.renew("worker", [held], 15)).stops == {held.run.run_id: stop}
+
+
+async def test_what_a_run_costs_does_not_grow_with_the_tables(url):
+    """No statement of a run reads a table from its beginning to its end."""
+    async with open_postgres(url) as storage:
+        for _ in range(300):
+            held = await started(storage, await thread_of(storage))
+            saver = storage.run_checkpointer(held, wait=False)
+            await checkpoint(saver, held.run.thread_id, held.run.run_id)
+            await storage.flush(held)
+            await saver.aget_tuple(root(held.run.thread_id))
+            await storage.runs.renew("worker", [held], 15)
+            await storage.runs.finish(held, DONE)
+    read = dict(
+        outside(
+            url,
+            "SELECT relname, seq_tup_read FROM pg_stat_user_tables"
+            " WHERE schemaname = current_schema()",
+        )
+    )
+    many = {name: number for name, number in read.items() if number > 10_000}
+    assert not many  # 300 * 300 / 2 would be more
