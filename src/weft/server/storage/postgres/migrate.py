@@ -13,6 +13,8 @@ logger = logging.getLogger("weft.storage")
 # Any number that nobody else in the database uses for its locks.
 _LOCK = 0x77656674
 
+_OLDEST = 14_00_00
+
 _LAYOUT = 9
 """The last migration of the stock checkpoint tables that is known here."""
 
@@ -21,8 +23,10 @@ def migrate(connection: Connection) -> None:
     """Apply the scripts that the database does not have yet; who comes second waits.
 
     Raises:
-        StorageUnavailable: a newer version of Weft has been here.
+        StorageUnavailable: the server is too old, or a newer version of Weft has been here.
     """
+    if connection.info.server_version < _OLDEST:
+        raise StorageUnavailable("The database server is older than PostgreSQL 14. Upgrade it.")
     scripts = _scripts()
     with connection.transaction():
         connection.execute("SET LOCAL statement_timeout = 0")
