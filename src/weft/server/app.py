@@ -37,6 +37,8 @@ from weft.server.events.memory import MemoryEventLog
 from weft.server.events.signals import MemorySignals
 from weft.server.graphs.embeddings import load_embeddings
 from weft.server.graphs.registry import Graphs
+from weft.server.ports.clock import Clock
+from weft.server.ports.storage import Storage
 from weft.server.ports.store import IndexOptions, StoreOptions
 from weft.server.services.assistants import AssistantService
 from weft.server.services.crons import CronService
@@ -45,7 +47,7 @@ from weft.server.services.runs import RunService
 from weft.server.services.states import StateService
 from weft.server.services.store import StoreService
 from weft.server.services.threads import ThreadService
-from weft.server.settings import Settings, StoreSettings
+from weft.server.settings import Settings, SettingsError, StoreSettings
 from weft.server.storage.sqlite import SqliteStorage
 from weft.server.worker.calls import RunnerCalls
 from weft.server.worker.execute import ExecuteOptions, Executor
@@ -66,9 +68,10 @@ EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagi
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything a server process consists of."""
+    """Everything a server process consists of. ``alone``: no other one can use its database."""
 
-    storage: SqliteStorage
+    storage: Storage
+    alone: bool
     worker: Worker
     sweeper: Sweeper
     assistants: AssistantService
@@ -101,6 +104,29 @@ def create_app(settings: Settings) -> Starlette:
     return app
 
 
+def make_storage(settings: Settings, clock: Clock, store: StoreOptions | None = None) -> Storage:
+    """Return the storage that the settings ask for, not opened yet.
+
+    Raises:
+        SettingsError: the driver is not installed.
+    """
+    if not settings.database_url:
+        return SqliteStorage(settings.data_dir / "weft.db", clock=clock, store=store)
+    try:
+        from weft.server.storage.postgres import PostgresStorage  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise SettingsError(
+            "A database in PostgreSQL needs psycopg, which is not installed. Install it with:"
+            ' pip install "weft[server,postgres]"'
+        ) from error
+    return PostgresStorage(
+        settings.database_url,
+        clock=clock,
+        store=store,
+        connections=settings.database_connections,
+    )
+
+
 @asynccontextmanager
 async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
     _tune_interpreter()
@@ -109,8 +135,8 @@ async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
     configure_loopback_transports(Inside(app, asyncio.get_running_loop()))
     try:
         await parts.assistants.ensure_defaults()
-        # The data directory is locked, so whatever is marked as running was left by a dead process.
-        await parts.worker.start(orphaned=True)
+        # If the database is locked, whatever is marked as running was left by a dead process.
+        await parts.worker.start(orphaned=parts.alone)
         parts.sweeper.start()
         try:
             yield
@@ -142,7 +168,7 @@ def _store_options(settings: StoreSettings) -> StoreOptions:
 
 def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     clock = SystemClock()
-    storage = SqliteStorage(settings.data_dir / "weft.db", clock=clock, store=store)
+    storage = make_storage(settings, clock, store)
     events = MemoryEventLog(clock)
     signals = MemorySignals()
     assistants = AssistantService(
@@ -202,10 +228,10 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         crons=CronRoutes(CronService(storage, assistants, clock), limit),
     )
     sweeper = Sweeper(clock, _sweeps(settings, storage, clock))
-    return Parts(storage, worker, sweeper, assistants, handlers, meter)
+    return Parts(storage, not settings.database_url, worker, sweeper, assistants, handlers, meter)
 
 
-def _sweeps(settings: Settings, storage: SqliteStorage, clock: SystemClock) -> list[Sweep]:
+def _sweeps(settings: Settings, storage: Storage, clock: SystemClock) -> list[Sweep]:
     ttl = settings.thread_ttl
     threads = thread_sweep(
         storage,

@@ -46,16 +46,19 @@ _GIVEN = f"""
                              %s::text[], %s::text[], %s::text[], %s::text[], %b::bytea[])
             AS g ({_WRITE_COLUMNS}))
 """
+_OTHERS = """
+    SELECT * FROM checkpoint_writes w
+    WHERE (w.thread_id, w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx)
+        = (g.thread_id, g.checkpoint_ns, g.checkpoint_id, g.task_id, g.idx)
+      AND w.run_id <> g.run_id
+    LIMIT 1
+"""
 # Of results the first counts: what another run has been before with is displaced at once.
 _WRITE_NEW = f"""
     WITH {_GIVEN}, kept AS (
         INSERT INTO checkpoint_writes ({_WRITE_COLUMNS}) SELECT * FROM given ON CONFLICT DO NOTHING)
     INSERT INTO weft_displaced_writes ({_WRITE_COLUMNS})
-    SELECT * FROM given g WHERE EXISTS (
-        SELECT 1 FROM checkpoint_writes w
-        WHERE (w.thread_id, w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx)
-            = (g.thread_id, g.checkpoint_ns, g.checkpoint_id, g.task_id, g.idx)
-          AND w.run_id <> g.run_id)
+    SELECT g.* FROM given g CROSS JOIN LATERAL ({_OTHERS}) w
     ON CONFLICT DO NOTHING
 """
 # Of marks such as an interrupt the last counts: it displaces that of another run.
@@ -64,7 +67,7 @@ _WRITE_OVER = f"""
         INSERT INTO weft_displaced_writes ({_WRITE_COLUMNS})
         SELECT w.thread_id, w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx, w.run_id,
                w.task_path, w.channel, w.type, w.blob
-        FROM given g JOIN checkpoint_writes w USING ({_PLACE}) WHERE w.run_id <> g.run_id
+        FROM given g CROSS JOIN LATERAL ({_OTHERS}) w
         ON CONFLICT ({_PLACE}, run_id) DO UPDATE
         SET channel = excluded.channel, type = excluded.type, blob = excluded.blob, seq = DEFAULT)
     INSERT INTO checkpoint_writes ({_WRITE_COLUMNS}) SELECT * FROM given
@@ -107,7 +110,7 @@ _WRITES = f"""
     CROSS JOIN LATERAL (
         SELECT * FROM checkpoint_writes w
         WHERE (w.thread_id, w.checkpoint_ns, w.checkpoint_id)
-            = (k.thread_id, k.checkpoint_ns, k.checkpoint_id) LIMIT ALL) w
+            = (k.thread_id, k.checkpoint_ns, k.checkpoint_id) OFFSET 0) w
     ORDER BY w.task_path, w.task_id, w.idx
 """
 _CONDITIONS = {

@@ -95,9 +95,10 @@ class PostgresRuns:
         return None if row is None else row[0]
 
     async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:
+        held = sorted(claims, key=lambda claim: claim.run.run_id)
         values = {
-            "runs": [claim.run.run_id for claim in claims],
-            "tokens": [claim.token for claim in claims],
+            "runs": [claim.run.run_id for claim in held],
+            "tokens": [claim.token for claim in held],
             "worker": worker,
             "lease": self._clock.now() + timedelta(seconds=lease_seconds),
         }
