@@ -50,5 +50,5 @@ $(VENV)/.server: $(VENV)/.pip
 
 $(VENV)/.dev: $(VENV)/.pip
 	@echo "Installing the server and the tools"
-	@$(PIP) install --constraint constraints.txt --editable '.[server]' --group dev
+	@$(PIP) install --constraint constraints.txt --editable '.[server,postgres]' --group dev
 	@touch $(VENV)/.server $@

@@ -13,22 +13,27 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from psycopg_pool import AsyncConnectionPool
 
-sys.path.insert(0, str(Path(__file__).parent / "graphs"))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "graphs")]
 from bench_graphs import two_node
+from database import database
 
 from weft.server.clock import SystemClock
 from weft.server.domain.ids import uuid7
 from weft.server.domain.json import Encoded
 from weft.server.domain.runs import NewRun, Outcome
+from weft.server.ports.storage import Storage
+from weft.server.storage.postgres import PostgresStorage
 from weft.server.storage.sqlite import SqliteStorage
 
 Run = Callable[[], Awaitable[object]]
@@ -61,14 +66,10 @@ def new_run() -> NewRun:
     )
 
 
-@asynccontextmanager
-async def contenders(folder: Path) -> AsyncIterator[dict[str, Any]]:
-    storage = SqliteStorage(folder / "weft.db", clock=SystemClock())
-    await storage.open()
-    memory = InMemorySaver()
-    direct = storage.checkpointer()
+def behind(storage: Storage, spent: list[float]) -> Run:
+    """Return what executes the graph as the server does; it notes its time without the queue's."""
 
-    async def behind() -> None:
+    async def run() -> None:
         await storage.runs.create(new_run())
         (claim,) = await storage.runs.claim("bench", 1, 60)
         thread_id = str(claim.run.thread_id)
@@ -78,16 +79,52 @@ async def contenders(folder: Path) -> AsyncIterator[dict[str, Any]]:
         spent.append(time.perf_counter() - began)
         await storage.runs.finish(claim, Outcome("success", "idle"))
 
-    spent: list[float] = []
-    async with AsyncSqliteSaver.from_conn_string(str(folder / "stock.db")) as stock:
+    return run
+
+
+@asynccontextmanager
+async def opened(storage: Storage) -> AsyncIterator[Storage]:
+    await storage.open()
+    try:
+        yield storage
+    finally:
+        await storage.close()
+
+
+@asynccontextmanager
+async def contenders(folder: Path) -> AsyncIterator[dict[str, Any]]:
+    memory = InMemorySaver()
+    async with AsyncExitStack() as stack:
+        url = stack.enter_context(database(folder))
+        lite = await stack.enter_async_context(
+            opened(SqliteStorage(folder / "weft.db", clock=SystemClock()))
+        )
+        large = await stack.enter_async_context(opened(PostgresStorage(url, clock=SystemClock())))
+        stock_lite = await stack.enter_async_context(
+            AsyncSqliteSaver.from_conn_string(str(folder / "stock.db"))
+        )
+        pool = await stack.enter_async_context(
+            AsyncConnectionPool(
+                url, kwargs={"autocommit": True, "prepare_threshold": 0}, open=False
+            )
+        )
+        stock_large = AsyncPostgresSaver(pool)  # type: ignore[arg-type]
+        spent_lite: list[float] = []
+        spent_large: list[float] = []
+
+        def alone(saver: Any) -> tuple[Run, None]:
+            return lambda: run_graph(saver, str(uuid7())), None
+
         yield {
-            "none": (lambda: run_graph(None, str(uuid7())), None),
-            "memory": (lambda: run_graph(memory, str(uuid7())), None),
-            "stock": (lambda: run_graph(stock, str(uuid7())), None),
-            "ours": (lambda: run_graph(direct, str(uuid7())), None),
-            "ours behind a run": (behind, spent),
+            "none": alone(None),
+            "memory": alone(memory),
+            "stock": alone(stock_lite),
+            "ours": alone(lite.checkpointer()),
+            "ours behind a run": (behind(lite, spent_lite), spent_lite),
+            "stock PostgreSQL": alone(stock_large),
+            "ours PostgreSQL": alone(large.checkpointer()),
+            "ours PostgreSQL behind a run": (behind(large, spent_large), spent_large),
         }
-    await storage.close()
 
 
 async def measure(run: Run, spent: list[float] | None, runs: int) -> float:
@@ -117,10 +154,11 @@ async def main() -> None:
     if args.json:
         print(json.dumps(middle))
         return
-    print(f"{'checkpointer':<20}{'ms per run':>12}{'of stock':>12}")
+    print(f"{'checkpointer':<30}{'ms per run':>12}{'of stock':>12}")
     for name, value in middle.items():
-        print(f"{name:<20}{value:>12.2f}{value / middle['stock']:>11.0%}")
-    print("'ours behind a run' is what runs use; its time includes waiting until all is on disk.")
+        stock = middle["stock PostgreSQL" if "PostgreSQL" in name else "stock"]
+        print(f"{name:<30}{value:>12.2f}{value / stock:>11.0%}")
+    print("'behind a run' is what runs use; its time includes waiting until all is on disk.")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Measure the server against the floor, in one run.
 
-    python bench/run.py [--rounds 5] [--quick] [--only a,b,c,d]
+    python bench/run.py [--rounds 5] [--quick] [--only a,b,c,d,e]
 
 a: durable two-node runs through `runs/wait`, against the same graph in process with the in-memory
    saver. b: events of messages-tuple streams, against `astream` in process. c: checkpointers.
-   d: start time and memory. Rounds of the two sides alternate; medians are shown.
+   d: start time and memory. e: part a on PostgreSQL.
+   Rounds of the two sides alternate; medians are shown.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from database import database
 
 HERE = Path(__file__).parent
 PORT = 8917
@@ -79,10 +82,15 @@ def alternate(rounds: int, ours: list[object], floor: list[object]) -> tuple[Any
     )  # type: ignore[return-value]
 
 
-def runs(rounds: int, scale: float) -> None:
-    print("\n(a) durable two-node runs, POST /threads/{id}/runs/wait")
+def runs_on_postgres(rounds: int, scale: float) -> None:
+    with tempfile.TemporaryDirectory() as folder, database(Path(folder)) as url:
+        runs(rounds, scale, "(e) part a on PostgreSQL", "--database-url", url)
+
+
+def runs(rounds: int, scale: float, title: str = "(a) durable two-node runs", *more: str) -> None:
+    print(f"\n{title}, POST /threads/{{id}}/runs/wait")
     print(f"{'callers':>8}{'runs/s':>10}{'p50 ms':>9}{'p99 ms':>9}{'in process/s':>14}{'ratio':>8}")
-    with server():
+    with server("serve", *more):
         tool("load.py", PORT, "wait", 4, 50)
         for callers, times in ((1, int(300 * scale)), (16, int(60 * scale))):
             ours, floor = alternate(rounds, ["wait", callers, times], ["runs", callers, times])
@@ -138,10 +146,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="a third of the work, 2 rounds")
-    parser.add_argument("--only", default="a,b,c,d")
+    parser.add_argument("--only", default="a,b,c,d,e")
     args = parser.parse_args()
     rounds, scale = (2, 0.34) if args.quick else (args.rounds, 1.0)
-    parts = {"a": runs, "b": events, "c": checkpointers, "d": start}
+    parts = {"a": runs, "b": events, "c": checkpointers, "d": start, "e": runs_on_postgres}
     for name in args.only.split(","):
         parts[name](rounds, scale)
 

@@ -13,7 +13,7 @@ from tests.serving import serving_here
 CONFIG = Path(__file__).parents[1] / "project" / "states" / "langgraph.json"
 NOWHERE = "0f5a9d3c-6a1e-4c5e-9b7d-2f4f0a1b2c3d"
 
-EMPTY = {
+EMPTY: dict[str, object] = {
     "values": {},
     "next": [],
     "tasks": [],
@@ -425,6 +425,16 @@ async def test_code_that_blocks_does_not_block_the_server(sdk, http):
     assert answers > 20
     await slow
     assert (await sdk.threads.get(thread))["values"] == {"items": ["slow"]}
+
+
+async def test_updates_at_the_same_time_lose_nothing(sdk):
+    thread = (await sdk.threads.create(graph_id="picky"))["thread_id"]
+    names = [str(number) for number in range(12)]
+    await asyncio.gather(
+        *(sdk.threads.update_state(thread, {"items": [name]}, as_node="pass") for name in names)
+    )
+    assert sorted((await sdk.threads.get(thread))["values"]["items"]) == sorted(names)
+    assert len(await sdk.threads.get_history(thread, limit=20)) == 12
 
 
 async def test_patching_the_state_patches_the_thread(sdk, http):

@@ -301,3 +301,15 @@ async def test_what_the_document_says(http):
     assert "204" in paths["/threads/{thread_id}"]["patch"]["responses"]
     search = document["components"]["schemas"]["ThreadSearch"]["properties"]
     assert search["limit"] == {"maximum": 1000, "minimum": 1, "title": "Limit", "type": "integer"}
+
+
+async def test_a_wrong_method_is_told_the_right_ones(http):
+    for path, methods in (
+        (f"/threads/{NOWHERE}", {"GET", "HEAD", "PATCH", "DELETE"}),
+        (f"/threads/{NOWHERE}/state", {"GET", "HEAD", "POST", "PATCH"}),
+        ("/threads/prune", {"POST"}),
+    ):
+        answer = await http.put(path, json={})
+        assert (answer.status_code, answer.json()) == (405, {"detail": "Method Not Allowed"})
+        assert set(answer.headers["allow"].split(", ")) >= methods
+    assert (await http.head("/ok")).status_code == 200

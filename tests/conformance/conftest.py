@@ -35,8 +35,10 @@ class PostgresDatabase:
         self._url = new_schema()
         self._statement = None
 
-    def open(self, clock=None):
-        return open_postgres(self._url, clock)
+    def open(self, clock=None, store=None):
+        # Tables that are made for vectors are counted as well.
+        self._statement = None
+        return open_postgres(self._url, clock, store=store)
 
     def rows(self):
         with psycopg.connect(self._url, autocommit=True) as connection:

@@ -1,6 +1,7 @@
 """Changing, copying, cutting down and expiring threads."""
 
 import asyncio
+import dataclasses
 from datetime import timedelta
 
 import pytest
@@ -18,7 +19,7 @@ from tests.conformance.acts import (
 )
 from tests.support import new_run, new_thread
 
-from weft.server.domain.errors import ThreadExists, ThreadInFlight, ThreadNotFound
+from weft.server.domain.errors import StateChanged, ThreadExists, ThreadInFlight, ThreadNotFound
 from weft.server.domain.ids import uuid7
 from weft.server.domain.json import Encoded
 from weft.server.domain.runs import Outcome
@@ -295,6 +296,16 @@ async def test_an_edit_is_seen_by_nobody_until_it_is_committed(storage):
     ]
 
 
+async def test_a_thread_without_its_values(storage):
+    thread = await thread_of(storage)
+    whole = await storage.edit(thread).commit(STATE)
+    found = await storage.threads.get(thread, with_values=False)
+    assert (found.values, whole.values) == (None, STATE.values)
+    assert dataclasses.replace(found, values=whole.values) == whole
+    with pytest.raises(ThreadNotFound):
+        await storage.threads.get(uuid7(), with_values=False)
+
+
 async def test_an_edit_repairs_a_failed_thread(storage):
     thread = await thread_of(storage)
     held = await started(storage, thread)
@@ -316,6 +327,25 @@ async def test_an_edit_gives_way_to_runs(storage):
         await edit.commit(STATE)
     assert await checkpoints(storage, thread) == []
     assert (await storage.threads.get(thread)).values is None
+
+
+async def test_an_edit_rests_on_what_it_has_read(storage):
+    thread = await thread_of(storage)
+    first, second, third = (storage.edit(thread) for _ in range(3))
+    for edit in (first, second):
+        assert await edit.checkpointer.aget_tuple(root(thread)) is None
+    written = await put(first.checkpointer, thread)
+    await put(second.checkpointer, thread)
+    await first.commit(STATE)
+    with pytest.raises(StateChanged):
+        await second.commit(STATE)
+    assert [each.config for each in await checkpoints(storage, thread)] == [written]
+    # A fork rests on a checkpoint that does not change, wherever the newest is.
+    assert (await third.checkpointer.aget_tuple(written)).config == written
+    await put(storage.checkpointer(), thread)
+    await put(third.checkpointer, thread, parent=written)
+    await third.commit(STATE)
+    assert len(await checkpoints(storage, thread)) == 3
 
 
 async def test_an_edit_of_a_thread_that_is_gone(database, storage):

@@ -102,6 +102,20 @@ async def test_a_database_or_a_user_that_is_not_there(changed, sentence):
             pass
 
 
+async def test_a_user_who_may_not_make_tables(url):
+    role = f"weft_test_{uuid7().hex}"
+    outside(url, f"CREATE ROLE {role} LOGIN")
+    try:
+        given = psycopg.conninfo.conninfo_to_dict(url) | {"user": role}
+        outside(url, f"GRANT USAGE ON SCHEMA {given['options'].partition('=')[2]} TO {role}")
+        with pytest.raises(StorageUnavailable, match="may not make tables"):
+            async with open_postgres(psycopg.conninfo.make_conninfo(**given)):
+                pass
+    finally:
+        outside(url, f"DROP OWNED BY {role}")
+        outside(url, f"DROP ROLE {role}")
+
+
 async def test_closing_twice_and_using_it_afterwards(url):
     async with open_postgres(url) as storage:
         held = await started(storage, await thread_of(storage))
@@ -370,20 +384,44 @@ async def test_claims_that_write_at_once_share_a_transaction(storage, url):
     assert len(outside(url, "SELECT DISTINCT xmin::text FROM checkpoint_blobs")) == 1
 
 
-async def test_a_bad_checkpoint_fails_its_own_run_alone(storage):
-    bad, good = [await started(storage, await thread_of(storage)) for _ in range(2)]
-    for each in (bad, good):
-        thread = each.run.thread_id
-        await checkpoint(storage.run_checkpointer(each, wait=False), thread, each.run.run_id)
-    saver = storage.run_checkpointer(bad, wait=False)
-    nul = {"configurable": {"thread_id": str(bad.run.thread_id), "checkpoint_ns": "\0"}}
-    await saver.aput(nul, empty_checkpoint(), {}, {})
+async def test_a_bad_checkpoint_fails_its_own_run_alone(storage, url):
+    first, bad, good = [await started(storage, await thread_of(storage)) for _ in range(3)]
+    with psycopg.connect(url) as blocker:
+        blocker.execute("LOCK TABLE checkpoint_blobs")
+        for each in (first, bad, good):
+            thread = each.run.thread_id
+            await checkpoint(storage.run_checkpointer(each, wait=False), thread, each.run.run_id)
+            if each is first:
+                await asyncio.to_thread(until_somebody_waits, url)
+        saver = storage.run_checkpointer(bad, wait=False)
+        nul = {"configurable": {"thread_id": str(bad.run.thread_id), "checkpoint_ns": "\0"}}
+        await saver.aput(nul, empty_checkpoint(), {}, {})
+    await storage.flush(good)
+    with pytest.raises(StorageUnavailable):
+        await storage.flush(bad)
     with pytest.raises(StorageUnavailable):
         await storage.runs.finish(bad, DONE)
     await storage.runs.release(bad)
     assert not (await storage.runs.finish(good, DONE)).waiting
     assert (await storage.runs.get(None, bad.run.run_id)).status == "pending"
     assert await storage.checkpointer().aget_tuple(root(good.run.thread_id)) is not None
+    assert await storage.checkpointer().aget_tuple(root(bad.run.thread_id)) is None
+
+
+def until_somebody_waits(url):
+    while not outside(
+        url,
+        "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'checkpoint_blobs'::regclass",
+    ):
+        pass
+
+
+async def test_tables_of_a_newer_langgraph_are_used_and_said(url, caplog):
+    async with open_postgres(url):
+        pass
+    outside(url, "INSERT INTO checkpoint_migrations (v) VALUES (99)")
+    async with open_postgres(url):
+        assert "newer version of langgraph" in caplog.text
 
 
 async def test_a_run_waits_when_too_much_of_it_is_unwritten(storage, url):
@@ -398,7 +436,8 @@ async def test_a_run_waits_when_too_much_of_it_is_unwritten(storage, url):
         done, _ = await asyncio.wait([big], timeout=0.1)
         assert not done
     await big
-    assert storage._savers._sinks[held.token]._open is not None or await storage.flush(held) is None
+    await storage.runs.finish(held, DONE)
+    assert outside(url, "SELECT count(*) FROM checkpoints") == [(2,)]
 
 
 async def test_the_end_of_a_run_takes_its_unwritten_checkpoints_along(storage, url):
@@ -551,3 +590,25 @@ async def test_a_stop_survives_in_the_database(storage):
     stop = Stop("rollback", "because")
     await storage.runs.cancel(thread, [held.run.run_id], stop)
     assert (await storage.runs.renew("worker", [held], 15)).stops == {held.run.run_id: stop}
+
+
+async def test_what_a_run_costs_does_not_grow_with_the_tables(url):
+    """No statement of a run reads a table from its beginning to its end."""
+    async with open_postgres(url) as storage:
+        for _ in range(300):
+            held = await started(storage, await thread_of(storage))
+            saver = storage.run_checkpointer(held, wait=False)
+            await checkpoint(saver, held.run.thread_id, held.run.run_id)
+            await storage.flush(held)
+            await saver.aget_tuple(root(held.run.thread_id))
+            await storage.runs.renew("worker", [held], 15)
+            await storage.runs.finish(held, DONE)
+    read = dict(
+        outside(
+            url,
+            "SELECT relname, seq_tup_read FROM pg_stat_user_tables"
+            " WHERE schemaname = current_schema()",
+        )
+    )
+    many = {name: number for name, number in read.items() if number > 10_000}
+    assert not many  # 300 * 300 / 2 would be more

@@ -20,10 +20,12 @@ from starlette.middleware.cors import CORSMiddleware
 from weft._version import __version__
 from weft.client import configure_loopback_transports
 from weft.server.api.assistants import AssistantRoutes
+from weft.server.api.crons import CronRoutes
 from weft.server.api.docs import page
 from weft.server.api.errors import http_exception
 from weft.server.api.inside import Inside
 from weft.server.api.meta import Facts, MetaRoutes
+from weft.server.api.metrics import Meter, MetricRoutes
 from weft.server.api.openapi import document
 from weft.server.api.routes import Handlers, starlette_routes, table
 from weft.server.api.runs import RunRoutes
@@ -35,22 +37,25 @@ from weft.server.events.memory import MemoryEventLog
 from weft.server.events.signals import MemorySignals
 from weft.server.graphs.embeddings import load_embeddings
 from weft.server.graphs.registry import Graphs
+from weft.server.ports.clock import Clock
+from weft.server.ports.storage import Storage
 from weft.server.ports.store import IndexOptions, StoreOptions
 from weft.server.services.assistants import AssistantService
+from weft.server.services.crons import CronService
 from weft.server.services.drawings import DrawingService
 from weft.server.services.runs import RunService
 from weft.server.services.states import StateService
 from weft.server.services.store import StoreService
 from weft.server.services.thread_stream import ThreadStreamService
 from weft.server.services.threads import ThreadService
-from weft.server.settings import Settings, StoreSettings
+from weft.server.settings import Settings, SettingsError, StoreSettings
 from weft.server.storage.sqlite import SqliteStorage
 from weft.server.worker.calls import RunnerCalls
 from weft.server.worker.execute import ExecuteOptions, Executor
 from weft.server.worker.loop import Worker, WorkerOptions
 from weft.server.worker.plan import ServerFacts
 from weft.server.worker.runners import RunnerOptions, RunnerPool
-from weft.server.worker.sweep import Sweep, Sweeper, thread_sweep
+from weft.server.worker.sweep import Sweep, Sweeper, store_sweep, thread_sweep
 
 # How long a thread may compute before another gets its turn. Python's own 5 ms would let one busy
 # graph delay every step of the API and of other graphs by that much.
@@ -64,13 +69,15 @@ EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagi
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything a server process consists of."""
+    """Everything a server process consists of. ``alone``: no other one can use its database."""
 
-    storage: SqliteStorage
+    storage: Storage
+    alone: bool
     worker: Worker
     sweeper: Sweeper
     assistants: AssistantService
     handlers: Handlers
+    meter: Meter
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -82,7 +89,7 @@ def create_app(settings: Settings) -> Starlette:
     """
     parts = _assemble(settings, Graphs.load(settings.graphs), _store_options(settings.store))
     app: Starlette = Starlette(
-        routes=starlette_routes(table(parts.handlers)),
+        routes=starlette_routes(table(parts.handlers), parts.meter),
         middleware=[
             Middleware(
                 CORSMiddleware,
@@ -98,6 +105,29 @@ def create_app(settings: Settings) -> Starlette:
     return app
 
 
+def make_storage(settings: Settings, clock: Clock, store: StoreOptions | None = None) -> Storage:
+    """Return the storage that the settings ask for, not opened yet.
+
+    Raises:
+        SettingsError: the driver is not installed.
+    """
+    if not settings.database_url:
+        return SqliteStorage(settings.data_dir / "weft.db", clock=clock, store=store)
+    try:
+        from weft.server.storage.postgres import PostgresStorage  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise SettingsError(
+            "A database in PostgreSQL needs psycopg, which is not installed. Install it with:"
+            ' pip install "weft[server,postgres]"'
+        ) from error
+    return PostgresStorage(
+        settings.database_url,
+        clock=clock,
+        store=store,
+        connections=settings.database_connections,
+    )
+
+
 @asynccontextmanager
 async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
     _tune_interpreter()
@@ -106,8 +136,8 @@ async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
     configure_loopback_transports(Inside(app, asyncio.get_running_loop()))
     try:
         await parts.assistants.ensure_defaults()
-        # The data directory is locked, so whatever is marked as running was left by a dead process.
-        await parts.worker.start(orphaned=True)
+        # If the database is locked, whatever is marked as running was left by a dead process.
+        await parts.worker.start(orphaned=parts.alone)
         parts.sweeper.start()
         try:
             yield
@@ -139,7 +169,7 @@ def _store_options(settings: StoreSettings) -> StoreOptions:
 
 def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     clock = SystemClock()
-    storage = SqliteStorage(settings.data_dir / "weft.db", clock=clock, store=store)
+    storage = make_storage(settings, clock, store)
     events = MemoryEventLog(clock)
     signals = MemorySignals()
     assistants = AssistantService(
@@ -190,8 +220,10 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     meta = MetaRoutes(
         _facts(), storage.ping, openapi=lambda: document(table(handlers), __version__), docs=page
     )
+    meter = Meter()
     handlers = Handlers(
         meta=meta,
+        metrics=MetricRoutes(meter, worker, runs.stats),
         assistants=AssistantRoutes(assistants, drawings, limit),
         threads=ThreadRoutes(threads, limit),
         states=StateRoutes(states, limit),
@@ -199,12 +231,13 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
             runs, followers, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds
         ),
         store=StoreRoutes(items, limit),
+        crons=CronRoutes(CronService(storage, assistants, clock), limit),
     )
     sweeper = Sweeper(clock, _sweeps(settings, storage, clock))
-    return Parts(storage, worker, sweeper, assistants, handlers)
+    return Parts(storage, not settings.database_url, worker, sweeper, assistants, handlers, meter)
 
 
-def _sweeps(settings: Settings, storage: SqliteStorage, clock: SystemClock) -> list[Sweep]:
+def _sweeps(settings: Settings, storage: Storage, clock: SystemClock) -> list[Sweep]:
     ttl = settings.thread_ttl
     threads = thread_sweep(
         storage,
@@ -212,7 +245,10 @@ def _sweeps(settings: Settings, storage: SqliteStorage, clock: SystemClock) -> l
         interval_seconds=ttl.sweep_interval_minutes * 60,
         limit=ttl.sweep_limit,
     )
-    return [threads]
+    minutes = settings.store.sweep_interval_minutes
+    if minutes is None:
+        return [threads]
+    return [threads, store_sweep(storage, clock, interval_seconds=minutes * 60)]
 
 
 def _execute_options(settings: Settings) -> ExecuteOptions:

@@ -44,6 +44,8 @@ def configure(*, level: str, as_json: bool) -> None:
     handler.setFormatter(JsonFormatter() if as_json else KeyValueFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("weft").setLevel(level)
+    # It warns about what follows from an error, which is raised and logged anyway.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -67,18 +67,24 @@ class Settings:
     body_limit_bytes: int
     store: StoreSettings = StoreSettings()
     thread_ttl: ThreadTtlSettings = ThreadTtlSettings()
+    database_url: str = field(default="", repr=False)  # holds a password
+    database_connections: int = 4
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting: its flag, its variables (the first is ours), and how its text is read."""
+    """One setting: its flag, its variables (the first is ours), and how its text is read.
+
+    A ``secret`` is not repeated when it does not fit.
+    """
 
     name: str
     default: str
     read: Callable[[str], object]
     help: str
     variables: tuple[str, ...] = ()
+    secret: bool = False
 
     @property
     def flag(self) -> str:
@@ -135,11 +141,23 @@ def filled(text: str) -> str:
     return text
 
 
+def database_url(text: str) -> str:
+    if text and not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must look like postgresql://user:password@host:5432/name")
+    return text
+
+
 OPTIONS: Final = (
     Option("config", "langgraph.json", filled, "the file that names the graphs"),
     Option("host", "127.0.0.1", filled, "the address to listen on"),
     Option("port", "2024", whole(0, 65535), "the port to listen on; 0: any free one"),
-    Option("data_dir", ".weft", filled, "the folder for the database"),
+    Option("data_dir", ".weft", filled, "the folder for the SQLite database"),
+    Option(
+        "database_url", "", database_url,
+        "a PostgreSQL database to use instead, postgresql://...; the variable keeps it out of the"
+        " list of processes", secret=True,
+    ),
+    Option("database_connections", "4", whole(1, 100), "connections to PostgreSQL"),
     Option(
         "concurrency", "64", whole(1, 10_000), "runs executed at the same time",
         ("N_JOBS_PER_WORKER",),
@@ -232,7 +250,8 @@ def _value(
     try:
         return option.read(text)
     except ValueError as error:
-        raise SettingsError(f"{where} is '{text}': it {error}.") from None
+        is_what = "does not fit" if option.secret else f"is '{text}'"
+        raise SettingsError(f"{where} {is_what}: it {error}.") from None
 
 
 def _document(path: Path) -> dict[str, _Json]:

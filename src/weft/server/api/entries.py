@@ -14,7 +14,8 @@ Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Answer = Literal[
     "thread", "threads", "pruned", "state", "states", "run", "runs", "all_runs",
     "assistant", "assistants", "assistant_versions", "count", "graph",
-    "schemas", "subgraphs", "item", "items", "namespaces", "stream", "json", "empty", "html",
+    "schemas", "subgraphs", "item", "items", "namespaces", "cron", "crons",
+    "metrics", "stream", "json", "empty", "html",
 ]  # fmt: skip
 """The schema of a good answer, as ``openapi`` knows it."""
 
@@ -24,7 +25,7 @@ class Query:
     """A query parameter."""
 
     name: str
-    kind: Literal["integer", "boolean", "string", "strings"]
+    kind: Literal["integer", "boolean", "string", "strings", "uuid"]
     text: str
     required: bool = False
 

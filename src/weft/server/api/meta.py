@@ -64,7 +64,7 @@ def _info(facts: Facts) -> Wire:
         "langgraph_py_version": facts.langgraph_version,
         "flags": {
             "assistants": True,
-            "crons": False,
+            "crons": True,
             "langsmith": False,
             "langsmith_tracing_replicas": False,
             "langsmith_tracing_session_on_runs": False,

@@ -27,6 +27,7 @@ _QUERY_SCHEMA: Mapping[str, JsonObject] = {
     "integer": {"type": "integer", "minimum": 0},
     "boolean": {"type": "boolean"},
     "string": {"type": "string"},
+    "uuid": {"type": "string", "format": "uuid"},
     "strings": {"type": "array", "items": {"type": "string"}},
 }
 
@@ -137,6 +138,7 @@ _TEXT: JsonObject = {"type": "string"}
 _ID: JsonObject = {"type": "string", "format": "uuid"}
 _TIME: JsonObject = {"type": "string", "format": "date-time"}
 _ANY_OBJECT: JsonObject = {"type": "object"}
+_MAYBE_TEXT: JsonObject = {"type": ["string", "null"]}
 
 _MAYBE_OBJECT: JsonObject = {"type": ["object", "null"]}
 
@@ -199,6 +201,24 @@ _OBJECTS: JsonObject = {
     "Assistant": _object({**_VERSION, "updated_at": _TIME}),
     "AssistantVersion": _object(_VERSION),
     "Item": _object(_ITEM),
+    "Cron": _object(
+        {
+            "cron_id": _ID,
+            "assistant_id": _ID,
+            "thread_id": {"type": ["string", "null"], "format": "uuid"},
+            "user_id": _TEXT,
+            "end_time": _MAYBE_TEXT,
+            "schedule": _TEXT,
+            "timezone": _MAYBE_TEXT,
+            "payload": _ANY_OBJECT,
+            "next_run_date": {"type": ["string", "null"], "format": "date-time"},
+            "metadata": _ANY_OBJECT,
+            "on_run_completed": {"enum": ["delete", "keep", None]},
+            "enabled": {"type": "boolean"},
+            "created_at": _TIME,
+            "updated_at": _TIME,
+        }
+    ),
     "SearchItem": _object({**_ITEM, "score": {"type": ["number", "null"]}}),
 }
 
@@ -221,7 +241,10 @@ _CONTENT: Mapping[Answer, JsonObject] = {
     "item": _json({"oneOf": [_ref("Item"), {"type": "null"}]}),
     "items": _json(_object({"items": _array(_ref("SearchItem"))})),
     "namespaces": _json(_object({"namespaces": _array(_array(_TEXT))})),
+    "cron": _json(_ref("Cron")),
+    "crons": _json(_array(_ref("Cron"))),
     "json": _json({}),
     "stream": {"text/event-stream": {"schema": _TEXT}},
+    "metrics": {"text/plain": {"schema": _TEXT}, "application/json": {"schema": _ANY_OBJECT}},
     "html": {"text/html": {"schema": _TEXT}},
 }

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from starlette.requests import Request
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from weft.server.api.assistant_table import assistant_table
 from weft.server.api.assistants import AssistantRoutes
+from weft.server.api.cron_table import cron_table
+from weft.server.api.crons import CronRoutes
 from weft.server.api.entries import Entry, Query
-from weft.server.api.errors import guarded
+from weft.server.api.errors import Handler, guarded
 from weft.server.api.meta import MetaRoutes
+from weft.server.api.metrics import Meter, MetricRoutes
 from weft.server.api.runs import RunRoutes
 from weft.server.api.states import StateRoutes
 from weft.server.api.store import StoreRoutes
@@ -26,11 +31,13 @@ class Handlers:
     """The handlers of all routes."""
 
     meta: MetaRoutes
+    metrics: MetricRoutes
     assistants: AssistantRoutes
     threads: ThreadRoutes
     states: StateRoutes
     runs: RunRoutes
     store: StoreRoutes
+    crons: CronRoutes
 
 
 _RUN = "/threads/{thread_id}/runs/{run_id}"
@@ -41,17 +48,32 @@ _LEAVE = Query("cancel_on_disconnect", "boolean", "Stop the run when this client
 def table(handlers: Handlers) -> list[Entry]:
     """Return every route, those that are asked for most often first."""
     return [
+        *cron_table(handlers.crons),
         *_run_routes(handlers.runs),
         *thread_table(handlers.threads, handlers.states),
         *assistant_table(handlers.assistants),
         *store_table(handlers.store),
-        *_meta_routes(handlers.meta),
+        *_meta_routes(handlers.meta, handlers.metrics),
     ]
 
 
-def starlette_routes(entries: Sequence[Entry]) -> list[Route]:
-    """Return the routes for the router."""
-    return [Route(entry.path, guarded(entry.handler), methods=[entry.method]) for entry in entries]
+def starlette_routes(entries: Sequence[Entry], meter: Meter) -> list[Route]:
+    """Return the routes for the router, one per path: it names them all where a method is wrong."""
+    places: dict[str, dict[str, Handler]] = {}
+    for entry in entries:
+        handler = meter.measured(guarded(entry.handler), entry.method, entry.path)
+        places.setdefault(entry.path, {})[entry.method] = handler
+    return [
+        Route(path, _by_method(handlers), methods=list(handlers))
+        for path, handlers in places.items()
+    ]
+
+
+def _by_method(handlers: Mapping[str, Handler]) -> Handler:
+    async def endpoint(request: Request) -> ASGIApp:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return endpoint
 
 
 def _run_routes(runs: RunRoutes) -> list[Entry]:
@@ -150,13 +172,18 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
     ]  # fmt: skip
 
 
-def _meta_routes(meta: MetaRoutes) -> list[Entry]:
+def _meta_routes(meta: MetaRoutes, metrics: MetricRoutes) -> list[Entry]:
     check = Query("check_db", "boolean", "Whether to ask the database as well.")
     return [
         Entry("GET", "/ok", meta.ok, "system", "Tell whether the server works", "json",
               query=(check,), errors=(422, 503)),
         Entry("GET", "/", meta.ok, "system", "Tell whether the server works", "json",
               query=(check,), errors=(422, 503)),
+        Entry(
+            "GET", "/metrics", metrics.metrics, "system",
+            "Measure the server, for Prometheus or as JSON", "metrics", errors=(503,),
+            query=(Query("format", "string", "'json', or anything else for Prometheus."),),
+        ),
         Entry("GET", "/info", meta.info, "system", "Describe the server", "json"),
         Entry("GET", "/openapi.json", meta.openapi, "system", "Describe the API", "json"),
         Entry("GET", "/docs", meta.docs, "system", "Show the API as a page", "html"),

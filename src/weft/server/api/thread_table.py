@@ -111,7 +111,7 @@ def _histories(states: StateRoutes) -> list[Entry]:
             "GET", path, states.history, "threads", "List the states of a thread", "states",
             query=(
                 Query("limit", "integer", "How many at most; 10 unless told."),
-                Query("before", "string", "Only states older than this checkpoint."),
+                Query("before", "uuid", "Only states older than this checkpoint."),
                 _SELECT,
             ),
             errors=(404, 422, 503),

@@ -73,7 +73,9 @@ def found_thread_wire(found: FoundThread, fields: Sequence[str]) -> Wire:
 
 
 def ttl_wire(ttl: Ttl, expires_at: datetime | None) -> Wire:
-    return {"strategy": ttl.strategy, "ttl_minutes": ttl.minutes, "expires_at": expires_at}
+    whole = ttl.minutes.is_integer()
+    minutes = int(ttl.minutes) if whole else ttl.minutes
+    return {"strategy": ttl.strategy, "ttl_minutes": minutes, "expires_at": expires_at}
 
 
 def thread_size_wire(thread_id: UUID, size: ThreadSize) -> Wire:

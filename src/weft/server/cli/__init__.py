@@ -1,4 +1,4 @@
-"""The command line: ``weft dev`` and ``weft serve``."""
+"""The command line: ``weft dev``, ``weft serve`` and ``weft migrate``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from weft.server.settings import OPTIONS, SettingsError, load_settings
 
 _DESCRIPTION = """\
 Weft serves LangGraph graphs over the LangGraph API: threads, runs and streams, kept in one SQLite
-file. Every client of that API works with it unchanged."""
+file or in PostgreSQL. Every client of that API works with it unchanged."""
 
 _EXAMPLES = """\
 examples:
@@ -20,12 +20,14 @@ examples:
   weft dev --config examples/quickstart/langgraph.json --port 8123
   weft serve --host 0.0.0.0 --data-dir /var/lib/weft
   WEFT_PORT=8123 WEFT_LOG_JSON=true weft serve
+  WEFT_DATABASE_URL=postgresql://user:password@host/name weft serve
 
 Each option can also be given as a variable; an option wins over its variable."""
 
 _COMMANDS = {
     "dev": "serve while you develop: reload on changes, all error texts shown to clients",
     "serve": "serve: errors of graphs are shown to clients only where they are safe to show",
+    "migrate": "bring the tables of the database up to date, which a server does at its start, too",
 }
 
 
@@ -54,6 +56,10 @@ def _main(given: argparse.Namespace, arguments: Sequence[str]) -> int:
             from weft.server.cli.dev import supervise  # noqa: PLC0415
 
             return supervise(settings, arguments)
+        if given.command == "migrate":
+            from weft.server.cli.migrate import migrate  # noqa: PLC0415
+
+            return migrate(settings)
         from weft.server.cli.serve import serve  # noqa: PLC0415
     except ModuleNotFoundError as error:
         print(
@@ -97,7 +103,7 @@ def _add_options(command: argparse.ArgumentParser) -> None:
             option.flag,
             dest=option.name,
             metavar="X",
-            help=f"{option.help} (default {option.default}; {variables})",
+            help=f"{option.help} (default {option.default or 'none'}; {variables})",
         )
     # For the supervisor of `dev`: the socket it has bound, and a pipe that ends when it does.
     command.add_argument("--fd", type=int, help=argparse.SUPPRESS)

@@ -61,6 +61,18 @@ class AssistantVersionNotFound(NotFound):
         self.version = version
 
 
+class CronNotFound(NotFound):
+    def __init__(self, cron_id: UUID) -> None:
+        super().__init__(f"Cron '{cron_id}' not found")
+        self.cron_id = cron_id
+
+
+class CronAssistantNotFound(NotFound):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Assistant '{name:.200}' not found")
+        self.name = name
+
+
 class RunTargetNotFound(NotFound):
     def __init__(self) -> None:
         super().__init__("Thread or assistant not found.")
@@ -108,6 +120,14 @@ class ThreadInFlight(Conflict):
         super().__init__(
             f"Thread {thread_id} has runs that are not over: its state cannot be changed now. Wait"
             " for them, or cancel them."
+        )
+        self.thread_id = thread_id
+
+
+class StateChanged(Conflict):
+    def __init__(self, thread_id: UUID) -> None:
+        super().__init__(
+            f"The state of thread {thread_id} has been changed at the same time. Try again."
         )
         self.thread_id = thread_id
 

@@ -148,6 +148,20 @@ class Reclaimed:
     given_up: tuple[UUID, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """How many runs wait and execute, and how long those that are due have waited.
+
+    Unblocked are runs whose thread has nothing running. The waits are None where nothing waits.
+    """
+
+    pending: int
+    running: int
+    longest_wait_seconds: float | None = None
+    median_wait_seconds: float | None = None
+    longest_unblocked_wait_seconds: float | None = None
+
+
 def run_metadata(new: NewRun, thread_metadata: JsonObject) -> JsonObject:
     """Return a run's metadata: assistant, thread, request, then the ids, later ones winning."""
     return {

@@ -21,6 +21,7 @@ from weft.server.domain.assistants import (
     AssistantQuery,
     AssistantVersion,
 )
+from weft.server.domain.crons import Cron, CronFilter, CronQuery
 from weft.server.domain.filters import Page
 from weft.server.domain.json import JsonObject
 from weft.server.domain.runs import (
@@ -30,6 +31,7 @@ from weft.server.domain.runs import (
     Finished,
     NewRun,
     Outcome,
+    QueueStats,
     Reclaimed,
     Renewal,
     Run,
@@ -307,6 +309,67 @@ class RunStorage(Protocol):
         """
         ...
 
+    async def stats(self) -> QueueStats:
+        """Return how the queue stands at this moment."""
+        ...
+
+
+class CronStorage(Protocol):
+    async def create(self, cron: Cron) -> Cron:
+        """Store a cron.
+
+        Raises:
+            ThreadNotFound: it is for a thread that does not exist.
+        """
+        ...
+
+    async def get(self, cron_id: UUID) -> Cron:
+        """Return a cron.
+
+        Raises:
+            CronNotFound: there is none with this id.
+        """
+        ...
+
+    async def update(self, cron_id: UUID, fields: JsonObject, now: datetime) -> Cron:
+        """Apply ``domain.crons.patched`` to a cron. Of concurrent updates none is lost.
+
+        Raises:
+            CronNotFound: there is none with this id.
+            InvalidInput: the new schedule never comes true.
+        """
+        ...
+
+    async def delete(self, cron_id: UUID) -> None:
+        """Remove a cron. Those of a thread or an assistant also go with it.
+
+        Raises:
+            CronNotFound: there is none with this id.
+        """
+        ...
+
+    async def search(self, query: CronQuery) -> Page[Cron]:
+        """Return a page of the crons that match, and the true total."""
+        ...
+
+    async def count(self, where: CronFilter) -> int:
+        """Return how many crons match."""
+        ...
+
+    async def claim_due(self, now: datetime, limit: int) -> Sequence[Cron]:
+        """Take crons that are due, the longest due first; return them as they were.
+
+        Due are those that are enabled, with ``next_run_date`` at or before ``now``, whose end has
+        not passed. The dates move to ``domain.crons.next_date`` after now in the same act: whoever
+        else asks does not get them, and times that were missed are not made up for. Those whose
+        end has passed, and those whose schedule can no longer be read, are not due again.
+        """
+        ...
+
+    async def next_due(self) -> datetime | None:
+        """Return when the next cron is due, which may be in the past; None: there is none."""
+        ...
+
 
 class StateEdit(Protocol):
     """A change of a thread's state that is prepared first and then stored as one."""
@@ -328,6 +391,8 @@ class StateEdit(Protocol):
         Raises:
             ThreadNotFound: there is no such thread; nothing has been written.
             ThreadInFlight: it has active runs; nothing has been written.
+            StateChanged: a checkpoint has been stored after the newest of a namespace was read
+                through ``checkpointer``; nothing has been written.
             ThreadExists: it was to be created, and exists; nothing has been written.
         """
         ...
@@ -344,6 +409,9 @@ class Storage(Protocol):
 
     @property
     def runs(self) -> RunStorage: ...
+
+    @property
+    def crons(self) -> CronStorage: ...
 
     @property
     def store(self) -> Store:

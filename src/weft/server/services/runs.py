@@ -18,7 +18,7 @@ from weft.server.domain.errors import (
 )
 from weft.server.domain.events import RESULT, START, Cursor, EventId, Live
 from weft.server.domain.json import EMPTY_OBJECT, Encoded
-from weft.server.domain.runs import Created, NewRun, Run, Stop
+from weft.server.domain.runs import Created, NewRun, QueueStats, Run, Stop
 from weft.server.domain.threads import Ttl
 from weft.server.ports.clock import Clock
 from weft.server.ports.events import EventLog, EventReader
@@ -156,6 +156,9 @@ class RunService:
             after = page[-1][1]
         if not stopped:
             raise NothingToCancel
+
+    async def stats(self) -> QueueStats:
+        return await self._storage.runs.stats()
 
     def read(self, run: Run) -> EventReader:
         """Return all events of a run that has just been created."""

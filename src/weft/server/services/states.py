@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar, cast
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -13,6 +16,7 @@ from langgraph.types import StateUpdate
 
 from weft.server.domain.errors import (
     ContradictoryInput,
+    StateChanged,
     StateRefused,
     ThreadExists,
     ThreadInFlight,
@@ -46,6 +50,8 @@ from weft.server.services.thread_requests import (
     UpdateRequest,
 )
 
+_ATTEMPTS = 5
+
 T = TypeVar("T")
 Saver = BaseCheckpointSaver[str]
 Updates = Sequence[Sequence[StateUpdate]]
@@ -78,6 +84,7 @@ class StateService:
         self._calls = calls
         self._signals = signals
         self._clock = clock
+        self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     async def get(
         self,
@@ -178,6 +185,16 @@ class StateService:
     ) -> tuple[RunnableConfig, Thread]:
         if _graph_id(thread) is None:
             raise _no_graph(thread, new)
+        # One after the other, for each rests on the one before. Other processes may come between.
+        async with self._locks.setdefault(thread.thread_id, asyncio.Lock()):
+            for _ in range(_ATTEMPTS - 1):
+                with suppress(StateChanged):
+                    return await self._try_edit(thread, config, updates, new)
+            return await self._try_edit(thread, config, updates, new)
+
+    async def _try_edit(
+        self, thread: Thread, config: RunnableConfig, updates: Updates, new: NewThread | None
+    ) -> tuple[RunnableConfig, Thread]:
         edit = self._storage.edit(thread.thread_id)
 
         async def work(graph: Graph) -> tuple[RunnableConfig, Summary]:

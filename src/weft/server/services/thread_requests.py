@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Required
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from weft.schema import OnConflictBehavior, ThreadStatus
+from weft.server.domain.extract import MOST, ROOTS
 from weft.server.domain.json import Json, JsonObject
 from weft.server.domain.threads import PruneStrategy, ThreadSort, TtlStrategy
 from weft.server.services.requests import CommandRequest, Limit, Offset
@@ -16,6 +17,26 @@ ThreadField = Literal[
     "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "config", "context",
     "status", "values", "interrupts",
 ]  # fmt: skip
+
+Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
+"""A UUID in any of its forms; the services check it, with errors that say whose it is."""
+
+# As ``domain.extract`` checks it.
+Extract = Annotated[
+    dict[str, str],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": MOST,
+            "propertyNames": {"pattern": "^[A-Za-z0-9_]{1,200}$"},
+            "additionalProperties": {
+                "type": "string",
+                "maxLength": 1000,
+                "pattern": rf"^({'|'.join(ROOTS)})([.\[]|$)",
+            },
+        }
+    ),
+]
 
 # A century: enough for any plan, and it cannot overflow a date.
 _LONGEST_TTL_MINUTES = 100 * 365 * 1440.0
@@ -41,7 +62,7 @@ class SuperstepRequest(TypedDict):
 
 
 class ThreadCreateRequest(TypedDict, total=False):
-    thread_id: str
+    thread_id: Id
     metadata: JsonObject
     if_exists: OnConflictBehavior
     ttl: TtlRequest | None
@@ -60,17 +81,17 @@ class ThreadCountRequest(TypedDict, total=False):
 
 
 class ThreadSearchRequest(ThreadCountRequest, total=False):
-    ids: Annotated[list[str], Field(max_length=10_000)]
+    ids: Annotated[list[Id], Field(max_length=10_000)]
     limit: Limit
     offset: Offset
     sort_by: ThreadSort
     sort_order: Literal["asc", "desc"]
     select: list[ThreadField]
-    extract: dict[str, str]
+    extract: Extract
 
 
 class ThreadPruneRequest(TypedDict, total=False):
-    thread_ids: Required[Annotated[list[str], Field(max_length=1000)]]
+    thread_ids: Required[Annotated[list[Id], Field(max_length=1000)]]
     strategy: PruneStrategy
 
 
@@ -79,7 +100,7 @@ class CheckpointRequest(TypedDict, total=False):
 
     thread_id: str | None
     checkpoint_ns: str | None
-    checkpoint_id: str | None
+    checkpoint_id: Id | None
     checkpoint_map: JsonObject | None
 
 
@@ -93,7 +114,7 @@ class StateUpdateRequest(TypedDict, total=False):
     values: JsonObject | list[Json] | None
     as_node: str
     checkpoint: CheckpointRequest | None
-    checkpoint_id: str | None
+    checkpoint_id: Id | None
 
 
 class StatePatchRequest(TypedDict, total=False):

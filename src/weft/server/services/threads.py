@@ -124,7 +124,7 @@ class ThreadService:
 
 
 def _ttl(given: TtlRequest | None) -> Ttl | None:
-    return None if given is None else Ttl(given["ttl"], given.get("strategy", "delete"))
+    return None if given is None else Ttl(float(given["ttl"]), given.get("strategy", "delete"))
 
 
 def _filter(body: ThreadCountRequest, ids: Sequence[UUID]) -> ThreadFilter:

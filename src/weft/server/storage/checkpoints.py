@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -16,6 +16,9 @@ BlobRow: TypeAlias = tuple[str, str, str, str, str, bytes]
 
 WriteRow: TypeAlias = tuple[str, str, str, str, int, str, str, str, str, bytes]
 """Thread, namespace, checkpoint, task, place, run (or empty), path, channel, type, content."""
+
+Place: TypeAlias = tuple[str, str, str]
+"""The thread, the namespace and the id of a checkpoint."""
 
 Connection = TypeVar("Connection")
 Connection_co = TypeVar("Connection_co", covariant=True)
@@ -139,9 +142,28 @@ class Statements(Protocol[Connection_contra]):
         ...
 
     def page(
-        self, connection: Connection_contra, where: Range, after: Stored | None, limit: int
-    ) -> list[Stored]:
-        """Return checkpoints, newest first, after the last one of the page before."""
+        self,
+        connection: Connection_contra,
+        where: Range,
+        wanted: Mapping[str, object],
+        after: Place | None,
+        *,
+        limit: int,
+        most: int,
+    ) -> tuple[list[Stored], Place | None]:
+        """Look through checkpoints, newest first, after the place where the page before ended.
+
+        Args:
+            connection: The connection to read with.
+            where: Which checkpoints.
+            wanted: What their metadata must say. Of others nothing else is read.
+            after: The place where the page before ended.
+            limit: How many are looked at.
+            most: How many are returned.
+
+        Returns:
+            The checkpoints, and the place where the next page goes on; None where there is none.
+        """
         ...
 
     def delete_thread(self, connection: Connection_contra, thread_id: str) -> None: ...
@@ -155,6 +177,14 @@ class Statements(Protocol[Connection_contra]):
     def keep_latest(self, connection: Connection_contra, thread_id: str) -> None:
         """Delete all but the latest checkpoint of each namespace, and what it is rebuilt from."""
         ...
+
+
+def matches(metadata: str | bytes, wanted: Mapping[str, object]) -> bool:
+    """Return whether the metadata of a checkpoint says what is wanted."""
+    if not wanted:
+        return True
+    found = orjson.loads(metadata)
+    return all(_same(found.get(key), value) for key, value in wanted.items())
 
 
 def rebuilt_from(latest: Stored, load: Callable[[str], Stored | None]) -> list[str]:
@@ -172,6 +202,11 @@ def rebuilt_from(latest: Stored, load: Callable[[str], Stored | None]) -> list[s
             kept.append(current.checkpoint_id)
             missing -= _valued(current)
     return kept
+
+
+def _same(found: object, wanted: object) -> bool:
+    # In Python True equals 1, in JSON it does not.
+    return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)
 
 
 def _valued(stored: Stored) -> set[str]:

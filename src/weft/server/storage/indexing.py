@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,6 +51,24 @@ async def aembed(index: IndexOptions, texts: Texts) -> Vectors:
     made = await index.embeddings.aembed_documents(documents) if documents else []
     queries = [await index.embeddings.aembed_query(text) for _, text in texts.queries]
     return _placed(texts, made, queries)
+
+
+def unit(vector: Sequence[float], dims: int) -> list[float]:
+    """Return a vector with the length of one, or of zero.
+
+    Raises:
+        ValueError: it has not ``dims`` numbers, or what it has are no numbers.
+    """
+    if len(vector) != dims:
+        raise ValueError(
+            f"The embeddings of the store must have {dims} numbers, as 'dims' says in its"
+            f" configuration; this one has {len(vector)}."
+        )
+    length = math.hypot(*vector)
+    if not math.isfinite(length):
+        raise ValueError("An embedding has numbers that are not finite.")
+    scale = 1 / length if length else 0.0
+    return [number * scale for number in vector]
 
 
 def _item_texts(index: IndexOptions, put: PutOp) -> list[str]:

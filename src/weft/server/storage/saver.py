@@ -6,7 +6,6 @@ import inspect
 import random
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from itertools import islice
 from typing import Any, Generic, TypeAlias, cast
 
 import orjson
@@ -26,6 +25,7 @@ from weft.server.storage.checkpoints import (
     Access,
     BlobRow,
     Connection,
+    Place,
     Range,
     Rows,
     Sink,
@@ -33,11 +33,15 @@ from weft.server.storage.checkpoints import (
     Stored,
     WriteRow,
 )
+from weft.server.storage.staged import checkpoint_key
 
 Work: TypeAlias = Callable[[Connection], None]
 
 PAGE = 50
 """Checkpoints that a listing reads at a time."""
+
+LOOKED_AT = 500
+"""Checkpoints whose metadata is compared with a filter before others get their turn."""
 
 _ALL = sys.maxsize
 _INLINE_TEXT = 512
@@ -70,7 +74,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         self._run_id = "" if claim is None else str(claim.run.run_id)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        key = _key(config)
+        key = checkpoint_key(config)
         if self._sink.has_nothing(key[0], key[1]):
             return None
         await self._sink.settle()
@@ -78,7 +82,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         return None if stored is None else self._tuple(stored)
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        key = _key(config)
+        key = checkpoint_key(config)
         if self._sink.has_nothing(key[0], key[1]):
             return None
         self._sink.settle_blocking()
@@ -98,14 +102,13 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         await self._sink.settle()
         where, last, left = _range(config, before), None, _ALL if limit is None else limit
         while left > 0:
-            size = _page_size(left, filter)
-            rows = await self._access.read(self._page_of(where, last, size))
-            for stored in _matching(rows, filter, left):
-                left -= 1
+            work = self._page_of(where, filter, last, left)
+            rows, last = await self._access.read(work)
+            for stored in rows:
                 yield self._tuple(stored)
-            if len(rows) < size:
+            left -= len(rows)
+            if last is None:
                 return
-            last = rows[-1]
 
     def list(
         self,
@@ -118,14 +121,13 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         self._sink.settle_blocking()
         where, last, left = _range(config, before), None, _ALL if limit is None else limit
         while left > 0:
-            size = _page_size(left, filter)
-            rows = self._access.read_blocking(self._page_of(where, last, size))
-            for stored in _matching(rows, filter, left):
-                left -= 1
+            work = self._page_of(where, filter, last, left)
+            rows, last = self._access.read_blocking(work)
+            for stored in rows:
                 yield self._tuple(stored)
-            if len(rows) < size:
+            left -= len(rows)
+            if last is None:
                 return
-            last = rows[-1]
 
     async def aput(
         self,
@@ -208,9 +210,12 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         self._access.write_blocking(work)
 
     def _page_of(
-        self, where: Range, last: Stored | None, size: int
-    ) -> Callable[[Connection], Sequence[Stored]]:
-        return lambda connection: self._statements.page(connection, where, last, size)
+        self, where: Range, wanted: dict[str, Any] | None, last: Place | None, left: int
+    ) -> Callable[[Connection], tuple[Sequence[Stored], Place | None]]:
+        most = min(PAGE, left)
+        limit = LOOKED_AT if wanted else most
+        page = self._statements.page
+        return lambda c: page(c, where, wanted or {}, last, limit=limit, most=most)
 
     def _copying(self, source: str, target: str) -> Work[Connection]:
         return lambda c: self._statements.copy_thread(c, str(source), str(target))
@@ -241,7 +246,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> tuple[Rows, RunnableConfig]:
-        thread_id, checkpoint_ns, parent_id = _key(config)
+        thread_id, checkpoint_ns, parent_id = checkpoint_key(config)
         values = checkpoint["channel_values"]
         inline = {name: value for name, value in values.items() if _is_plain(value)}
         content = {key: value for key, value in checkpoint.items() if key not in _APART}
@@ -275,7 +280,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
     def _write_rows(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, path: str
     ) -> Rows:
-        thread_id, checkpoint_ns, checkpoint_id = _key(config)
+        thread_id, checkpoint_ns, checkpoint_id = checkpoint_key(config)
         rows: list[WriteRow] = []
         for index, (channel, value) in enumerate(writes):
             kind, content = self.serde.dumps_typed(value)
@@ -307,16 +312,6 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
 for _method in (StorageSaver.put_writes, StorageSaver.aput_writes):
     # langgraph asks for the signature at every run. Making it takes a tenth of a small run's time.
     _method.__dict__["__signature__"] = inspect.signature(_method)
-
-
-def _key(config: RunnableConfig) -> tuple[str, str, str | None]:
-    configurable = config["configurable"]
-    checkpoint_id = configurable.get("checkpoint_id")
-    return (
-        str(configurable["thread_id"]),
-        configurable.get("checkpoint_ns") or "",
-        None if not checkpoint_id else str(checkpoint_id),
-    )
 
 
 def _config(stored: Stored, checkpoint_id: str) -> RunnableConfig:
@@ -356,23 +351,3 @@ def _range(config: RunnableConfig | None, before: RunnableConfig | None) -> Rang
         checkpoint_id=given.get("checkpoint_id"),
         before=(before or {}).get("configurable", {}).get("checkpoint_id"),
     )
-
-
-def _page_size(left: int, wanted: dict[str, Any] | None) -> int:
-    return PAGE if wanted else min(PAGE, left)
-
-
-def _matching(rows: Sequence[Stored], wanted: dict[str, Any] | None, most: int) -> Iterator[Stored]:
-    return islice((stored for stored in rows if _matches(stored, wanted)), most)
-
-
-def _matches(stored: Stored, wanted: dict[str, Any] | None) -> bool:
-    if not wanted:
-        return True
-    metadata = orjson.loads(stored.metadata)
-    return all(_same(metadata.get(key), value) for key, value in wanted.items())
-
-
-def _same(found: object, wanted: object) -> bool:
-    # In Python True equals 1, in JSON it does not.
-    return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -51,9 +51,18 @@ class StagedSaver(BaseCheckpointSaver[str]):
         self._staging = staging
         self._staged: dict[_Key, tuple[CheckpointTuple, tuple[str, bytes]]] = {}
         self._writes: dict[_Key, _Writes] = {}
+        self._newest: dict[tuple[str, str], str | None] = {}
+
+    @property
+    def newest(self) -> Mapping[tuple[str, str], str | None]:
+        """Return the ids that were the newest stored ones of a thread and a namespace when read.
+
+        What has been written may rest on them: it must not be stored when they no longer are.
+        """
+        return self._newest
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        thread_id, checkpoint_ns, checkpoint_id = _key(config)
+        thread_id, checkpoint_ns, checkpoint_id = checkpoint_key(config)
         if checkpoint_id is None:
             return await self._latest(config, thread_id, checkpoint_ns)
         key = (thread_id, checkpoint_ns, checkpoint_id)
@@ -69,7 +78,7 @@ class StagedSaver(BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         saved = await self._staging.aput(config, checkpoint, metadata, new_versions)
-        thread_id, checkpoint_ns, parent_id = _key(config)
+        thread_id, checkpoint_ns, parent_id = checkpoint_key(config)
         self._staged[thread_id, checkpoint_ns, checkpoint["id"]] = (
             CheckpointTuple(
                 config=saved,
@@ -89,7 +98,7 @@ class StagedSaver(BaseCheckpointSaver[str]):
         task_path: str = "",
     ) -> None:
         await self._staging.aput_writes(config, writes, task_id, task_path)
-        thread_id, checkpoint_ns, checkpoint_id = _key(config)
+        thread_id, checkpoint_ns, checkpoint_id = checkpoint_key(config)
         key = (thread_id, checkpoint_ns, str(checkpoint_id))
         decoded = self.serde.loads_typed(self.serde.dumps_typed(list(writes)))
         self._writes.setdefault(key, _Writes()).add(task_id, decoded)
@@ -101,6 +110,10 @@ class StagedSaver(BaseCheckpointSaver[str]):
         self, config: RunnableConfig, thread_id: str, checkpoint_ns: str
     ) -> CheckpointTuple | None:
         stored = await self._stored.aget_tuple(config)
+        # The first answer counts: it is the one that was worked with.
+        self._newest.setdefault(
+            (thread_id, checkpoint_ns), None if stored is None else stored.checkpoint["id"]
+        )
         own = [key for key in self._staged if key[:2] == (thread_id, checkpoint_ns)]
         newest = max(own, default=None, key=lambda key: key[2])
         if newest is None or (stored is not None and stored.checkpoint["id"] > newest[2]):
@@ -118,7 +131,7 @@ class StagedSaver(BaseCheckpointSaver[str]):
     def _with_writes(self, stored: CheckpointTuple | None) -> CheckpointTuple | None:
         if stored is None:
             return None
-        thread_id, checkpoint_ns, checkpoint_id = _key(stored.config)
+        thread_id, checkpoint_ns, checkpoint_id = checkpoint_key(stored.config)
         writes = self._writes.get((thread_id, checkpoint_ns, str(checkpoint_id)))
         if writes is None:
             return stored
@@ -149,7 +162,8 @@ class Collected:
         return False
 
 
-def _key(config: RunnableConfig) -> tuple[str, str, str | None]:
+def checkpoint_key(config: RunnableConfig) -> tuple[str, str, str | None]:
+    """Return the thread, the namespace and the id (None: the newest) that a config names."""
     configurable = config["configurable"]
     checkpoint_id = configurable.get("checkpoint_id")
     return (

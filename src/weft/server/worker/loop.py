@@ -66,6 +66,11 @@ class Worker:
         """How many runs this worker has at the moment."""
         return len(self._active)
 
+    @property
+    def concurrency(self) -> int:
+        """How many runs this worker can have."""
+        return self._options.concurrency
+
     async def start(self, *, orphaned: bool) -> None:
         """Begin to work.
 

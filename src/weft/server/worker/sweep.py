@@ -16,6 +16,10 @@ logger = logging.getLogger("weft.worker")
 THREAD_BATCH = 50
 """Threads in one transaction: others must not wait for a thousand of them."""
 
+ITEM_BATCH = 500
+ITEMS_MOST = 100_000
+"""Items that one sweep deletes; what is left is for the next one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
@@ -72,6 +76,21 @@ def thread_sweep(storage: Storage, clock: Clock, *, interval_seconds: float, lim
         return done
 
     return Sweep("threads", interval_seconds, act)
+
+
+def store_sweep(storage: Storage, clock: Clock, *, interval_seconds: float) -> Sweep:
+    """Return the duty to delete expired items of the store, a few at a time."""
+
+    async def act() -> int:
+        done = 0
+        while done < ITEMS_MOST:
+            found = await storage.store.expire(clock.now(), ITEM_BATCH)
+            done += found
+            if found < ITEM_BATCH:
+                break
+        return done
+
+    return Sweep("store", interval_seconds, act)
 
 
 def _log(sweep: Sweep, removed: int) -> None:

@@ -76,7 +76,7 @@ _SORT = {
 
 _DELETE = tuple(
     f"DELETE FROM {table} WHERE assistant_id = %s"
-    for table in ("weft_assistants", "weft_assistant_versions")
+    for table in ("weft_assistants", "weft_assistant_versions", "weft_crons")
 )
 _THREADS = """
     SELECT thread_id FROM weft_threads

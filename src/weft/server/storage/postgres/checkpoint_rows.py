@@ -6,11 +6,22 @@ Each kind of row travels as one statement with an array for every column, howeve
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeAlias
 
+from psycopg.rows import TupleRow
+
 from weft.server.domain.json import without_nul
-from weft.server.storage.checkpoints import PutRow, Range, Rows, Stored, rebuilt_from
+from weft.server.storage.checkpoints import (
+    Place,
+    PutRow,
+    Range,
+    Rows,
+    Stored,
+    matches,
+    rebuilt_from,
+)
 from weft.server.storage.postgres.connection import Connection, Cursor
 
 _PUT = """
@@ -35,16 +46,19 @@ _GIVEN = f"""
                              %s::text[], %s::text[], %s::text[], %s::text[], %b::bytea[])
             AS g ({_WRITE_COLUMNS}))
 """
+_OTHERS = """
+    SELECT * FROM checkpoint_writes w
+    WHERE (w.thread_id, w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx)
+        = (g.thread_id, g.checkpoint_ns, g.checkpoint_id, g.task_id, g.idx)
+      AND w.run_id <> g.run_id
+    LIMIT 1
+"""
 # Of results the first counts: what another run has been before with is displaced at once.
 _WRITE_NEW = f"""
     WITH {_GIVEN}, kept AS (
         INSERT INTO checkpoint_writes ({_WRITE_COLUMNS}) SELECT * FROM given ON CONFLICT DO NOTHING)
     INSERT INTO weft_displaced_writes ({_WRITE_COLUMNS})
-    SELECT * FROM given g WHERE EXISTS (
-        SELECT 1 FROM checkpoint_writes w
-        WHERE (w.thread_id, w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx)
-            = (g.thread_id, g.checkpoint_ns, g.checkpoint_id, g.task_id, g.idx)
-          AND w.run_id <> g.run_id)
+    SELECT g.* FROM given g CROSS JOIN LATERAL ({_OTHERS}) w
     ON CONFLICT DO NOTHING
 """
 # Of marks such as an interrupt the last counts: it displaces that of another run.
@@ -53,7 +67,7 @@ _WRITE_OVER = f"""
         INSERT INTO weft_displaced_writes ({_WRITE_COLUMNS})
         SELECT w.thread_id, w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx, w.run_id,
                w.task_path, w.channel, w.type, w.blob
-        FROM given g JOIN checkpoint_writes w USING ({_PLACE}) WHERE w.run_id <> g.run_id
+        FROM given g CROSS JOIN LATERAL ({_OTHERS}) w
         ON CONFLICT ({_PLACE}, run_id) DO UPDATE
         SET channel = excluded.channel, type = excluded.type, blob = excluded.blob, seq = DEFAULT)
     INSERT INTO checkpoint_writes ({_WRITE_COLUMNS}) SELECT * FROM given
@@ -96,7 +110,7 @@ _WRITES = f"""
     CROSS JOIN LATERAL (
         SELECT * FROM checkpoint_writes w
         WHERE (w.thread_id, w.checkpoint_ns, w.checkpoint_id)
-            = (k.thread_id, k.checkpoint_ns, k.checkpoint_id) LIMIT ALL) w
+            = (k.thread_id, k.checkpoint_ns, k.checkpoint_id) OFFSET 0) w
     ORDER BY w.task_path, w.task_id, w.idx
 """
 _CONDITIONS = {
@@ -108,9 +122,12 @@ _CONDITIONS = {
 _AFTER = (
     "(checkpoint_id, thread_id, checkpoint_ns) < (%(last_id)s, %(last_thread_id)s, %(last_ns)s)"
 )
-_PAGE = f"""
-    SELECT {_FIELDS} FROM checkpoints WHERE {{}}
-    ORDER BY checkpoint_id DESC, thread_id DESC, checkpoint_ns DESC LIMIT %(limit)s
+_NEWEST_FIRST = "ORDER BY checkpoint_id DESC, thread_id DESC, checkpoint_ns DESC"
+_PAGE = f"SELECT {{}} FROM checkpoints WHERE {{}} {_NEWEST_FIRST} LIMIT %(limit)s"
+_METADATA = "thread_id, checkpoint_ns, checkpoint_id, metadata::text"
+_HEADS = f"""
+    SELECT {_FIELDS} FROM {_KEYS} JOIN checkpoints USING (thread_id, checkpoint_ns, checkpoint_id)
+    {_NEWEST_FIRST}
 """
 
 _TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "weft_displaced_writes")
@@ -197,9 +214,29 @@ def load(
     return found[0] if found else None
 
 
-def page(connection: Connection, where: Range, after: Stored | None, limit: int) -> list[Stored]:
-    """Return checkpoints, newest first, after the last one of the page before."""
-    parameters: dict[str, str | int] = {"limit": limit}
+def page(
+    connection: Connection,
+    where: Range,
+    wanted: Mapping[str, object],
+    after: Place | None,
+    *,
+    limit: int,
+    most: int,
+) -> tuple[list[Stored], Place | None]:
+    """Look through checkpoints, newest first, as ``Statements`` says."""
+    statement, parameters = _page_statement(where, after, _METADATA if wanted else _FIELDS)
+    rows = connection.execute(statement, {**parameters, "limit": limit}).fetchall()
+    fitting = (place for place, row in enumerate(rows) if matches(row[-1], wanted))
+    chosen = list(islice(fitting, most))
+    heads = [rows[place] for place in chosen]
+    end = chosen[-1] if len(chosen) == most else len(rows) - 1
+    on = end < len(rows) - 1 or len(rows) == limit
+    found = _complete(connection, _heads(connection, heads) if wanted else heads)
+    return found, rows[end][:3] if on else None
+
+
+def _page_statement(where: Range, after: Place | None, fields: str) -> tuple[str, dict[str, str]]:
+    parameters: dict[str, str] = {}
     conditions = ["TRUE"]
     for name, condition in _CONDITIONS.items():
         value: str | None = getattr(where, name)
@@ -207,12 +244,15 @@ def page(connection: Connection, where: Range, after: Stored | None, limit: int)
             parameters[name] = value
             conditions.append(condition)
     if after is not None:
-        parameters["last_id"] = after.checkpoint_id
-        parameters["last_thread_id"] = after.thread_id
-        parameters["last_ns"] = after.checkpoint_ns
+        parameters["last_thread_id"], parameters["last_ns"], parameters["last_id"] = after
         conditions.append(_AFTER)
-    statement = _PAGE.format(" AND ".join(conditions))
-    return _complete(connection, connection.execute(statement, parameters).fetchall())
+    return _PAGE.format(fields, " AND ".join(conditions)), parameters
+
+
+def _heads(connection: Connection, rows: Sequence[TupleRow]) -> Sequence[_Head]:
+    """Return checkpoints of which only the key and the metadata are known."""
+    keys = [[row[column] for row in rows] for column in range(3)]
+    return connection.execute(_HEADS, keys).fetchall()
 
 
 def delete_thread_checkpoints(connection: Connection, thread_id: str) -> None:

@@ -23,7 +23,7 @@ from psycopg.pq import Format, TransactionStatus
 from psycopg.rows import TupleRow
 
 from weft.server.domain.errors import StorageUnavailable
-from weft.server.storage.postgres.failures import CLOSING, TOO_MANY, not_a_url, unavailable
+from weft.server.storage.postgres.failures import BUSY, CLOSING, TOO_MANY, not_a_url, unavailable
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -168,7 +168,7 @@ class Database:
         for _ in range(_ATTEMPTS):
             with suppress(*_AGAIN):
                 return self._attempt(lambda c: read(_transaction(c, work, begin)))
-        raise StorageUnavailable(TOO_MANY)
+        raise StorageUnavailable(BUSY)
 
     def close(self) -> None:
         """Execute what waits, then close all connections."""

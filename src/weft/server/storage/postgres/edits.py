@@ -6,7 +6,7 @@ from uuid import UUID
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from weft.server.domain.errors import ThreadInFlight, ThreadNotFound
+from weft.server.domain.errors import StateChanged, ThreadInFlight, ThreadNotFound
 from weft.server.domain.threads import NewThread, Thread, ThreadState
 from weft.server.storage.checkpoints import Sink
 from weft.server.storage.postgres import sql
@@ -16,6 +16,8 @@ from weft.server.storage.postgres.savers import DirectSink
 from weft.server.storage.postgres.threads import create_thread, get_thread
 from weft.server.storage.saver import StorageSaver
 from weft.server.storage.staged import Collected, StagedSaver
+
+_NEWEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = %s"
 
 
 class PostgresEdit:
@@ -40,11 +42,17 @@ class PostgresEdit:
             if new is not None and not create_thread(connection, new):
                 return get_thread(connection, self._thread_id)
             _lock_settled(connection, self._thread_id)
+            self._check(connection)
             write_rows(connection, self._collected.rows)
             _follow(connection, self._thread_id, state)
             return get_thread(connection, self._thread_id)
 
         return await self._database.write(work)
+
+    def _check(self, connection: Connection) -> None:
+        for place, newest in self._saver.newest.items():
+            if connection.execute(_NEWEST, place).fetchone() != (newest,):
+                raise StateChanged(self._thread_id)
 
 
 def _lock_settled(connection: Connection, thread_id: UUID) -> None:

@@ -16,6 +16,7 @@ logger = logging.getLogger("weft.storage")
 _UNAVAILABLE = "The database cannot be used at the moment: {reason}. Try again later."
 
 CLOSING = "The server is shutting down. Try again later."
+BUSY = _UNAVAILABLE.format(reason="it is too busy")
 TOO_MANY = _UNAVAILABLE.format(reason="too many requests are waiting for it")
 
 _REASONS: Final = (
@@ -50,6 +51,12 @@ def not_opened(url: str, error: psycopg.Error) -> StorageUnavailable:
     """Return why a server cannot start, for the one who starts it."""
     text = str(error)
     place = _place(url)
+    logger.debug("database error: %s", text.strip())
+    if isinstance(error, errors.InsufficientPrivilege):
+        return StorageUnavailable(
+            f"The user of --database-url may not make tables in the database at {place}. Grant it"
+            " CREATE on the schema, or run 'weft migrate' as a user who may."
+        )
     if any(word in text for word in _REFUSED.split("|")):
         return StorageUnavailable(
             f"The database server at {place} does not let this user in. Check the user and the"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 
 from weft.server.domain.errors import StorageUnavailable
@@ -13,6 +15,8 @@ logger = logging.getLogger("weft.storage")
 # Any number that nobody else in the database uses for its locks.
 _LOCK = 0x77656674
 
+_OLDEST = 14_00_00
+
 _LAYOUT = 9
 """The last migration of the stock checkpoint tables that is known here."""
 
@@ -21,13 +25,12 @@ def migrate(connection: Connection) -> None:
     """Apply the scripts that the database does not have yet; who comes second waits.
 
     Raises:
-        StorageUnavailable: a newer version of Weft has been here.
+        StorageUnavailable: the server is too old, or a newer version of Weft has been here.
     """
+    if connection.info.server_version < _OLDEST:
+        raise StorageUnavailable("The database server is older than PostgreSQL 14. Upgrade it.")
     scripts = _scripts()
-    with connection.transaction():
-        connection.execute("SET LOCAL statement_timeout = 0")
-        connection.execute("SET LOCAL lock_timeout = 0")
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    with exclusive(connection):
         version = _version(connection)
         if version > len(scripts):
             raise StorageUnavailable(
@@ -38,6 +41,16 @@ def migrate(connection: Connection) -> None:
             connection.execute(script)
             connection.execute("INSERT INTO weft_migrations (version) VALUES (%s)", (number,))
         _look_at_layout(connection)
+
+
+@contextmanager
+def exclusive(connection: Connection) -> Iterator[None]:
+    """Open a transaction that changes the schema, one at a time."""
+    with connection.transaction():
+        connection.execute("SET LOCAL statement_timeout = 0")
+        connection.execute("SET LOCAL lock_timeout = 0")
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        yield
 
 
 def _version(connection: Connection) -> int:

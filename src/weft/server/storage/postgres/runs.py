@@ -20,6 +20,7 @@ from weft.server.domain.runs import (
     Finished,
     NewRun,
     Outcome,
+    QueueStats,
     Reclaimed,
     Renewal,
     Run,
@@ -34,6 +35,7 @@ from weft.server.storage.postgres import sql
 from weft.server.storage.postgres.checkpoint_rows import delete_run_checkpoints, write_rows
 from weft.server.storage.postgres.connection import Connection, Cursor, Database, itself
 from weft.server.storage.postgres.rows import encoded, jsonb, obj, optional_text
+from weft.server.storage.postgres.run_stats import queue_stats
 from weft.server.storage.postgres.savers import Savers
 from weft.server.storage.postgres.threads import delete_thread, insert_thread
 
@@ -101,9 +103,10 @@ class PostgresRuns:
         return None if row is None else row[0]
 
     async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:
+        held = sorted(claims, key=lambda claim: claim.run.run_id)
         values = {
-            "runs": [claim.run.run_id for claim in claims],
-            "tokens": [claim.token for claim in claims],
+            "runs": [claim.run.run_id for claim in held],
+            "tokens": [claim.token for claim in held],
             "worker": worker,
             "lease": self._clock.now() + timedelta(seconds=lease_seconds),
         }
@@ -146,6 +149,9 @@ class PostgresRuns:
         if found is None:
             return Reclaimed()
         return await self._database.write(lambda c: _reclaim(c, max_attempts, orphaned, now))
+
+    async def stats(self) -> QueueStats:
+        return await self._database.ask(partial(queue_stats, now=self._clock.now()))
 
 
 def _create(connection: Connection, new: NewRun) -> Created:

@@ -300,7 +300,7 @@ def _write_held(
     connection: Connection, batches: Sequence[tuple[WriteBehind, Rows]]
 ) -> frozenset[str]:
     """Write the rows of the claims that are valid; return the tokens of those."""
-    claims = [sink.claim for sink, _ in batches]
+    claims = sorted((sink.claim for sink, _ in batches), key=lambda claim: claim.run.run_id)
     values = [[claim.run.run_id for claim in claims], [claim.token for claim in claims]]
     held = frozenset(str(token) for (token,) in connection.execute(sql.HOLD_MANY, values))
     rows = Rows()

@@ -2,6 +2,10 @@
 
 Who changes the runs of a thread locks the thread first, then the runs. Who locks several runs of
 different threads does so in the order of their ids.
+
+"LATERAL ... LIMIT 1" and scalar subqueries force a look into an index for each row, the order being
+that of the index. The planner knows little about fresh rows and arrays, and would else read whole
+tables to join them.
 """
 
 RUN = (
@@ -59,20 +63,20 @@ HAS_TEMPORARY = "SELECT 1 FROM weft_runs WHERE run_id = ANY(%s) AND temporary"
 # about to take is passed over.
 CLAIM = f"""
     WITH due AS (
-        SELECT run_id FROM weft_runs r
+        SELECT run_id AS due_id FROM weft_runs r
         WHERE status = 'pending' AND created_at <= %(now)s
-          AND NOT EXISTS (
-            SELECT 1 FROM weft_runs o WHERE o.thread_id = r.thread_id AND o.status = 'running')
-          AND NOT EXISTS (
-            SELECT 1 FROM weft_runs o WHERE o.thread_id = r.thread_id
-              AND o.status IN ('pending', 'running')
-              AND (o.created_at, o.seq) < (r.created_at, r.seq))
+          AND (SELECT count(*) FROM weft_runs o
+               WHERE o.thread_id = r.thread_id AND o.status = 'running') = 0
+          AND seq = (SELECT o.seq FROM weft_runs o
+                     WHERE o.thread_id = r.thread_id AND o.status IN ('pending', 'running')
+                     ORDER BY o.created_at, o.seq LIMIT 1)
         ORDER BY created_at, seq LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
     UPDATE weft_runs SET status = 'running', attempt = attempt + 1, worker = %(worker)s,
                          token = gen_random_uuid(), lease_until = %(lease)s, updated_at = %(now)s
-    WHERE run_id IN (SELECT run_id FROM due)
+    FROM due WHERE weft_runs.run_id = due.due_id
     RETURNING {RUN}, token, stop_action, stop_reason, seq,
-              EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = weft_runs.thread_id::text)
+              (SELECT c.thread_id FROM checkpoints c WHERE c.thread_id = weft_runs.thread_id::text
+               ORDER BY c.checkpoint_ns, c.checkpoint_id LIMIT 1) IS NOT NULL
 """
 
 NEXT_DUE = """
@@ -81,11 +85,14 @@ NEXT_DUE = """
 """
 
 RENEW = """
-    WITH held AS (
-        SELECT r.run_id FROM weft_runs r
-        JOIN unnest(%(runs)s::uuid[], %(tokens)s::uuid[]) c (run_id, token) USING (run_id, token)
-        WHERE r.worker = %(worker)s ORDER BY r.run_id FOR UPDATE OF r)
-    UPDATE weft_runs SET lease_until = %(lease)s WHERE run_id IN (SELECT run_id FROM held)
+    WITH held AS MATERIALIZED (
+        SELECT h.run_id AS held_id
+        FROM unnest(%(runs)s::uuid[], %(tokens)s::uuid[]) c (run_id, token)
+        CROSS JOIN LATERAL (
+            SELECT run_id FROM weft_runs r
+            WHERE r.run_id = c.run_id AND r.token = c.token AND r.worker = %(worker)s
+            LIMIT 1 FOR UPDATE) h)
+    UPDATE weft_runs SET lease_until = %(lease)s FROM held WHERE run_id = held_id
     RETURNING token, run_id, stop_action, stop_reason
 """
 
@@ -93,9 +100,10 @@ HOLD = "SELECT weft_hold(%s, %s)"
 
 # For several claims at once; the others' writes are not affected by a claim that is lost.
 HOLD_MANY = """
-    SELECT r.token FROM weft_runs r
-    JOIN unnest(%s::uuid[], %s::uuid[]) c (run_id, token) USING (run_id, token)
-    ORDER BY r.run_id FOR SHARE OF r
+    SELECT h.token FROM unnest(%s::uuid[], %s::uuid[]) c (run_id, token)
+    CROSS JOIN LATERAL (
+        SELECT token FROM weft_runs r WHERE r.run_id = c.run_id AND r.token = c.token
+        LIMIT 1 FOR SHARE) h
 """
 
 END_RUN = """
@@ -135,11 +143,15 @@ SET_VALUES = """
     ON CONFLICT (thread_id) DO UPDATE SET content = excluded.content
 """
 
-_HAS = "EXISTS (SELECT 1 FROM weft_runs WHERE thread_id = t.thread_id AND status IN ({}))"
+_ACTIVE = """
+    (SELECT r.seq FROM weft_runs r
+     WHERE r.thread_id = t.thread_id AND r.status IN ('pending', 'running')
+     ORDER BY r.created_at, r.seq LIMIT 1)
+"""
 
 THREAD_ENDS_RUN = f"""
     UPDATE weft_threads t
-    SET status = CASE WHEN {_HAS.format("'pending'")} THEN 'busy' ELSE %(status)s END,
+    SET status = CASE WHEN {_ACTIVE} IS NULL THEN %(status)s ELSE 'busy' END,
         settled_status = %(status)s, interrupts = %(interrupts)s, error = %(error)s,
         updated_at = %(now)s, state_updated_at = %(now)s
     WHERE thread_id = %(thread)s
@@ -148,5 +160,5 @@ THREAD_ENDS_RUN = f"""
 
 SETTLE = f"""
     UPDATE weft_threads t SET status = settled_status, updated_at = %s
-    WHERE thread_id = %s AND NOT {_HAS.format("'pending', 'running'")}
+    WHERE thread_id = %s AND {_ACTIVE} IS NULL
 """

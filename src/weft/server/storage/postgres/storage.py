@@ -11,6 +11,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from weft.server.domain.runs import Claim
 from weft.server.ports.clock import Clock
+from weft.server.ports.store import Store, StoreOptions
 from weft.server.storage.checkpoints import Settled, Sink
 from weft.server.storage.postgres.assistants import PostgresAssistants
 from weft.server.storage.postgres.checkpoint_rows import PostgresCheckpoints
@@ -21,20 +22,32 @@ from weft.server.storage.postgres.connection import (
     connect,
     parameters,
 )
+from weft.server.storage.postgres.crons import PostgresCrons
 from weft.server.storage.postgres.edits import PostgresEdit
 from weft.server.storage.postgres.failures import not_opened
 from weft.server.storage.postgres.migrate import migrate
 from weft.server.storage.postgres.runs import PostgresRuns
 from weft.server.storage.postgres.savers import DirectSink, Drain, Savers
+from weft.server.storage.postgres.store_items import PostgresItems
+from weft.server.storage.postgres.store_vectors import open_vectors
 from weft.server.storage.postgres.threads import PostgresThreads
 from weft.server.storage.saver import StorageSaver
+from weft.server.storage.store import DatabaseStore
 
 
 class PostgresStorage:
     """``Storage`` in a PostgreSQL database, 14 or newer."""
 
-    def __init__(self, url: str, *, clock: Clock, connections: int = CONNECTIONS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        store: StoreOptions | None = None,
+        connections: int = CONNECTIONS,
+    ) -> None:
         self._url = url
+        self._store_options = store or StoreOptions()
         self._clock = clock
         self._connections = connections
         self._opened = False
@@ -43,15 +56,20 @@ class PostgresStorage:
         """Connect, and bring the schema up to date.
 
         Raises:
-            StorageUnavailable: the database cannot be reached or used.
+            StorageUnavailable: the database cannot be reached or used, or has no pgvector where
+                the store needs it.
         """
-        await asyncio.to_thread(self._prepare)
+        vectors = await asyncio.to_thread(self._prepare)
         self._database = Database(parameters(self._url), self._connections)
         self._drain = Drain(self._database)
         self._savers = Savers(self._database, self._drain)
         self._drain.start()
         self._opened = True
+        options = self._store_options
+        items = PostgresItems(options.index, vectors)
+        self._store = DatabaseStore(self._database, items, self._clock, options)
         self.assistants = PostgresAssistants(self._database)
+        self.crons = PostgresCrons(self._database)
         self.threads = PostgresThreads(self._database)
         self.runs = PostgresRuns(self._database, self._savers, self._clock)
 
@@ -64,6 +82,10 @@ class PostgresStorage:
 
     async def ping(self) -> None:
         await self._database.ask(lambda connection: connection.execute("SELECT 1").fetchone())
+
+    @property
+    def store(self) -> Store:
+        return self._store
 
     def checkpointer(self) -> BaseCheckpointSaver[str]:
         return self._saver(DirectSink(self._database))
@@ -81,10 +103,11 @@ class PostgresStorage:
     def _saver(self, sink: Sink, claim: Claim | None = None) -> StorageSaver[Connection]:
         return StorageSaver(self._database, PostgresCheckpoints(), sink, claim)
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> str | None:
         given = parameters(self._url)
         try:
             with closing(connect(given)) as connection:
                 migrate(connection)
+                return open_vectors(connection, self._store_options.index)
         except psycopg.Error as error:
             raise not_opened(self._url, error) from None

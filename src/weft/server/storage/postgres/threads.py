@@ -85,7 +85,7 @@ _ACTIVE_RUNS = """
 """
 _DELETE = tuple(
     f"DELETE FROM {table} WHERE thread_id = %s"
-    for table in ("weft_runs", "weft_thread_values", "weft_threads")
+    for table in ("weft_runs", "weft_thread_values", "weft_crons", "weft_threads")
 )
 
 

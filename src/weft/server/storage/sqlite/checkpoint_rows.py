@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 import orjson
 
-from weft.server.storage.checkpoints import Range, Rows, Stored, rebuilt_from
+from weft.server.storage.checkpoints import Place, Range, Rows, Stored, matches, rebuilt_from
 
 _PUT = """
     INSERT OR REPLACE INTO checkpoints
@@ -118,10 +118,29 @@ def load(
 
 
 def page(
-    connection: sqlite3.Connection, where: Range, after: Stored | None, limit: int
-) -> list[Stored]:
-    """Return checkpoints, newest first, after the last one of the page before."""
-    parameters: dict[str, str | int] = {"limit": limit}
+    connection: sqlite3.Connection,
+    where: Range,
+    wanted: Mapping[str, object],
+    after: Place | None,
+    *,
+    limit: int,
+    most: int,
+) -> tuple[list[Stored], Place | None]:
+    """Look through checkpoints, newest first, as ``Statements`` says."""
+    statement, parameters = _page_statement(where, after)
+    found: list[Stored] = []
+    last, looked = after, 0
+    for row in connection.execute(statement, {**parameters, "limit": limit}):
+        last, looked = (row[0], row[1], row[2]), looked + 1
+        if matches(row[5], wanted):
+            found.append(_complete(connection, row))
+        if len(found) == most:
+            return found, last
+    return found, last if looked == limit else None
+
+
+def _page_statement(where: Range, after: Place | None) -> tuple[str, dict[str, str]]:
+    parameters: dict[str, str] = {}
     conditions = ["TRUE"]
     for name, condition in _CONDITIONS.items():
         value: str | None = getattr(where, name)
@@ -129,12 +148,9 @@ def page(
             parameters[name] = value
             conditions.append(condition)
     if after is not None:
-        parameters["last_id"] = after.checkpoint_id
-        parameters["last_thread_id"] = after.thread_id
-        parameters["last_ns"] = after.checkpoint_ns
+        parameters["last_thread_id"], parameters["last_ns"], parameters["last_id"] = after
         conditions.append(_AFTER)
-    statement = _PAGE.format(" AND ".join(conditions))
-    return [_complete(connection, row) for row in connection.execute(statement, parameters)]
+    return _PAGE.format(" AND ".join(conditions)), parameters
 
 
 def _complete(connection: sqlite3.Connection, row: _Head) -> Stored:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from weft.server.domain.errors import ThreadInFlight, ThreadNotFound
+from weft.server.domain.errors import StateChanged, ThreadInFlight, ThreadNotFound
 from weft.server.domain.threads import NewThread, Thread, ThreadState
 from weft.server.storage.checkpoints import Sink
 from weft.server.storage.saver import StorageSaver
@@ -18,6 +18,8 @@ from weft.server.storage.sqlite.rows import micros
 from weft.server.storage.sqlite.savers import DirectSink
 from weft.server.storage.sqlite.threads import active_runs, create_thread, get_thread
 from weft.server.storage.staged import Collected, StagedSaver
+
+_NEWEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
 
 
 class SqliteEdit:
@@ -43,11 +45,17 @@ class SqliteEdit:
                 return get_thread(connection, self._thread_id)
             if active_runs(connection, self._thread_id):
                 raise ThreadInFlight(self._thread_id)
+            self._check(connection)
             write_rows(connection, self._collected.rows)
             _follow(connection, self._thread_id, state)
             return get_thread(connection, self._thread_id)
 
         return await self._writer.write(work)
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        for place, newest in self._saver.newest.items():
+            if connection.execute(_NEWEST, place).fetchone()[0] != newest:
+                raise StateChanged(self._thread_id)
 
 
 def _follow(connection: sqlite3.Connection, thread_id: UUID, state: ThreadState) -> None:

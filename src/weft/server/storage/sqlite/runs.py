@@ -24,6 +24,7 @@ from weft.server.domain.runs import (
     Finished,
     NewRun,
     Outcome,
+    QueueStats,
     Reclaimed,
     Renewal,
     Run,
@@ -37,6 +38,7 @@ from weft.server.storage.sqlite import sql
 from weft.server.storage.sqlite.checkpoint_rows import delete_run_checkpoints
 from weft.server.storage.sqlite.connection import Readers, Writer
 from weft.server.storage.sqlite.rows import encoded, micros, moment, obj, optional_text, text
+from weft.server.storage.sqlite.run_stats import queue_stats
 from weft.server.storage.sqlite.savers import Savers
 from weft.server.storage.sqlite.threads import delete_thread, insert_thread
 
@@ -147,6 +149,10 @@ class SqliteRuns:
         if found is None:
             return Reclaimed()
         return await self._writer.write(lambda c: _reclaim(c, max_attempts, orphaned, now))
+
+    async def stats(self) -> QueueStats:
+        now = micros(self._clock.now())
+        return await self._readers.read(lambda connection: queue_stats(connection, now))
 
 
 def _create(connection: sqlite3.Connection, new: NewRun) -> Created:

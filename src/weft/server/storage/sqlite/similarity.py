@@ -6,12 +6,13 @@ cannot be loaded into the many builds of Python that lack loadable extensions.
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Sequence
 from operator import mul
 from types import ModuleType
 from typing import Protocol
+
+from weft.server.storage.indexing import unit
 
 numpy: ModuleType | None
 try:
@@ -32,16 +33,7 @@ def packed(vector: Sequence[float], dims: int) -> bytes:
     Raises:
         ValueError: it has not ``dims`` numbers, or what it has are no numbers.
     """
-    if len(vector) != dims:
-        raise ValueError(
-            f"The embeddings of the store must have {dims} numbers, as 'dims' says in its"
-            f" configuration; this one has {len(vector)}."
-        )
-    length = math.hypot(*vector)
-    if not math.isfinite(length):
-        raise ValueError("An embedding has numbers that are not finite.")
-    scale = 1 / length if length else 0.0
-    return struct.pack(f"<{dims}f", *(number * scale for number in vector))
+    return struct.pack(f"<{dims}f", *unit(vector, dims))
 
 
 def scorer(query: bytes) -> Scorer:

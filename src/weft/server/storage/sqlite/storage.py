@@ -21,12 +21,14 @@ from weft.server.storage.saver import StorageSaver
 from weft.server.storage.sqlite.assistants import SqliteAssistants
 from weft.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints
 from weft.server.storage.sqlite.connection import Access, Readers, Writer, connect, unavailable
+from weft.server.storage.sqlite.crons import SqliteCrons
 from weft.server.storage.sqlite.edits import SqliteEdit
 from weft.server.storage.sqlite.migrate import migrate
 from weft.server.storage.sqlite.runs import SqliteRuns
 from weft.server.storage.sqlite.savers import DirectSink, Savers
-from weft.server.storage.sqlite.store import SqliteStore
+from weft.server.storage.sqlite.store_search import SqliteItems
 from weft.server.storage.sqlite.threads import SqliteThreads
+from weft.server.storage.store import DatabaseStore
 
 
 class SqliteStorage:
@@ -47,8 +49,11 @@ class SqliteStorage:
         await asyncio.to_thread(self._prepare)
         self._savers = Savers(self._writer)
         self._writer.start()
-        self._store = SqliteStore(self._writer, self._readers, self._clock, self._store_options)
+        options = self._store_options
+        access = Access(self._writer, self._readers)
+        self._store = DatabaseStore(access, SqliteItems(options.index), self._clock, options)
         self.assistants: SqliteAssistants = SqliteAssistants(self._writer, self._readers)
+        self.crons: SqliteCrons = SqliteCrons(self._writer, self._readers)
         self.threads: SqliteThreads = SqliteThreads(self._writer, self._readers)
         self.runs: SqliteRuns = SqliteRuns(self._writer, self._readers, self._savers, self._clock)
 

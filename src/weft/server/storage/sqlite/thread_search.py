@@ -20,10 +20,10 @@ from weft.server.storage.sqlite import sql
 from weft.server.storage.sqlite.leaves import TOO_MANY, pattern_leaves
 from weft.server.storage.sqlite.thread_rows import thread_of_row
 
-FEW = 1000
+FEW = 300
 """Candidates that are looked at one by one."""
 
-WALK_LEAST = 5000
+WALK_LEAST = 3000
 """Threads that a walk may pass before what it looks for counts as badly placed."""
 
 _LEAVES_MOST = 16
@@ -160,9 +160,10 @@ def _walk(
     end = _end_of_walk(connection, query, passed)
     if end is None:
         return _page(connection, plan, query, plan.from_all())
-    plan.parameters["end"] = end
+    plan.parameters |= {"end": end[0], "end_id": end[1]}
     sign = ">=" if query.descending else "<="
-    found = _page(connection, plan, query, plan.from_all(f"t.{query.sort_by} {sign} :end"))
+    before = f"(t.{query.sort_by}, t.thread_id) {sign} (:end, :end_id)"
+    found = _page(connection, plan, query, plan.from_all(before))
     if len(found) > query.limit:
         return found
     return _page(connection, plan, query, plan.from_some(source))
@@ -170,12 +171,15 @@ def _walk(
 
 def _end_of_walk(
     connection: sqlite3.Connection, query: ThreadQuery, passed: int
-) -> str | int | None:
-    """Return the value of the order after so many threads; None when there are not so many."""
+) -> tuple[str | int, str] | None:
+    """Return where in the order so many threads have been passed; None when there are fewer."""
     order = "DESC" if query.descending else "ASC"
-    statement = f"SELECT {query.sort_by} FROM threads ORDER BY 1 {order} LIMIT 1 OFFSET ?"
-    row: tuple[str | int] | None = connection.execute(statement, (passed,)).fetchone()
-    return None if row is None else row[0]
+    statement = f"""
+        SELECT {query.sort_by}, thread_id FROM threads
+        ORDER BY {query.sort_by} {order}, thread_id {order} LIMIT 1 OFFSET ?
+    """
+    row: tuple[str | int, str] | None = connection.execute(statement, (passed,)).fetchone()
+    return row
 
 
 def _page(connection: sqlite3.Connection, plan: _Plan, query: ThreadQuery, rows: str) -> list[str]:

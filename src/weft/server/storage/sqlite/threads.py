@@ -64,7 +64,7 @@ _SWEPT = "UPDATE threads SET swept_at = updated_at WHERE thread_id = ?"
 _DELETE = tuple(
     f"DELETE FROM {table} WHERE thread_id = ?"
     for table in (
-        "threads", "thread_values", "runs", "checkpoints", "checkpoint_blobs",
+        "threads", "thread_values", "runs", "crons", "checkpoints", "checkpoint_blobs",
         "checkpoint_writes",
     )
 )  # fmt: skip

@@ -1,0 +1,226 @@
+"""How resources behave as they grow: the time at a large size as a multiple of that at a small one.
+
+python bench/resources.py [--threads 100000] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import operator
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph import START, StateGraph
+from typing_extensions import TypedDict
+
+from weft.server.clock import SystemClock
+from weft.server.domain.ids import uuid7
+from weft.server.domain.json import EMPTY_OBJECT, Encoded
+from weft.server.domain.threads import (
+    NewThread,
+    ThreadFilter,
+    ThreadPatch,
+    ThreadQuery,
+    ThreadState,
+)
+from weft.server.graphs.states import Selection, read_history
+from weft.server.storage.sqlite import SqliteStorage
+
+SMALL = 1_000
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+TOGETHER = 500
+LONG, SHORT = 2_000, 100
+LARGE_VALUES = 5_000_000
+
+Act = Callable[[], Awaitable[object]]
+Row = tuple[str, float, float]
+
+
+class State(TypedDict, total=False):
+    items: Annotated[list[int], operator.add]
+    note: str
+
+
+async def middle(act: Act, times: int = 40) -> float:
+    """Return the median time of an act, in milliseconds."""
+    taken = []
+    for _ in range(times + 5):
+        began = time.perf_counter()
+        await act()
+        taken.append((time.perf_counter() - began) * 1000)
+    return statistics.median(taken[5:])
+
+
+async def opened(path: Path) -> SqliteStorage:
+    storage = SqliteStorage(path, clock=SystemClock())
+    await storage.open()
+    return storage
+
+
+async def fill(storage: SqliteStorage, count: int) -> None:
+    """Create threads: ten of each user, half of each kind, the oldest tenth of an old kind."""
+    for start in range(0, count, TOGETHER):
+        numbers = range(start, min(start + TOGETHER, count))
+        await asyncio.gather(*(storage.threads.create(thread(each, count)) for each in numbers))
+
+
+def thread(number: int, count: int) -> NewThread:
+    metadata: dict[str, Any] = {
+        "user_id": f"user-{number * 7919 % count // 10}",
+        "kind": number % 2,
+        "share": number % 100,
+        "tenth": number % 10,
+        "age": "old" if number < count // 10 else "new",
+        "tags": ["all", f"t{number % 50}"],
+    }
+    return NewThread(uuid7(), metadata, "raise", EPOCH + timedelta(seconds=number))
+
+
+SEARCHES: dict[str, dict[str, Any]] = {
+    "no filter": {},
+    "rare value (10 threads)": {"user_id": "user-5"},
+    "1 % of all": {"share": 7},
+    "10 % of all": {"tenth": 3},
+    "half of all": {"kind": 1},
+    "in an array, 2 % of all": {"tags": ["t7"]},
+    "10 % of all, the oldest": {"age": "old"},
+    "nothing": {"user_id": "nobody"},
+}
+
+
+async def searches(storage: SqliteStorage) -> dict[str, float]:
+    found = {}
+    for sort_by in ("updated_at", "created_at", "status", "thread_id"):
+        for name, metadata in SEARCHES.items():
+            query = ThreadQuery(ThreadFilter(metadata=metadata), 10, sort_by=sort_by)
+            label = f"search by {sort_by}: {name}"
+            found[label] = await middle(lambda query=query: storage.threads.search(query))  # type: ignore[misc]
+    where = ThreadFilter(metadata={"user_id": "user-5"})
+    found["count: rare value"] = await middle(lambda: storage.threads.count(where))
+    found["search: busy threads (none)"] = await middle(
+        lambda: storage.threads.search(ThreadQuery(ThreadFilter(status="busy"), 10))
+    )
+    return found
+
+
+async def upkeep(storage: SqliteStorage) -> dict[str, float]:
+    """Return what single threads cost among all the others."""
+    number = iter(range(10**9))
+
+    async def create() -> UUID:
+        new = NewThread(uuid7(), {"user_id": f"new-{next(number)}", "kind": 0}, "raise", EPOCH)
+        return (await storage.threads.create(new)).thread_id
+
+    some = await create()
+    patch = ThreadPatch(EPOCH, {"seen": True})
+    return {
+        "create": await middle(create),
+        "update": await middle(lambda: storage.threads.update(some, patch)),
+        "get": await middle(lambda: storage.threads.get(some)),
+        "expire (nothing)": await middle(lambda: storage.threads.expire(EPOCH, 50)),
+    }
+
+
+async def by_number(folder: Path, most: int) -> list[Row]:
+    times = []
+    for count in (SMALL, most):
+        storage = await opened(folder / f"{count}.db")
+        await fill(storage, count)
+        times.append(await searches(storage) | await upkeep(storage))
+        await storage.close()
+    return [(name, times[0][name], times[1][name]) for name in times[0]]
+
+
+async def by_history(folder: Path) -> list[Row]:
+    """Return the time for 50 states of a short and of a long history."""
+    storage = await opened(folder / "history.db")
+    builder = StateGraph(State)
+    builder.add_node("node", lambda _: {})
+    builder.add_edge(START, "node")
+    graph = builder.compile(checkpointer=storage.checkpointer())
+    taken: dict[str, list[float]] = {
+        "history of 50": [],
+        "latest state": [],
+        "history: all match": [],
+        "history: one old state": [],
+    }
+    for length in (SHORT, LONG):
+        config: RunnableConfig = {"configurable": {"thread_id": str(uuid7())}}
+        for number in range(length):
+            values = {"note": "x" * 2000 + str(number)}
+            await graph.aupdate_state(config, values, as_node="node")
+
+        async def history(metadata: dict[str, Any], config: RunnableConfig = config) -> Encoded:
+            return await read_history(
+                graph, config, Selection(), metadata=metadata, before=None, limit=50
+            )
+
+        taken["history of 50"].append(await middle(lambda: history({}), 20))
+        wanted = {"source": "update"}
+        taken["history: all match"].append(await middle(lambda: history(wanted), 20))  # noqa: B023
+        oldest = {"step": 3}
+        taken["history: one old state"].append(await middle(lambda: history(oldest), 20))  # noqa: B023
+        taken["latest state"].append(await middle(lambda: graph.aget_state(config), 20))  # noqa: B023
+    await storage.close()
+    return [(name, *pair) for name, pair in taken.items()]  # type: ignore[misc]
+
+
+async def by_values(folder: Path) -> list[Row]:
+    """Return what large values cost where nobody asks for them."""
+    storage = await opened(folder / "values.db")
+    acts: dict[str, list[float]] = {"get without values": [], "search without values": []}
+    for size in (100, LARGE_VALUES):
+        ids = []
+        for _ in range(10):
+            new = NewThread(uuid7(), {"size": size}, "raise", EPOCH)
+            values = Encoded(b'{"text":"' + b"x" * size + b'"}')
+            state = ThreadState("idle", values, EMPTY_OBJECT, EPOCH)
+            await storage.edit(new.thread_id).commit(state, new)
+            ids.append(new.thread_id)
+        query = ThreadQuery(ThreadFilter(metadata={"size": size}), 10, with_values=False)
+        acts["get without values"].append(
+            await middle(lambda: storage.threads.get(ids[0], with_values=False))  # noqa: B023
+        )
+        acts["search without values"].append(
+            await middle(lambda: storage.threads.search(query))  # noqa: B023
+        )
+    await storage.close()
+    return [(name, *pair) for name, pair in acts.items()]  # type: ignore[misc]
+
+
+def show(title: str, small: str, large: str, rows: list[Row]) -> None:
+    print(f"\n{title:<58}{small:>12}{large:>12}{'times':>8}")
+    for name, before, after in rows:
+        print(f"{name:<58}{before:>9.2f} ms{after:>9.2f} ms{after / before:>8.1f}")
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=100_000)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tables = [
+            ("threads", f"{SMALL}", f"{args.threads}", await by_number(folder, args.threads)),
+            ("checkpoints of a thread", f"{SHORT}", f"{LONG}", await by_history(folder)),
+            ("bytes of values", "100", f"{LARGE_VALUES}", await by_values(folder)),
+        ]
+    if args.json:
+        print(json.dumps({title: rows for title, _, _, rows in tables}))
+        return
+    for table in tables:
+        show(*table)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,169 @@
+"""What is measured of the server, in the words that dashboards for the reference know."""
+
+from __future__ import annotations
+
+import math
+import time
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from weft.server.api.errors import Handler
+from weft.server.api.wire import Wire, json_response
+from weft.server.domain.runs import QueueStats
+
+_BOUNDS_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 15000, 60000, 300000, 3600000)
+
+
+@dataclass(slots=True)
+class _Histogram:
+    """Counts of requests by how long they took; the last one is for those beyond all bounds."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(_BOUNDS_MS) + 1))
+    sum_ms: float = 0.0
+
+    def add(self, ms: float) -> None:
+        self.counts[bisect_left(_BOUNDS_MS, ms)] += 1
+        self.sum_ms += ms
+
+    def cumulated(self) -> list[tuple[str, float]]:
+        total, found = 0, []
+        for bound, count in zip((*_BOUNDS_MS, math.inf), self.counts, strict=True):
+            total += count
+            found.append((f"{float(bound)}".replace("inf", "+Inf"), float(total)))
+        return found
+
+
+class Meter:
+    """Counts requests by route. It belongs to the event loop of the API.
+
+    Paths are templates and methods those of the route table, so there are only so many series.
+    """
+
+    def __init__(self) -> None:
+        self.requests: dict[tuple[str, str, int], int] = {}
+        self.latency: dict[tuple[str, str, int], _Histogram] = {}
+
+    def note(self, method: str, path: str, status: int, ms: float) -> None:
+        key = (method, path, status)
+        if key not in self.requests:
+            self.requests[key], self.latency[key] = 0, _Histogram()
+        self.requests[key] += 1
+        self.latency[key].add(ms)
+
+    def measured(self, handler: Handler, method: str, path: str) -> Handler:
+        """Return the handler with every request through it counted, once it has been answered."""
+
+        async def endpoint(request: Request) -> ASGIApp:
+            began = time.perf_counter()
+            answer = await handler(request)
+
+            async def send_answer(scope: Scope, receive: Receive, send: Send) -> None:
+                try:
+                    await answer(scope, receive, send)
+                finally:
+                    status = getattr(answer, "status_code", 200)
+                    self.note(method, path, status, (time.perf_counter() - began) * 1000)
+
+            return send_answer
+
+        return endpoint
+
+
+class Workers(Protocol):
+    """What there is to execute runs."""
+
+    @property
+    def active(self) -> int: ...
+
+    @property
+    def concurrency(self) -> int: ...
+
+
+class MetricRoutes:
+    def __init__(
+        self, meter: Meter, workers: Workers, queue: Callable[[], Awaitable[QueueStats]]
+    ) -> None:
+        self._meter = meter
+        self._workers = workers
+        self._queue = queue
+
+    async def metrics(self, request: Request) -> Response:
+        queue = await self._queue()
+        if request.query_params.get("format") == "json":
+            return json_response(self._json(queue))
+        registry = CollectorRegistry()
+        for collector in (GCCollector, PlatformCollector, ProcessCollector):
+            collector(registry=registry)
+        registry.register(_Families(self._meter, self._gauges(queue)))
+        # Said by hand: Starlette would add the character set a second time.
+        headers = {"content-type": CONTENT_TYPE_PLAIN_1_0_0}
+        return Response(generate_latest(registry), headers=headers)
+
+    def _gauges(self, queue: QueueStats) -> Mapping[str, float]:
+        active, most = self._workers.active, self._workers.concurrency
+        return {
+            "lg_api_workers_max": most,
+            "lg_api_workers_active": active,
+            "lg_api_workers_available": most - active,
+            "lg_api_num_pending_runs": queue.pending,
+            "lg_api_num_running_runs": queue.running,
+        }
+
+    def _json(self, queue: QueueStats) -> Wire:
+        active, most = self._workers.active, self._workers.concurrency
+        return {
+            "queue": {
+                "n_pending": queue.pending,
+                "n_running": queue.running,
+                "pending_runs_wait_time_max_secs": queue.longest_wait_seconds,
+                "pending_runs_wait_time_med_secs": queue.median_wait_seconds,
+                "pending_unblocked_runs_wait_time_max_secs": queue.longest_unblocked_wait_seconds,
+            },
+            "api": {
+                "http_requests_total": [
+                    {"method": method, "path": path, "status": status, "count": count}
+                    for (method, path, status), count in self._meter.requests.items()
+                ]
+            },
+            "workers": {"max": most, "active": active, "available": most - active},
+        }
+
+
+class _Families(Collector):
+    """The server's own numbers, as they are at this moment."""
+
+    def __init__(self, meter: Meter, gauges: Mapping[str, float]) -> None:
+        self._meter = meter
+        self._gauges = gauges
+
+    def collect(self) -> Iterable[Metric]:
+        names = ("method", "path", "status")
+        requests = CounterMetricFamily(
+            "lg_api_http_requests", "Requests that were answered", labels=names
+        )
+        for (method, path, status), count in self._meter.requests.items():
+            requests.add_metric((method, path, str(status)), count)
+        latency = HistogramMetricFamily(
+            "lg_api_http_requests_latency", "Time to the end of the answer in ms", labels=names
+        )
+        for (method, path, status), each in self._meter.latency.items():
+            latency.add_metric((method, path, str(status)), each.cumulated(), each.sum_ms)
+        yield requests
+        yield latency
+        for name, value in self._gauges.items():
+            yield GaugeMetricFamily(name, "", value=value)

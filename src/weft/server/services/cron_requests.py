@@ -1,0 +1,85 @@
+"""What clients ask of crons, after validation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Required
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from weft.schema import Durability, MultitaskStrategy, OnCompletionBehavior, StreamMode
+from weft.server.domain.crons import CronSort
+from weft.server.domain.json import JsonObject
+from weft.server.services.assistant_requests import ConfigRequest
+from weft.server.services.requests import Limit, Offset
+
+CronField = Literal[
+    "cron_id", "assistant_id", "thread_id", "user_id", "end_time", "schedule", "timezone",
+    "payload", "next_run_date", "metadata", "on_run_completed", "enabled", "created_at",
+    "updated_at", "now",
+]  # fmt: skip
+"""A field of a row; ``now`` is one that clients may name and no row has."""
+
+Webhook = Annotated[str, Field(min_length=1, max_length=65_536)]
+CronInput = JsonObject | list[JsonObject]
+Nodes = Literal["*"] | list[str]
+
+
+class CronPatchRequest(TypedDict, total=False):
+    schedule: str
+    timezone: str
+    end_time: str | None
+    input: CronInput
+    metadata: JsonObject
+    config: ConfigRequest
+    context: JsonObject
+    webhook: Webhook
+    interrupt_before: Nodes
+    interrupt_after: Nodes
+    multitask_strategy: MultitaskStrategy
+    on_run_completed: OnCompletionBehavior
+    enabled: bool
+    stream_mode: StreamMode | list[StreamMode]
+    stream_subgraphs: bool
+    stream_resumable: bool
+    durability: Durability
+
+
+class ThreadCronCreateRequest(TypedDict, total=False):
+    assistant_id: Required[str]
+    schedule: Required[str]
+    timezone: str | None
+    end_time: str | None
+    input: CronInput
+    metadata: JsonObject
+    config: ConfigRequest
+    context: JsonObject
+    webhook: Webhook
+    interrupt_before: Nodes
+    interrupt_after: Nodes
+    multitask_strategy: MultitaskStrategy
+    enabled: bool
+    stream_mode: StreamMode | list[StreamMode]
+    stream_subgraphs: bool
+    stream_resumable: bool
+    durability: Durability
+    checkpoint_during: bool
+
+
+class CronCreateRequest(ThreadCronCreateRequest, total=False):
+    on_run_completed: OnCompletionBehavior
+
+
+class CronCountRequest(TypedDict, total=False):
+    assistant_id: str
+    thread_id: str
+    enabled: bool
+    metadata: JsonObject
+
+
+class CronSearchRequest(CronCountRequest, total=False):
+    limit: Limit
+    offset: Offset
+    sort_by: CronSort
+    sort_order: Literal["asc", "desc"]
+    select: list[CronField]

@@ -1,0 +1,198 @@
+"""Crons in PostgreSQL."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from weft.server.domain.crons import Cron, CronFilter, CronQuery, next_date, patched
+from weft.server.domain.errors import CronNotFound, InvalidInput, ThreadNotFound
+from weft.server.domain.filters import Page
+from weft.server.domain.json import JsonObject, dump
+from weft.server.storage.postgres.connection import Connection, Cursor, Database
+from weft.server.storage.postgres.rows import jsonb, obj, plain
+
+logger = logging.getLogger("weft.storage")
+
+_COLUMNS = (
+    "cron_id, assistant_id, thread_id, user_id, schedule, timezone, end_time, payload, metadata,"
+    " on_run_completed, enabled, next_run_date, created_at, updated_at"
+)
+_WRITTEN = f"{_COLUMNS}, ends_at"
+_VALUES = ", ".join(["%s"] * 15)
+_INSERT = f"INSERT INTO weft_crons ({_WRITTEN}) VALUES ({_VALUES})"
+_REPLACE = f"UPDATE weft_crons SET ({_WRITTEN}) = ({_VALUES}) WHERE cron_id = %s"
+_GET = f"SELECT {_COLUMNS} FROM weft_crons WHERE cron_id = %s"
+_LOCK = f"{_GET} FOR UPDATE"
+_DELETE = "DELETE FROM weft_crons WHERE cron_id = %s RETURNING 1"
+
+# It must not be deleted before the cron can be seen, which is to go with it.
+_HOLD_THREAD = "SELECT 1 FROM weft_threads WHERE thread_id = %s FOR KEY SHARE"
+
+_MATCHING = """
+    FROM weft_crons
+    WHERE (%(assistant_id)s::uuid IS NULL OR assistant_id = %(assistant_id)s)
+      AND (%(thread_id)s::uuid IS NULL OR thread_id = %(thread_id)s)
+      AND (%(enabled)s::boolean IS NULL OR enabled = %(enabled)s)
+      AND metadata @> %(metadata)s::jsonb
+"""
+_COUNT = f"SELECT count(*) {_MATCHING}"
+_SEARCH = f"SELECT {_COLUMNS} {_MATCHING}"
+
+# What another process is about to take is passed over.
+_DUE = f"""
+    SELECT {_COLUMNS} FROM weft_crons
+    WHERE enabled AND next_run_date IS NOT NULL AND next_run_date <= %s
+    ORDER BY next_run_date, cron_id LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+_NEXT_DUE = """
+    SELECT next_run_date FROM weft_crons WHERE enabled AND next_run_date IS NOT NULL
+    ORDER BY next_run_date LIMIT 1
+"""
+_MOVE = "UPDATE weft_crons SET next_run_date = %s WHERE cron_id = %s"
+
+_Row: TypeAlias = tuple[Any, ...]
+
+
+class PostgresCrons:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, cron: Cron) -> Cron:
+        def work(connection: Connection) -> Cron:
+            thread = cron.thread_id
+            if thread is not None and not _hold(connection, thread):
+                raise ThreadNotFound(thread)
+            connection.execute(_INSERT, _row(cron))
+            return cron
+
+        return await self._database.write(work)
+
+    async def get(self, cron_id: UUID) -> Cron:
+        return await self._database.ask(partial(_get, cron_id=cron_id))
+
+    async def update(self, cron_id: UUID, fields: JsonObject, now: datetime) -> Cron:
+        def work(connection: Connection) -> Cron:
+            after = patched(_get(connection, cron_id, _LOCK), fields, now)
+            connection.execute(_REPLACE, (*_row(after), cron_id))
+            return after
+
+        return await self._database.write(work)
+
+    async def delete(self, cron_id: UUID) -> None:
+        def read(deleted: Cursor) -> None:
+            if deleted.fetchone() is None:
+                raise CronNotFound(cron_id)
+
+        await self._database.send(lambda c: c.execute(_DELETE, (cron_id,)), read)
+
+    async def search(self, query: CronQuery) -> Page[Cron]:
+        values = _values(query.where)
+        page = {"limit": query.limit, "offset": query.offset}
+        order = "DESC" if query.descending else "ASC"
+        field = "ends_at" if query.sort_by == "end_time" else query.sort_by
+        sort = f"ORDER BY {field} {order} NULLS LAST, cron_id {order}"
+        statement = f"{_SEARCH} {sort} LIMIT %(limit)s OFFSET %(offset)s"
+
+        def work(connection: Connection) -> Page[Cron]:
+            counted = connection.execute(_COUNT, values)
+            rows = [_cron(row) for row in connection.execute(statement, values | page)]
+            total = _number(counted)
+            return Page(rows, more=bool(rows) and query.offset + len(rows) < total, total=total)
+
+        return await self._database.read(work)
+
+    async def count(self, where: CronFilter) -> int:
+        return await self._database.ask(lambda c: _number(c.execute(_COUNT, _values(where))))
+
+    async def claim_due(self, now: datetime, limit: int) -> Sequence[Cron]:
+        def work(connection: Connection) -> Sequence[Cron]:
+            found = [_cron(row) for row in connection.execute(_DUE, (now, limit))]
+            return [cron for cron in found if _moved(connection, cron, now)]
+
+        return await self._database.write(work)
+
+    async def next_due(self) -> datetime | None:
+        row = await self._database.ask(lambda c: c.execute(_NEXT_DUE).fetchone())
+        return None if row is None else row[0]
+
+
+def _moved(connection: Connection, cron: Cron, now: datetime) -> bool:
+    """Move the date at which a cron is due; return whether it still is due now."""
+    try:
+        ended = cron.ends_at is not None and cron.ends_at < now
+        after = None if ended else next_date(cron, now)
+    except InvalidInput as error:
+        # A time zone or a form of schedules may go with an update of the system or of a library.
+        logger.warning("cron %s is given up: %s", cron.cron_id, error)
+        ended, after = True, None
+    connection.execute(_MOVE, (after, cron.cron_id))
+    return not ended
+
+
+def _hold(connection: Connection, thread_id: UUID) -> bool:
+    return connection.execute(_HOLD_THREAD, (thread_id,)).fetchone() is not None
+
+
+def _get(connection: Connection, cron_id: UUID, statement: str = _GET) -> Cron:
+    row = connection.execute(statement, (cron_id,)).fetchone()
+    if row is None:
+        raise CronNotFound(cron_id)
+    return _cron(row)
+
+
+def _number(cursor: Cursor) -> int:
+    ((number,),) = cursor.fetchall()
+    return int(number)
+
+
+def _values(where: CronFilter) -> dict[str, object]:
+    return {
+        "assistant_id": where.assistant_id,
+        "thread_id": where.thread_id,
+        "enabled": where.enabled,
+        "metadata": jsonb(where.metadata),
+    }
+
+
+def _row(cron: Cron) -> _Row:
+    return (
+        cron.cron_id,
+        cron.assistant_id,
+        cron.thread_id,
+        plain(cron.user_id),
+        cron.schedule,
+        cron.timezone,
+        cron.end_time,
+        dump(cron.payload).decode(),
+        jsonb(cron.metadata),
+        cron.on_run_completed,
+        cron.enabled,
+        cron.next_run_date,
+        cron.created_at,
+        cron.updated_at,
+        cron.ends_at,
+    )
+
+
+def _cron(row: _Row) -> Cron:
+    return Cron(
+        cron_id=row[0],
+        assistant_id=row[1],
+        thread_id=row[2],
+        user_id=row[3],
+        schedule=row[4],
+        timezone=row[5],
+        end_time=row[6],
+        payload=obj(row[7]),
+        metadata=obj(row[8]),
+        on_run_completed=row[9],
+        enabled=row[10],
+        next_run_date=row[11],
+        created_at=row[12],
+        updated_at=row[13],
+    )

@@ -1,0 +1,95 @@
+"""What a server says about itself in numbers."""
+
+import re
+
+import httpx
+import pytest
+from tests.serving import serving_here
+
+RUN = {"assistant_id": "joke", "input": {"topic": "x"}}
+
+
+@pytest.fixture
+async def http(tmp_path):
+    """A server of its own: nobody else's requests are counted."""
+    with serving_here(tmp_path, concurrency="5") as address:
+        async with httpx.AsyncClient(base_url=address) as client:
+            yield client
+
+
+async def numbers(http, name):
+    text = (await http.get("/metrics")).text
+    return {
+        labels: float(value)
+        for labels, value in re.findall(rf"^{name}{{?(.*?)}}? (\S+)$", text, re.MULTILINE)
+    }
+
+
+async def test_requests_are_counted_by_route(http):
+    await http.get("/threads/nope")
+    await http.get("/threads/other")
+    await http.head("/ok")
+    await http.post("/runs/stream", json=RUN)
+    counted = await numbers(http, "lg_api_http_requests_total")
+    assert counted == {
+        'method="GET",path="/threads/{thread_id}",status="422"': 2,
+        'method="GET",path="/ok",status="200"': 1,
+        'method="POST",path="/runs/stream",status="200"': 1,
+    }
+    labels = 'method="GET",path="/threads/{thread_id}",status="422"'
+    took = await numbers(http, "lg_api_http_requests_latency_bucket")
+    assert took[f'le="+Inf",{labels}'] == 2
+    assert took[f'le="60000.0",{labels}'] == 2
+    assert (await numbers(http, "lg_api_http_requests_latency_sum"))[labels] > 0
+
+
+async def test_prometheus(http):
+    answer = await http.get("/metrics?format=other")
+    assert answer.headers["content-type"] == "text/plain; version=1.0.0; charset=utf-8"
+    assert await numbers(http, "lg_api_workers_max") == {"": 5}
+    assert await numbers(http, "lg_api_workers_active") == {"": 0}
+    assert await numbers(http, "lg_api_workers_available") == {"": 5}
+    for name in ("process_cpu_seconds_total", "python_gc_collections_total", "python_info"):
+        assert f"\n# TYPE {name}" in answer.text
+    assert "# TYPE lg_api_http_requests_latency histogram" in (await http.get("/metrics")).text
+
+
+async def test_the_queue(http):
+    sleepy = {"assistant_id": "sleepy", "input": {"seconds": 60}}
+    thread = (await http.post("/threads", json={})).json()["thread_id"]
+    for _ in range(3):
+        await http.post(f"/threads/{thread}/runs", json=sleepy)
+    await http.post("/runs", json=RUN | {"after_seconds": 3600})
+    while (await numbers(http, "lg_api_num_running_runs")) != {"": 1}:
+        continue
+    assert await numbers(http, "lg_api_num_pending_runs") == {"": 3}
+    found = (await http.get("/metrics?format=json")).json()
+    assert found["workers"] == {"max": 5, "active": 1, "available": 4}
+    queue = found["queue"]
+    assert (queue["n_pending"], queue["n_running"]) == (3, 1)
+    assert queue["pending_runs_wait_time_max_secs"] >= queue["pending_runs_wait_time_med_secs"] > 0
+    assert queue["pending_unblocked_runs_wait_time_max_secs"] is None
+    assert {"method": "POST", "path": "/threads", "status": 200, "count": 1} in found["api"][
+        "http_requests_total"
+    ]
+    await http.delete(f"/threads/{thread}")
+
+
+async def test_an_empty_queue(http):
+    assert (await http.get("/metrics?format=json")).json()["queue"] == {
+        "n_pending": 0,
+        "n_running": 0,
+        "pending_runs_wait_time_max_secs": None,
+        "pending_runs_wait_time_med_secs": None,
+        "pending_unblocked_runs_wait_time_max_secs": None,
+    }
+
+
+async def test_the_flags(http):
+    assert (await http.get("/info")).json()["flags"] == {
+        "assistants": True,
+        "crons": True,
+        "langsmith": False,
+        "langsmith_tracing_replicas": False,
+        "langsmith_tracing_session_on_runs": False,
+    }

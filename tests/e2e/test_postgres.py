@@ -1,0 +1,142 @@
+"""Server processes on PostgreSQL."""
+
+import os
+import subprocess
+import sys
+
+import psycopg
+import pytest
+from tests.postgres import Server, new_schema
+from tests.serving import PROJECT, Process, serving_here
+
+from weft import get_client, get_sync_client
+from weft.errors import APIStatusError
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+
+
+@pytest.fixture
+def url():
+    return new_schema()
+
+
+def serve(folder, url, **flags):
+    return Process(folder, database_url=url, lease_seconds=1, **flags)
+
+
+def test_a_run_that_is_streamed_continues_after_the_server_was_killed(tmp_path, url):
+    server = serve(tmp_path / "data", url)
+    with get_sync_client(url=server.url) as client:
+        thread = client.threads.create(metadata={"kept": True})["thread_id"]
+        stream = client.runs.stream(
+            thread,
+            "steps",
+            input={"folder": str(tmp_path)},
+            stream_mode="updates",
+            stream_resumable=True,
+        )
+        (tmp_path / "go-one").touch()
+        parts = [next(stream), next(stream)]
+        run_id = parts[0].data["run_id"]
+        assert parts[0].data["attempt"] == 1
+        wait_for_checkpoint(url, thread)
+        server.kill()
+        for name in ("two", "three"):
+            (tmp_path / f"go-{name}").touch()
+        with serve(tmp_path / "data", url, port=server.port):
+            parts += list(stream)
+            assert client.runs.join(thread, run_id)["log"] == ["one", "two", "three"]
+            events = list(client.runs.join_stream(thread, run_id, last_event_id="-1"))
+            assert events[0].data == {"run_id": run_id, "attempt": 2}
+            found = client.threads.get(thread)
+            assert (found["status"], found["metadata"]["kept"]) == ("idle", True)
+            assert client.runs.get(thread, run_id)["status"] == "success"
+    updates = [part.data for part in parts if part.event == "updates"]
+    assert updates == [{name: {"log": [name]}} for name in ("one", "two", "three")]
+    assert (tmp_path / "begun").read_text().split() in (
+        ["one", "two", "three"],
+        ["one", "two", "two", "three"],
+    )
+
+
+def wait_for_checkpoint(url, thread):
+    """Wait until a step is in the database: what it did is behind the run by some milliseconds."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        while not connection.execute(
+            "SELECT 1 FROM checkpoints WHERE thread_id = %s AND metadata @> '{\"step\": 1}'",
+            (thread,),
+        ).fetchone():
+            pass
+
+
+def test_nothing_is_written_to_the_data_folder(tmp_path, url):
+    with serve(tmp_path / "data", url) as server, get_sync_client(url=server.url) as client:
+        assert client.runs.wait(None, "joke", input={"topic": "x"})["topic"]
+        code, _, errors = server.stop()
+    assert (code, "ERROR" in errors, (tmp_path / "data").exists()) == (0, False, False)
+
+
+async def test_a_database_that_goes_away_and_comes_back(tmp_path):
+    database = Server()
+    try:
+        with serving_here(tmp_path, database_url=database.url) as address:
+            async with get_client(url=address) as client:
+                thread = (await client.threads.create())["thread_id"]
+                database.stop()
+                with pytest.raises(APIStatusError, match="cannot be used at the moment") as caught:
+                    await client.threads.get(thread)
+                assert caught.value.status_code == 503
+                database.start()
+                result = await client.runs.wait(thread, "joke", input={"topic": "x"})
+                assert result["topic"]
+    finally:
+        database.remove()
+
+
+def run_cli(*arguments, **variables):
+    done = subprocess.run(
+        [sys.executable, "-m", "weft.server.cli", *arguments, "--config", str(PROJECT)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | variables,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_migrating_by_hand(url):
+    code, out, _ = run_cli("migrate", WEFT_DATABASE_URL=url)
+    assert (code, out) == (0, "The database is up to date.\n")
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT count(*) FROM weft_threads").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_database_that_cannot_be_reached(command):
+    address = "postgresql://me:secret@127.0.0.1:1/db"
+    code, out, err = run_cli(command, "--port=0", WEFT_DATABASE_URL=address)
+    assert (code, out) == (1, "")
+    assert err == (
+        "weft: The database server at '127.0.0.1:1' cannot be reached. Check that it runs, and"
+        " --database-url.\n"
+    )
+
+
+def test_an_address_of_another_kind_is_not_repeated():
+    code, _, err = run_cli("serve", "--port=0", WEFT_DATABASE_URL="mysql://me:secret@host/db")
+    assert code == 2
+    assert err == (
+        "weft: WEFT_DATABASE_URL does not fit: it must look like"
+        " postgresql://user:password@host:5432/name.\n"
+    )
+
+
+def test_a_driver_that_is_not_installed(tmp_path):
+    (tmp_path / "psycopg.py").write_text("raise ImportError('no pq wrapper')")
+    code, _, err = run_cli(
+        "serve", "--port=0", WEFT_DATABASE_URL="postgresql:///x", PYTHONPATH=str(tmp_path)
+    )
+    assert code == 1
+    assert err.endswith('pip install "weft[server,postgres]"\n')
+    assert "Traceback" not in err
