@@ -226,7 +226,9 @@ async def test_rolling_back_takes_the_checkpoints_of_the_run_alone(database, sto
 @pytest.mark.parametrize("end", ["finish", "cancel", "rollback", "give up"])
 async def test_a_temporary_thread_goes_with_its_run(database, storage, clock, end):
     before = database.rows()
-    run = new_run(uuid7(), create_thread=True, temporary=True, metadata={"m": 1}, now=NOW)
+    run = new_run(
+        uuid7(), create_thread=True, temporary=True, own_thread=True, metadata={"m": 1}, now=NOW
+    )
     await storage.runs.create(run)
     assert (await storage.threads.get(run.thread_id)).metadata["m"] == 1
     if end == "finish":

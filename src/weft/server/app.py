@@ -51,6 +51,7 @@ from weft.server.services.threads import ThreadService
 from weft.server.settings import Settings, SettingsError, StoreSettings
 from weft.server.storage.sqlite import SqliteStorage
 from weft.server.worker.calls import RunnerCalls
+from weft.server.worker.crons import CronStarter
 from weft.server.worker.execute import ExecuteOptions, Executor
 from weft.server.worker.loop import Worker, WorkerOptions
 from weft.server.worker.plan import ServerFacts
@@ -75,6 +76,7 @@ class Parts:
     alone: bool
     worker: Worker
     sweeper: Sweeper
+    crons: CronStarter
     assistants: AssistantService
     handlers: Handlers
     meter: Meter
@@ -139,9 +141,11 @@ async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
         # If the database is locked, whatever is marked as running was left by a dead process.
         await parts.worker.start(orphaned=parts.alone)
         parts.sweeper.start()
+        parts.crons.start()
         try:
             yield
         finally:
+            await parts.crons.stop()
             await parts.sweeper.stop()
             await parts.worker.stop()
     finally:
@@ -234,7 +238,16 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         crons=CronRoutes(CronService(storage, assistants, clock), limit),
     )
     sweeper = Sweeper(clock, _sweeps(settings, storage, clock))
-    return Parts(storage, not settings.database_url, worker, sweeper, assistants, handlers, meter)
+    return Parts(
+        storage,
+        not settings.database_url,
+        worker,
+        sweeper,
+        CronStarter(storage, runs, clock),
+        assistants,
+        handlers,
+        meter,
+    )
 
 
 def _sweeps(settings: Settings, storage: Storage, clock: SystemClock) -> list[Sweep]:

@@ -45,7 +45,8 @@ class Run:
 class NewRun:
     """A run to be. ``created_at`` is the time it is due, which ``after_seconds`` puts off.
 
-    ``thread_ttl`` is for the thread where it has to be created.
+    ``thread_ttl`` is for the thread where it has to be created. ``own_thread``: the thread is made
+    for this run alone, and has its metadata.
     """
 
     run_id: UUID
@@ -63,6 +64,7 @@ class NewRun:
     created_at: datetime
     now: datetime
     thread_ttl: Ttl | None = None
+    own_thread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ def run_metadata(new: NewRun, thread_metadata: JsonObject) -> JsonObject:
 def thread_metadata_after(new: NewRun, thread_metadata: JsonObject) -> JsonObject:
     """Return a thread's metadata once the run exists: the ids follow the newest run."""
     ids: JsonObject = {"graph_id": new.graph_id, "assistant_id": str(new.assistant_id)}
-    if new.temporary:
+    if new.own_thread:
         return {**thread_metadata, **new.metadata, **ids}
     return {**thread_metadata, **ids}
 

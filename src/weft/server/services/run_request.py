@@ -65,6 +65,7 @@ def new_run(
         temporary=temporary,
         resumable=body.get("stream_resumable", False),
         thread_config={**config, "configurable": {}},
+        own_thread=stateless,
         created_at=now + timedelta(seconds=delay),
         now=now,
     )

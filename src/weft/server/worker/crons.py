@@ -1,0 +1,93 @@
+"""Starts the runs of crons that are due."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import cast
+from uuid import uuid4
+
+from weft.server.domain.crons import Cron, run_fields
+from weft.server.domain.errors import StorageUnavailable, WeftError
+from weft.server.domain.json import JsonObject
+from weft.server.ports.clock import Clock
+from weft.server.ports.storage import Storage
+from weft.server.services.requests import RunCreateRequest
+from weft.server.services.runs import RunService
+
+logger: logging.Logger = logging.getLogger("weft.worker")
+
+POLL_SECONDS = 0.5
+"""How late a cron may be at most: one that was made meanwhile, elsewhere, is not waited for."""
+
+BATCH = 100
+
+AWAY_SECONDS = 2.0
+
+
+class CronStarter:
+    """Looks for due crons and starts their runs until it is stopped.
+
+    A due time belongs to whoever takes it from the database, so any number of processes may look.
+    It is taken before its run is created: a process that is killed between the two skips it,
+    rather than that another starts it twice.
+    """
+
+    def __init__(self, storage: Storage, runs: RunService, clock: Clock) -> None:
+        self._storage = storage
+        self._runs = runs
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._repeat(), name="crons")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _repeat(self) -> None:
+        while True:
+            try:
+                await self._start_due()
+                await self._clock.sleep(await self._patience())
+            except StorageUnavailable as error:
+                logger.warning("the database is away: %s", error)
+                await self._clock.sleep(AWAY_SECONDS)
+            except Exception:  # a bug in one round must not end the crons
+                logger.exception("looking for due crons failed")
+                await self._clock.sleep(AWAY_SECONDS)
+
+    async def _patience(self) -> float:
+        due = await self._storage.crons.next_due()
+        if due is None:
+            return POLL_SECONDS
+        return min(max((due - self._clock.now()).total_seconds(), 0.0), POLL_SECONDS)
+
+    async def _start_due(self) -> None:
+        while True:
+            crons = await self._storage.crons.claim_due(self._clock.now(), BATCH)
+            for cron in crons:
+                await self._start(cron)
+            if len(crons) < BATCH:
+                return
+
+    async def _start(self, cron: Cron) -> None:
+        named = {"cron_id": str(cron.cron_id)}
+        try:
+            run = await self._runs.create(cron.thread_id, _body(cron), request_id=str(uuid4()))
+        except WeftError as error:
+            # The graph may be gone, the thread busy, the database away: the next time is another.
+            logger.warning("a cron could not start a run: %s", error, extra=named)
+            return
+        found = {"run_id": str(run.run_id), "thread_id": str(run.thread_id)}
+        logger.info("cron started a run", extra={**named, **found})
+
+
+def _body(cron: Cron) -> RunCreateRequest:
+    """Return the request of a cron's run: its payload, with the cron's metadata."""
+    fields: JsonObject = {**run_fields(cron.payload), "metadata": cron.metadata}
+    if cron.thread_id is None:
+        fields["on_completion"] = cron.on_run_completed or "delete"
+    return cast("RunCreateRequest", fields)
