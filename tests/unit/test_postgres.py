@@ -7,6 +7,7 @@ from typing import TypedDict
 
 import psycopg
 import pytest
+from langchain_core.embeddings import FakeEmbeddings
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph import StateGraph
@@ -28,6 +29,7 @@ from tests.support import new_run, new_thread, open_postgres
 from weft.server.domain.errors import LeaseLost, StorageUnavailable, ThreadNotFound
 from weft.server.domain.ids import uuid7
 from weft.server.domain.runs import Stop
+from weft.server.ports.store import IndexOptions, StoreOptions
 from weft.server.storage.postgres.connection import CONNECTIONS, QUEUE_MOST
 from weft.server.storage.postgres.savers import PENDING_BYTES
 
@@ -133,6 +135,63 @@ async def test_closing_twice_and_using_it_afterwards(url):
             await act()
     async with open_postgres(url) as storage:
         assert await storage.checkpointer().aget_tuple(root(thread)) is not None
+
+
+@pytest.mark.slow
+async def test_a_database_without_vectors():
+    server = Server()
+    try:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE ROLE plain LOGIN")
+            connection.execute("CREATE DATABASE small")
+        given = psycopg.conninfo.conninfo_to_dict(server.url) | {"dbname": "small"}
+        outside(psycopg.conninfo.make_conninfo(**given), "GRANT ALL ON SCHEMA public TO plain")
+        url = psycopg.conninfo.make_conninfo(**given | {"user": "plain"})
+        async with open_postgres(url) as storage:
+            await storage.store.aput(("a",), "k", {"v": 1})
+            assert len(await storage.store.asearch(("a",), query="words", filter={"v": 1})) == 1
+        indexed = StoreOptions(index=IndexOptions(3, FakeEmbeddings(size=3)))
+        with pytest.raises(StorageUnavailable, match="pgvector"):
+            async with open_postgres(url, store=indexed):
+                pass
+    finally:
+        server.remove()
+
+
+async def test_vectors_that_are_too_long(url):
+    options = StoreOptions(index=IndexOptions(16_001, FakeEmbeddings(size=16_001)))
+    with pytest.raises(StorageUnavailable, match=r"store\.index\.dims"):
+        async with open_postgres(url, store=options):
+            pass
+
+
+async def test_items_outlive_a_change_of_the_index(url):
+    def options(dims):
+        return StoreOptions(index=IndexOptions(dims, FakeEmbeddings(size=dims)))
+
+    async with open_postgres(url, store=options(3)) as storage:
+        await storage.store.aput(("a",), "old", {"text": "x"})
+        await storage.store.aput(("a",), "changed", {"text": "x"})
+    async with open_postgres(url, store=options(4)) as storage:
+        await storage.store.aput(("a",), "new", {"text": "x"})
+        found = await storage.store.asearch(("a",), query="y")
+        assert [(item.key, item.score is None) for item in found][0] == ("new", False)
+        assert [item.score for item in found[1:]] == [None, None]
+    async with open_postgres(url) as storage:
+        await storage.store.aput(("a",), "changed", {"text": "y"})
+        await storage.store.adelete(("a",), "old")
+    assert outside(url, "SELECT dims FROM weft_store_vectors") == [(4,)]
+
+
+async def test_long_places_and_large_numbers(storage):
+    namespace, key = tuple("x" * 3000 + str(n) for n in range(3)), "k" * 100_000
+    value = {"n": 1e23, "big": 2**63, "near": 2**53 + 1, "nul": "a\0b"}
+    await storage.store.aput(namespace, key, value)
+    for pattern in ({"n": 1e23}, {"big": float(2**63)}, {"nul": "a\0b"}, {"n": {"$gte": 1e23}}):
+        assert len(await storage.store.asearch(namespace[:2], filter=pattern)) == 1
+    assert await storage.store.asearch(namespace, filter={"near": float(2**53)}) == []
+    assert (await storage.store.aget(namespace, key)).value["n"] == 1e23
+    assert await storage.store.asearch(("x" * 3000,)) == []
 
 
 # ----------------------------------------------------------------- connections that break
