@@ -11,10 +11,12 @@ from langchain_core.embeddings import FakeEmbeddings
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph import StateGraph
+from langgraph.store.base import PutOp
 from langgraph.types import Command, interrupt
 from psycopg import errors
 from tests.conformance.acts import (
     DONE,
+    NOW,
     ROLLED_BACK,
     add,
     checkpoint,
@@ -26,9 +28,12 @@ from tests.conformance.acts import (
 from tests.postgres import Server, new_schema, server_url
 from tests.support import new_run, new_thread, open_postgres
 
+from weft.server.domain.assistants import AssistantPatch, default_assistant
 from weft.server.domain.errors import LeaseLost, StorageUnavailable, ThreadNotFound
 from weft.server.domain.ids import uuid7
+from weft.server.domain.json import Encoded
 from weft.server.domain.runs import Stop
+from weft.server.domain.threads import ThreadState
 from weft.server.ports.store import IndexOptions, StoreOptions
 from weft.server.storage.postgres.connection import CONNECTIONS, QUEUE_MOST
 from weft.server.storage.postgres.savers import PENDING_BYTES
@@ -279,6 +284,68 @@ async def test_a_failed_statement_leaves_the_connections_usable(storage, url):
         await asyncio.to_thread(storage._database.write_blocking, lambda c: c.execute("no SQL"))
     await asyncio.gather(*(thread_of(storage) for _ in range(20)))
     assert outside(url, "SELECT count(*) FROM weft_threads") == [(20,)]
+
+
+@asynccontextmanager
+async def cut_off(url, obstacle):
+    """Let what is begun meanwhile run into a lock, and end its connection there."""
+    with psycopg.connect(url) as blocker:
+        blocker.execute(obstacle)
+        yield
+        with psycopg.connect(url, autocommit=True) as killer:
+            ended = (
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE %s = ANY(pg_blocking_pids(pid))"
+            )
+            while not killer.execute(ended, (blocker.info.backend_pid,)).fetchone()[0]:
+                await asyncio.sleep(0)
+
+
+async def acts_that_write_much(storage):
+    """Acts of several statements, each with an obstacle far inside of it."""
+    thread = await thread_of(storage, metadata={"kept": True})
+    saver = storage.checkpointer()
+    await checkpoint(saver, thread, uuid7())
+    edit = storage.edit(thread)
+    await checkpoint(edit.checkpointer, thread, uuid7())
+    state = ThreadState("idle", Encoded(b"{}"), Encoded(b"{}"), NOW)
+    assistant = default_assistant("graph", "name", None, NOW)
+    await storage.assistants.ensure([assistant])
+    assistant_id = assistant.assistant_id
+    await storage.store.aput(("a",), "two", {})
+    puts = [PutOp(("a",), key, {"new": True}) for key in ("one", "two")]
+    lock = "LOCK TABLE {}".format
+    return [
+        (lambda: storage.threads.copy(thread, uuid7(), NOW), lock("weft_displaced_writes")),
+        (lambda: edit.commit(state), lock("weft_thread_values")),
+        (lambda: storage.threads.prune([thread], "delete"), lock("weft_displaced_writes")),
+        (
+            lambda: storage.assistants.update(assistant_id, AssistantPatch(NOW, name="new")),
+            lock("weft_assistant_versions"),
+        ),
+        (
+            lambda: storage.assistants.delete(assistant_id, delete_threads=True),
+            lock("weft_threads"),
+        ),
+        (lambda: storage.store.abatch(puts), "SELECT 1 FROM weft_store_items FOR UPDATE"),
+        (lambda: add(storage, thread), lock("weft_runs")),
+    ]
+
+
+def contents(url):
+    tables = outside(url, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+    return {name: sorted(map(repr, outside(url, f"SELECT * FROM {name}"))) for (name,) in tables}
+
+
+async def test_what_is_cut_off_leaves_nothing_behind(storage, url):
+    acts = await acts_that_write_much(storage)
+    before = contents(url)
+    for act, obstacle in acts:
+        async with cut_off(url, obstacle):
+            task = asyncio.create_task(act())
+        with pytest.raises(StorageUnavailable, match="does not answer"):
+            await task
+        assert contents(url) == before
 
 
 async def test_who_loses_against_another_transaction_comes_again(storage):
