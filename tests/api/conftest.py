@@ -1,14 +1,27 @@
 import langgraph_sdk
 import pytest
+from tests.postgres import new_schema
 from tests.serving import serving_here
 
 import weft
 
 
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def serving(request, tmp_path_factory):
+    """What serves from an empty database of one kind: everything is tested on either."""
+
+    def serve(**flags):
+        if request.param == "postgres":
+            flags["database_url"] = new_schema()
+        return serving_here(tmp_path_factory.mktemp("data"), **flags)
+
+    return serve
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def server(serving):
     """The address of one server that all tests of this worker share."""
-    with serving_here(tmp_path_factory.mktemp("data"), heartbeat_seconds="0.2") as address:
+    with serving(heartbeat_seconds="0.2") as address:
         yield address
 
 

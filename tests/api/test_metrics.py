@@ -4,15 +4,14 @@ import re
 
 import httpx
 import pytest
-from tests.serving import serving_here
 
 RUN = {"assistant_id": "joke", "input": {"topic": "x"}}
 
 
 @pytest.fixture
-async def http(tmp_path):
+async def http(serving):
     """A server of its own: nobody else's requests are counted."""
-    with serving_here(tmp_path, concurrency="5") as address:
+    with serving(concurrency="5") as address:
         async with httpx.AsyncClient(base_url=address) as client:
             yield client
 

@@ -6,15 +6,14 @@ import pytest
 from langgraph.pregel.remote import RemoteGraph
 from langgraph.types import Command
 from langgraph_sdk import get_client, get_sync_client
-from tests.serving import serving_here
 
 CONFIG = Path(__file__).parents[1] / "project" / "states" / "langgraph.json"
 
 
 @pytest.fixture(scope="module")
-def remote(tmp_path_factory):
+def remote(serving):
     with (
-        serving_here(tmp_path_factory.mktemp("remote"), config=CONFIG) as address,
+        serving(config=CONFIG) as address,
         get_sync_client(url=address, api_key=None) as client,
     ):
         # It is made from the address alone where no client is given; nobody would close that one.

@@ -8,7 +8,6 @@ import httpx
 import langgraph_sdk
 import pytest
 from langgraph_sdk.errors import APIStatusError, BadRequestError, ConflictError, NotFoundError
-from tests.serving import serving_here
 
 CONFIG = Path(__file__).parents[1] / "project" / "states" / "langgraph.json"
 NOWHERE = "0f5a9d3c-6a1e-4c5e-9b7d-2f4f0a1b2c3d"
@@ -28,8 +27,8 @@ EMPTY: dict[str, object] = {
 
 
 @pytest.fixture(scope="session")
-def states_server(tmp_path_factory):
-    with serving_here(tmp_path_factory.mktemp("states"), config=CONFIG) as address:
+def states_server(serving):
+    with serving(config=CONFIG) as address:
         yield address
 
 

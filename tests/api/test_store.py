@@ -223,8 +223,8 @@ async def aletters(texts):
 
 
 @pytest.mark.parametrize("colour", ["sync", "async"])
-async def test_searching_by_meaning(meaning, tmp_path, colour):
-    with serving_here(tmp_path, config=meaning / f"{colour}.json") as address:
+async def test_searching_by_meaning(meaning, serving, colour):
+    with serving(config=meaning / f"{colour}.json") as address:
         async with langgraph_sdk.get_client(url=address, api_key=None) as client:
             store = client.store
             await store.put_item(["m"], "a", {"text": "aa"}, ttl=60)
@@ -254,8 +254,8 @@ async def test_slow_embeddings_do_not_hold_up_the_server(meaning, tmp_path):
             assert (await putting).status_code == 204
 
 
-async def test_items_expire(meaning, tmp_path):
-    with serving_here(tmp_path, config=meaning / "sync.json") as address:
+async def test_items_expire(meaning, serving):
+    with serving(config=meaning / "sync.json") as address:
         async with langgraph_sdk.get_client(url=address, api_key=None) as client:
             await client.store.put_item(["t"], "short", {})
             await client.store.put_item(["t"], "long", {}, ttl=60)

@@ -87,6 +87,14 @@ async def test_containment_is_what_python_says(storage, documents, patterns):
     ("document", "pattern", "found"),
     [
         ({"a": 1}, {"a": 1.0}, True),
+        ({"a": 2**63}, {"a": float(2**63)}, True),
+        ({"a": float(2**63)}, {"a": 2**63}, True),
+        ({"a": [1e23, "1e23", 1e300]}, {"a": ["1e23", 1e300, 1e23]}, True),
+        ({"a": 2**63 + 1}, {"a": float(2**63)}, False),
+        ({"a": 2**53 + 1}, {"a": float(2**53)}, False),
+        ({"a": 1e-23}, {"a": 1e-23}, True),
+        ({"a\0": ["b\0", "\\u0000"]}, {"a\0": ["\\u0000"]}, True),
+        ({"a": "\\u0000"}, {"a": "\0"}, False),
         ({"a": 1}, {"a": "1"}, False),
         ({"a": 1}, {"a": True}, False),
         ({"a": None}, {"a": None}, True),
@@ -111,8 +119,9 @@ async def test_containment_is_what_python_says(storage, documents, patterns):
 )
 async def test_containment(storage, document, pattern, found):
     assert contains(document, pattern) is found
-    thread = await make(storage, document)
+    thread = await make(storage, document, document)
     assert await ids(storage, metadata=pattern) == ({thread} if found else set())
+    assert await ids(storage, values=pattern) == ({thread} if found else set())
 
 
 async def test_metadata_is_found_as_it_is_now(storage):

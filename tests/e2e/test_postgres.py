@@ -76,17 +76,41 @@ def test_nothing_is_written_to_the_data_folder(tmp_path, url):
     assert (code, "ERROR" in errors, (tmp_path / "data").exists()) == (0, False, False)
 
 
+def requests_of_every_resource(client, thread):
+    return [
+        client.threads.get(thread),
+        client.threads.search(metadata={"a": 1}),
+        client.threads.create(),
+        client.threads.update_state(thread, {"topic": "new"}, as_node="generate_joke"),
+        client.threads.copy(thread),
+        client.assistants.search(),
+        client.assistants.create("joke"),
+        client.store.put_item(["a"], "k", {}),
+        client.store.search_items(["a"]),
+        client.crons.create("joke", schedule="0 0 1 1 *"),
+        client.runs.create(thread, "joke", input={"topic": "x"}),
+    ]
+
+
 async def test_a_database_that_goes_away_and_comes_back(tmp_path):
     database = Server()
     try:
         with serving_here(tmp_path, database_url=database.url) as address:
             async with get_client(url=address) as client:
-                thread = (await client.threads.create())["thread_id"]
+                thread = (await client.threads.create(graph_id="joke"))["thread_id"]
+                await client.threads.update_state(
+                    thread, {"topic": "kept"}, as_node="generate_joke"
+                )
                 database.stop()
-                with pytest.raises(APIStatusError, match="cannot be used at the moment") as caught:
-                    await client.threads.get(thread)
-                assert caught.value.status_code == 503
+                for act in requests_of_every_resource(client, thread):
+                    with pytest.raises(APIStatusError, match="cannot be used at the mo") as caught:
+                        await act
+                    assert caught.value.status_code == 503
                 database.start()
+                assert (await client.threads.get_state(thread))["values"]["topic"] == "kept"
+                assert (await client.threads.count(), await client.crons.count()) == (1, 0)
+                for act in requests_of_every_resource(client, thread):
+                    await act
                 result = await client.runs.wait(thread, "joke", input={"topic": "x"})
                 assert result["topic"]
     finally:

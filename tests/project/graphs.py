@@ -203,10 +203,12 @@ class Kept(TypedDict, total=False):
 
 def keep(state: Kept, runtime: Runtime) -> Kept:
     place, store = tuple(state["place"]), runtime.store
+    assert store is not None
     if "query" in state:
         return {"seen": store.search(place, query=state["query"])[0].key}
     store.put((*place,), "from inside", {"colour": state["colour"]})
-    return {"seen": store.get(place, "from outside").value}
+    found = store.get(place, "from outside")
+    return {"seen": found and found.value}
 
 
 async def keep_async(state: Kept, *, store: BaseStore) -> Kept:
@@ -214,7 +216,8 @@ async def keep_async(state: Kept, *, store: BaseStore) -> Kept:
     if "query" in state:
         return {"seen": (await store.asearch(place, query=state["query"]))[0].key}
     await store.aput(place, "from inside", {"colour": state["colour"]})
-    return {"seen": (await store.aget(place, "from outside")).value}
+    found = await store.aget(place, "from outside")
+    return {"seen": found and found.value}
 
 
 keeping = StateGraph(Kept)

@@ -7,13 +7,16 @@ from typing import TypedDict
 
 import psycopg
 import pytest
+from langchain_core.embeddings import FakeEmbeddings
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph import StateGraph
+from langgraph.store.base import PutOp
 from langgraph.types import Command, interrupt
 from psycopg import errors
 from tests.conformance.acts import (
     DONE,
+    NOW,
     ROLLED_BACK,
     add,
     checkpoint,
@@ -25,9 +28,13 @@ from tests.conformance.acts import (
 from tests.postgres import Server, new_schema, server_url
 from tests.support import new_run, new_thread, open_postgres
 
+from weft.server.domain.assistants import AssistantPatch, default_assistant
 from weft.server.domain.errors import LeaseLost, StorageUnavailable, ThreadNotFound
 from weft.server.domain.ids import uuid7
+from weft.server.domain.json import Encoded
 from weft.server.domain.runs import Stop
+from weft.server.domain.threads import ThreadState
+from weft.server.ports.store import IndexOptions, StoreOptions
 from weft.server.storage.postgres.connection import CONNECTIONS, QUEUE_MOST
 from weft.server.storage.postgres.savers import PENDING_BYTES
 
@@ -135,6 +142,63 @@ async def test_closing_twice_and_using_it_afterwards(url):
         assert await storage.checkpointer().aget_tuple(root(thread)) is not None
 
 
+@pytest.mark.slow
+async def test_a_database_without_vectors():
+    server = Server()
+    try:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE ROLE plain LOGIN")
+            connection.execute("CREATE DATABASE small")
+        given = psycopg.conninfo.conninfo_to_dict(server.url) | {"dbname": "small"}
+        outside(psycopg.conninfo.make_conninfo(**given), "GRANT ALL ON SCHEMA public TO plain")
+        url = psycopg.conninfo.make_conninfo(**given | {"user": "plain"})
+        async with open_postgres(url) as storage:
+            await storage.store.aput(("a",), "k", {"v": 1})
+            assert len(await storage.store.asearch(("a",), query="words", filter={"v": 1})) == 1
+        indexed = StoreOptions(index=IndexOptions(3, FakeEmbeddings(size=3)))
+        with pytest.raises(StorageUnavailable, match="pgvector"):
+            async with open_postgres(url, store=indexed):
+                pass
+    finally:
+        server.remove()
+
+
+async def test_vectors_that_are_too_long(url):
+    options = StoreOptions(index=IndexOptions(16_001, FakeEmbeddings(size=16_001)))
+    with pytest.raises(StorageUnavailable, match=r"store\.index\.dims"):
+        async with open_postgres(url, store=options):
+            pass
+
+
+async def test_items_outlive_a_change_of_the_index(url):
+    def options(dims):
+        return StoreOptions(index=IndexOptions(dims, FakeEmbeddings(size=dims)))
+
+    async with open_postgres(url, store=options(3)) as storage:
+        await storage.store.aput(("a",), "old", {"text": "x"})
+        await storage.store.aput(("a",), "changed", {"text": "x"})
+    async with open_postgres(url, store=options(4)) as storage:
+        await storage.store.aput(("a",), "new", {"text": "x"})
+        found = await storage.store.asearch(("a",), query="y")
+        assert [(item.key, item.score is None) for item in found][0] == ("new", False)
+        assert [item.score for item in found[1:]] == [None, None]
+    async with open_postgres(url) as storage:
+        await storage.store.aput(("a",), "changed", {"text": "y"})
+        await storage.store.adelete(("a",), "old")
+    assert outside(url, "SELECT dims FROM weft_store_vectors") == [(4,)]
+
+
+async def test_long_places_and_large_numbers(storage):
+    namespace, key = tuple("x" * 3000 + str(n) for n in range(3)), "k" * 100_000
+    value = {"n": 1e23, "big": 2**63, "near": 2**53 + 1, "nul": "a\0b"}
+    await storage.store.aput(namespace, key, value)
+    for pattern in ({"n": 1e23}, {"big": float(2**63)}, {"nul": "a\0b"}, {"n": {"$gte": 1e23}}):
+        assert len(await storage.store.asearch(namespace[:2], filter=pattern)) == 1
+    assert await storage.store.asearch(namespace, filter={"near": float(2**53)}) == []
+    assert (await storage.store.aget(namespace, key)).value["n"] == 1e23
+    assert await storage.store.asearch(("x" * 3000,)) == []
+
+
 # ----------------------------------------------------------------- connections that break
 
 
@@ -220,6 +284,68 @@ async def test_a_failed_statement_leaves_the_connections_usable(storage, url):
         await asyncio.to_thread(storage._database.write_blocking, lambda c: c.execute("no SQL"))
     await asyncio.gather(*(thread_of(storage) for _ in range(20)))
     assert outside(url, "SELECT count(*) FROM weft_threads") == [(20,)]
+
+
+@asynccontextmanager
+async def cut_off(url, obstacle):
+    """Let what is begun meanwhile run into a lock, and end its connection there."""
+    with psycopg.connect(url) as blocker:
+        blocker.execute(obstacle)
+        yield
+        with psycopg.connect(url, autocommit=True) as killer:
+            ended = (
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE %s = ANY(pg_blocking_pids(pid))"
+            )
+            while not killer.execute(ended, (blocker.info.backend_pid,)).fetchone()[0]:
+                await asyncio.sleep(0)
+
+
+async def acts_that_write_much(storage):
+    """Acts of several statements, each with an obstacle far inside of it."""
+    thread = await thread_of(storage, metadata={"kept": True})
+    saver = storage.checkpointer()
+    await checkpoint(saver, thread, uuid7())
+    edit = storage.edit(thread)
+    await checkpoint(edit.checkpointer, thread, uuid7())
+    state = ThreadState("idle", Encoded(b"{}"), Encoded(b"{}"), NOW)
+    assistant = default_assistant("graph", "name", None, NOW)
+    await storage.assistants.ensure([assistant])
+    assistant_id = assistant.assistant_id
+    await storage.store.aput(("a",), "two", {})
+    puts = [PutOp(("a",), key, {"new": True}) for key in ("one", "two")]
+    lock = "LOCK TABLE {}".format
+    return [
+        (lambda: storage.threads.copy(thread, uuid7(), NOW), lock("weft_displaced_writes")),
+        (lambda: edit.commit(state), lock("weft_thread_values")),
+        (lambda: storage.threads.prune([thread], "delete"), lock("weft_displaced_writes")),
+        (
+            lambda: storage.assistants.update(assistant_id, AssistantPatch(NOW, name="new")),
+            lock("weft_assistant_versions"),
+        ),
+        (
+            lambda: storage.assistants.delete(assistant_id, delete_threads=True),
+            lock("weft_threads"),
+        ),
+        (lambda: storage.store.abatch(puts), "SELECT 1 FROM weft_store_items FOR UPDATE"),
+        (lambda: add(storage, thread), lock("weft_runs")),
+    ]
+
+
+def contents(url):
+    tables = outside(url, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+    return {name: sorted(map(repr, outside(url, f"SELECT * FROM {name}"))) for (name,) in tables}
+
+
+async def test_what_is_cut_off_leaves_nothing_behind(storage, url):
+    acts = await acts_that_write_much(storage)
+    before = contents(url)
+    for act, obstacle in acts:
+        async with cut_off(url, obstacle):
+            task = asyncio.create_task(act())
+        with pytest.raises(StorageUnavailable, match="does not answer"):
+            await task
+        assert contents(url) == before
 
 
 async def test_who_loses_against_another_transaction_comes_again(storage):

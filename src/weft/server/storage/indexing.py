@@ -68,7 +68,7 @@ def unit(vector: Sequence[float], dims: int) -> list[float]:
     if not math.isfinite(length):
         raise ValueError("An embedding has numbers that are not finite.")
     scale = 1 / length if length else 0.0
-    return [number * scale for number in vector]
+    return [float(number) * scale for number in vector]
 
 
 def _item_texts(index: IndexOptions, put: PutOp) -> list[str]:

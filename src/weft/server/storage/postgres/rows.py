@@ -13,10 +13,10 @@ import orjson
 
 from weft.server.domain.json import Encoded, JsonObject, dump, load_object, without_nul
 
-_EXPONENT = re.compile(rb"[0-9]e[0-9]")
+_EXPONENT = re.compile(rb"[0-9]e\+?[0-9]")
 
 # Strings are matched so that what is in them is left alone.
-_NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*"|(-?[0-9.]+e[0-9]+|-?[0-9]{17,})')
+_NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*"|(-?[0-9.]+e\+?[0-9]+|-?[0-9]{17,})')
 
 _INTEGERS_BELOW = 2**64
 """What JSON has as whole numbers; larger ones are floats."""
