@@ -150,7 +150,8 @@ class StateService:
 
     async def patch(self, thread_id: UUID, metadata: JsonObject) -> None:
         """Merge metadata into the thread's."""
-        await self._storage.threads.update(thread_id, ThreadPatch(self._clock.now(), metadata))
+        patch = ThreadPatch(self._clock.now(), metadata)
+        await self._storage.threads.update(thread_id, patch, with_values=False)
 
     async def _existing(self, new: NewThread) -> Thread | None:
         try:
