@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from weft.schema import CancelAction, RunStatus
 from weft.server.api.assistant_table import assistant_table
 from weft.server.api.assistants import AssistantRoutes
 from weft.server.api.cron_table import cron_table
@@ -17,7 +19,7 @@ from weft.server.api.entries import Entry, Query
 from weft.server.api.errors import Handler, guarded
 from weft.server.api.meta import MetaRoutes
 from weft.server.api.metrics import Meter, MetricRoutes
-from weft.server.api.runs import RunRoutes
+from weft.server.api.runs import COLUMNS, LIST_MOST, RunRoutes
 from weft.server.api.states import StateRoutes
 from weft.server.api.store import StoreRoutes
 from weft.server.api.store_table import store_table
@@ -132,7 +134,10 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
             "POST", f"{_RUN}/cancel", runs.cancel, "runs", "Stop a run", "json",
             query=(
                 Query("wait", "boolean", "Answer only when the run has ended."),
-                Query("action", "string", "'interrupt' keeps what the run did, 'rollback' undoes."),
+                Query(
+                    "action", "string", "'interrupt' keeps what the run did, 'rollback' undoes it.",
+                    words=get_args(CancelAction),
+                ),
             ),
             errors=(404, 422, 503), status=202,
         ),
@@ -145,10 +150,10 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
             "GET", "/threads/{thread_id}/runs", runs.list, "runs", "List the runs of a thread",
             "runs", errors=(404, 422, 503),
             query=(
-                Query("limit", "integer", "How many runs at most; 10 unless told."),
+                Query("limit", "integer", "How many runs; 10 unless told.", most=LIST_MOST),
                 Query("offset", "integer", "How many of the newest runs to skip."),
-                Query("status", "string", "Only runs with this status."),
-                Query("select", "strings", "Only these fields of each run."),
+                Query("status", "string", "Only runs with this status.", words=get_args(RunStatus)),
+                Query("select", "strings", "Only these fields of each run.", words=COLUMNS),
             ),
         ),
     ]  # fmt: skip
@@ -157,16 +162,16 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
 def _meta_routes(meta: MetaRoutes, metrics: MetricRoutes) -> list[Entry]:
     check = Query("check_db", "boolean", "Whether to ask the database as well.")
     return [
-        Entry("GET", "/ok", meta.ok, "system", "Tell whether the server works", "json",
+        Entry("GET", "/ok", meta.ok, "system", "Tell whether the server works", "health",
               query=(check,), errors=(422, 503)),
-        Entry("GET", "/", meta.ok, "system", "Tell whether the server works", "json",
+        Entry("GET", "/", meta.ok, "system", "Tell whether the server works", "health",
               query=(check,), errors=(422, 503)),
         Entry(
             "GET", "/metrics", metrics.metrics, "system",
             "Measure the server, for Prometheus or as JSON", "metrics", errors=(503,),
             query=(Query("format", "string", "'json', or anything else for Prometheus."),),
         ),
-        Entry("GET", "/info", meta.info, "system", "Describe the server", "json"),
+        Entry("GET", "/info", meta.info, "system", "Describe the server", "info"),
         Entry("GET", "/openapi.json", meta.openapi, "system", "Describe the API", "json"),
         Entry("GET", "/docs", meta.docs, "system", "Show the API as a page", "html"),
     ]  # fmt: skip

@@ -31,7 +31,7 @@ from weft.server.api.wire import Wire, json_response, run_wire
 from weft.server.domain.errors import InvalidInput, NothingToCancel, RunNotFound
 from weft.server.domain.json import Encoded, dump
 from weft.server.domain.runs import Run
-from weft.server.services.requests import RunCreateRequest
+from weft.server.services.requests import OFFSET_MOST, RunCreateRequest
 from weft.server.services.runs import RunService
 
 LIST_MOST: Final = 10_000
@@ -39,7 +39,7 @@ LIST_MOST: Final = 10_000
 CANCEL_REASON = "{action} requested via POST /threads/{{thread_id}}/runs/{{run_id}}/cancel"
 LEFT_REASON = "client disconnected from the run stream (on_disconnect=cancel)"
 
-_COLUMNS: Final = (
+COLUMNS: Final = (
     "run_id", "thread_id", "assistant_id", "status", "metadata", "multitask_strategy",
     "created_at", "updated_at", "kwargs", "langsmith_session_name",
 )  # fmt: skip
@@ -84,7 +84,7 @@ class RunRoutes:
         runs = await self._runs.list(
             path_uuid(request, "thread"),
             limit=query_int(request, "limit", 10, LIST_MOST),
-            offset=query_int(request, "offset", 0, 2**31),
+            offset=query_int(request, "offset", 0, OFFSET_MOST),
             status=cast("RunStatus | None", status),
         )
         return json_response([_selected(run_wire(run), columns) for run in runs])
@@ -198,9 +198,9 @@ def _locations(path: str, again: str) -> Mapping[str, str]:
 
 def _columns(request: Request) -> Wire | None:
     asked = query_list(request, "select")
-    unknown = [name for name in asked if name not in _COLUMNS]
+    unknown = [name for name in asked if name not in COLUMNS]
     if unknown:
-        raise InvalidInput(f"Invalid select columns: {unknown}. Expected: {sorted(_COLUMNS)}")
+        raise InvalidInput(f"Invalid select columns: {unknown}. Expected: {sorted(COLUMNS)}")
     return dict.fromkeys(asked) or None
 
 
