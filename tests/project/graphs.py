@@ -183,10 +183,12 @@ class Kept(TypedDict, total=False):
 
 def keep(state: Kept, runtime: Runtime) -> Kept:
     place, store = tuple(state["place"]), runtime.store
+    assert store is not None
     if "query" in state:
         return {"seen": store.search(place, query=state["query"])[0].key}
-    store.put((*place,), "from inside", {"colour": state["colour"]})
-    return {"seen": store.get(place, "from outside").value}
+    store.put(place, "from inside", {"colour": state["colour"]})
+    item = store.get(place, "from outside")
+    return {"seen": item and item.value}
 
 
 async def keep_async(state: Kept, *, store: BaseStore) -> Kept:
@@ -194,7 +196,8 @@ async def keep_async(state: Kept, *, store: BaseStore) -> Kept:
     if "query" in state:
         return {"seen": (await store.asearch(place, query=state["query"]))[0].key}
     await store.aput(place, "from inside", {"colour": state["colour"]})
-    return {"seen": (await store.aget(place, "from outside")).value}
+    item = await store.aget(place, "from outside")
+    return {"seen": item and item.value}
 
 
 keeping = StateGraph(Kept)
