@@ -203,7 +203,9 @@ class StateService:
         config = _graph_config(thread, graph_id)
 
         async def opened() -> T:
-            async with self._graphs.open(graph_id, config, checkpointer=saver) as graph:
+            async with self._graphs.open(
+                graph_id, config, checkpointer=saver, store=self._storage.store
+            ) as graph:
                 return await work(graph)
 
         return await self._calls.call(f"{what} of {thread.thread_id}", opened)
