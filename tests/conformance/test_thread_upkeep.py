@@ -302,6 +302,9 @@ async def test_a_thread_without_its_values(storage):
     found = await storage.threads.get(thread, with_values=False)
     assert (found.values, whole.values) == (None, STATE.values)
     assert dataclasses.replace(found, values=whole.values) == whole
+    patch = ThreadPatch(whole.updated_at)
+    assert await storage.threads.update(thread, patch, with_values=False) == found
+    assert await storage.threads.update(thread, patch) == whole
     with pytest.raises(ThreadNotFound):
         await storage.threads.get(uuid7(), with_values=False)
 

@@ -206,9 +206,9 @@ def keep(state: Kept, runtime: Runtime) -> Kept:
     assert store is not None
     if "query" in state:
         return {"seen": store.search(place, query=state["query"])[0].key}
-    store.put((*place,), "from inside", {"colour": state["colour"]})
-    found = store.get(place, "from outside")
-    return {"seen": found and found.value}
+    store.put(place, "from inside", {"colour": state["colour"]})
+    item = store.get(place, "from outside")
+    return {"seen": item and item.value}
 
 
 async def keep_async(state: Kept, *, store: BaseStore) -> Kept:
@@ -216,8 +216,8 @@ async def keep_async(state: Kept, *, store: BaseStore) -> Kept:
     if "query" in state:
         return {"seen": (await store.asearch(place, query=state["query"]))[0].key}
     await store.aput(place, "from inside", {"colour": state["colour"]})
-    found = await store.aget(place, "from outside")
-    return {"seen": found and found.value}
+    item = await store.aget(place, "from outside")
+    return {"seen": item and item.value}
 
 
 keeping = StateGraph(Kept)

@@ -38,6 +38,8 @@ from weft.server.events.signals import MemorySignals
 from weft.server.graphs.embeddings import load_embeddings
 from weft.server.graphs.registry import Graphs
 from weft.server.ports.clock import Clock
+from weft.server.ports.events import EventLog
+from weft.server.ports.signals import Signals
 from weft.server.ports.storage import Storage
 from weft.server.ports.store import IndexOptions, StoreOptions
 from weft.server.services.assistants import AssistantService
@@ -187,23 +189,9 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         clock=clock,
         thread_ttl=settings.thread_ttl.default,
     )
-    executor = Executor(
-        storage=storage,
-        events=events,
-        signals=signals,
-        graphs=graphs,
-        clock=clock,
-        options=_execute_options(settings),
-    )
     pool = RunnerPool(RunnerOptions(least=settings.runners), _loop_factory())
-    worker = Worker(
-        storage=storage,
-        events=events,
-        signals=signals,
-        clock=clock,
-        executor=executor,
-        pool=pool,
-        options=_worker_options(settings),
+    worker = _worker(
+        settings, graphs, pool, storage=storage, events=events, signals=signals, clock=clock
     )
     calls = RunnerCalls(pool)
     drawings = DrawingService(storage=storage, graphs=graphs, calls=calls, assistants=assistants)
@@ -221,12 +209,14 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     )
     items = StoreService(storage, calls, indexed=store.index is not None)
     limit = settings.body_limit_bytes
-    meta = MetaRoutes(
-        _facts(), storage.ping, openapi=lambda: document(table(handlers), __version__), docs=page
-    )
     meter = Meter()
     handlers = Handlers(
-        meta=meta,
+        meta=MetaRoutes(
+            _facts(),
+            storage.ping,
+            openapi=lambda: document(table(handlers), __version__),
+            docs=page,
+        ),
         metrics=MetricRoutes(meter, worker, runs.stats),
         assistants=AssistantRoutes(assistants, drawings, limit),
         threads=ThreadRoutes(threads, limit),
@@ -247,6 +237,34 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         assistants,
         handlers,
         meter,
+    )
+
+
+def _worker(
+    settings: Settings,
+    graphs: Graphs,
+    pool: RunnerPool,
+    *,
+    storage: Storage,
+    events: EventLog,
+    signals: Signals,
+    clock: Clock,
+) -> Worker:
+    return Worker(
+        storage=storage,
+        events=events,
+        signals=signals,
+        clock=clock,
+        executor=Executor(
+            storage=storage,
+            events=events,
+            signals=signals,
+            graphs=graphs,
+            clock=clock,
+            options=_execute_options(settings),
+        ),
+        pool=pool,
+        options=_worker_options(settings),
     )
 
 

@@ -14,8 +14,8 @@ from weft.server.services.assistant_requests import (
 )
 
 _PATH = "/assistants/{assistant_id}"
-_RECURSE = Query("recurse", "boolean", "Whether to look into subgraphs of subgraphs as well.")
-_XRAY = Query("xray", "string", "'true', 'false', or how many levels of subgraphs to draw.")
+_RECURSE = Query("recurse", "string", "'true': look into subgraphs of subgraphs as well.")
+_XRAY = Query("xray", "levels", "'true', 'false', or how many levels of subgraphs to draw.")
 
 
 def assistant_table(assistants: AssistantRoutes) -> list[Entry]:
@@ -41,7 +41,7 @@ def _collection(assistants: AssistantRoutes) -> list[Entry]:
 
 def _single(assistants: AssistantRoutes) -> list[Entry]:
     delete_threads = Query(
-        "delete_threads", "boolean", "Whether its threads go with it, with everything on them."
+        "delete_threads", "string", "'true': its threads go with it, with everything on them."
     )
     return [
         Entry(

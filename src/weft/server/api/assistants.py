@@ -108,7 +108,7 @@ def _xray(text: str) -> bool | int:
     """
     if text.lower() in {"true", "false"}:
         return text.lower() == "true"
-    if text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0:
+    if text.isascii() and text.isdigit() and len(text) <= 40 and int(text) > 0:
         return min(int(text), _LEVELS_MOST)
     raise InvalidInput(
         f"Invalid xray value '{text[:50]}': must be true, false or a number of levels from 1"

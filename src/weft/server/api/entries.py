@@ -9,12 +9,15 @@ from typing import Literal
 from typing_extensions import TypeAliasType
 
 from weft.server.api.errors import Handler
+from weft.server.services.requests import OFFSET_MOST
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Answer = Literal[
-    "thread", "threads", "pruned", "state", "states", "run", "runs", "all_runs",
+    "thread", "threads", "thread_size", "pruned", "state", "states", "state_updated", "run", "runs",
+    "all_runs",
     "assistant", "assistants", "assistant_versions", "count", "graph",
     "schemas", "subgraphs", "item", "items", "namespaces", "cron", "crons",
+    "health", "info",
     "metrics", "stream", "json", "empty", "html",
 ]  # fmt: skip
 """The schema of a good answer, as ``openapi`` knows it."""
@@ -22,12 +25,18 @@ Answer = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query parameter."""
+    """A query parameter.
+
+    ``most``: the highest integer it may be. ``words``: what it may be, or consist of; none named:
+    anything.
+    """
 
     name: str
-    kind: Literal["integer", "boolean", "string", "strings", "uuid"]
+    kind: Literal["integer", "boolean", "levels", "string", "strings", "uuid"]
     text: str
     required: bool = False
+    most: int = OFFSET_MOST
+    words: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from weft.schema import CancelAction, RunStatus, ThreadStreamMode
 from weft.server.api.assistant_table import assistant_table
 from weft.server.api.assistants import AssistantRoutes
 from weft.server.api.cron_table import cron_table
@@ -17,7 +19,7 @@ from weft.server.api.entries import Entry, Query
 from weft.server.api.errors import Handler, guarded
 from weft.server.api.meta import MetaRoutes
 from weft.server.api.metrics import Meter, MetricRoutes
-from weft.server.api.runs import RunRoutes
+from weft.server.api.runs import COLUMNS, LIST_MOST, RunRoutes
 from weft.server.api.states import StateRoutes
 from weft.server.api.store import StoreRoutes
 from weft.server.api.store_table import store_table
@@ -41,7 +43,10 @@ class Handlers:
 
 
 _RUN = "/threads/{thread_id}/runs/{run_id}"
-_ACTION = Query("action", "string", "'interrupt' keeps what the run did, 'rollback' undoes it.")
+_ACTION = Query(
+    "action", "string", "'interrupt' keeps what the run did, 'rollback' undoes it.",
+    words=get_args(CancelAction),
+)  # fmt: skip
 _LEAVE = Query("cancel_on_disconnect", "boolean", "Stop the run when this client goes away.")
 
 
@@ -150,8 +155,11 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
             "GET", "/threads/{thread_id}/stream", runs.follow_thread, "threads",
             "Follow all runs of a thread", "stream", errors=(422, 503),
             query=(
-                Query("stream_modes", "strings", "Events of runs, of their ends, new states."),
-                Query("stream_mode", "strings", "The same."),
+                Query(
+                    "stream_modes", "strings", "Events of runs, of their ends, new states.",
+                    words=get_args(ThreadStreamMode),
+                ),
+                Query("stream_mode", "strings", "The same.", words=get_args(ThreadStreamMode)),
             ),
         ),
         Entry("GET", _RUN, runs.get, "runs", "Get a run", "run", errors=(404, 422, 503)),
@@ -163,10 +171,10 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
             "GET", "/threads/{thread_id}/runs", runs.list, "runs", "List the runs of a thread",
             "runs", errors=(404, 422, 503),
             query=(
-                Query("limit", "integer", "How many runs at most; 10 unless told."),
+                Query("limit", "integer", "How many runs; 10 unless told.", most=LIST_MOST),
                 Query("offset", "integer", "How many of the newest runs to skip."),
-                Query("status", "string", "Only runs with this status."),
-                Query("select", "strings", "Only these fields of each run."),
+                Query("status", "string", "Only runs with this status.", words=get_args(RunStatus)),
+                Query("select", "strings", "Only these fields of each run.", words=COLUMNS),
             ),
         ),
     ]  # fmt: skip
@@ -175,16 +183,16 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
 def _meta_routes(meta: MetaRoutes, metrics: MetricRoutes) -> list[Entry]:
     check = Query("check_db", "boolean", "Whether to ask the database as well.")
     return [
-        Entry("GET", "/ok", meta.ok, "system", "Tell whether the server works", "json",
+        Entry("GET", "/ok", meta.ok, "system", "Tell whether the server works", "health",
               query=(check,), errors=(422, 503)),
-        Entry("GET", "/", meta.ok, "system", "Tell whether the server works", "json",
+        Entry("GET", "/", meta.ok, "system", "Tell whether the server works", "health",
               query=(check,), errors=(422, 503)),
         Entry(
             "GET", "/metrics", metrics.metrics, "system",
             "Measure the server, for Prometheus or as JSON", "metrics", errors=(503,),
             query=(Query("format", "string", "'json', or anything else for Prometheus."),),
         ),
-        Entry("GET", "/info", meta.info, "system", "Describe the server", "json"),
+        Entry("GET", "/info", meta.info, "system", "Describe the server", "info"),
         Entry("GET", "/openapi.json", meta.openapi, "system", "Describe the API", "json"),
         Entry("GET", "/docs", meta.docs, "system", "Show the API as a page", "html"),
     ]  # fmt: skip

@@ -33,7 +33,12 @@ from weft.server.domain.errors import InvalidInput, NothingToCancel, RunNotFound
 from weft.server.domain.events import START, EventId
 from weft.server.domain.json import Encoded, dump
 from weft.server.domain.runs import Run
-from weft.server.services.requests import RunBatchRequest, RunCancelRequest, RunCreateRequest
+from weft.server.services.requests import (
+    OFFSET_MOST,
+    RunBatchRequest,
+    RunCancelRequest,
+    RunCreateRequest,
+)
 from weft.server.services.run_request import parse_uuid
 from weft.server.services.runs import RunService
 from weft.server.services.thread_stream import ThreadStreamService
@@ -45,7 +50,7 @@ _SHOWN = 200
 CANCEL_REASON = "{action} requested via POST /threads/{{thread_id}}/runs/{{run_id}}/cancel"
 LEFT_REASON = "client disconnected from the run stream (on_disconnect=cancel)"
 
-_COLUMNS: Final = (
+COLUMNS: Final = (
     "run_id", "thread_id", "assistant_id", "status", "metadata", "multitask_strategy",
     "created_at", "updated_at", "kwargs", "langsmith_session_name",
 )  # fmt: skip
@@ -126,7 +131,7 @@ class RunRoutes:
         runs = await self._runs.list(
             path_uuid(request, "thread"),
             limit=query_int(request, "limit", 10, LIST_MOST),
-            offset=query_int(request, "offset", 0, 2**31),
+            offset=query_int(request, "offset", 0, OFFSET_MOST),
             status=cast("RunStatus | None", status),
         )
         return json_response([_selected(run_wire(run), columns) for run in runs])
@@ -273,9 +278,9 @@ def _locations(path: str, again: str) -> Mapping[str, str]:
 
 def _columns(request: Request) -> Wire | None:
     asked = query_list(request, "select")
-    unknown = [name for name in asked if name not in _COLUMNS]
+    unknown = [name for name in asked if name not in COLUMNS]
     if unknown:
-        raise InvalidInput(f"Invalid select columns: {unknown}. Expected: {sorted(_COLUMNS)}")
+        raise InvalidInput(f"Invalid select columns: {unknown}. Expected: {sorted(COLUMNS)}")
     return dict.fromkeys(asked) or None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weft.server.api.entries import Entry, Query
-from weft.server.api.states import StateRoutes
+from weft.server.api.states import HISTORY_MOST, StateRoutes
 from weft.server.api.threads import ThreadRoutes
 from weft.server.services.thread_requests import (
     HistoryRequest,
@@ -71,7 +71,7 @@ def _single(threads: ThreadRoutes) -> list[Entry]:
         ),
         Entry(
             "GET", f"{_PATH}/storage", threads.storage, "threads",
-            "Tell how much the checkpoints of a thread take", "json", errors=errors,
+            "Tell how much the checkpoints of a thread take", "thread_size", errors=errors,
         ),
     ]  # fmt: skip
 
@@ -84,7 +84,8 @@ def _states(states: StateRoutes) -> list[Entry]:
             query=(_SUBGRAPHS, _SELECT), errors=(404, 422, 503),
         ),
         Entry(
-            "POST", path, states.update, "threads", "Change the state of a thread", "json",
+            "POST", path, states.update, "threads", "Change the state of a thread",
+            "state_updated",
             body=StateUpdateRequest, errors=(400, 404, 409, 413, 422, 503),
         ),
         Entry(
@@ -110,7 +111,7 @@ def _histories(states: StateRoutes) -> list[Entry]:
         Entry(
             "GET", path, states.history, "threads", "List the states of a thread", "states",
             query=(
-                Query("limit", "integer", "How many at most; 10 unless told."),
+                Query("limit", "integer", "How many at most; 10 unless told.", most=HISTORY_MOST),
                 Query("before", "uuid", "Only states older than this checkpoint."),
                 _SELECT,
             ),

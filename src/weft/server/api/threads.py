@@ -58,8 +58,10 @@ class ThreadRoutes:
 
     async def update(self, request: Request) -> Response:
         thread_id = path_uuid(request, "thread")
-        thread = await self._threads.update(thread_id, await self._patch.read(request))
-        if request.headers.get("prefer", "").replace(" ", "").lower() == "return=minimal":
+        minimal = "return=minimal" in request.headers.get("prefer", "").replace(" ", "").lower()
+        body = await self._patch.read(request)
+        thread = await self._threads.update(thread_id, body, with_values=not minimal)
+        if minimal:
             return Response(status_code=204)
         return json_response(thread_wire(thread))
 

@@ -161,7 +161,9 @@ class ThreadStorage(Protocol):
         """Return how many threads match."""
         ...
 
-    async def update(self, thread_id: UUID, patch: ThreadPatch) -> Thread:
+    async def update(
+        self, thread_id: UUID, patch: ThreadPatch, *, with_values: bool = True
+    ) -> Thread:
         """Merge metadata into a thread's, replace its TTL where one is given; return it.
 
         ``updated_at`` becomes ``patch.now`` even when nothing else changes.

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Required
+from typing import Literal, Required
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from weft.schema import OnConflictBehavior
 from weft.server.domain.assistants import AssistantSort
 from weft.server.domain.json import JsonObject
-from weft.server.services.requests import Limit, Offset, Whole
+from weft.server.services.requests import GraphName, Id, Limit, Offset, Positive, RecursionLimit
 
 AssistantField = Literal[
     "assistant_id", "graph_id", "name", "description", "config", "context", "created_at",
     "updated_at", "metadata", "version",
 ]  # fmt: skip
-
-Number = Annotated[Whole, Field(ge=1, le=2**31)]
 
 
 @with_config(ConfigDict(extra="allow"))
@@ -25,13 +23,13 @@ class ConfigRequest(TypedDict, total=False):
     """A config: what has a type here is checked, everything else is kept as it is."""
 
     tags: list[str]
-    recursion_limit: Annotated[Whole, Field(ge=-(2**53), le=2**53)]
+    recursion_limit: RecursionLimit
     configurable: JsonObject
 
 
 class AssistantCreateRequest(TypedDict, total=False):
-    graph_id: Required[str]
-    assistant_id: str
+    graph_id: Required[GraphName]
+    assistant_id: Id
     config: ConfigRequest
     context: JsonObject
     metadata: JsonObject
@@ -41,7 +39,7 @@ class AssistantCreateRequest(TypedDict, total=False):
 
 
 class AssistantPatchRequest(TypedDict, total=False):
-    graph_id: str
+    graph_id: GraphName
     config: ConfigRequest
     context: JsonObject
     metadata: JsonObject
@@ -51,7 +49,7 @@ class AssistantPatchRequest(TypedDict, total=False):
 
 class AssistantCountRequest(TypedDict, total=False):
     metadata: JsonObject
-    graph_id: str
+    graph_id: GraphName
     name: str
 
 
@@ -70,4 +68,4 @@ class AssistantVersionsRequest(TypedDict, total=False):
 
 
 class AssistantLatestRequest(TypedDict):
-    version: Number
+    version: Positive

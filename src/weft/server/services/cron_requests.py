@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Required
 
-from pydantic import Field
+from pydantic import WithJsonSchema
 from typing_extensions import TypedDict
 
-from weft.schema import Durability, MultitaskStrategy, OnCompletionBehavior, StreamMode
+from weft.schema import Durability, MultitaskStrategy, OnCompletionBehavior
 from weft.server.domain.crons import CronSort
 from weft.server.domain.json import JsonObject
 from weft.server.services.assistant_requests import ConfigRequest
-from weft.server.services.requests import Limit, Offset
+from weft.server.services.requests import AssistantName, Id, Limit, Mode, Offset, Webhook
 
 CronField = Literal[
     "cron_id", "assistant_id", "thread_id", "user_id", "end_time", "schedule", "timezone",
@@ -20,15 +20,19 @@ CronField = Literal[
 ]  # fmt: skip
 """A field of a row; ``now`` is one that clients may name and no row has."""
 
-Webhook = Annotated[str, Field(min_length=1, max_length=65_536)]
+# As ``domain.schedules`` checks them.
+Schedule = Annotated[str, WithJsonSchema({"type": "string", "format": "cron"})]
+Timezone = Annotated[str, WithJsonSchema({"type": "string", "format": "timezone"})]
+Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+
 CronInput = JsonObject | list[JsonObject]
 Nodes = Literal["*"] | list[str]
 
 
 class CronPatchRequest(TypedDict, total=False):
-    schedule: str
-    timezone: str
-    end_time: str | None
+    schedule: Schedule
+    timezone: Timezone
+    end_time: Time | None
     input: CronInput
     metadata: JsonObject
     config: ConfigRequest
@@ -39,17 +43,17 @@ class CronPatchRequest(TypedDict, total=False):
     multitask_strategy: MultitaskStrategy
     on_run_completed: OnCompletionBehavior
     enabled: bool
-    stream_mode: StreamMode | list[StreamMode]
+    stream_mode: Mode | list[Mode]
     stream_subgraphs: bool
     stream_resumable: bool
     durability: Durability
 
 
 class ThreadCronCreateRequest(TypedDict, total=False):
-    assistant_id: Required[str]
-    schedule: Required[str]
-    timezone: str | None
-    end_time: str | None
+    assistant_id: Required[AssistantName]
+    schedule: Required[Schedule]
+    timezone: Timezone | None
+    end_time: Time | None
     input: CronInput
     metadata: JsonObject
     config: ConfigRequest
@@ -59,7 +63,7 @@ class ThreadCronCreateRequest(TypedDict, total=False):
     interrupt_after: Nodes
     multitask_strategy: MultitaskStrategy
     enabled: bool
-    stream_mode: StreamMode | list[StreamMode]
+    stream_mode: Mode | list[Mode]
     stream_subgraphs: bool
     stream_resumable: bool
     durability: Durability
@@ -71,8 +75,8 @@ class CronCreateRequest(ThreadCronCreateRequest, total=False):
 
 
 class CronCountRequest(TypedDict, total=False):
-    assistant_id: str
-    thread_id: str
+    assistant_id: Id
+    thread_id: Id
     enabled: bool
     metadata: JsonObject
 

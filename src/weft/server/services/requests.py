@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Required
+from typing import Annotated, Literal, Required, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from typing_extensions import TypeAliasType, TypedDict
 
 from weft.schema import (
@@ -33,13 +33,53 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 """An integer, written in either way."""
 
 Limit = Annotated[int, Field(ge=1, le=LIMIT_MOST), BeforeValidator(_whole)]
+Positive = Annotated[int, Field(ge=1, le=2**31), BeforeValidator(_whole)]
+RecursionLimit = Annotated[int, Field(ge=-(2**53), le=2**53), BeforeValidator(_whole)]
 Offset = Annotated[int, Field(ge=0, le=OFFSET_MOST), BeforeValidator(_whole)]
 
 
+Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
+"""A UUID in any of its forms; the services check it, with errors that say whose it is."""
+
+AssistantName = Annotated[str, WithJsonSchema({"type": "string", "format": "assistant"})]
+"""The id of an assistant, or the name of a graph, which stands for its default assistant."""
+
+GraphName = Annotated[str, WithJsonSchema({"type": "string", "format": "graph"})]
+"""One of the graphs that are served."""
+
+Webhook = Annotated[
+    str,
+    Field(min_length=1, max_length=65_536),
+    WithJsonSchema({"not": {}, "description": "Not supported yet."}),
+]
+
+
+# Runs have no events of this mode; that it is refused has an error of its own.
+_MODES = [mode for mode in get_args(StreamMode) if mode != "lifecycle"]
+Mode = Annotated[StreamMode, WithJsonSchema({"enum": _MODES})]
+
+_PAIR = {"type": "array", "prefixItems": [{"type": "string"}, {}], "minItems": 2, "maxItems": 2}
+Update = Annotated[
+    JsonObject | list[Json] | None,
+    WithJsonSchema(
+        {"anyOf": [{"type": "object"}, {"type": "array", "items": _PAIR}, {"type": "null"}]}
+    ),
+]
+"""What to write: by key, or as pairs of a key and a value."""
+
+_SEND = {"type": "object", "properties": {"node": {"type": "string"}}, "required": ["node"]}
+_GOAL = {"anyOf": [{"type": "string"}, _SEND]}
+Goto = Annotated[
+    Json,
+    WithJsonSchema({"anyOf": [_GOAL, {"type": "array", "items": _GOAL}, {"type": "null"}]}),
+]
+"""Where to go on: nodes by name, or with an input of their own."""
+
+
 class CommandRequest(TypedDict, total=False):
-    update: JsonObject | list[Json] | None
+    update: Update
     resume: Json
-    goto: Json
+    goto: Goto
 
 
 BATCH_MOST = 1000
@@ -47,15 +87,15 @@ BATCH_MOST = 1000
 
 
 class RunCreateRequest(TypedDict, total=False):
-    assistant_id: Required[str]
+    assistant_id: Required[AssistantName]
     input: Json
     command: CommandRequest | None
     config: JsonObject
     context: JsonObject
     metadata: JsonObject
     checkpoint: JsonObject
-    checkpoint_id: str | None
-    stream_mode: StreamMode | list[StreamMode]
+    checkpoint_id: Id | None
+    stream_mode: Mode | list[Mode]
     stream_subgraphs: bool
     stream_resumable: bool
     interrupt_before: Literal["*"] | list[str]
@@ -68,7 +108,7 @@ class RunCreateRequest(TypedDict, total=False):
     durability: Durability
     checkpoint_during: bool
     feedback_keys: list[str]
-    webhook: str
+    webhook: Webhook
 
 
 RunBatchRequest = TypeAliasType(
@@ -81,5 +121,5 @@ class RunCancelRequest(TypedDict, total=False):
     """Either a status, or a thread and runs of it."""
 
     status: BulkCancelRunsStatus
-    thread_id: str
-    run_ids: Annotated[list[str], Field(min_length=1, max_length=BATCH_MOST)]
+    thread_id: Id
+    run_ids: Annotated[list[Id], Field(min_length=1, max_length=BATCH_MOST)]

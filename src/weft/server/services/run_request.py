@@ -12,6 +12,7 @@ from weft.server.domain.errors import ContradictoryInput, InvalidInput
 from weft.server.domain.ids import uuid7
 from weft.server.domain.json import Json, JsonObject, dump
 from weft.server.domain.runs import NewRun
+from weft.server.graphs.states import command
 from weft.server.services.requests import RunCreateRequest
 
 _CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
@@ -85,17 +86,23 @@ def _refuse_contradictions(thread_id: UUID | None, body: RunCreateRequest) -> No
             " configurable."
         )
     _check_config(body.get("config", {}))
-    command = body.get("command") or {}
-    if thread_id is None and command.get("resume") is not None:
+    given = body.get("command") or {}
+    if thread_id is None and given.get("resume") is not None:
         raise ContradictoryInput("You must provide a thread_id when resuming.")
 
 
 def _refuse_unsupported(body: RunCreateRequest) -> None:
-    """Refuse what would be accepted and then not happen."""
+    """Refuse what would be accepted and then not happen.
+
+    Raises:
+        InvalidInput: there is something of the kind.
+    """
     if "webhook" in body:
         raise InvalidInput("'webhook' is not supported by this version of the server: leave it out")
     if "lifecycle" in stream_modes(body):
         raise InvalidInput("'stream_mode': runs do not send 'lifecycle' events: leave it out")
+    # Built to be checked: the worker could only fail the run.
+    command(cast("JsonObject", body.get("command") or {}))
 
 
 def _check_config(config: JsonObject) -> None:

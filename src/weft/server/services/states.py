@@ -165,7 +165,8 @@ class StateService:
 
     async def patch(self, thread_id: UUID, metadata: JsonObject) -> None:
         """Merge metadata into the thread's."""
-        await self._storage.threads.update(thread_id, ThreadPatch(self._clock.now(), metadata))
+        patch = ThreadPatch(self._clock.now(), metadata)
+        await self._storage.threads.update(thread_id, patch, with_values=False)
 
     async def _existing(self, new: NewThread) -> Thread | None:
         try:
@@ -217,7 +218,9 @@ class StateService:
         config = _graph_config(thread, graph_id)
 
         async def opened() -> T:
-            async with self._graphs.open(graph_id, config, checkpointer=saver) as graph:
+            async with self._graphs.open(
+                graph_id, config, checkpointer=saver, store=self._storage.store
+            ) as graph:
                 return await work(graph)
 
         return await self._calls.call(f"{what} of {thread.thread_id}", opened)

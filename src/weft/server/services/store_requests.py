@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Required
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from weft.server.domain.json import JsonObject
-from weft.server.services.requests import Limit, Offset, Whole
+from weft.server.services.requests import Limit, Offset, Positive
 
-Depth = Annotated[Whole, Field(ge=1, le=2**31)]
+# As ``domain.items`` checks them.
+_LABELS = {"type": "array", "items": {"type": "string", "pattern": "^[^.]+$"}}
+Labels = Annotated[list[str], WithJsonSchema(_LABELS)]
+Place = Annotated[list[str], WithJsonSchema({**_LABELS, "minItems": 1})]
 
 
 def _no_zero(value: object) -> object:
@@ -25,7 +28,7 @@ Index = Annotated[Literal[False] | list[str] | None, BeforeValidator(_no_zero)]
 
 
 class ItemPutRequest(TypedDict, total=False):
-    namespace: Required[list[str]]
+    namespace: Required[Place]
     key: Required[str]
     value: Required[JsonObject]
     index: Index
@@ -33,12 +36,12 @@ class ItemPutRequest(TypedDict, total=False):
 
 
 class ItemDeleteRequest(TypedDict, total=False):
-    namespace: list[str]
+    namespace: Labels
     key: Required[str]
 
 
 class ItemSearchRequest(TypedDict, total=False):
-    namespace_prefix: list[str] | None
+    namespace_prefix: Labels | None
     filter: JsonObject | None
     limit: Limit
     offset: Offset
@@ -47,8 +50,8 @@ class ItemSearchRequest(TypedDict, total=False):
 
 
 class NamespaceSearchRequest(TypedDict, total=False):
-    prefix: list[str] | None
-    suffix: list[str] | None
-    max_depth: Depth | None
+    prefix: Labels | None
+    suffix: Labels | None
+    max_depth: Positive | None
     limit: Limit
     offset: Offset

@@ -11,15 +11,12 @@ from weft.schema import OnConflictBehavior, ThreadStatus
 from weft.server.domain.extract import MOST, ROOTS
 from weft.server.domain.json import Json, JsonObject
 from weft.server.domain.threads import PruneStrategy, ThreadSort, TtlStrategy
-from weft.server.services.requests import CommandRequest, Limit, Offset
+from weft.server.services.requests import CommandRequest, Id, Limit, Offset
 
 ThreadField = Literal[
     "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "config", "context",
     "status", "values", "interrupts",
 ]  # fmt: skip
-
-Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
-"""A UUID in any of its forms; the services check it, with errors that say whose it is."""
 
 # As ``domain.extract`` checks it.
 Extract = Annotated[
@@ -42,6 +39,15 @@ Extract = Annotated[
 _LONGEST_TTL_MINUTES = 100 * 365 * 1440.0
 
 Names = Annotated[list[str], Field(max_length=1000)]
+
+
+_UUID = {"type": "string", "format": "uuid"}
+_POINTER = {"type": "object", "properties": {"checkpoint_id": _UUID}}
+_CONFIG = {"type": "object", "properties": {"checkpoint_id": _UUID, "configurable": _POINTER}}
+Before = Annotated[
+    str | JsonObject | None, WithJsonSchema({"anyOf": [_UUID, _CONFIG, {"type": "null"}]})
+]
+"""A checkpoint in any of the forms that clients name it in."""
 
 
 class TtlRequest(TypedDict, total=False):
@@ -123,7 +129,7 @@ class StatePatchRequest(TypedDict, total=False):
 
 class HistoryRequest(TypedDict, total=False):
     limit: Limit
-    before: str | JsonObject | None
+    before: Before
     metadata: JsonObject | None
     checkpoint: CheckpointRequest | None
     select: Names

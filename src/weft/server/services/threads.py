@@ -89,10 +89,12 @@ class ThreadService:
     async def count(self, body: ThreadCountRequest) -> int:
         return await self._storage.threads.count(_filter(body, []))
 
-    async def update(self, thread_id: UUID, body: ThreadPatchRequest) -> Thread:
+    async def update(
+        self, thread_id: UUID, body: ThreadPatchRequest, *, with_values: bool
+    ) -> Thread:
         """Merge metadata into a thread's and replace its TTL, where they are given."""
         patch = ThreadPatch(self._clock.now(), body.get("metadata", {}), _ttl(body.get("ttl")))
-        return await self._storage.threads.update(thread_id, patch)
+        return await self._storage.threads.update(thread_id, patch, with_values=with_values)
 
     async def copy(self, thread_id: UUID) -> Thread:
         return await self._storage.threads.copy(thread_id, uuid4(), self._clock.now())

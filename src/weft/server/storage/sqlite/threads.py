@@ -102,8 +102,14 @@ class SqliteThreads:
     async def count(self, where: ThreadFilter) -> int:
         return await self._readers.read(partial(thread_search.count, where=where))
 
-    async def update(self, thread_id: UUID, patch: ThreadPatch) -> Thread:
-        return await self._writer.write(partial(_update, thread_id=thread_id, patch=patch))
+    async def update(
+        self, thread_id: UUID, patch: ThreadPatch, *, with_values: bool = True
+    ) -> Thread:
+        def work(connection: sqlite3.Connection) -> Thread:
+            _update(connection, thread_id, patch)
+            return get_thread(connection, thread_id, with_values=with_values)
+
+        return await self._writer.write(work)
 
     async def copy(self, thread_id: UUID, new_id: UUID, now: datetime) -> Thread:
         def work(connection: sqlite3.Connection) -> Thread:
@@ -200,7 +206,7 @@ def delete_thread(connection: sqlite3.Connection, thread_id: str) -> bool:
     return counts[0] == 1
 
 
-def _update(connection: sqlite3.Connection, thread_id: UUID, patch: ThreadPatch) -> Thread:
+def _update(connection: sqlite3.Connection, thread_id: UUID, patch: ThreadPatch) -> None:
     key = str(thread_id)
     row = connection.execute(sql.THREAD_METADATA, (key,)).fetchone()
     if row is None:
@@ -209,7 +215,6 @@ def _update(connection: sqlite3.Connection, thread_id: UUID, patch: ThreadPatch)
     connection.execute(_UPDATE, (metadata, micros(patch.now), key))
     if patch.ttl is not None:
         connection.execute(_SET_TTL, (patch.ttl.minutes, patch.ttl.strategy, key))
-    return get_thread(connection, thread_id)
 
 
 def _delete_all(connection: sqlite3.Connection, thread_ids: Sequence[UUID]) -> Pruned:
