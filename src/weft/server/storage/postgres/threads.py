@@ -126,7 +126,9 @@ class PostgresThreads:
     async def count(self, where: ThreadFilter) -> int:
         return await self._database.ask(partial(thread_search.count, where=where))
 
-    async def update(self, thread_id: UUID, patch: ThreadPatch) -> Thread:
+    async def update(
+        self, thread_id: UUID, patch: ThreadPatch, *, with_values: bool = True
+    ) -> Thread:
         def work(connection: Connection) -> Cursor:
             if patch.metadata:
                 connection.execute(_UPDATE, (jsonb(patch.metadata), patch.now, thread_id))
@@ -134,7 +136,7 @@ class PostgresThreads:
                 connection.execute(_TOUCH, (patch.now, thread_id))
             if patch.ttl is not None:
                 connection.execute(_SET_TTL, (patch.ttl.minutes, patch.ttl.strategy, thread_id))
-            return connection.execute(_GET[True], (thread_id,))
+            return connection.execute(_GET[with_values], (thread_id,))
 
         return await self._database.send(work, lambda found: _one(found, thread_id))
 
