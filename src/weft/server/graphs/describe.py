@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from weft.server.graphs.registry import Graph
 
-logger = logging.getLogger("weft.graphs")
+logger: logging.Logger = logging.getLogger("weft.graphs")
 
 # JSON in the making: schemas and drawings say whatever the user's types make of them.
 Described: TypeAlias = dict[str, Any]

@@ -144,7 +144,7 @@ class Collected:
     """A sink that keeps what it takes."""
 
     def __init__(self) -> None:
-        self.rows = Rows()
+        self.rows: Rows = Rows()
 
     async def write(self, rows: Rows) -> None:
         self.rows.add(rows)

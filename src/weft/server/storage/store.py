@@ -90,7 +90,7 @@ class DatabaseStore(Store, Generic[Connection, Id, Vector]):
         self._statements = statements
         self._clock = clock
         self._options = options
-        self.ttl_config = TTLConfig(
+        self.ttl_config: TTLConfig = TTLConfig(
             refresh_on_read=options.refresh_on_read, default_ttl=options.default_ttl_minutes
         )
 

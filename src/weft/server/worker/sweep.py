@@ -11,7 +11,7 @@ from weft.server.domain.errors import StorageUnavailable
 from weft.server.ports.clock import Clock
 from weft.server.ports.storage import Storage
 
-logger = logging.getLogger("weft.worker")
+logger: logging.Logger = logging.getLogger("weft.worker")
 
 THREAD_BATCH = 50
 """Threads in one transaction: others must not wait for a thousand of them."""

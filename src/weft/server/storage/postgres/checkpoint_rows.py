@@ -293,11 +293,35 @@ def keep_latest_checkpoints(connection: Connection, thread_id: str) -> None:
 class PostgresCheckpoints:
     """The acts above, as ``Statements``."""
 
-    load = staticmethod(load)
-    page = staticmethod(page)
-    delete_thread = staticmethod(delete_thread_checkpoints)
-    copy_thread = staticmethod(copy_thread_checkpoints)
-    keep_latest = staticmethod(keep_latest_checkpoints)
+    def load(
+        self,
+        connection: Connection,
+        thread_id: str,
+        checkpoint_ns: str,
+        checkpoint_id: str | None,
+    ) -> Stored | None:
+        return load(connection, thread_id, checkpoint_ns, checkpoint_id)
+
+    def page(
+        self,
+        connection: Connection,
+        where: Range,
+        wanted: Mapping[str, object],
+        after: Place | None,
+        *,
+        limit: int,
+        most: int,
+    ) -> tuple[list[Stored], Place | None]:
+        return page(connection, where, wanted, after, limit=limit, most=most)
+
+    def delete_thread(self, connection: Connection, thread_id: str) -> None:
+        delete_thread_checkpoints(connection, thread_id)
+
+    def copy_thread(self, connection: Connection, source: str, target: str) -> None:
+        copy_thread_checkpoints(connection, source, target)
+
+    def keep_latest(self, connection: Connection, thread_id: str) -> None:
+        keep_latest_checkpoints(connection, thread_id)
 
     def delete_run(self, connection: Connection, run_id: str) -> None:
         for (thread_id,) in connection.execute(_THREADS_OF_RUN, (run_id,)).fetchall():

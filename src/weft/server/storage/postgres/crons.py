@@ -16,7 +16,7 @@ from weft.server.domain.json import JsonObject, dump
 from weft.server.storage.postgres.connection import Connection, Cursor, Database
 from weft.server.storage.postgres.rows import jsonb, obj, plain
 
-logger = logging.getLogger("weft.storage")
+logger: logging.Logger = logging.getLogger("weft.storage")
 
 _COLUMNS = (
     "cron_id, assistant_id, thread_id, user_id, schedule, timezone, end_time, payload, metadata,"

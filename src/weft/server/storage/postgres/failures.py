@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from weft.server.domain.errors import StorageUnavailable
 
-logger = logging.getLogger("weft.storage")
+logger: logging.Logger = logging.getLogger("weft.storage")
 
 _UNAVAILABLE = "The database cannot be used at the moment: {reason}. Try again later."
 

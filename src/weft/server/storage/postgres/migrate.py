@@ -10,7 +10,7 @@ from importlib.resources import files
 from weft.server.domain.errors import StorageUnavailable
 from weft.server.storage.postgres.connection import Connection
 
-logger = logging.getLogger("weft.storage")
+logger: logging.Logger = logging.getLogger("weft.storage")
 
 # Any number that nobody else in the database uses for its locks.
 _LOCK = 0x77656674

@@ -68,10 +68,10 @@ class PostgresStorage:
         options = self._store_options
         items = PostgresItems(options.index, vectors)
         self._store = DatabaseStore(self._database, items, self._clock, options)
-        self.assistants = PostgresAssistants(self._database)
-        self.crons = PostgresCrons(self._database)
-        self.threads = PostgresThreads(self._database)
-        self.runs = PostgresRuns(self._database, self._savers, self._clock)
+        self.assistants: PostgresAssistants = PostgresAssistants(self._database)
+        self.crons: PostgresCrons = PostgresCrons(self._database)
+        self.threads: PostgresThreads = PostgresThreads(self._database)
+        self.runs: PostgresRuns = PostgresRuns(self._database, self._savers, self._clock)
 
     async def close(self) -> None:
         if not self._opened:

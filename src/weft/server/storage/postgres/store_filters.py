@@ -17,7 +17,7 @@ class Filter:
 
     def __init__(self, pattern: JsonObject) -> None:
         self.parameters: dict[str, str] = {}
-        self.condition = self._matches("value", pattern)
+        self.condition: str = self._matches("value", pattern)
 
     def _matches(self, found: str, pattern: Json) -> str:
         """Return when a place matches; it is null in SQL where a key is missing."""

@@ -262,8 +262,20 @@ class Access:
     """The writer and the readers, for who needs both."""
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
-        self.write, self.write_blocking = writer.write, writer.write_blocking
-        self.read, self.read_blocking = readers.read, readers.read_blocking
+        self._writer = writer
+        self._readers = readers
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._writer.write(work)
+
+    def write_blocking(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return self._writer.write_blocking(work)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._readers.read(work)
+
+    def read_blocking(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return self._readers.read_blocking(work)
 
 
 def _transaction(connection: sqlite3.Connection, batch: Sequence[_Operation[object]]) -> None:

@@ -18,7 +18,7 @@ from weft.server.storage.sqlite import sql
 from weft.server.storage.sqlite.connection import Readers, Writer
 from weft.server.storage.sqlite.rows import micros, moment, obj, text
 
-logger = logging.getLogger("weft.storage")
+logger: logging.Logger = logging.getLogger("weft.storage")
 
 _COLUMNS = (
     "cron_id, assistant_id, thread_id, user_id, schedule, timezone, end_time, payload, metadata,"
