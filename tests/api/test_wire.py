@@ -102,6 +102,8 @@ async def test_joining_by_modes(http, thread):
         assert set(re.findall("event: (.*)\r\n", text)) == {"updates", "tasks"}
     everything = (await http.get(f"{place}?stream_mode=", headers={"last-event-id": "-1"})).text
     assert everything.startswith("event: metadata")
+    refused = await http.get(f"{place}?stream_mode=update")
+    assert (refused.status_code, refused.json()) == (422, {"detail": "Invalid stream mode: update"})
     assert (await http.get(place)).text == ": end\r\n\r\n"
     for unknown in ("soon", "", "99999999999999-0"):
         assert (await http.get(place, headers={"last-event-id": unknown})).text == ": end\r\n\r\n"

@@ -40,11 +40,11 @@ def test_of_metadata_the_later_wins():
     }
 
 
-@pytest.mark.parametrize("temporary", [True, False])
-def test_a_thread_takes_the_metadata_of_its_only_run(temporary):
-    run = new_run(uuid7(), metadata={"r": 1}, temporary=temporary)
+@pytest.mark.parametrize("own_thread", [True, False])
+def test_a_thread_takes_the_metadata_of_the_run_it_is_made_for(own_thread):
+    run = new_run(uuid7(), metadata={"r": 1}, own_thread=own_thread)
     made = thread_metadata_after(run, {"t": 1, "graph_id": "older"})
-    assert ("r" in made) == temporary
+    assert ("r" in made) == own_thread
     assert (made["t"], made["graph_id"]) == (1, "graph")
 
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from weft.schema import CancelAction, RunStatus, ThreadStreamMode
+from weft.schema import CancelAction, RunStatus, StreamMode, ThreadStreamMode
 from weft.server.api.assistant_table import assistant_table
 from weft.server.api.assistants import AssistantRoutes
 from weft.server.api.cron_table import cron_table
@@ -46,6 +46,9 @@ _RUN = "/threads/{thread_id}/runs/{run_id}"
 _ACTION = Query(
     "action", "string", "'interrupt' keeps what the run did, 'rollback' undoes it.",
     words=get_args(CancelAction),
+)  # fmt: skip
+_MODES = Query(
+    "stream_mode", "strings", "Only events of these modes.", words=get_args(StreamMode)
 )  # fmt: skip
 _LEAVE = Query("cancel_on_disconnect", "boolean", "Stop the run when this client goes away.")
 
@@ -123,7 +126,7 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
         Entry(
             "GET", f"{_RUN}/stream", runs.join_stream, "runs", "Follow the events of a run",
             "stream", errors=(422, 503),
-            query=(Query("stream_mode", "strings", "Only events of these modes."), _LEAVE),
+            query=(_MODES, _LEAVE),
         ),
         Entry(
             "GET", f"{_RUN}/join", runs.join, "runs", "Wait for the result of a run", "json",
@@ -132,7 +135,7 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
         Entry(
             "GET", "/runs/{run_id}/stream", runs.join_stream, "runs",
             "Follow the events of a run on a thread of its own", "stream", errors=(422, 503),
-            query=(Query("stream_mode", "strings", "Only events of these modes."), _LEAVE),
+            query=(_MODES, _LEAVE),
         ),
         Entry(
             "GET", "/runs/{run_id}/join", runs.join, "runs",

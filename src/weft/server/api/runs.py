@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from weft.schema import CancelAction, RunStatus, ThreadStreamMode
+from weft.schema import CancelAction, RunStatus, StreamMode, ThreadStreamMode
 from weft.server.api.body import (
     Body,
     path_uuid,
@@ -157,7 +157,7 @@ class RunRoutes:
     async def join_stream(self, request: Request) -> ASGIApp:
         thread_id, run_id = _place(request)
         leave = query_flag(request, "cancel_on_disconnect")
-        modes = query_list(request, "stream_mode")
+        modes = _run_modes(request)
         headers = _locations(_run_path(thread_id, run_id), "stream")
         last = request.headers.get("last-event-id")
         try:
@@ -225,6 +225,14 @@ def _request_id(request: Request) -> str:
 def _action(request: Request) -> CancelAction:
     given = query_choice(request, "action", get_args(CancelAction)) or "interrupt"
     return cast("CancelAction", given)
+
+
+def _run_modes(request: Request) -> list[str]:
+    modes = query_list(request, "stream_mode")
+    for mode in modes:
+        if mode not in get_args(StreamMode):
+            raise InvalidInput(f"Invalid stream mode: {mode[:_SHOWN]}")
+    return modes
 
 
 def _thread_modes(request: Request) -> frozenset[ThreadStreamMode]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Required, get_args
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, with_config
 from typing_extensions import TypeAliasType, TypedDict
 
 from weft.schema import (
@@ -117,6 +117,15 @@ RunBatchRequest = TypeAliasType(
 )
 
 
+_CANCEL_FORMS: JsonObject = {
+    "oneOf": [
+        {"required": ["status"], "properties": {"thread_id": False, "run_ids": False}},
+        {"required": ["thread_id", "run_ids"], "properties": {"status": False}},
+    ]
+}
+
+
+@with_config(ConfigDict(json_schema_extra=_CANCEL_FORMS))
 class RunCancelRequest(TypedDict, total=False):
     """Either a status, or a thread and runs of it."""
 
