@@ -199,6 +199,7 @@ class Executor:
         closing = _closing_events(outcome, progress)
         if closing:
             await self._events.append(stream, closing)
+        await self._events.flush(stream)
         try:
             finished = await self._storage.runs.finish(claim, outcome)
         except LeaseLost:
