@@ -111,8 +111,7 @@ class EventsLost(WeftError):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(
-            message
-            or "This reader is too far behind: the oldest events it has not read are gone."
+            message or "This reader is too far behind: the oldest events it has not read are gone."
         )
 
 

@@ -241,8 +241,8 @@ class Follower:
         found = chunk(entries_of(entries), window.end)
         self._newest = max(self._newest, found.end)
         window.add(found, self._options)
-        if found.gap:
-            # Past the gap: whoever has read up to it is behind, and finds it in the log.
+        if found.gap or found.cut:
+            # Further on: whoever is at the place is behind now, and finds it in the log.
             window.end = event_id(entries[-1][0])
             window.forget()
         if window.closed:

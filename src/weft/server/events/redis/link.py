@@ -110,10 +110,10 @@ class Link:
             await self.drop()
             raise _away(error) from error
 
-    async def drop(self) -> None:
+    async def drop(self, *, wait: bool = False) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.disconnect(nowait=True)
+            await connection.disconnect(nowait=not wait)
 
     async def _connected(self) -> AbstractConnection:
         connection = self._connection
@@ -197,6 +197,9 @@ async def _clear() -> None:
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
+    # Transports that have been closed end in the rounds after.
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 class Pauses:

@@ -30,19 +30,11 @@ _GAP = (
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of the log after a cursor, and the last id that has been trimmed."""
-
-    chunk: Chunk
-    trimmed: EventId
-
-
-@dataclass(frozen=True, slots=True)
 class Source:
     """What a reader uses to look at a stream. All raise ``Away`` if the server is."""
 
     look: Callable[[], Answer[object]]
-    piece: Callable[[EventId], Awaitable[Piece]]
+    piece: Callable[[EventId], Awaitable[Chunk]]
     newest: Callable[[], Awaitable[StoredEvent | None]]
 
 
@@ -126,22 +118,22 @@ class RedisReader:
                 if found is not None:
                     return found
             piece = await self._patiently(lambda: self._source.piece(cursor), patience)
-            found = self._from_log(piece, cursor)
+            found = self._from_log(piece)
             if found is not None:
                 return found
             self._leave_window()
             self._at_end = True
         raise EventsLost
 
-    def _from_log(self, piece: Piece, cursor: EventId) -> Sequence[StoredEvent] | None:
+    def _from_log(self, piece: Chunk) -> Sequence[StoredEvent] | None:
         """Return the events of a piece, none if it ends the stream; None: there are none yet."""
-        if piece.trimmed > cursor:
+        if piece.cut:
             raise EventsLost
-        if piece.chunk.events:
-            return piece.chunk.events
-        if piece.chunk.gap:
+        if piece.events:
+            return piece.events
+        if piece.gap:
             raise EventsLost(_GAP)
-        return [] if piece.chunk.closed or not self._follow else None
+        return [] if piece.closed or not self._follow else None
 
     async def _from_window(self, window: Window, cursor: EventId) -> Sequence[StoredEvent] | None:
         """Return the next events, none if the stream is over; None: they are in the log."""
@@ -164,9 +156,11 @@ class RedisReader:
         """
         if self._cursor is None:
             last, self._closed, trimmed = await self._state(self._look, patience)
-            after = (last or START) if isinstance(self._after, Live) else self._after
+            end = last or START
+            # An id of the future is no position: it would hide what comes before it.
+            after = end if isinstance(self._after, Live) else min(self._after, end)
             self._cursor = max(after, trimmed)
-            self._at_end = not self._closed and (last or START) <= self._cursor
+            self._at_end = not self._closed and end <= self._cursor
         settled, self._settled = self._settled, None
         if settled is not None:
             await self._state(settled, patience)

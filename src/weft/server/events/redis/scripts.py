@@ -1,10 +1,11 @@
 """The scripts that change a stream: each is one atomic act on the server.
 
-A stream is a Redis stream of entries. An entry holds the events of one batch, as fields of
-``mode NUL name`` and the event's bytes; its id is the id of its last event, the ids of the others
-precede it without gaps. Ids come from one clock for all streams, so they increase strictly across
-streams as well, and also when the server's clock goes back. Entries without NUL are marks: the
-stream was closed, or has lost events at this place.
+A stream is a Redis stream of entries. An entry holds the events of one batch: after the id of the
+event before it, which shows readers whether they missed something, fields of ``mode NUL name`` and
+the event's bytes. Its own id is the id of its last event, the ids of the others precede it without
+gaps. Ids come from one clock for all streams, so they increase strictly across streams as well, and
+also when the server's clock goes back. Other entries are marks: the stream was closed, or has lost
+events at this place.
 
 Beside it, ``meta`` tells whether the stream is closed, the last id, the last id that was trimmed,
 and which batch of each writer came last: a batch that is sent again after a lost connection is
@@ -42,17 +43,17 @@ _APPEND = """
 local writer, number, begun, idle = 'w:' .. ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local most, most_bytes = tonumber(ARGV[5]), tonumber(ARGV[6])
 local gap, count, bytes = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
-local m = redis.call('HMGET', meta, 'closed', writer, 'n', 'b', 'N', 'B', 'touched')
+local m = redis.call('HMGET', meta, 'closed', writer, 'n', 'b', 'N', 'B', 'touched', 'last')
 if m[1] or (m[2] and tonumber(m[2]) >= tonumber(number)) then return 0 end
 if gap == '1' or (begun == '1' and not m[7]) then
-  redis.call('XADD', events, advance(1), 'gap', '')
+  redis.call('XADD', events, advance(1), 'gap', m[8] or '0-0')
 end
 local n, b = tonumber(m[3] or 0) + count, tonumber(m[4] or 0) + bytes
 local all, all_bytes = tonumber(m[5] or 0) + count, tonumber(m[6] or 0) + bytes
 local id
 if count > 0 then
   id = advance(count)
-  redis.call('XADD', events, id, unpack(ARGV, 10))
+  redis.call('XADD', events, id, m[8] or '0-0', '', unpack(ARGV, 10))
   redis.call('HSET', meta, 'last', id)
 end
 if n * 10 >= most or b * 10 >= most_bytes then
@@ -82,7 +83,7 @@ return 1
 _END = """
 local function finish()
   local id = advance(1)
-  redis.call('XADD', events, id, 'closed', '')
+  redis.call('XADD', events, id, 'closed', redis.call('HGET', meta, 'last') or '0-0')
   redis.call('XADD', over, id, 'closed', '')
   redis.call('HSET', meta, 'closed', id)
 end

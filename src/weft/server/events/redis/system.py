@@ -77,7 +77,7 @@ class RedisEvents:
         try:
             await self._io.call(self._first_contact())
         except Away as error:
-            await self._io.stop()
+            await self._stop()
             raise EventsUnavailable(
                 f"The Redis server at {self._address} cannot be used: {error}"
             ) from None
@@ -101,7 +101,18 @@ class RedisEvents:
         deadline = asyncio.get_running_loop().time() + self._options.answer_seconds
         while self._writer.size and asyncio.get_running_loop().time() < deadline:
             await self._answered(self._writer.ping())
+        await self._stop()
+
+    async def _stop(self) -> None:
+        await self._io.call(self._disconnect())
         await self._io.stop()
+
+    async def _disconnect(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for link in self._links:
+            await link.drop(wait=True)
 
     async def _answered(self, answer: Answer[object]) -> bool:
         try:

@@ -8,7 +8,7 @@ from typing import TypeAlias, cast
 
 from weft.server.domain.events import Event, EventId, StoredEvent
 from weft.server.domain.json import Encoded
-from weft.server.events.redis.scripts import GAP
+from weft.server.events.redis.scripts import CLOSED, GAP
 
 Field: TypeAlias = str | bytes | int | float
 Command: TypeAlias = tuple[Field, ...]
@@ -21,13 +21,15 @@ class Chunk:
     """What a piece of the log says.
 
     ``events``, up to a mark if there is one; ``end`` is the position after them. A mark is either
-    a ``gap`` at which events were lost, or says that the stream is ``closed``.
+    a ``gap`` at which events were lost, or says that the stream is ``closed``. When the log has
+    been cut beyond the cursor, the chunk is ``cut`` and holds nothing.
     """
 
     end: EventId
     events: list[StoredEvent] = field(default_factory=list)
     gap: bool = False
     closed: bool = False
+    cut: bool = False
 
 
 def fields(events: Iterable[Event]) -> list[bytes]:
@@ -45,7 +47,10 @@ def chunk(entries: Iterable[Entry], after: EventId) -> Chunk:
         last = event_id(raw_id)
         if last <= after:
             continue
-        if _is_mark(content):
+        mark = _is_mark(content)
+        if event_id(content[1 if mark else 0]) > found.end:
+            return Chunk(after, cut=True)
+        if mark:
             found.gap = content[0] == GAP
             found.closed = not found.gap
             return found
@@ -82,15 +87,15 @@ def streams_of(reply: object) -> Iterable[tuple[bytes, Sequence[Entry]]]:
 
 
 def _is_mark(content: Sequence[bytes]) -> bool:
-    return len(content) == 2 and b"\0" not in content[0]
+    return content[0] in {CLOSED, GAP}
 
 
 def _events(last: EventId, content: Sequence[bytes]) -> list[StoredEvent]:
     milliseconds, number = last
-    first = number + 1 - len(content) // 2
+    first = number + 2 - len(content) // 2
     return [
         StoredEvent(EventId(milliseconds, first + place), _event(head, Encoded(data)))
-        for place, (head, data) in enumerate(zip(content[::2], content[1::2], strict=True))
+        for place, (head, data) in enumerate(zip(content[2::2], content[3::2], strict=True))
     ]
 
 
