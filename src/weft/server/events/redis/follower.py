@@ -167,7 +167,7 @@ class Follower:
         pauses = Pauses()
         while True:
             try:
-                if not self._link.connected:
+                if self._epoch is None or not self._link.connected:
                     await self._connect()
                 self._take_in(await self._ask())
             except Away as error:
