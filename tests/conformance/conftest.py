@@ -1,12 +1,18 @@
-"""The databases that the suites run on. Another driver is another entry of ``DATABASES``."""
+"""What the suites run on. Another driver is another entry of ``DATABASES`` or ``EVENTS``."""
 
 import sqlite3
 from contextlib import closing
 
 import psycopg
 import pytest
+import redis
 from tests.postgres import new_schema
+from tests.redis_server import new_prefix, shared_redis
 from tests.support import StandingClock, open_postgres, open_storage
+
+from weft.server.events.memory import Bounds, MemoryEventLog
+from weft.server.events.redis import RedisEvents, RedisOptions
+from weft.server.events.signals import MemorySignals
 
 
 class SqliteDatabase:
@@ -74,3 +80,87 @@ def clock():
 async def storage(database, clock):
     async with database.open(clock) as opened:
         yield opened
+
+
+class MemoryEvents:
+    """Event logs and signals of one process, and the time they live in."""
+
+    def __init__(self, _url):
+        self._clock = StandingClock()
+
+    async def log(self, **bounds):
+        return MemoryEventLog(self._clock, Bounds(**bounds))
+
+    async def signals(self):
+        return MemorySignals()
+
+    def pass_time(self, seconds):
+        self._clock.move(seconds)
+
+    def set_clock_back(self, seconds):
+        self._clock.move(-seconds)
+
+    async def aclose(self):
+        pass
+
+
+class RedisEventsOfTest:
+    """The same on a Redis server. Its time cannot be moved, but what it has planned can be."""
+
+    def __init__(self, url):
+        self._url = url
+        self._prefix = new_prefix()
+        self._client = redis.Redis.from_url(url)
+        self._opened = []
+
+    async def _open(self, **bounds):
+        events = RedisEvents(self._url, RedisOptions(prefix=self._prefix, **bounds))
+        await events.open()
+        self._opened.append(events)
+        return events
+
+    async def log(self, **bounds):
+        return (await self._open(**bounds)).log
+
+    async def signals(self):
+        return (await self._open()).signals
+
+    def pass_time(self, seconds):
+        for key in self._keys():
+            rest = self._client.pttl(key)
+            if rest >= 0:
+                self._client.pexpire(key, rest - int(seconds * 1000))
+
+    def set_clock_back(self, seconds):
+        """Let the last id be one of later: to the log that is the same."""
+        milliseconds, _ = self._client.hget(f"{self._prefix}clock", "id").split(b"-")
+        later = f"{int(milliseconds) + int(seconds * 1000)}-0"
+        self._client.hset(f"{self._prefix}clock", "id", later)
+
+    def _keys(self):
+        return list(self._client.scan_iter(f"{self._prefix}*", count=1000))
+
+    async def aclose(self):
+        for events in self._opened:
+            await events.aclose()
+        if keys := self._keys():
+            self._client.delete(*keys)
+        self._client.close()
+
+
+EVENTS = {"memory": MemoryEvents, "redis": RedisEventsOfTest}
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory):
+    with shared_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(params=EVENTS)
+async def world(request):
+    """Where events and signals live."""
+    url = request.getfixturevalue("redis_url") if request.param == "redis" else None
+    world = EVENTS[request.param](url)
+    yield world
+    await world.aclose()

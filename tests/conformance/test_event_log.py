@@ -2,9 +2,10 @@
 
 import asyncio
 import threading
+from uuid import uuid4
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from tests.support import StandingClock
 
 from weft.server.domain.errors import EventsLost
@@ -14,13 +15,8 @@ from weft.server.events.memory import Bounds, MemoryEventLog
 
 
 @pytest.fixture
-def clock():
-    return StandingClock()
-
-
-@pytest.fixture
-def log(clock):
-    return MemoryEventLog(clock)
+async def log(world):
+    return await world.log()
 
 
 def event(number):
@@ -58,11 +54,13 @@ async def test_a_live_reader_starts_where_the_log_is_when_it_comes(log):
     assert await numbers(reader) == [2]
 
 
-async def test_ids_increase_strictly_within_a_millisecond_and_when_the_clock_goes_back(log, clock):
+async def test_ids_increase_strictly_within_a_millisecond_and_when_the_clock_goes_back(log, world):
     await log.append("run", [event(1), event(2)])
-    clock.move(-5)
+    await log.flush("run")
+    world.set_clock_back(5)
     await log.append("other", [event(3)])
-    clock.move(10)
+    await log.flush("other")
+    world.pass_time(10)
     await log.append("run", [event(4)])
     await log.close("run", 60)
     await log.close("other", 60)
@@ -80,13 +78,13 @@ async def test_a_reader_resumes_after_any_id(log):
     assert await numbers(log.read("run", EventId(9**15, 0))) == []
 
 
-async def test_a_closed_log_is_readable_until_its_time_is_up(log, clock):
+async def test_a_closed_log_is_readable_until_its_time_is_up(log, world):
     await log.append("run", [event(1)])
     await log.close("run", keep_seconds=60)
-    clock.move(59)
+    world.pass_time(59)
     await log.close("tick", 0)
     assert await numbers(log.read("run", START)) == [1]
-    clock.move(2)
+    world.pass_time(2)
     await log.close("tock", 0)
     reader = log.read("run", START)
     reader.drain()
@@ -122,8 +120,8 @@ async def test_discarding_ends_readers_and_forgets(log):
     assert await numbers(again) == []
 
 
-async def test_a_reader_that_fell_off_the_tail_is_told_so(clock):
-    log = MemoryEventLog(clock, Bounds(events=10))
+async def test_a_reader_that_fell_off_the_tail_is_told_so(world):
+    log = await world.log(events=10)
     reader = log.read("run", START)
     for number in range(50):
         await log.append("run", [event(number)])
@@ -131,8 +129,8 @@ async def test_a_reader_that_fell_off_the_tail_is_told_so(clock):
         await anext(reader)
 
 
-async def test_the_log_is_bounded_by_bytes_and_keeps_the_newest(clock):
-    log = MemoryEventLog(clock, Bounds(bytes=1000))
+async def test_the_log_is_bounded_by_bytes_and_keeps_the_newest(world):
+    log = await world.log(bytes=1000)
     for number in range(500):
         await log.append("run", [Event("values", Encoded(b"%0100d" % number))])
     reader = log.read("run", START)
@@ -142,8 +140,8 @@ async def test_the_log_is_bounded_by_bytes_and_keeps_the_newest(clock):
     assert len(kept) <= 11
 
 
-async def test_closed_logs_together_are_bounded(clock):
-    log = MemoryEventLog(clock, Bounds(closed_bytes=250))
+async def test_closed_logs_in_memory_are_bounded_together():
+    log = MemoryEventLog(StandingClock(), Bounds(closed_bytes=250))
     for number in range(10):
         await log.append(str(number), [Event("values", Encoded(b"x" * 100))])
         await log.close(str(number), keep_seconds=1000)
@@ -172,6 +170,7 @@ async def test_waiting_for_the_last_event_of_nothing(log):
     reader.drain()
     assert await reader.last() is None
     assert await reader.last() is None
+    await log.flush("run")
     assert log.size == 0
     waiting = asyncio.create_task(log.read("run", START).last())
     await asyncio.sleep(0)
@@ -187,6 +186,7 @@ async def test_a_cancelled_reader_leaves_nothing_behind(log, method):
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+    await log.flush("run")
     assert log.size == 0
 
 
@@ -203,30 +203,28 @@ async def test_appends_from_other_threads_wake_the_reader(log):
     thread.join()
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=1, max_size=8),
     cuts=st.lists(st.integers(0, 30), max_size=4),
 )
-def test_reconnecting_anywhere_loses_and_repeats_nothing(sizes, cuts):
-    async def scenario():
-        log = MemoryEventLog(StandingClock())
-        count = 0
-        for size in sizes:
-            await log.append("run", [event(count + each) for each in range(size)])
-            count += size
-        await log.close("run", 60)
-        seen, cursor = [], START
-        for cut in [*cuts, count]:
-            reader = log.read("run", cursor)
-            async for batch in reader:
-                for stored in batch[:cut]:
-                    seen.append(int(stored.event.data))
-                    cursor = stored.id
-                break
-            await reader.aclose()
-        assert seen == list(range(count))
-
-    asyncio.run(scenario())
+async def test_reconnecting_anywhere_loses_and_repeats_nothing(log, sizes, cuts):
+    stream = str(uuid4())
+    count = 0
+    for size in sizes:
+        await log.append(stream, [event(count + each) for each in range(size)])
+        count += size
+    await log.close(stream, 60)
+    seen, cursor = [], START
+    for cut in [*cuts, count]:
+        reader = log.read(stream, cursor)
+        async for batch in reader:
+            for stored in batch[:cut]:
+                seen.append(int(stored.event.data))
+                cursor = stored.id
+            break
+        await reader.aclose()
+    assert seen == list(range(count))
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,11 @@ class GraphLoadError(WeftError):
 class EventsLost(WeftError):
     """A reader asked for events that the log no longer holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, message: str | None = None) -> None:
         super().__init__(
-            "This reader is too far behind: the oldest events it has not read are gone."
+            message or "This reader is too far behind: the oldest events it has not read are gone."
         )
+
+
+class EventsUnavailable(EventsLost):
+    """The log cannot be reached. The events may be there again later; the runs go on."""

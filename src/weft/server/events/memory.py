@@ -6,11 +6,12 @@ import asyncio
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from weft.server.domain.errors import EventsLost
 from weft.server.domain.events import Cursor, Event, EventId, StoredEvent
+from weft.server.events.waiting import wake
 from weft.server.ports.clock import Clock
 from weft.server.ports.events import EventReader
 
@@ -99,7 +100,7 @@ class MemoryEventLog:
                 target.bytes += len(event.data)
             target.trim(self._bounds)
             waiting, target.waiting = target.waiting, []
-        _wake(waiting)
+        wake(waiting)
 
     def read(self, stream: str, after: Cursor) -> EventReader:
         with self._lock:
@@ -108,13 +109,16 @@ class MemoryEventLog:
             at = target.position_after(after) if isinstance(after, EventId) else target.end
         return _Reader(self, stream, target, at)
 
+    async def flush(self, stream: str) -> None:
+        """Return at once: what was appended is readable."""
+
     async def close(self, stream: str, keep_seconds: float) -> None:
         now = self._now()
         with self._lock:
             target = self._open(stream)
             waiting = self._close(stream, target, now + keep_seconds)
             self._expire(now)
-        _wake(waiting)
+        wake(waiting)
 
     async def reopen(self, stream: str) -> None:
         with self._lock:
@@ -132,7 +136,7 @@ class MemoryEventLog:
                 self._forget_closed(stream, target)
             target.closed = True
             waiting = target.all_waiting()
-        _wake(waiting)
+        wake(waiting)
 
     def next_batch(
         self, target: _Stream, position: int, *, follow: bool
@@ -262,16 +266,3 @@ class _Reader:
         if self._target is not None:
             self._log.leave(self._stream, self._target, future)
             self._target = None
-
-
-def _wake(waiting: Iterable[asyncio.Future[None]]) -> None:
-    for future in waiting:
-        try:
-            future.get_loop().call_soon_threadsafe(_resolve, future)
-        except RuntimeError:  # the reader's loop has been closed, so nobody waits any more
-            continue
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -2,51 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-PENDING = 10_000
-"""Hints a listener holds before it forgets the oldest: they are only hints."""
-
-
-class MemoryListener:
-    def __init__(self, topics: frozenset[str]) -> None:
-        self.topics = topics
-        self._loop = asyncio.get_running_loop()
-        self._lock = threading.Lock()
-        # A dict keeps the order and drops repetitions: a thousand "work" hints mean one.
-        self._hints: dict[tuple[str, str], None] = {}
-        self._ready = asyncio.Event()
-        self._woken = False
-
-    def offer(self, topic: str, payload: str) -> None:
-        with self._lock:
-            self._hints[topic, payload] = None
-            if len(self._hints) > PENDING:
-                del self._hints[next(iter(self._hints))]
-            wake, self._woken = not self._woken, True
-        if wake:
-            self._wake()
-
-    async def wait(self, seconds: float) -> list[tuple[str, str]]:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._ready.wait()
-        except TimeoutError:
-            return []
-        with self._lock:
-            self._ready.clear()
-            self._woken = False
-            hints, self._hints = list(self._hints), {}
-        return hints
-
-    def _wake(self) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._ready.set)
-        except RuntimeError:  # the listener's loop has been closed; it will not listen again
-            return
+from weft.server.events.hints import HintBox
 
 
 class MemorySignals:
@@ -54,7 +14,7 @@ class MemorySignals:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._listeners: frozenset[MemoryListener] = frozenset()
+        self._listeners: frozenset[HintBox] = frozenset()
 
     async def publish(self, topic: str, payload: str = "") -> None:
         for listener in self._listeners:
@@ -62,8 +22,8 @@ class MemorySignals:
                 listener.offer(topic, payload)
 
     @asynccontextmanager
-    async def listen(self, *topics: str) -> AsyncIterator[MemoryListener]:
-        listener = MemoryListener(frozenset(topics))
+    async def listen(self, *topics: str) -> AsyncIterator[HintBox]:
+        listener = HintBox(frozenset(topics))
         with self._lock:
             self._listeners |= {listener}
         try:

@@ -17,7 +17,8 @@ class EventReader(Protocol):
         """Return the next events.
 
         Raises:
-            EventsLost: the reader fell off the tail of the log.
+            EventsLost: the reader fell off the tail of the log, or the log has lost events.
+            EventsUnavailable: the log cannot be reached, and that for longer than a short break.
         """
         ...
 
@@ -25,6 +26,11 @@ class EventReader(Protocol):
         """Return the last event once the stream is closed, and finish; None: there is none.
 
         Whoever only wants the end is not woken for anything else.
+
+        Raises:
+            EventsLost: the log cannot tell the end any more; the database can.
+            EventsUnavailable: the same, because the log cannot be reached. Sooner than for
+                readers of events: a look into the database replaces the waiting.
         """
         ...
 
@@ -42,7 +48,19 @@ class EventLog(Protocol):
     """
 
     async def append(self, stream: str, events: Sequence[Event]) -> None:
-        """Add events in order. A stream begins with its first event or its first reader."""
+        """Add events in order. A stream begins with its first event or its first reader.
+
+        Never fails: a log that is away for long loses events, and tells the readers so. What is
+        appended here precedes what is closed, flushed or read here later; a reader in another
+        process may see it a moment later.
+        """
+        ...
+
+    async def flush(self, stream: str) -> None:
+        """Return once what was appended here can be read everywhere, after some time anyhow.
+
+        Whatever makes others stop reading, such as a final status, comes after this.
+        """
         ...
 
     def read(self, stream: str, after: Cursor) -> EventReader:

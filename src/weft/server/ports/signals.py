@@ -8,12 +8,17 @@ from typing import Protocol
 
 class Listener(Protocol):
     async def wait(self, seconds: float) -> list[tuple[str, str]]:
-        """Return what has come as ``(topic, payload)``; an empty list after that many seconds."""
+        """Return what has come as ``(topic, payload)``; an empty list after that many seconds.
+
+        Where hints may have been missed, each topic comes once without a payload: look yourself.
+        """
         ...
 
 
 class Signals(Protocol):
-    async def publish(self, topic: str, payload: str = "") -> None: ...
+    async def publish(self, topic: str, payload: str = "") -> None:
+        """Give a hint to all listeners of all processes. It may be lost; this never fails."""
+        ...
 
     def listen(self, *topics: str) -> AbstractAsyncContextManager[Listener]: ...
 

@@ -11,12 +11,13 @@ from uuid import UUID
 
 from weft.schema import CancelAction, RunStatus
 from weft.server.domain.errors import (
+    EventsLost,
     NothingToCancel,
     RunNotFound,
     RunTargetNotFound,
     ThreadNotFound,
 )
-from weft.server.domain.events import RESULT, START, Cursor, EventId, Live
+from weft.server.domain.events import RESULT, START, Cursor, EventId, Live, StoredEvent
 from weft.server.domain.json import EMPTY_OBJECT, Encoded
 from weft.server.domain.runs import Created, NewRun, QueueStats, Run, Stop
 from weft.server.domain.threads import Ttl
@@ -201,7 +202,7 @@ class RunService:
             run = await self._storage.runs.get(thread_id, run_id)
         except RunNotFound:
             return
-        await (await self._attach(run, START)).last()
+        await self._last(run, await self._attach(run, START))
 
     async def _announce(self, created: Created) -> None:
         for run_id in created.ended:
@@ -225,10 +226,20 @@ class RunService:
             return False
 
     async def _result(self, run: Run, reader: EventReader) -> Encoded:
-        last = await reader.last()
+        last = await self._last(run, reader)
         if last is not None and last.event.name == RESULT:
             return last.event.data
         return await self._stored_result(run)
+
+    async def _last(self, run: Run, reader: EventReader) -> StoredEvent | None:
+        """Return the last event of a run once it is over. The database decides when that is."""
+        while True:
+            try:
+                return await reader.last()
+            except EventsLost:
+                if not await self._active(run):
+                    return None
+            reader = self._events.read(str(run.run_id), START)
 
     async def _stored_result(self, run: Run) -> Encoded:
         """Return what the database knows of a run's result: its error, or the thread's values."""

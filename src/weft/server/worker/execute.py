@@ -200,6 +200,7 @@ class Executor:
         """
         stream = str(claim.run.run_id)
         await self._events.append(stream, _closing_events(outcome, progress))
+        await self._events.flush(stream)
         try:
             finished = await self._storage.runs.finish(claim, outcome)
         except LeaseLost:

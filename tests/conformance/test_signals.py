@@ -1,10 +1,18 @@
+"""What all signals must do."""
+
 import asyncio
 
-from weft.server.events.signals import PENDING, MemorySignals
+import pytest
+
+from weft.server.events.hints import PENDING
 
 
-async def test_a_listener_gets_its_topics_only():
-    signals = MemorySignals()
+@pytest.fixture
+async def signals(world):
+    return await world.signals()
+
+
+async def test_a_listener_gets_its_topics_only(signals):
     async with signals.listen("a", "b") as listener:
         await signals.publish("a", "1")
         await signals.publish("c", "2")
@@ -12,21 +20,19 @@ async def test_a_listener_gets_its_topics_only():
         assert await listener.wait(5) == [("a", "1"), ("b", "")]
 
 
-async def test_repeated_hints_are_one():
-    signals = MemorySignals()
+async def test_repeated_hints_are_one(signals):
     async with signals.listen("a") as listener:
         for _ in range(1000):
             await signals.publish("a")
         assert await listener.wait(5) == [("a", "")]
 
 
-async def test_nothing_comes_when_nothing_was_said():
-    async with MemorySignals().listen("a") as listener:
+async def test_nothing_comes_when_nothing_was_said(signals):
+    async with signals.listen("a") as listener:
         assert await listener.wait(0.001) == []
 
 
-async def test_a_hint_from_another_thread_wakes_the_listener():
-    signals = MemorySignals()
+async def test_a_hint_from_another_thread_wakes_the_listener(signals):
     async with signals.listen("a") as listener:
         waiting = asyncio.create_task(listener.wait(5))
         await asyncio.to_thread(lambda: asyncio.run(signals.publish("a", "x")))
@@ -37,8 +43,7 @@ async def test_a_hint_from_another_thread_wakes_the_listener():
         assert await waiting == [("a", "y")]
 
 
-async def test_hints_are_bounded_and_the_newest_stay():
-    signals = MemorySignals()
+async def test_hints_are_bounded_and_the_newest_stay(signals):
     async with signals.listen("a") as listener:
         for number in range(PENDING + 5):
             await signals.publish("a", str(number))
@@ -47,8 +52,7 @@ async def test_hints_are_bounded_and_the_newest_stay():
         assert hints[-1] == ("a", str(PENDING + 4))
 
 
-async def test_who_has_stopped_listening_gets_nothing():
-    signals = MemorySignals()
+async def test_who_has_stopped_listening_gets_nothing(signals):
     async with signals.listen("a") as listener:
         pass
     await signals.publish("a")
