@@ -20,6 +20,7 @@ from starlette.middleware.cors import CORSMiddleware
 from weft._version import __version__
 from weft.client import configure_loopback_transports
 from weft.server.api.assistants import AssistantRoutes
+from weft.server.api.authentication import Authentication
 from weft.server.api.crons import CronRoutes
 from weft.server.api.docs import page
 from weft.server.api.errors import http_exception
@@ -101,7 +102,8 @@ def create_app(settings: Settings) -> Starlette:
                 allow_methods=["*"],
                 allow_headers=["*"],
                 expose_headers=EXPOSED_HEADERS,
-            )
+            ),
+            Middleware(Authentication),
         ],
         exception_handlers={HTTPException: http_exception},
         lifespan=lambda _: _lifespan(parts, app),

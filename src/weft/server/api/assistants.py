@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from weft.server.api.authentication import caller_of
 from weft.server.api.body import Body, path_uuid
 from weft.server.api.wire import (
     assistant_version_wire,
@@ -44,55 +45,72 @@ class AssistantRoutes:
 
     async def create(self, request: Request) -> Response:
         body = await self._create.read(request)
-        return json_response(assistant_wire(await self._assistants.create(body)))
+        return json_response(
+            assistant_wire(await self._assistants.create(caller_of(request), body))
+        )
 
     async def get(self, request: Request) -> Response:
-        assistant = await self._assistants.get(path_uuid(request, "assistant"))
+        assistant = await self._assistants.get(caller_of(request), path_uuid(request, "assistant"))
         return json_response(assistant_wire(assistant))
 
     async def search(self, request: Request) -> Response:
         body = await self._search.read(request)
-        page = await self._assistants.search(body)
+        page = await self._assistants.search(caller_of(request), body)
         rows = [selected(assistant_wire(row), body.get("select", ())) for row in page.rows]
         headers = page_headers(page, body.get("offset", 0), body.get("limit", 10))
         return json_response(rows, headers=headers)
 
     async def count(self, request: Request) -> Response:
-        return json_response(await self._assistants.count(await self._count.read(request)))
+        return json_response(
+            await self._assistants.count(caller_of(request), await self._count.read(request))
+        )
 
     async def update(self, request: Request) -> Response:
         body = await self._patch.read(request)
-        assistant = await self._assistants.update(path_uuid(request, "assistant"), body)
+        assistant = await self._assistants.update(
+            caller_of(request), path_uuid(request, "assistant"), body
+        )
         return json_response(assistant_wire(assistant))
 
     async def delete(self, request: Request) -> Response:
         # Anything but a clear yes keeps the threads.
         threads = request.query_params.get("delete_threads") in {"true", "True"}
-        await self._assistants.delete(path_uuid(request, "assistant"), delete_threads=threads)
+        await self._assistants.delete(
+            caller_of(request), path_uuid(request, "assistant"), delete_threads=threads
+        )
         return Response(status_code=204)
 
     async def versions(self, request: Request) -> Response:
         body = await self._versions.read(request)
-        versions = await self._assistants.versions(path_uuid(request, "assistant"), body)
+        versions = await self._assistants.versions(
+            caller_of(request), path_uuid(request, "assistant"), body
+        )
         return json_response([assistant_version_wire(version) for version in versions])
 
     async def set_latest(self, request: Request) -> Response:
         body = await self._latest.read(request)
         assistant_id = path_uuid(request, "assistant")
-        assistant = await self._assistants.set_latest(assistant_id, body["version"])
+        assistant = await self._assistants.set_latest(
+            caller_of(request), assistant_id, body["version"]
+        )
         return json_response(assistant_wire(assistant))
 
     async def graph(self, request: Request) -> Response:
         xray = _xray(request.query_params.get("xray", "false"))
         return encoded_response(
-            await self._drawings.graph(request.path_params["assistant_id"], xray)
+            await self._drawings.graph(
+                caller_of(request), request.path_params["assistant_id"], xray
+            )
         )
 
     async def schemas(self, request: Request) -> Response:
-        return encoded_response(await self._drawings.schemas(request.path_params["assistant_id"]))
+        return encoded_response(
+            await self._drawings.schemas(caller_of(request), request.path_params["assistant_id"])
+        )
 
     async def subgraphs(self, request: Request) -> Response:
         found = await self._drawings.subgraphs(
+            caller_of(request),
             request.path_params["assistant_id"],
             request.path_params.get("namespace"),
             recurse=request.query_params.get("recurse") in {"true", "True"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from weft.server.api.authentication import caller_of
 from weft.server.api.body import Body, path_uuid
 from weft.server.api.wire import Wire, json_response, page_headers, selected
 from weft.server.domain.crons import Cron
@@ -29,34 +30,44 @@ class CronRoutes:
 
     async def create(self, request: Request) -> Response:
         body = await self._create.read(request)
-        return json_response(_cron_wire(await self._crons.create(None, body)))
+        return json_response(_cron_wire(await self._crons.create(caller_of(request), None, body)))
 
     async def create_for_thread(self, request: Request) -> Response:
         body = await self._create_for_thread.read(request)
         return json_response(
-            _cron_wire(await self._crons.create(path_uuid(request, "thread"), body))
+            _cron_wire(
+                await self._crons.create(caller_of(request), path_uuid(request, "thread"), body)
+            )
         )
 
     async def get(self, request: Request) -> Response:
-        return json_response(_cron_wire(await self._crons.get(path_uuid(request, "cron"))))
+        return json_response(
+            _cron_wire(await self._crons.get(caller_of(request), path_uuid(request, "cron")))
+        )
 
     async def update(self, request: Request) -> Response:
         body = await self._patch.read(request)
-        return json_response(_cron_wire(await self._crons.update(path_uuid(request, "cron"), body)))
+        return json_response(
+            _cron_wire(
+                await self._crons.update(caller_of(request), path_uuid(request, "cron"), body)
+            )
+        )
 
     async def delete(self, request: Request) -> Response:
-        await self._crons.delete(path_uuid(request, "cron"))
+        await self._crons.delete(caller_of(request), path_uuid(request, "cron"))
         return Response(status_code=204)
 
     async def search(self, request: Request) -> Response:
         body = await self._search.read(request)
-        page = await self._crons.search(body)
+        page = await self._crons.search(caller_of(request), body)
         rows = [selected(_cron_wire(cron), body.get("select", ())) for cron in page.rows]
         headers = page_headers(page, body.get("offset", 0), body.get("limit", 10))
         return json_response(rows, headers=headers)
 
     async def count(self, request: Request) -> Response:
-        return json_response(await self._crons.count(await self._count.read(request)))
+        return json_response(
+            await self._crons.count(caller_of(request), await self._count.read(request))
+        )
 
 
 def _cron_wire(cron: Cron) -> Wire:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from weft.schema import CancelAction, RunStatus, StreamMode, ThreadStreamMode
+from weft.server.api.authentication import caller_of
 from weft.server.api.body import (
     Body,
     path_uuid,
@@ -29,6 +30,7 @@ from weft.server.api.stream import (
     thread_stream,
 )
 from weft.server.api.wire import Wire, json_response, run_wire
+from weft.server.authz.users import SERVER, Caller
 from weft.server.domain.errors import InvalidInput, NothingToCancel, RunNotFound
 from weft.server.domain.events import START, EventId
 from weft.server.domain.json import Encoded, dump
@@ -85,7 +87,7 @@ class RunRoutes:
             Framing.of((), with_ids=run.resumable),
             headers=_locations(_path(request, run), "stream"),
             heartbeat_seconds=self._heartbeat,
-            leaving=self._leaving(run.thread_id, run.run_id) if leave else None,
+            leaving=self._leaving(SERVER, run.thread_id, run.run_id) if leave else None,
         )
 
     async def wait(self, request: Request) -> ASGIApp:
@@ -96,12 +98,14 @@ class RunRoutes:
             # The thread is named even where it is temporary: clients read the run's place from it.
             headers=_locations(_run_path(run.thread_id, run.run_id), "join"),
             heartbeat_seconds=self._heartbeat,
-            leaving=self._leaving(run.thread_id, run.run_id) if leave else None,
+            leaving=self._leaving(SERVER, run.thread_id, run.run_id) if leave else None,
         )
 
     async def batch(self, request: Request) -> Response:
         bodies = await self._batch.read(request)
-        runs = await self._runs.create_batch(bodies, request_id=_request_id(request))
+        runs = await self._runs.create_batch(
+            caller_of(request), bodies, request_id=_request_id(request)
+        )
         return json_response([run_wire(run) for run in runs])
 
     async def cancel_many(self, request: Request) -> Response:
@@ -113,22 +117,27 @@ class RunRoutes:
             raise InvalidInput("Give either 'status', or both 'thread_id' and 'run_ids'.")
         if "status" in body:
             status = None if body["status"] == "all" else body["status"]
-            await self._runs.cancel_all(status, action, reason=reason)
+            await self._runs.cancel_all(caller_of(request), status, action, reason=reason)
         else:
             thread_id = parse_uuid(body["thread_id"], "thread")
             run_ids = [parse_uuid(each, "run") for each in body["run_ids"]]
-            await self._runs.cancel_many(thread_id, run_ids, action, reason=reason)
+            await self._runs.cancel_many(
+                caller_of(request), thread_id, run_ids, action, reason=reason
+            )
         return Response(status_code=204)
 
     async def follow_thread(self, request: Request) -> ASGIApp:
         thread_id = path_uuid(request, "thread")
-        batches = self._threads.follow(thread_id, _thread_cursor(request), _thread_modes(request))
+        batches = self._threads.follow(
+            caller_of(request), thread_id, _thread_cursor(request), _thread_modes(request)
+        )
         return thread_stream(batches, heartbeat_seconds=self._heartbeat)
 
     async def list(self, request: Request) -> Response:
         columns = _columns(request)
         status = query_choice(request, "status", get_args(RunStatus))
         runs = await self._runs.list(
+            caller_of(request),
             path_uuid(request, "thread"),
             limit=query_int(request, "limit", 10, LIST_MOST),
             offset=query_int(request, "offset", 0, OFFSET_MOST),
@@ -137,21 +146,21 @@ class RunRoutes:
         return json_response([_selected(run_wire(run), columns) for run in runs])
 
     async def get(self, request: Request) -> Response:
-        run = await self._runs.get(*_ids(request))
+        run = await self._runs.get(caller_of(request), *_ids(request))
         return json_response(run_wire(run))
 
     async def delete(self, request: Request) -> Response:
-        await self._runs.delete(*_ids(request))
+        await self._runs.delete(caller_of(request), *_ids(request))
         return Response(status_code=204)
 
     async def join(self, request: Request) -> ASGIApp:
         thread_id, run_id = _place(request)
         leave = query_flag(request, "cancel_on_disconnect")
         return slow_json(
-            partial(self._joined, thread_id, run_id),
+            partial(self._joined, caller_of(request), thread_id, run_id),
             headers=_locations(_run_path(thread_id, run_id), "join"),
             heartbeat_seconds=self._heartbeat,
-            leaving=self._leaving(thread_id, run_id) if leave else None,
+            leaving=self._leaving(caller_of(request), thread_id, run_id) if leave else None,
         )
 
     async def join_stream(self, request: Request) -> ASGIApp:
@@ -161,7 +170,7 @@ class RunRoutes:
         headers = _locations(_run_path(thread_id, run_id), "stream")
         last = request.headers.get("last-event-id")
         try:
-            joined = await self._runs.join(thread_id, run_id, last)
+            joined = await self._runs.join(caller_of(request), thread_id, run_id, last)
         except RunNotFound as error:
             return failed_stream(
                 "HTTPException",
@@ -174,7 +183,7 @@ class RunRoutes:
             Framing.of(modes, with_ids=joined.run.resumable),
             headers=headers,
             heartbeat_seconds=self._heartbeat,
-            leaving=self._leaving(thread_id, run_id) if leave else None,
+            leaving=self._leaving(caller_of(request), thread_id, run_id) if leave else None,
         )
 
     async def cancel(self, request: Request) -> ASGIApp:
@@ -182,11 +191,11 @@ class RunRoutes:
         wait = query_flag(request, "wait")
         action = _action(request)
         reason = CANCEL_REASON.format(action=action)
-        await self._runs.cancel(thread_id, run_id, action, reason=reason)
+        await self._runs.cancel(caller_of(request), thread_id, run_id, action, reason=reason)
         if not wait:
             return Response(status_code=202)
         return slow_json(
-            partial(self._stopped, thread_id, run_id),
+            partial(self._stopped, caller_of(request), thread_id, run_id),
             headers=_locations(_run_path(thread_id, run_id), "join"),
             heartbeat_seconds=self._heartbeat,
         )
@@ -194,27 +203,29 @@ class RunRoutes:
     async def _new(self, request: Request) -> tuple[Run, RunCreateRequest]:
         thread_id = path_uuid(request, "thread") if "thread_id" in request.path_params else None
         body = await self._body.read(request)
-        run = await self._runs.create(thread_id, body, request_id=_request_id(request))
+        run = await self._runs.create(
+            caller_of(request), thread_id, body, request_id=_request_id(request)
+        )
         return run, body
 
-    def _leaving(self, thread_id: UUID | None, run_id: UUID) -> Leaving:
+    def _leaving(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Leaving:
         async def cancel() -> None:
             try:
-                place = thread_id or (await self._runs.get(None, run_id)).thread_id
-                await self._runs.cancel(place, run_id, "interrupt", reason=LEFT_REASON)
+                place = thread_id or (await self._runs.get(caller, None, run_id)).thread_id
+                await self._runs.cancel(caller, place, run_id, "interrupt", reason=LEFT_REASON)
             except (NothingToCancel, RunNotFound):
                 return  # it ended while the client was leaving
 
         return Leaving(cancel)
 
-    async def _joined(self, thread_id: UUID | None, run_id: UUID) -> Encoded:
+    async def _joined(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Encoded:
         try:
-            return await self._runs.join_result(thread_id, run_id)
+            return await self._runs.join_result(caller, thread_id, run_id)
         except RunNotFound as error:
             return _not_found(error)
 
-    async def _stopped(self, thread_id: UUID, run_id: UUID) -> Encoded:
-        await self._runs.ended(thread_id, run_id)
+    async def _stopped(self, caller: Caller, thread_id: UUID, run_id: UUID) -> Encoded:
+        await self._runs.ended(caller, thread_id, run_id)
         return Encoded(b"{}")
 
 

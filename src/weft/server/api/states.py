@@ -7,6 +7,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from weft.server.api.authentication import caller_of
 from weft.server.api.body import Body, path_uuid, query_flag, query_int, query_list
 from weft.server.api.wire import encoded_response
 from weft.server.domain.errors import InvalidInput
@@ -38,6 +39,7 @@ class StateRoutes:
         if "checkpoint_id" in request.path_params:
             place = {"checkpoint_id": request.path_params["checkpoint_id"]}
         state = await self._states.get(
+            caller_of(request),
             path_uuid(request, "thread"),
             place,
             Selection.of(query_list(request, "select")),
@@ -49,6 +51,7 @@ class StateRoutes:
         thread_id = path_uuid(request, "thread")
         body = await self._at.read(request)
         state = await self._states.get(
+            caller_of(request),
             thread_id,
             body["checkpoint"],
             Selection.of(body.get("select", [])),
@@ -59,12 +62,12 @@ class StateRoutes:
     async def update(self, request: Request) -> Response:
         thread_id = path_uuid(request, "thread")
         body = await self._update.read(request)
-        return encoded_response(await self._states.update(thread_id, body))
+        return encoded_response(await self._states.update(caller_of(request), thread_id, body))
 
     async def patch(self, request: Request) -> Response:
         thread_id = path_uuid(request, "thread")
         body = await self._patch.read(request)
-        await self._states.patch(thread_id, body.get("metadata", {}))
+        await self._states.patch(caller_of(request), thread_id, body.get("metadata", {}))
         return Response(status_code=204)
 
     async def history(self, request: Request) -> Response:
@@ -76,7 +79,9 @@ class StateRoutes:
             place={},
         )
         selection = Selection.of(query_list(request, "select"))
-        return encoded_response(await self._states.history(thread_id, query, selection))
+        return encoded_response(
+            await self._states.history(caller_of(request), thread_id, query, selection)
+        )
 
     async def search_history(self, request: Request) -> Response:
         thread_id = path_uuid(request, "thread")
@@ -88,7 +93,9 @@ class StateRoutes:
             place=body.get("checkpoint") or {},
         )
         selection = Selection.of(body.get("select", []))
-        return encoded_response(await self._states.history(thread_id, query, selection))
+        return encoded_response(
+            await self._states.history(caller_of(request), thread_id, query, selection)
+        )
 
 
 def _before(given: Json) -> str | None:

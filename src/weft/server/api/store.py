@@ -6,6 +6,7 @@ from langgraph.store.base import Item, SearchItem
 from starlette.requests import Request
 from starlette.responses import Response
 
+from weft.server.api.authentication import caller_of
 from weft.server.api.body import Body, query_flag, query_text
 from weft.server.api.wire import Wire, json_response
 from weft.server.services.store import StoreService
@@ -26,7 +27,7 @@ class StoreRoutes:
         self._namespaces = Body(NamespaceSearchRequest, body_limit)
 
     async def put(self, request: Request) -> Response:
-        await self._store.put(await self._put.read(request))
+        await self._store.put(caller_of(request), await self._put.read(request))
         return Response(status_code=204)
 
     async def get(self, request: Request) -> Response:
@@ -38,19 +39,21 @@ class StoreRoutes:
         place = query_text(request, "namespace")
         refresh = query_flag(request, "refresh_ttl") if _given(request, "refresh_ttl") else None
         labels = place.split(".") if place else []
-        item = await self._store.get(labels, key, refresh_ttl=refresh)
+        item = await self._store.get(caller_of(request), labels, key, refresh_ttl=refresh)
         return json_response(None if item is None else _item_wire(item))
 
     async def delete(self, request: Request) -> Response:
-        await self._store.delete(await self._delete.read(request))
+        await self._store.delete(caller_of(request), await self._delete.read(request))
         return Response(status_code=204)
 
     async def search(self, request: Request) -> Response:
-        items = await self._store.search(await self._search.read(request))
+        items = await self._store.search(caller_of(request), await self._search.read(request))
         return json_response({"items": [_found_wire(item) for item in items]})
 
     async def namespaces(self, request: Request) -> Response:
-        found = await self._store.namespaces(await self._namespaces.read(request))
+        found = await self._store.namespaces(
+            caller_of(request), await self._namespaces.read(request)
+        )
         return json_response({"namespaces": found})
 
 

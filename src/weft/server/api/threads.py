@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from weft.server.api.authentication import caller_of
 from weft.server.api.body import Body, path_uuid, query_list
 from weft.server.api.wire import (
     Wire,
@@ -36,10 +37,10 @@ class ThreadRoutes:
 
     async def create(self, request: Request) -> Response:
         body = await self._create.read(request)
-        return json_response(thread_wire(await self._threads.create(body)))
+        return json_response(thread_wire(await self._threads.create(caller_of(request), body)))
 
     async def get(self, request: Request) -> Response:
-        thread = await self._threads.get(path_uuid(request, "thread"))
+        thread = await self._threads.get(caller_of(request), path_uuid(request, "thread"))
         wire = thread_wire(thread)
         if thread.ttl is not None and "ttl" in _included(request):
             wire["ttl"] = ttl_wire(thread.ttl, thread.expires_at)
@@ -47,37 +48,45 @@ class ThreadRoutes:
 
     async def search(self, request: Request) -> Response:
         body = await self._search.read(request)
-        page = await self._threads.search(body)
+        page = await self._threads.search(caller_of(request), body)
         select = body.get("select", [])
         rows: list[Wire] = [found_thread_wire(row, select) for row in page.rows]
         headers = page_headers(page, body.get("offset", 0), body.get("limit", 10))
         return json_response(rows, headers=headers)
 
     async def count(self, request: Request) -> Response:
-        return json_response(await self._threads.count(await self._count.read(request)))
+        return json_response(
+            await self._threads.count(caller_of(request), await self._count.read(request))
+        )
 
     async def update(self, request: Request) -> Response:
         thread_id = path_uuid(request, "thread")
         minimal = "return=minimal" in request.headers.get("prefer", "").replace(" ", "").lower()
         body = await self._patch.read(request)
-        thread = await self._threads.update(thread_id, body, with_values=not minimal)
+        thread = await self._threads.update(
+            caller_of(request), thread_id, body, with_values=not minimal
+        )
         if minimal:
             return Response(status_code=204)
         return json_response(thread_wire(thread))
 
     async def copy(self, request: Request) -> Response:
-        return json_response(thread_wire(await self._threads.copy(path_uuid(request, "thread"))))
+        return json_response(
+            thread_wire(await self._threads.copy(caller_of(request), path_uuid(request, "thread")))
+        )
 
     async def prune(self, request: Request) -> Response:
-        pruned = await self._threads.prune(await self._prune.read(request))
+        pruned = await self._threads.prune(caller_of(request), await self._prune.read(request))
         return json_response({"pruned_count": pruned})
 
     async def storage(self, request: Request) -> Response:
         thread_id = path_uuid(request, "thread")
-        return json_response(thread_size_wire(thread_id, await self._threads.size(thread_id)))
+        return json_response(
+            thread_size_wire(thread_id, await self._threads.size(caller_of(request), thread_id))
+        )
 
     async def delete(self, request: Request) -> Response:
-        await self._threads.delete(path_uuid(request, "thread"))
+        await self._threads.delete(caller_of(request), path_uuid(request, "thread"))
         return Response(status_code=204)
 
 

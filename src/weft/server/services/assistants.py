@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 from uuid import UUID, uuid4
 
+from weft.server.authz.users import Caller
 from weft.server.domain.assistants import (
     Assistant,
     AssistantFilter,
@@ -60,7 +61,7 @@ class AssistantService:
             [default_assistant(g, graphs.name(g), graphs.description(g), now) for g in graphs.ids]
         )
 
-    async def create(self, body: AssistantCreateRequest) -> Assistant:
+    async def create(self, caller: Caller, body: AssistantCreateRequest) -> Assistant:
         given = body.get("assistant_id")
         assistant_id = uuid4() if given is None else parse_uuid(given, "assistant")
         config, context = mirrored(_config(body), body.get("context", {}))
@@ -80,10 +81,10 @@ class AssistantService:
         )
         return await self._storage.assistants.create(assistant, body.get("if_exists", "raise"))
 
-    async def get(self, assistant_id: UUID) -> Assistant:
+    async def get(self, caller: Caller, assistant_id: UUID) -> Assistant:
         return await self._storage.assistants.get(assistant_id)
 
-    async def search(self, body: AssistantSearchRequest) -> Page[Assistant]:
+    async def search(self, caller: Caller, body: AssistantSearchRequest) -> Page[Assistant]:
         query = AssistantQuery(
             self._filter(body),
             limit=body.get("limit", 10),
@@ -93,10 +94,12 @@ class AssistantService:
         )
         return await self._storage.assistants.search(query)
 
-    async def count(self, body: AssistantCountRequest) -> int:
+    async def count(self, caller: Caller, body: AssistantCountRequest) -> int:
         return await self._storage.assistants.count(self._filter(body))
 
-    async def update(self, assistant_id: UUID, body: AssistantPatchRequest) -> Assistant:
+    async def update(
+        self, caller: Caller, assistant_id: UUID, body: AssistantPatchRequest
+    ) -> Assistant:
         """Change an assistant, which makes it a new version."""
         if "graph_id" in body:
             self._graphs.check(body["graph_id"])
@@ -111,7 +114,7 @@ class AssistantService:
         )
         return await self._storage.assistants.update(assistant_id, patch)
 
-    async def delete(self, assistant_id: UUID, *, delete_threads: bool) -> None:
+    async def delete(self, caller: Caller, assistant_id: UUID, *, delete_threads: bool) -> None:
         """Remove an assistant, and its threads where asked; their active runs are stopped."""
         stopped = await self._storage.assistants.delete(assistant_id, delete_threads=delete_threads)
         for run_id in stopped:
@@ -119,7 +122,7 @@ class AssistantService:
             await self._signals.publish(STOP, str(run_id))
 
     async def versions(
-        self, assistant_id: UUID, body: AssistantVersionsRequest
+        self, caller: Caller, assistant_id: UUID, body: AssistantVersionsRequest
     ) -> Sequence[AssistantVersion]:
         return await self._storage.assistants.versions(
             assistant_id,
@@ -128,11 +131,11 @@ class AssistantService:
             offset=body.get("offset", 0),
         )
 
-    async def set_latest(self, assistant_id: UUID, version: int) -> Assistant:
+    async def set_latest(self, caller: Caller, assistant_id: UUID, version: int) -> Assistant:
         """Make an assistant again what it was in a version."""
         return await self._storage.assistants.set_latest(assistant_id, version, self._clock.now())
 
-    async def find(self, name: str) -> Assistant:
+    async def find(self, caller: Caller, name: str) -> Assistant:
         """Return the assistant that an id or the name of a graph stands for.
 
         Raises:
@@ -144,7 +147,7 @@ class AssistantService:
         self._graphs.check(assistant.graph_id)
         return assistant
 
-    async def resolve(self, name: str) -> Assistant:
+    async def resolve(self, caller: Caller, name: str) -> Assistant:
         """Return the assistant that a run names by id or by graph.
 
         Raises:
@@ -153,7 +156,7 @@ class AssistantService:
             GraphNotFound: its graph is no longer served.
         """
         try:
-            return await self.find(name)
+            return await self.find(caller, name)
         except AssistantNotFound:
             raise RunTargetNotFound from None
 

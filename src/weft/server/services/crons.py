@@ -7,6 +7,7 @@ from typing import cast
 from uuid import UUID
 
 from weft.schema import OnCompletionBehavior
+from weft.server.authz.users import Caller
 from weft.server.domain.assistants import Assistant
 from weft.server.domain.crons import (
     Cron,
@@ -49,12 +50,15 @@ class CronService:
         self._clock = clock
 
     async def create(
-        self, thread_id: UUID | None, body: CronCreateRequest | ThreadCronCreateRequest
+        self,
+        caller: Caller,
+        thread_id: UUID | None,
+        body: CronCreateRequest | ThreadCronCreateRequest,
     ) -> Cron:
         """Create a cron, for a thread or (None) for a new thread each time."""
         fields = cast("JsonObject", body)
         _check_times(fields)
-        assistant = await self._assistant(body["assistant_id"])
+        assistant = await self._assistant(caller, body["assistant_id"])
         now = self._clock.now()
         _check_run(thread_id, fields, assistant, now)
         cron_id = uuid7()
@@ -76,10 +80,10 @@ class CronService:
         )
         return await self._storage.crons.create(scheduled(cron, now))
 
-    async def get(self, cron_id: UUID) -> Cron:
+    async def get(self, caller: Caller, cron_id: UUID) -> Cron:
         return await self._storage.crons.get(cron_id)
 
-    async def update(self, cron_id: UUID, body: CronPatchRequest) -> Cron:
+    async def update(self, caller: Caller, cron_id: UUID, body: CronPatchRequest) -> Cron:
         """Change a cron.
 
         Raises:
@@ -100,10 +104,10 @@ class CronService:
         _check_run(cron.thread_id, {**cron.payload, **fields}, assistant, now)
         return await self._storage.crons.update(cron_id, fields, now)
 
-    async def delete(self, cron_id: UUID) -> None:
+    async def delete(self, caller: Caller, cron_id: UUID) -> None:
         await self._storage.crons.delete(cron_id)
 
-    async def search(self, body: CronSearchRequest) -> Page[Cron]:
+    async def search(self, caller: Caller, body: CronSearchRequest) -> Page[Cron]:
         query = CronQuery(
             _filter(body),
             limit=body.get("limit", 10),
@@ -113,12 +117,12 @@ class CronService:
         )
         return await self._storage.crons.search(query)
 
-    async def count(self, body: CronCountRequest) -> int:
+    async def count(self, caller: Caller, body: CronCountRequest) -> int:
         return await self._storage.crons.count(_filter(body))
 
-    async def _assistant(self, name: str) -> Assistant:
+    async def _assistant(self, caller: Caller, name: str) -> Assistant:
         try:
-            return await self._assistants.find(name)
+            return await self._assistants.find(caller, name)
         except (InvalidInput, AssistantNotFound):
             raise CronAssistantNotFound(name) from None
 

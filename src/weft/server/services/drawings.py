@@ -7,6 +7,7 @@ from typing import cast
 
 from langchain_core.runnables import RunnableConfig
 
+from weft.server.authz.users import Caller
 from weft.server.domain.assistants import Assistant
 from weft.server.domain.json import Encoded, JsonObject
 from weft.server.graphs.describe import drawing, schemas, subgraph_schemas
@@ -30,30 +31,32 @@ class DrawingService:
         self._calls = calls
         self._assistants = assistants
 
-    async def graph(self, assistant: str, xray: bool | int) -> Encoded:
+    async def graph(self, caller: Caller, assistant: str, xray: bool | int) -> Encoded:
         """Return nodes and edges of the graph of an assistant, named by id or by graph."""
 
         async def look(graph: Graph, config: RunnableConfig) -> object:
             return await drawing(graph, config, xray)
 
-        return await self._look("graph", await self._assistants.find(assistant), look)
+        return await self._look("graph", await self._assistants.find(caller, assistant), look)
 
-    async def schemas(self, assistant: str) -> Encoded:
+    async def schemas(self, caller: Caller, assistant: str) -> Encoded:
         """Return the JSON schemas of the graph."""
-        found = await self._assistants.find(assistant)
+        found = await self._assistants.find(caller, assistant)
 
         async def look(graph: Graph, _: RunnableConfig) -> object:
             return {"graph_id": found.graph_id, **schemas(graph)}
 
         return await self._look("schemas", found, look)
 
-    async def subgraphs(self, assistant: str, namespace: str | None, *, recurse: bool) -> Encoded:
+    async def subgraphs(
+        self, caller: Caller, assistant: str, namespace: str | None, *, recurse: bool
+    ) -> Encoded:
         """Return the JSON schemas of the graph's subgraphs, by namespace."""
 
         async def look(graph: Graph, _: RunnableConfig) -> object:
             return await subgraph_schemas(graph, namespace, recurse=recurse)
 
-        return await self._look("subgraphs", await self._assistants.find(assistant), look)
+        return await self._look("subgraphs", await self._assistants.find(caller, assistant), look)
 
     async def _look(self, what: str, assistant: Assistant, look: Look) -> Encoded:
         config = _config(assistant)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from weft.schema import CancelAction, RunStatus
+from weft.server.authz.users import Caller
 from weft.server.domain.errors import (
     EventsLost,
     NothingToCancel,
@@ -64,10 +65,10 @@ class RunService:
         self._thread_ttl = thread_ttl
 
     async def create(
-        self, thread_id: UUID | None, body: RunCreateRequest, *, request_id: str
+        self, caller: Caller, thread_id: UUID | None, body: RunCreateRequest, *, request_id: str
     ) -> Run:
         """Create a run, on a thread or (None) on one of its own."""
-        new = await self._new(thread_id, body, request_id)
+        new = await self._new(caller, thread_id, body, request_id)
         try:
             created = await self._storage.runs.create(new)
         except ThreadNotFound:
@@ -76,24 +77,24 @@ class RunService:
         return created.run
 
     async def create_batch(
-        self, bodies: Sequence[RunCreateRequest], *, request_id: str
+        self, caller: Caller, bodies: Sequence[RunCreateRequest], *, request_id: str
     ) -> Sequence[Run]:
         """Create runs, each on a thread of its own; none of them unless all requests are valid."""
-        news = [await self._new(None, body, request_id) for body in bodies]
+        news = [await self._new(caller, None, body, request_id) for body in bodies]
         created = await asyncio.gather(*[self._storage.runs.create(new) for new in news])
         for each in created:
             await self._announce(each)
         return [each.run for each in created]
 
-    async def get(self, thread_id: UUID | None, run_id: UUID) -> Run:
+    async def get(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Run:
         return await self._storage.runs.get(thread_id, run_id)
 
     async def list(
-        self, thread_id: UUID, *, limit: int, offset: int, status: RunStatus | None
+        self, caller: Caller, thread_id: UUID, *, limit: int, offset: int, status: RunStatus | None
     ) -> Sequence[Run]:
         return await self._storage.runs.list(thread_id, limit=limit, offset=offset, status=status)
 
-    async def delete(self, thread_id: UUID, run_id: UUID) -> None:
+    async def delete(self, caller: Caller, thread_id: UUID, run_id: UUID) -> None:
         """Remove a run and its checkpoints; a running one is stopped."""
         run = await self._storage.runs.delete(thread_id, run_id)
         if run.active:
@@ -102,7 +103,7 @@ class RunService:
             await self._signals.publish(WORK)
 
     async def cancel(
-        self, thread_id: UUID, run_id: UUID, action: CancelAction, *, reason: str
+        self, caller: Caller, thread_id: UUID, run_id: UUID, action: CancelAction, *, reason: str
     ) -> None:
         """Stop a run: at once where it is pending, as soon as its worker can where it runs.
 
@@ -111,8 +112,10 @@ class RunService:
         """
         await self._cancel(thread_id, [run_id], Stop(action, reason))
 
-    async def _new(self, thread_id: UUID | None, body: RunCreateRequest, request_id: str) -> NewRun:
-        assistant = await self._assistants.resolve(body["assistant_id"])
+    async def _new(
+        self, caller: Caller, thread_id: UUID | None, body: RunCreateRequest, request_id: str
+    ) -> NewRun:
+        assistant = await self._assistants.resolve(caller, body["assistant_id"])
         now = self._clock.now()
         new = new_run(thread_id, body, assistant, request_id=request_id, now=now)
         if body.get("feedback_keys"):
@@ -128,7 +131,13 @@ class RunService:
         await self._signals.publish(WORK)
 
     async def cancel_many(
-        self, thread_id: UUID, run_ids: Sequence[UUID], action: CancelAction, *, reason: str
+        self,
+        caller: Caller,
+        thread_id: UUID,
+        run_ids: Sequence[UUID],
+        action: CancelAction,
+        *,
+        reason: str,
     ) -> None:
         """Stop several runs of a thread; those that are over are passed over.
 
@@ -138,7 +147,7 @@ class RunService:
         await self._cancel(thread_id, run_ids, Stop(action, reason))
 
     async def cancel_all(
-        self, status: RunStatus | None, action: CancelAction, *, reason: str
+        self, caller: Caller, status: RunStatus | None, action: CancelAction, *, reason: str
     ) -> None:
         """Stop the runs of all threads that are pending or running, or (None) either.
 
@@ -165,7 +174,9 @@ class RunService:
         """Return all events of a run that has just been created."""
         return self._events.read(str(run.run_id), START)
 
-    async def join(self, thread_id: UUID | None, run_id: UUID, last_event_id: str | None) -> Joined:
+    async def join(
+        self, caller: Caller, thread_id: UUID | None, run_id: UUID, last_event_id: str | None
+    ) -> Joined:
         """Return a run and its events for somebody who comes later.
 
         Args:
@@ -185,7 +196,7 @@ class RunService:
         """Return the result of a run that has just been created, once it is over."""
         return await self._result(run, self.read(run))
 
-    async def join_result(self, thread_id: UUID | None, run_id: UUID) -> Encoded:
+    async def join_result(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Encoded:
         """Return the result of a run, once it is over.
 
         Raises:
@@ -196,7 +207,7 @@ class RunService:
             return await self._stored_result(run)
         return await self._result(run, await self._attach(run, START))
 
-    async def ended(self, thread_id: UUID, run_id: UUID) -> None:
+    async def ended(self, caller: Caller, thread_id: UUID, run_id: UUID) -> None:
         """Return once a run is over, or gone."""
         try:
             run = await self._storage.runs.get(thread_id, run_id)

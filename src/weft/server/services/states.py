@@ -14,6 +14,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateUpdate
 
+from weft.server.authz.users import Caller
 from weft.server.domain.errors import (
     ContradictoryInput,
     StateChanged,
@@ -88,6 +89,7 @@ class StateService:
 
     async def get(
         self,
+        caller: Caller,
         thread_id: UUID,
         place: CheckpointRequest | None = None,
         selection: Selection | None = None,
@@ -106,7 +108,9 @@ class StateService:
 
         return await self._call("state", thread, self._storage.checkpointer(), work)
 
-    async def history(self, thread_id: UUID, query: HistoryQuery, selection: Selection) -> Encoded:
+    async def history(
+        self, caller: Caller, thread_id: UUID, query: HistoryQuery, selection: Selection
+    ) -> Encoded:
         """Return states of a thread, newest first, encoded as an array."""
         config = _config(thread_id, query.place)
         thread = await self._storage.threads.get(thread_id, with_values=False)
@@ -125,7 +129,7 @@ class StateService:
 
         return await self._call("history", thread, self._storage.checkpointer(), work)
 
-    async def update(self, thread_id: UUID, body: StateUpdateRequest) -> Encoded:
+    async def update(self, caller: Caller, thread_id: UUID, body: StateUpdateRequest) -> Encoded:
         """Change a state, or fork from an older one; return the place of the new checkpoint.
 
         Raises:
@@ -147,7 +151,9 @@ class StateService:
             {"checkpoint": place, "configurable": place, "checkpoint_id": place["checkpoint_id"]}
         )
 
-    async def create(self, new: NewThread, supersteps: Sequence[SuperstepRequest]) -> Thread:
+    async def create(
+        self, caller: Caller, new: NewThread, supersteps: Sequence[SuperstepRequest]
+    ) -> Thread:
         """Create a thread with the state that its graph makes of some updates.
 
         Raises:
@@ -163,7 +169,7 @@ class StateService:
         _, thread = await self._edit(_to_be(new), config, updates, new)
         return thread
 
-    async def patch(self, thread_id: UUID, metadata: JsonObject) -> None:
+    async def patch(self, caller: Caller, thread_id: UUID, metadata: JsonObject) -> None:
         """Merge metadata into the thread's."""
         patch = ThreadPatch(self._clock.now(), metadata)
         await self._storage.threads.update(thread_id, patch, with_values=False)

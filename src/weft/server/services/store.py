@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from langgraph.store.base import NOT_PROVIDED, Item, SearchItem
 
+from weft.server.authz.users import Caller
 from weft.server.domain.items import Namespace, check_filter, check_labels, check_place
 from weft.server.ports.graphs import GraphCalls
 from weft.server.ports.storage import Storage
@@ -28,7 +29,7 @@ class StoreService:
         self._calls = calls
         self._indexed = indexed
 
-    async def put(self, body: ItemPutRequest) -> None:
+    async def put(self, caller: Caller, body: ItemPutRequest) -> None:
         """Store an item, or replace what is at its place."""
         namespace = _namespace(body["namespace"])
         check_place(namespace)
@@ -46,14 +47,16 @@ class StoreService:
         # Without a field to embed no code of users is called.
         await (work() if body.get("index") is False else self._apart("put", work))
 
-    async def get(self, namespace: list[str], key: str, *, refresh_ttl: bool | None) -> Item | None:
+    async def get(
+        self, caller: Caller, namespace: list[str], key: str, *, refresh_ttl: bool | None
+    ) -> Item | None:
         store = self._storage.store
         return await store.aget(_namespace(namespace), key, refresh_ttl=refresh_ttl)
 
-    async def delete(self, body: ItemDeleteRequest) -> None:
+    async def delete(self, caller: Caller, body: ItemDeleteRequest) -> None:
         await self._storage.store.adelete(_namespace(body.get("namespace", [])), body["key"])
 
-    async def search(self, body: ItemSearchRequest) -> list[SearchItem]:
+    async def search(self, caller: Caller, body: ItemSearchRequest) -> list[SearchItem]:
         """Return items below a namespace, by meaning where a query says one."""
         prefix = _namespace(body.get("namespace_prefix") or [])
         check_filter(body.get("filter"))
@@ -70,7 +73,7 @@ class StoreService:
 
         return await (self._apart("search", work) if body.get("query") else work())
 
-    async def namespaces(self, body: NamespaceSearchRequest) -> list[Namespace]:
+    async def namespaces(self, caller: Caller, body: NamespaceSearchRequest) -> list[Namespace]:
         return await self._storage.store.alist_namespaces(
             prefix=_namespace(body.get("prefix") or []),
             suffix=_namespace(body.get("suffix") or []),

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from weft.schema import ThreadStreamMode
+from weft.server.authz.users import Caller
 from weft.server.domain.errors import EventsLost, RunNotFound, ThreadNotFound, WeftError
 from weft.server.domain.events import HIDDEN, START, Cursor, Event, EventId, Live, StoredEvent
 from weft.server.domain.json import Encoded, dump
@@ -47,7 +48,11 @@ class ThreadStreamService:
         self._clock = clock
 
     async def follow(
-        self, thread_id: UUID, after: EventId | None, modes: frozenset[ThreadStreamMode]
+        self,
+        caller: Caller,
+        thread_id: UUID,
+        after: EventId | None,
+        modes: frozenset[ThreadStreamMode],
     ) -> Batches:
         """Yield events for ever.
 
@@ -65,7 +70,7 @@ class ThreadStreamService:
                         yield batch
                 cursor = None  # whatever run is new from now on is wanted whole
                 if await self._changed(hints, thread_id) and "state_update" in modes:
-                    yield await self._state(thread_id)
+                    yield await self._state(caller, thread_id)
 
     async def _runs(
         self,
@@ -132,10 +137,10 @@ class ThreadStreamService:
                 return STATE in topics
         return False
 
-    async def _state(self, thread_id: UUID) -> Sequence[StoredEvent]:
+    async def _state(self, caller: Caller, thread_id: UUID) -> Sequence[StoredEvent]:
         milliseconds = int(self._clock.now().timestamp() * 1000)
         try:
-            state = await self._states.get(thread_id)
+            state = await self._states.get(caller, thread_id)
         except WeftError:
             return []  # the thread has been deleted in the meantime
         data = Encoded(b'{"state":%b,"thread_id":"%b"}' % (state, str(thread_id).encode()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from uuid import UUID, uuid4
 
+from weft.server.authz.users import Caller
 from weft.server.domain.extract import parse_paths
 from weft.server.domain.filters import Page
 from weft.server.domain.ids import uuid7
@@ -55,7 +56,7 @@ class ThreadService:
         self._clock = clock
         self._default_ttl = default_ttl
 
-    async def create(self, body: ThreadCreateRequest) -> Thread:
+    async def create(self, caller: Caller, body: ThreadCreateRequest) -> Thread:
         """Create a thread, where the request says so with a state that its graph makes."""
         given = body.get("thread_id")
         new = NewThread(
@@ -67,13 +68,13 @@ class ThreadService:
         )
         supersteps = body.get("supersteps")
         if supersteps:
-            return await self._states.create(new, supersteps)
+            return await self._states.create(caller, new, supersteps)
         return await self._storage.threads.create(new)
 
-    async def get(self, thread_id: UUID) -> Thread:
+    async def get(self, caller: Caller, thread_id: UUID) -> Thread:
         return await self._storage.threads.get(thread_id)
 
-    async def search(self, body: ThreadSearchRequest) -> Page[FoundThread]:
+    async def search(self, caller: Caller, body: ThreadSearchRequest) -> Page[FoundThread]:
         select = body.get("select")
         query = ThreadQuery(
             where=_filter(body, [parse_uuid(each, "thread") for each in body.get("ids", [])]),
@@ -86,27 +87,27 @@ class ThreadService:
         )
         return await self._storage.threads.search(query)
 
-    async def count(self, body: ThreadCountRequest) -> int:
+    async def count(self, caller: Caller, body: ThreadCountRequest) -> int:
         return await self._storage.threads.count(_filter(body, []))
 
     async def update(
-        self, thread_id: UUID, body: ThreadPatchRequest, *, with_values: bool
+        self, caller: Caller, thread_id: UUID, body: ThreadPatchRequest, *, with_values: bool
     ) -> Thread:
         """Merge metadata into a thread's and replace its TTL, where they are given."""
         patch = ThreadPatch(self._clock.now(), body.get("metadata", {}), _ttl(body.get("ttl")))
         return await self._storage.threads.update(thread_id, patch, with_values=with_values)
 
-    async def copy(self, thread_id: UUID) -> Thread:
+    async def copy(self, caller: Caller, thread_id: UUID) -> Thread:
         return await self._storage.threads.copy(thread_id, uuid4(), self._clock.now())
 
-    async def size(self, thread_id: UUID) -> ThreadSize:
+    async def size(self, caller: Caller, thread_id: UUID) -> ThreadSize:
         return await self._storage.threads.size(thread_id)
 
-    async def delete(self, thread_id: UUID) -> None:
+    async def delete(self, caller: Caller, thread_id: UUID) -> None:
         """Remove a thread and everything on it; its active runs are stopped."""
         await self._stop(await self._storage.threads.delete(thread_id))
 
-    async def prune(self, body: ThreadPruneRequest) -> int:
+    async def prune(self, caller: Caller, body: ThreadPruneRequest) -> int:
         """Delete threads, or cut them down to their latest state; return how many there were."""
         ids = list(dict.fromkeys(parse_uuid(each, "thread") for each in body["thread_ids"]))
         strategy = body.get("strategy", "delete")

@@ -7,6 +7,7 @@ import logging
 from typing import cast
 from uuid import uuid4
 
+from weft.server.authz.users import SERVER
 from weft.server.domain.crons import Cron, run_fields
 from weft.server.domain.errors import StorageUnavailable, WeftError
 from weft.server.domain.json import JsonObject
@@ -76,7 +77,9 @@ class CronStarter:
     async def _start(self, cron: Cron) -> None:
         named = {"cron_id": str(cron.cron_id)}
         try:
-            run = await self._runs.create(cron.thread_id, _body(cron), request_id=str(uuid4()))
+            run = await self._runs.create(
+                SERVER, cron.thread_id, _body(cron), request_id=str(uuid4())
+            )
         except WeftError as error:
             # The graph may be gone, the thread busy, the database away: the next time is another.
             logger.warning("a cron could not start a run: %s", error, extra=named)
