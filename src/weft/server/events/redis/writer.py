@@ -22,6 +22,8 @@ _ROUND_BYTES = 4 * 1024 * 1024
 _ROUND_STEPS = 1024
 """What one round trip carries at most."""
 
+_SLOWEST_BYTES_A_SECOND = 500_000
+
 _BEGUN = 20_000
 """Streams of which it is remembered that they have begun; see ``_Batch``."""
 
@@ -80,6 +82,11 @@ class _Round:
 
     steps: list[tuple[str, _Step]] = field(default_factory=list)
     extras: list[Command] = field(default_factory=list)
+    bytes: int = 0
+
+    def seconds(self, least: float) -> float:
+        """Return how long it may take. Otherwise a slow line would have it sent for ever."""
+        return least + self.bytes / _SLOWEST_BYTES_A_SECOND
 
 
 class Writer:
@@ -272,7 +279,9 @@ class Writer:
             room = _ROUND_BYTES
             while self._outboxes and room > 0 and len(found.steps) < _ROUND_STEPS:
                 stream, outbox = self._outboxes.popitem(last=False)
-                room -= self._take(stream, outbox, found, room)
+                taken = self._take(stream, outbox, found, room)
+                found.bytes += taken
+                room -= taken
                 if outbox.steps:
                     self._outboxes[stream] = outbox
                     self._outboxes.move_to_end(stream, last=False)
@@ -308,7 +317,8 @@ class Writer:
         pauses = Pauses()
         while True:
             try:
-                return await self._link.execute(self._commands(now))
+                seconds = now.seconds(self._options.answer_seconds)
+                return await self._link.execute(self._commands(now), seconds)
             except Away as error:
                 self._note_away(error)
                 now.extras.clear()
@@ -339,14 +349,15 @@ class Writer:
     def _settle(self, now: _Round, answers: Sequence[object]) -> None:
         if self._away:
             logger.warning("the event server is back")
-        answered = iter(answers)
-        for stream, step in now.steps:
-            executes = isinstance(step, _Batch) or step.command is not None
-            self._note(stream, step, next(answered) if executes else None)
+        # Whoever is answered finds nothing of this round on its way any more.
         with self._lock:
             self._away = False
             self._on_way = set()
             drained, self._drained = self._drained, []
+        answered = iter(answers)
+        for stream, step in now.steps:
+            executes = isinstance(step, _Batch) or step.command is not None
+            self._note(stream, step, next(answered) if executes else None)
         for each in drained:
             each.give(None)
 
