@@ -172,7 +172,7 @@ class IoThread:
         thread.start()
 
     def post(self, callback: Callable[[], object]) -> None:
-        """Have the loop call something soon; before its start and after its end, nothing happens."""
+        """Have the loop call something soon; nothing happens before its start or after its end."""
         if self._started is None:
             return
         with suppress(RuntimeError):  # the loop is closed

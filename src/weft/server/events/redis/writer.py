@@ -36,6 +36,7 @@ class _Batch:
     when it is told that the stream has begun and knows nothing of it: it has lost its data.
     """
 
+    fence: int = 0
     gap: bool = False
     events: list[Event] = field(default_factory=list)
     bytes: int = 0
@@ -131,7 +132,7 @@ class Writer:
         with self._lock:
             return len(self._outboxes.keys() | self._on_way)
 
-    async def append(self, stream: str, events: Sequence[Event]) -> None:
+    async def append(self, stream: str, events: Sequence[Event], fence: int) -> None:
         """Hand events in; waits only if a server that answers cannot keep up."""
         size = sum(len(event.data) for event in events)
         with self._lock:
@@ -141,7 +142,7 @@ class Writer:
                 self._lose(stream, outbox)
                 full = False
             for event in events:
-                self._put(outbox, event)
+                self._put(outbox, event, fence)
             outbox.events += len(events)
             outbox.bytes += size
             self._bytes += size
@@ -218,15 +219,16 @@ class Writer:
                 self._bytes -= dropped.bytes
         return outbox
 
-    def _put(self, outbox: _Outbox, event: Event) -> None:
+    def _put(self, outbox: _Outbox, event: Event, fence: int) -> None:
         options = self._options
         last = outbox.steps[-1] if outbox.steps else None
         if (
             not isinstance(last, _Batch)
+            or last.fence != fence
             or len(last.events) >= options.batch_events
             or last.bytes + len(event.data) > options.batch_bytes
         ):
-            last = _Batch()
+            last = _Batch(fence)
             outbox.steps.append(last)
         last.events.append(event)
         last.bytes += len(event.data)
@@ -244,7 +246,8 @@ class Writer:
             return
         logger.warning("events of a run are lost", extra={"run_id": stream})
         acts = (step for step in outbox.steps if isinstance(step, _Act))
-        outbox.steps = deque([_Batch(gap=True), *acts])
+        fence = max(step.fence for step in outbox.steps if isinstance(step, _Batch))
+        outbox.steps = deque([_Batch(fence, gap=True), *acts])
         self._bytes -= outbox.bytes
         outbox.events = outbox.bytes = 0
 
@@ -336,7 +339,7 @@ class Writer:
             *self._call(APPEND, stream),
             *(self._name, step.number, int(stream in self._begun)),
             *(int(options.idle_seconds * 1000), options.events, options.bytes),
-            *(int(step.gap), len(step.events), step.bytes),
+            *(int(step.gap), len(step.events), step.bytes, step.fence),
             *fields(step.events),
         )
 
