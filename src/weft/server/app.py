@@ -50,6 +50,7 @@ from weft.server.services.states import StateService
 from weft.server.services.store import StoreService
 from weft.server.services.thread_stream import ThreadStreamService
 from weft.server.services.threads import ThreadService
+from weft.server.services.webhooks import WebhookGuard
 from weft.server.settings import Settings, SettingsError, StoreSettings
 from weft.server.storage.sqlite import SqliteStorage
 from weft.server.worker.calls import RunnerCalls
@@ -57,8 +58,10 @@ from weft.server.worker.crons import CronStarter
 from weft.server.worker.execute import ExecuteOptions, Executor
 from weft.server.worker.loop import Worker, WorkerOptions
 from weft.server.worker.plan import ServerFacts
+from weft.server.worker.posting import SystemResolver, WebhookClient
 from weft.server.worker.runners import RunnerOptions, RunnerPool
-from weft.server.worker.sweep import Sweep, Sweeper, store_sweep, thread_sweep
+from weft.server.worker.sweep import Sweep, Sweeper, store_sweep, thread_sweep, webhook_sweep
+from weft.server.worker.webhooks import SenderOptions, WebhookSender
 
 # How long a thread may compute before another gets its turn. Python's own 5 ms would let one busy
 # graph delay every step of the API and of other graphs by that much.
@@ -71,6 +74,16 @@ EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagi
 
 
 @dataclass(frozen=True, slots=True)
+class Webhooks:
+    """What sends webhooks."""
+
+    resolver: SystemResolver
+    client: WebhookClient
+    guard: WebhookGuard
+    sender: WebhookSender
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """Everything a server process consists of. ``alone``: no other one can use its database."""
 
@@ -79,6 +92,7 @@ class Parts:
     worker: Worker
     sweeper: Sweeper
     crons: CronStarter
+    webhooks: Webhooks
     assistants: AssistantService
     handlers: Handlers
     meter: Meter
@@ -109,14 +123,23 @@ def create_app(settings: Settings) -> Starlette:
     return app
 
 
-def make_storage(settings: Settings, clock: Clock, store: StoreOptions | None = None) -> Storage:
+def make_storage(
+    settings: Settings, clock: Clock, store: StoreOptions | None = None, *, beside: bool = False
+) -> Storage:
     """Return the storage that the settings ask for, not opened yet.
+
+    Args:
+        settings: Which database.
+        clock: The time.
+        store: How the store works.
+        beside: Whether a server may be using the database at the same time.
 
     Raises:
         SettingsError: the driver is not installed.
     """
     if not settings.database_url:
-        return SqliteStorage(settings.data_dir / "weft.db", clock=clock, store=store)
+        path = settings.data_dir / "weft.db"
+        return SqliteStorage(path, clock=clock, store=store, beside=beside)
     try:
         from weft.server.storage.postgres import PostgresStorage  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -144,14 +167,19 @@ async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
         await parts.worker.start(orphaned=parts.alone)
         parts.sweeper.start()
         parts.crons.start()
+        parts.webhooks.client.open(app)
+        await parts.webhooks.sender.start(orphaned=parts.alone)
         try:
             yield
         finally:
+            await parts.webhooks.sender.stop()
+            await parts.webhooks.client.aclose()
             await parts.crons.stop()
             await parts.sweeper.stop()
             await parts.worker.stop()
     finally:
         configure_loopback_transports(None)
+        parts.webhooks.resolver.close()
         await parts.storage.close()
 
 
@@ -181,12 +209,14 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     assistants = AssistantService(
         storage=storage, graphs=graphs, events=events, signals=signals, clock=clock
     )
+    webhooks = _webhooks(settings, storage, signals, clock)
     runs = RunService(
         storage=storage,
         events=events,
         signals=signals,
         assistants=assistants,
         clock=clock,
+        guard=webhooks.guard,
         thread_ttl=settings.thread_ttl.default,
     )
     pool = RunnerPool(RunnerOptions(least=settings.runners), _loop_factory())
@@ -217,7 +247,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
             openapi=lambda: document(table(handlers), __version__),
             docs=page,
         ),
-        metrics=MetricRoutes(meter, worker, runs.stats),
+        metrics=MetricRoutes(meter, worker, runs.stats, webhooks.sender.report),
         assistants=AssistantRoutes(assistants, drawings, limit),
         threads=ThreadRoutes(threads, limit),
         states=StateRoutes(states, limit),
@@ -225,7 +255,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
             runs, followers, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds
         ),
         store=StoreRoutes(items, limit),
-        crons=CronRoutes(CronService(storage, assistants, clock), limit),
+        crons=CronRoutes(CronService(storage, assistants, clock, webhooks.guard), limit),
     )
     sweeper = Sweeper(clock, _sweeps(settings, storage, clock))
     return Parts(
@@ -234,10 +264,33 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         worker,
         sweeper,
         CronStarter(storage, runs, clock),
+        webhooks,
         assistants,
         handlers,
         meter,
     )
+
+
+def _webhooks(settings: Settings, storage: Storage, signals: Signals, clock: Clock) -> Webhooks:
+    resolver = SystemResolver()
+    given = settings.webhooks
+    guard = WebhookGuard(given.policy, resolver, enabled=given.enabled)
+    client = WebhookClient(settings.webhook_timeout_seconds)
+    sender = WebhookSender(
+        storage=storage,
+        signals=signals,
+        clock=clock,
+        guard=guard,
+        transport=client,
+        options=SenderOptions(
+            headers=given.headers,
+            keys=settings.webhook_secret,
+            attempts=settings.webhook_attempts,
+            timeout_seconds=settings.webhook_timeout_seconds,
+            retry_seconds=settings.webhook_retry_seconds,
+        ),
+    )
+    return Webhooks(resolver, client, guard, sender)
 
 
 def _worker(
@@ -277,9 +330,10 @@ def _sweeps(settings: Settings, storage: Storage, clock: SystemClock) -> list[Sw
         limit=ttl.sweep_limit,
     )
     minutes = settings.store.sweep_interval_minutes
+    sweeps = [threads, webhook_sweep(storage, clock)]
     if minutes is None:
-        return [threads]
-    return [threads, store_sweep(storage, clock, interval_seconds=minutes * 60)]
+        return sweeps
+    return [*sweeps, store_sweep(storage, clock, interval_seconds=minutes * 60)]
 
 
 def _execute_options(settings: Settings) -> ExecuteOptions:

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from weft.server.api.errors import Handler
 from weft.server.api.wire import Wire, json_response
 from weft.server.domain.runs import QueueStats
+from weft.server.domain.webhooks import OutboxReport
 
 _BOUNDS_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 15000, 60000, 300000, 3600000)
 
@@ -96,20 +97,31 @@ class Workers(Protocol):
 
 class MetricRoutes:
     def __init__(
-        self, meter: Meter, workers: Workers, queue: Callable[[], Awaitable[QueueStats]]
+        self,
+        meter: Meter,
+        workers: Workers,
+        queue: Callable[[], Awaitable[QueueStats]],
+        outbox: Callable[[], Awaitable[OutboxReport]],
     ) -> None:
         self._meter = meter
         self._workers = workers
         self._queue = queue
+        self._outbox = outbox
 
     async def metrics(self, request: Request) -> Response:
-        queue = await self._queue()
+        queue, report = await self._queue(), await self._outbox()
         if request.query_params.get("format") == "json":
-            return json_response(self._json(queue))
+            return json_response({**self._json(queue), "webhooks": _outbox_wire(report)})
         registry = CollectorRegistry()
         for collector in (GCCollector, PlatformCollector, ProcessCollector):
             collector(registry=registry)
-        registry.register(_Families(self._meter, self._gauges(queue)))
+        gauges = {**self._gauges(queue), **_outbox_gauges(report)}
+        counters = {
+            "weft_webhooks_delivered": report.delivered,
+            "weft_webhooks_failed_attempts": report.failed,
+            "weft_webhooks_given_up": report.given_up,
+        }
+        registry.register(_Families(self._meter, gauges, counters))
         # Said by hand: Starlette would add the character set a second time.
         headers = {"content-type": CONTENT_TYPE_PLAIN_1_0_0}
         return Response(generate_latest(registry), headers=headers)
@@ -144,12 +156,34 @@ class MetricRoutes:
         }
 
 
+def _outbox_gauges(report: OutboxReport) -> Mapping[str, float]:
+    return {
+        "weft_webhooks_pending": report.outbox.pending,
+        "weft_webhooks_dead": report.outbox.dead,
+        "weft_webhooks_oldest_pending_seconds": report.outbox.oldest_seconds or 0.0,
+    }
+
+
+def _outbox_wire(report: OutboxReport) -> Wire:
+    return {
+        "n_pending": report.outbox.pending,
+        "n_dead": report.outbox.dead,
+        "oldest_pending_secs": report.outbox.oldest_seconds,
+        "delivered_total": report.delivered,
+        "failed_attempts_total": report.failed,
+        "given_up_total": report.given_up,
+    }
+
+
 class _Families(Collector):
     """The server's own numbers, as they are at this moment."""
 
-    def __init__(self, meter: Meter, gauges: Mapping[str, float]) -> None:
+    def __init__(
+        self, meter: Meter, gauges: Mapping[str, float], counters: Mapping[str, float]
+    ) -> None:
         self._meter = meter
         self._gauges = gauges
+        self._counters = counters
 
     def collect(self) -> Iterable[Metric]:
         names = ("method", "path", "status")
@@ -165,5 +199,7 @@ class _Families(Collector):
             latency.add_metric((method, path, str(status)), each.cumulated(), each.sum_ms)
         yield requests
         yield latency
+        for name, value in self._counters.items():
+            yield CounterMetricFamily(name, "", value=value)
         for name, value in self._gauges.items():
             yield GaugeMetricFamily(name, "", value=value)

@@ -27,6 +27,7 @@ Each option can also be given as a variable; an option wins over its variable.""
 _COMMANDS = {
     "dev": "serve while you develop: reload on changes, all error texts shown to clients",
     "serve": "serve: errors of graphs are shown to clients only where they are safe to show",
+    "webhooks": "list webhooks that were given up, or have them sent again",
     "migrate": "bring the tables of the database up to date, which a server does at its start, too",
 }
 
@@ -60,6 +61,10 @@ def _main(given: argparse.Namespace, arguments: Sequence[str]) -> int:
             from weft.server.cli.migrate import migrate  # noqa: PLC0415
 
             return migrate(settings)
+        if given.command == "webhooks":
+            from weft.server.cli.webhooks import webhooks  # noqa: PLC0415
+
+            return webhooks(settings, given.action, given.webhook_id, every=given.all)
         from weft.server.cli.serve import serve  # noqa: PLC0415
     except ModuleNotFoundError as error:
         print(
@@ -88,6 +93,10 @@ def _parser() -> argparse.ArgumentParser:
             epilog=_EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        if name == "webhooks":
+            command.add_argument("action", choices=("list", "retry"))
+            command.add_argument("webhook_id", nargs="?", metavar="id", help="which to retry")
+            command.add_argument("--all", action="store_true", help="retry all")
         _add_options(command)
         if name == "dev":
             command.add_argument("--no-reload", action="store_true", help="do not watch files")

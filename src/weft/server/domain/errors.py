@@ -145,6 +145,16 @@ class ThreadWithoutGraph(StateRefused):
         self.thread_id = thread_id
 
 
+class WebhookNotFound(NotFound):
+    def __init__(self, webhook_id: UUID) -> None:
+        super().__init__(f"There is no webhook {webhook_id} that was given up")
+        self.webhook_id = webhook_id
+
+
+class WebhookFailed(WeftError):
+    """An attempt to send a webhook that got no answer."""
+
+
 class GraphTooSlow(WeftError):
     """The code of a graph did not end in time."""
 

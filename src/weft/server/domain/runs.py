@@ -18,7 +18,8 @@ class Run:
     """A run's row. ``kwargs`` is the request, encoded: only the worker reads it.
 
     ``attempt`` counts the executions that have begun: 0 while it has never been claimed. ``error``
-    is ``{"error": class, "message": text}``, encoded, once it has failed.
+    is ``{"error": class, "message": text}``, encoded, once it has failed. ``webhook``: the URL that
+    is told when it ends.
     """
 
     run_id: UUID
@@ -35,6 +36,7 @@ class Run:
     created_at: datetime
     updated_at: datetime
     error: Encoded | None = None
+    webhook: str | None = None
 
     @property
     def active(self) -> bool:
@@ -65,6 +67,7 @@ class NewRun:
     now: datetime
     thread_ttl: Ttl | None = None
     own_thread: bool = False
+    webhook: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +202,7 @@ def pending_run(new: NewRun, metadata: JsonObject) -> Run:
         attempt=0,
         created_at=new.created_at,
         updated_at=new.now,
+        webhook=new.webhook,
     )
 
 

@@ -23,11 +23,12 @@ from weft.server.domain.runs import Created, NewRun, QueueStats, Run, Stop
 from weft.server.domain.threads import Ttl
 from weft.server.ports.clock import Clock
 from weft.server.ports.events import EventLog, EventReader
-from weft.server.ports.signals import STOP, WORK, Signals
+from weft.server.ports.signals import STOP, WEBHOOK, WORK, Signals
 from weft.server.ports.storage import Storage
 from weft.server.services.assistants import AssistantService
 from weft.server.services.requests import RunCreateRequest
 from weft.server.services.run_request import new_run
+from weft.server.services.webhooks import WebhookGuard
 
 logger: logging.Logger = logging.getLogger("weft.runs")
 
@@ -54,6 +55,7 @@ class RunService:
         signals: Signals,
         assistants: AssistantService,
         clock: Clock,
+        guard: WebhookGuard,
         thread_ttl: Ttl | None = None,
     ) -> None:
         self._storage = storage
@@ -61,6 +63,7 @@ class RunService:
         self._signals = signals
         self._assistants = assistants
         self._clock = clock
+        self._guard = guard
         self._thread_ttl = thread_ttl
 
     async def create(
@@ -115,9 +118,11 @@ class RunService:
         assistant = await self._assistants.resolve(body["assistant_id"])
         now = self._clock.now()
         new = new_run(thread_id, body, assistant, request_id=request_id, now=now)
+        await self._guard.check(body.get("webhook"))
         if body.get("feedback_keys"):
             logger.warning("feedback_keys are ignored", extra={"run_id": str(new.run_id)})
-        return replace(new, thread_ttl=self._thread_ttl)
+        webhook = body.get("webhook") if self._guard.enabled else None
+        return replace(new, thread_ttl=self._thread_ttl, webhook=webhook)
 
     async def _cancel(self, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop) -> None:
         cancelled = await self._storage.runs.cancel(thread_id, run_ids, stop)
@@ -125,6 +130,8 @@ class RunService:
             await self._events.close(str(ended), _KEEP_ENDED_SECONDS)
         for stopping in cancelled.stopping:
             await self._signals.publish(STOP, str(stopping))
+        if cancelled.ended:
+            await self._signals.publish(WEBHOOK)
         await self._signals.publish(WORK)
 
     async def cancel_many(
@@ -209,6 +216,8 @@ class RunService:
             await self._events.close(str(run_id), _KEEP_ENDED_SECONDS)
         for run_id in created.superseded:
             await self._signals.publish(STOP, str(run_id))
+        if created.ended:
+            await self._signals.publish(WEBHOOK)
         await self._signals.publish(WORK)
 
     async def _attach(self, run: Run, after: Cursor) -> EventReader:

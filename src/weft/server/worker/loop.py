@@ -13,7 +13,7 @@ from weft.server.domain.errors import StorageUnavailable
 from weft.server.domain.runs import Claim, Stop
 from weft.server.ports.clock import Clock
 from weft.server.ports.events import EventLog
-from weft.server.ports.signals import STOP, WORK, Listener, Signals
+from weft.server.ports.signals import STOP, WEBHOOK, WORK, Listener, Signals
 from weft.server.ports.storage import Storage
 from weft.server.worker.execute import Assignment, Executor, Lost, Release
 from weft.server.worker.runners import Job, RunnerPool
@@ -197,6 +197,8 @@ class Worker:
         for run_id in found.given_up:
             logger.error("run failed too often and is given up", extra={"run_id": str(run_id)})
             await self._events.close(str(run_id), self._options.lease_seconds)
+        if found.given_up:
+            await self._signals.publish(WEBHOOK)
         if found.requeued:
             await self._signals.publish(WORK)
 

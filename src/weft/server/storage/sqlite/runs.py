@@ -41,10 +41,11 @@ from weft.server.storage.sqlite.rows import encoded, micros, moment, obj, option
 from weft.server.storage.sqlite.run_stats import queue_stats
 from weft.server.storage.sqlite.savers import Savers
 from weft.server.storage.sqlite.threads import delete_thread, insert_thread
+from weft.server.storage.sqlite.webhooks import note_end
 
 _Row: TypeAlias = tuple[
     str, str, str, str, RunStatus, str, bytes, MultitaskStrategy, int, int, int, int, int,
-    str | None,
+    str | None, str | None,
 ]  # fmt: skip
 
 
@@ -182,8 +183,11 @@ def _active(connection: sqlite3.Connection, thread: str) -> Sequence[ActiveRun]:
 
 def _apply(connection: sqlite3.Connection, thread: str, decision: Decision, now: int) -> None:
     for run_id in decision.remove:
+        note_end(connection, _get(connection, run_id), "rollback", now, with_values=False)
         _remove(connection, thread, str(run_id))
-    connection.executemany(sql.END_PENDING, [(now, str(run_id)) for run_id in decision.end])
+    for run_id in decision.end:
+        note_end(connection, _get(connection, run_id), "interrupted", now)
+        connection.execute(sql.END_PENDING, (now, str(run_id)))
     if decision.how is not None:
         how = decision.how
         rows = [(how.action, how.reason, str(run_id)) for run_id in decision.stop]
@@ -234,11 +238,20 @@ def _finish(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now:
     else:
         error = optional_text(outcome.error)
         connection.execute(sql.END_RUN, (outcome.status, error, now, str(run.run_id)))
+    if outcome.values is not None and not run.temporary:
+        connection.execute(sql.SET_VALUES, (thread, outcome.values))
+    note_end(
+        connection,
+        run,
+        "rollback" if outcome.roll_back else outcome.status,
+        now,
+        started_at=run.updated_at,
+        error=outcome.error,
+        with_values=not (run.temporary or outcome.roll_back),
+    )
     if run.temporary:
         delete_thread(connection, thread)
         return Finished(waiting=False)
-    if outcome.values is not None:
-        connection.execute(sql.SET_VALUES, (thread, outcome.values))
     waiting = connection.execute(sql.HAS_PENDING, (thread,)).fetchone() is not None
     status = "busy" if waiting else outcome.thread_status
     connection.execute(
@@ -277,13 +290,14 @@ def _end_pending(
     """End runs that have not begun; return whether that leaves their thread without a purpose."""
     temporary = False
     for run_id in ended:
-        key = str(run_id)
-        (flag,) = connection.execute(sql.TEMPORARY, (key,)).fetchone()
-        temporary = temporary or bool(flag)
+        run = _get(connection, run_id)
+        temporary = temporary or run.temporary
         if stop.action == "rollback":
-            _remove(connection, thread, key)
+            note_end(connection, run, "rollback", now, with_values=False)
+            _remove(connection, thread, str(run_id))
         else:
-            connection.execute(sql.END_PENDING, (now, key))
+            note_end(connection, run, "interrupted", now, with_values=not run.temporary)
+            connection.execute(sql.END_PENDING, (now, str(run_id)))
     return temporary
 
 
@@ -296,26 +310,39 @@ def _reclaim(
     requeued: list[UUID] = []
     given_up: list[UUID] = []
     rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
-    for run_id, thread, attempt, temporary in rows:
-        if attempt < max_attempts:
-            connection.execute(sql.REQUEUE, (now, run_id))
-            requeued.append(UUID(run_id))
+    for row in rows:
+        run = _run(row)
+        if run.attempt < max_attempts:
+            connection.execute(sql.REQUEUE, (now, str(run.run_id)))
+            requeued.append(run.run_id)
         else:
-            _give_up(connection, run_id, thread, temporary=bool(temporary), now=now)
-            given_up.append(UUID(run_id))
+            _give_up(connection, run, now)
+            given_up.append(run.run_id)
     return Reclaimed(tuple(requeued), tuple(given_up))
 
 
-def _give_up(
-    connection: sqlite3.Connection, run_id: str, thread: str, *, temporary: bool, now: int
-) -> None:
-    if temporary:
+def _give_up(connection: sqlite3.Connection, run: Run, now: int) -> None:
+    thread = str(run.thread_id)
+    note_end(
+        connection,
+        run,
+        "error",
+        now,
+        started_at=run.updated_at,
+        error=ATTEMPTS_EXHAUSTED,
+        with_values=not run.temporary,
+    )
+    if run.temporary:
         delete_thread(connection, thread)
         return
     error = ATTEMPTS_EXHAUSTED.decode()
-    connection.execute(sql.END_RUN, ("error", error, now, run_id))
+    connection.execute(sql.END_RUN, ("error", error, now, str(run.run_id)))
     connection.execute(sql.THREAD_ENDS_RUN, ("busy", "error", "{}", error, now, now, thread))
     _settle(connection, thread, now)
+
+
+def _get(connection: sqlite3.Connection, run_id: UUID) -> Run:
+    return _run(connection.execute(sql.GET_RUN, (str(run_id),)).fetchone())
 
 
 def _remove(connection: sqlite3.Connection, thread: str, run_id: str) -> None:
@@ -341,6 +368,7 @@ def _new_row(new: NewRun, metadata: str, now: int) -> tuple[object, ...]:
         new.resumable,
         micros(new.created_at),
         now,
+        new.webhook,
     )
 
 
@@ -360,4 +388,5 @@ def _run(row: _Row) -> Run:
         created_at=moment(row[11]),
         updated_at=moment(row[12]),
         error=encoded(row[13]),
+        webhook=row[14],
     )
