@@ -33,6 +33,7 @@ from weft.server.api.states import StateRoutes
 from weft.server.api.store import StoreRoutes
 from weft.server.api.threads import ThreadRoutes
 from weft.server.clock import SystemClock
+from weft.server.domain.runs import QueueLimits
 from weft.server.events.memory import MemoryEventLog
 from weft.server.events.signals import MemorySignals
 from weft.server.graphs.embeddings import load_embeddings
@@ -45,6 +46,7 @@ from weft.server.ports.store import IndexOptions, StoreOptions
 from weft.server.services.assistants import AssistantService
 from weft.server.services.crons import CronService
 from weft.server.services.drawings import DrawingService
+from weft.server.services.run_limits import RunLimits
 from weft.server.services.runs import RunService
 from weft.server.services.states import StateService
 from weft.server.services.store import StoreService
@@ -60,7 +62,14 @@ from weft.server.worker.loop import Worker, WorkerOptions
 from weft.server.worker.plan import ServerFacts
 from weft.server.worker.posting import SystemResolver, WebhookClient
 from weft.server.worker.runners import RunnerOptions, RunnerPool
-from weft.server.worker.sweep import Sweep, Sweeper, store_sweep, thread_sweep, webhook_sweep
+from weft.server.worker.sweep import (
+    Sweep,
+    Sweeper,
+    key_sweep,
+    store_sweep,
+    thread_sweep,
+    webhook_sweep,
+)
 from weft.server.worker.webhooks import SenderOptions, WebhookSender
 
 # How long a thread may compute before another gets its turn. Python's own 5 ms would let one busy
@@ -217,6 +226,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         assistants=assistants,
         clock=clock,
         guard=webhooks.guard,
+        limits=_run_limits(settings),
         thread_ttl=settings.thread_ttl.default,
     )
     pool = RunnerPool(RunnerOptions(least=settings.runners), _loop_factory())
@@ -330,10 +340,17 @@ def _sweeps(settings: Settings, storage: Storage, clock: SystemClock) -> list[Sw
         limit=ttl.sweep_limit,
     )
     minutes = settings.store.sweep_interval_minutes
-    sweeps = [threads, webhook_sweep(storage, clock)]
+    sweeps = [threads, webhook_sweep(storage, clock), key_sweep(storage, clock)]
     if minutes is None:
         return sweeps
     return [*sweeps, store_sweep(storage, clock, interval_seconds=minutes * 60)]
+
+
+def _run_limits(settings: Settings) -> RunLimits:
+    return RunLimits(
+        QueueLimits(settings.max_queued_runs_per_thread, settings.max_pending_runs),
+        settings.max_recursion_limit,
+    )
 
 
 def _execute_options(settings: Settings) -> ExecuteOptions:

@@ -80,6 +80,9 @@ class Settings:
     webhook_secret: tuple[bytes, ...] = field(default=(), repr=False)
     webhook_networks: tuple[Network, ...] = ()
     webhook_attempts: int = 8
+    max_queued_runs_per_thread: int = 100
+    max_pending_runs: int = 0
+    max_recursion_limit: int = 1_000_000
     webhook_timeout_seconds: float = 10.0
     webhook_retry_seconds: float = 1.0
     warnings: tuple[str, ...] = ()
@@ -179,6 +182,18 @@ OPTIONS: Final = (
     Option(
         "run_timeout_seconds", "3600", seconds(1, 30 * 86_400), "how long a run may take",
         ("BG_JOB_TIMEOUT_SECS",),
+    ),
+    Option(
+        "max_queued_runs_per_thread", "100", whole(1, 1_000_000),
+        "runs that may wait on one thread; more are refused with 429",
+    ),
+    Option(
+        "max_pending_runs", "0", whole(0, 100_000_000),
+        "runs that may wait in all; more are refused with 429; 0: any number",
+    ),
+    Option(
+        "max_recursion_limit", "1000000", whole(1, 2**31),
+        "the highest recursion_limit that a run may ask for",
     ),
     Option(
         "lease_seconds", "15", seconds(1, 3600),

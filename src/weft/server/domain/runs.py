@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from weft.schema import CancelAction, MultitaskStrategy, RunStatus, ThreadStatus
+from weft.server.domain.idempotency import IdempotencyKey
 from weft.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject, dump
 from weft.server.domain.threads import Ttl
 
@@ -68,6 +70,16 @@ class NewRun:
     thread_ttl: Ttl | None = None
     own_thread: bool = False
     webhook: str | None = None
+    key: IdempotencyKey | None = None
+    limits: QueueLimits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """How many runs may wait, the new one included: on its thread, and (0: any number) in all."""
+
+    thread: int
+    total: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +87,14 @@ class Created:
     """A run that exists now, and the runs that had to make way for it.
 
     ``superseded`` were running: their workers must be told. ``ended`` were still pending and are
-    over (or gone) already: whoever follows them must be let go.
+    over (or gone) already: whoever follows them must be let go. ``replayed``: nothing has
+    happened, since an earlier request with the same key has created the run.
     """
 
     run: Run
     superseded: tuple[UUID, ...] = ()
     ended: tuple[UUID, ...] = ()
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +218,19 @@ def pending_run(new: NewRun, metadata: JsonObject) -> Run:
         updated_at=new.now,
         webhook=new.webhook,
     )
+
+
+def replayed(new: NewRun, place: tuple[UUID, UUID], found: Run | None) -> Created:
+    """Return what a request that was sent again is answered with.
+
+    Args:
+        new: The run it asks for.
+        place: The thread and the run that its key stands for.
+        found: That run; None: it has been removed, so what is known is what was asked for.
+    """
+    thread_id, run_id = place
+    asked = dataclasses.replace(new, thread_id=thread_id, run_id=run_id)
+    return Created(found or pending_run(asked, run_metadata(asked, {})), replayed=True)
 
 
 ATTEMPTS_EXHAUSTED = dump(

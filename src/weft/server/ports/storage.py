@@ -218,11 +218,14 @@ class RunStorage(Protocol):
         """Add a run to its thread, doing to the thread's active runs what the strategy says.
 
         Locks the thread, calls ``domain.multitask.decide``, applies it and inserts the run as
-        pending; the thread is busy from then on.
+        pending; the thread is busy from then on. A key that stands for a run already gives that
+        one, and nothing else happens.
 
         Raises:
             ThreadNotFound: the thread does not exist and is not to be created.
             ThreadBusy: the strategy is ``reject`` and another run is active.
+            TooManyRuns: as many runs wait as are allowed.
+            IdempotencyKeyReused: its key stands for another request.
         """
         ...
 
@@ -310,6 +313,10 @@ class RunStorage(Protocol):
 
         ``orphaned``: no worker is alive, so every running run counts as expired.
         """
+        ...
+
+    async def forget_keys(self, before: datetime, limit: int) -> int:
+        """Remove the keys of requests before a moment; return how many."""
         ...
 
     async def stats(self) -> QueueStats:

@@ -22,6 +22,8 @@ RESOLVERS = 4
 
 _ADDRESSES_MOST = 64
 
+_ERROR_MOST = 300
+
 _INSIDE = "http://weft.internal"
 
 
@@ -96,7 +98,7 @@ class WebhookClient:
             )
             response = await client.send(request, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise WebhookFailed(type(error).__name__) from None
+            raise WebhookFailed(f"{type(error).__name__}: {error}"[:_ERROR_MOST]) from None
         await response.aclose()
         return response.status_code
 

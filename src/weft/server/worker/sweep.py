@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from weft.server.domain.errors import StorageUnavailable
+from weft.server.domain.idempotency import KEEP
 from weft.server.ports.clock import Clock
 from weft.server.ports.storage import Storage
 
@@ -23,6 +24,7 @@ ITEMS_MOST = 100_000
 
 DEAD_WEBHOOK_DAYS = 30
 WEBHOOK_SWEEP_SECONDS = 3600.0
+KEY_SWEEP_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,16 @@ def webhook_sweep(storage: Storage, clock: Clock) -> Sweep:
         return await _in_batches(lambda: storage.webhooks.expire(before, ITEM_BATCH))
 
     return Sweep("webhooks", WEBHOOK_SWEEP_SECONDS, act)
+
+
+def key_sweep(storage: Storage, clock: Clock) -> Sweep:
+    """Return the duty to forget the keys of requests that are too old to be sent again."""
+
+    async def act() -> int:
+        before = clock.now() - KEEP
+        return await _in_batches(lambda: storage.runs.forget_keys(before, ITEM_BATCH))
+
+    return Sweep("idempotency keys", KEY_SWEEP_SECONDS, act)
 
 
 async def _in_batches(expire: Callable[[], Awaitable[int]]) -> int:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from weft.schema import RunStatus
-from weft.server.domain.errors import RunNotFound, ThreadNotFound
+from weft.server.domain.errors import RunNotFound, ThreadNotFound, TooManyRuns
 from weft.server.domain.json import EMPTY_OBJECT
 from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
 from weft.server.domain.runs import (
@@ -26,6 +26,7 @@ from weft.server.domain.runs import (
     Run,
     Stop,
     pending_run,
+    replayed,
     run_metadata,
     thread_metadata_after,
 )
@@ -34,6 +35,7 @@ from weft.server.storage.checkpoints import Rows
 from weft.server.storage.postgres import sql
 from weft.server.storage.postgres.checkpoint_rows import delete_run_checkpoints, write_rows
 from weft.server.storage.postgres.connection import Connection, Cursor, Database, itself
+from weft.server.storage.postgres.idempotency import claim_key, forget_keys
 from weft.server.storage.postgres.rows import encoded, jsonb, obj, optional_text
 from weft.server.storage.postgres.run_stats import queue_stats
 from weft.server.storage.postgres.savers import Savers
@@ -151,11 +153,21 @@ class PostgresRuns:
             return Reclaimed()
         return await self._database.write(lambda c: _reclaim(c, max_attempts, orphaned, now))
 
+    async def forget_keys(self, before: datetime, limit: int) -> int:
+        return await self._database.send(
+            lambda c: forget_keys(c, before, limit), lambda cursor: cursor.rowcount
+        )
+
     async def stats(self) -> QueueStats:
         return await self._database.ask(partial(queue_stats, now=self._clock.now()))
 
 
 def _create(connection: Connection, new: NewRun) -> Created:
+    place = claim_key(connection, new)
+    if place is not None:
+        row = connection.execute(sql.GET_RUN, (place[1],)).fetchone()
+        return replayed(new, place, None if row is None else _run(row))
+    _check_total(connection, new)
     if new.create_thread:
         insert_thread(connection, new.thread_id, {}, new.now, ttl=new.thread_ttl)
     thread = connection.execute(sql.LOCK_THREAD, (new.thread_id,))
@@ -164,7 +176,7 @@ def _create(connection: Connection, new: NewRun) -> Created:
     if row is None:
         raise ThreadNotFound(new.thread_id)
     before = obj(row[0])
-    decision = decide(new.multitask_strategy, _active(active), new.run_id)
+    decision = decide(new.multitask_strategy, _active(active), new.run_id, new.limits)
     _apply(connection, new, decision)
     metadata = run_metadata(new, before)
     connection.execute(sql.INSERT_RUN, _new_row(new, jsonb(metadata)))
@@ -174,6 +186,15 @@ def _create(connection: Connection, new: NewRun) -> Created:
     return Created(
         pending_run(new, metadata), superseded=decision.stop, ended=decision.end + decision.remove
     )
+
+
+def _check_total(connection: Connection, new: NewRun) -> None:
+    most = 0 if new.limits is None else new.limits.total
+    if not most:
+        return
+    row = connection.execute(sql.PENDING_UP_TO, (most,)).fetchone()
+    if row is not None and row[0] >= most:
+        raise TooManyRuns.in_all(most)
 
 
 def _apply(connection: Connection, new: NewRun, decision: Decision) -> None:

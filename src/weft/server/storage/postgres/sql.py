@@ -42,6 +42,10 @@ ALL_ACTIVE_RUNS = """
     ORDER BY run_id LIMIT %s
 """
 
+PENDING_UP_TO = """
+    SELECT count(*) FROM (SELECT 1 FROM weft_runs WHERE status = 'pending' LIMIT %s) p
+"""
+
 THREAD_GETS_RUN = """
     UPDATE weft_threads SET status = 'busy', metadata = %s, config = %s, updated_at = %s
     WHERE thread_id = %s

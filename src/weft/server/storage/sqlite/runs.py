@@ -13,6 +13,7 @@ from weft.server.domain.errors import (
     LeaseLost,
     RunNotFound,
     ThreadNotFound,
+    TooManyRuns,
 )
 from weft.server.domain.json import Encoded
 from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
@@ -30,6 +31,7 @@ from weft.server.domain.runs import (
     Run,
     Stop,
     pending_run,
+    replayed,
     run_metadata,
     thread_metadata_after,
 )
@@ -37,6 +39,7 @@ from weft.server.ports.clock import Clock
 from weft.server.storage.sqlite import sql
 from weft.server.storage.sqlite.checkpoint_rows import delete_run_checkpoints
 from weft.server.storage.sqlite.connection import Readers, Writer
+from weft.server.storage.sqlite.idempotency import claim_key, forget_keys
 from weft.server.storage.sqlite.rows import encoded, micros, moment, obj, optional_text, text
 from weft.server.storage.sqlite.run_stats import queue_stats
 from weft.server.storage.sqlite.savers import Savers
@@ -151,21 +154,29 @@ class SqliteRuns:
             return Reclaimed()
         return await self._writer.write(lambda c: _reclaim(c, max_attempts, orphaned, now))
 
+    async def forget_keys(self, before: datetime, limit: int) -> int:
+        return await self._writer.write(lambda c: forget_keys(c, micros(before), limit))
+
     async def stats(self) -> QueueStats:
         now = micros(self._clock.now())
         return await self._readers.read(lambda connection: queue_stats(connection, now))
 
 
 def _create(connection: sqlite3.Connection, new: NewRun) -> Created:
+    place = claim_key(connection, new)
+    if place is not None:
+        row = connection.execute(sql.GET_RUN, (str(place[1]),)).fetchone()
+        return replayed(new, place, None if row is None else _run(row))
     now = micros(new.now)
     key = str(new.thread_id)
+    _check_total(connection, new)
     if new.create_thread:
         insert_thread(connection, new.thread_id, {}, {}, now, ttl=new.thread_ttl)
     row = connection.execute(sql.THREAD_METADATA, (key,)).fetchone()
     if row is None:
         raise ThreadNotFound(new.thread_id)
     before = obj(row[0])
-    decision = decide(new.multitask_strategy, _active(connection, key), new.run_id)
+    decision = decide(new.multitask_strategy, _active(connection, key), new.run_id, new.limits)
     _apply(connection, key, decision, now)
     metadata = run_metadata(new, before)
     connection.execute(sql.INSERT_RUN, _new_row(new, text(metadata), now))
@@ -174,6 +185,12 @@ def _create(connection: sqlite3.Connection, new: NewRun) -> Created:
     return Created(
         pending_run(new, metadata), superseded=decision.stop, ended=decision.end + decision.remove
     )
+
+
+def _check_total(connection: sqlite3.Connection, new: NewRun) -> None:
+    most = 0 if new.limits is None else new.limits.total
+    if most and connection.execute(sql.PENDING_UP_TO, (most,)).fetchone()[0] >= most:
+        raise TooManyRuns.in_all(most)
 
 
 def _active(connection: sqlite3.Connection, thread: str) -> Sequence[ActiveRun]:

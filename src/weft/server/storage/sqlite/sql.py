@@ -34,6 +34,10 @@ ALL_ACTIVE_RUNS = """
     ORDER BY run_id LIMIT ?
 """
 
+PENDING_UP_TO = """
+    SELECT count(*) FROM (SELECT 1 FROM runs WHERE status = 'pending' LIMIT ?)
+"""
+
 THREAD_GETS_RUN = """
     UPDATE threads SET status = 'busy', metadata = ?, config = ?, updated_at = ?
     WHERE thread_id = ?
