@@ -78,7 +78,8 @@ FIELDS = [
     ({"command": {"goto": {"input": 1}}}, 422, "'command.goto'"),
     ({"checkpoint_id": "nope"}, 422, "Invalid checkpoint ID"),
     ({"checkpoint": {"checkpoint_id": "nope"}}, 422, "Invalid checkpoint ID"),
-    ({"webhook": "http://127.0.0.1/"}, 422, "'webhook'"),
+    ({"webhook": ""}, 422, "'webhook'"),
+    ({"webhook": "http://127.0.0.1/"}, 422, "Webhook host blocked: loopback IP range"),
 ]
 
 

@@ -116,6 +116,7 @@ BAD = [
     ({"input": [1]}, 422, "'input"),
     ({"enabled": None}, 422, "'enabled'"),
     ({"webhook": ""}, 422, "'webhook'"),
+    ({"webhook": "http://[::1]/"}, 422, "Webhook host blocked: loopback IP range"),
     ({"on_run_completed": "cry"}, 422, "'on_run_completed'"),
     ({"multitask_strategy": "fight"}, 422, "'multitask_strategy'"),
     ({"stream_mode": "nope"}, 422, "'stream_mode"),

@@ -20,10 +20,16 @@ GRAPHS = st.sampled_from(["joke", "ask", "context", "progress"])
 # What stays open is read for so many seconds.
 ENDLESS = {"GET /threads/{thread_id}/stream": 1}
 
+# Runs to come are not executed while the test lasts.
+LIMITS = {"webhook_networks": "127.0.0.0/8", "max_queued_runs_per_thread": "1000000"}
+
 FORMATS = {
     "graph": GRAPHS,
     "assistant": GRAPHS | st.uuids().map(str),
     "cron": st.sampled_from(["* * * * *", "@daily", "0 0 1 1 *", "*/5 9-17 * * mon-fri 30"]),
+    # Nobody listens there.
+    "webhook": st.sampled_from(["http://127.0.0.1:9/", "http://127.0.0.1:9/hook?a=b"]),
+    "idempotency-key": st.uuids().map(str),
     "timezone": st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata"]),
 }
 
@@ -35,7 +41,7 @@ def operations(tmp_path_factory):
     config = schemathesis.Config()
     config.projects.default.checks.positive_data_acceptance.expected_statuses = ACCEPTED
     # Another process: hypothesis objects to random numbers that are drawn beside its own.
-    with Process(tmp_path_factory.mktemp("data"), log_level="error") as server:
+    with Process(tmp_path_factory.mktemp("data"), log_level="error", **LIMITS) as server:
         document = schemathesis.openapi.from_url(f"{server.url}/openapi.json", config=config)
         yield [found.ok() for found in document.get_all_operations()]
 

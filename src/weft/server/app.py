@@ -35,6 +35,7 @@ from weft.server.api.states import StateRoutes
 from weft.server.api.store import StoreRoutes
 from weft.server.api.threads import ThreadRoutes
 from weft.server.clock import SystemClock
+from weft.server.domain.runs import QueueLimits
 from weft.server.events.memory import MemoryEventLog
 from weft.server.events.signals import MemorySignals
 from weft.server.graphs.embeddings import load_embeddings
@@ -47,12 +48,14 @@ from weft.server.ports.store import IndexOptions, StoreOptions
 from weft.server.services.assistants import AssistantService
 from weft.server.services.crons import CronService
 from weft.server.services.drawings import DrawingService
+from weft.server.services.run_limits import RunLimits
 from weft.server.services.run_watch import WatchedEvents
 from weft.server.services.runs import RunService
 from weft.server.services.states import StateService
 from weft.server.services.store import StoreService
 from weft.server.services.thread_stream import ThreadStreamService
 from weft.server.services.threads import ThreadService
+from weft.server.services.webhooks import WebhookGuard
 from weft.server.settings import Settings, SettingsError, StoreSettings
 from weft.server.storage.sqlite import SqliteStorage
 from weft.server.worker.calls import RunnerCalls
@@ -60,8 +63,17 @@ from weft.server.worker.crons import CronStarter
 from weft.server.worker.execute import ExecuteOptions, Executor
 from weft.server.worker.loop import Worker, WorkerOptions
 from weft.server.worker.plan import ServerFacts
+from weft.server.worker.posting import SystemResolver, WebhookClient
 from weft.server.worker.runners import RunnerOptions, RunnerPool
-from weft.server.worker.sweep import Sweep, Sweeper, store_sweep, thread_sweep
+from weft.server.worker.sweep import (
+    Sweep,
+    Sweeper,
+    key_sweep,
+    store_sweep,
+    thread_sweep,
+    webhook_sweep,
+)
+from weft.server.worker.webhooks import SenderOptions, WebhookSender
 
 if TYPE_CHECKING:
     from weft.server.events.redis import RedisEvents
@@ -79,6 +91,16 @@ EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagi
 
 
 @dataclass(frozen=True, slots=True)
+class Webhooks:
+    """What sends webhooks."""
+
+    resolver: SystemResolver
+    client: WebhookClient
+    guard: WebhookGuard
+    sender: WebhookSender
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """Everything a server process consists of. ``alone``: no other one can use its database."""
 
@@ -89,6 +111,7 @@ class Parts:
     worker: Worker
     sweeper: Sweeper
     crons: CronStarter
+    webhooks: Webhooks
     assistants: AssistantService
     handlers: Handlers
     meter: Meter
@@ -156,7 +179,12 @@ def _app(parts: Parts) -> Starlette:
 
 
 def make_storage(
-    settings: Settings, clock: Clock, store: StoreOptions | None = None, *, serving: bool = True
+    settings: Settings,
+    clock: Clock,
+    store: StoreOptions | None = None,
+    *,
+    serving: bool = True,
+    beside: bool = False,
 ) -> Storage:
     """Return the storage that the settings ask for, not opened yet.
 
@@ -165,12 +193,14 @@ def make_storage(
         clock: Time.
         store: How the store works.
         serving: Whether runs will be created or executed, which not every other process allows.
+        beside: Whether a server may be using the database at the same time.
 
     Raises:
         SettingsError: the driver is not installed.
     """
     if not settings.database_url:
-        return SqliteStorage(settings.data_dir / "weft.db", clock=clock, store=store)
+        path = settings.data_dir / "weft.db"
+        return SqliteStorage(path, clock=clock, store=store, beside=beside)
     try:
         from weft.server.storage.postgres import PostgresStorage, Use  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -238,15 +268,20 @@ async def _working(parts: Parts, app: Starlette) -> AsyncIterator[None]:
         parts.watch.start()
         parts.sweeper.start()
         parts.crons.start()
+        parts.webhooks.client.open(app)
+        await parts.webhooks.sender.start(orphaned=parts.alone)
         try:
             yield
         finally:
+            await parts.webhooks.sender.stop()
+            await parts.webhooks.client.aclose()
             await parts.crons.stop()
             await parts.sweeper.stop()
             await parts.worker.stop()
             await parts.watch.stop()
     finally:
         configure_loopback_transports(None)
+        parts.webhooks.resolver.close()
 
 
 def _tune_interpreter() -> None:
@@ -277,12 +312,15 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     assistants = AssistantService(
         storage=storage, graphs=graphs, events=events, signals=signals, clock=clock
     )
+    webhooks = _webhooks(settings, storage, signals, clock)
     runs = RunService(
         storage=storage,
         events=events,
         signals=signals,
         assistants=assistants,
         clock=clock,
+        guard=webhooks.guard,
+        limits=_run_limits(settings),
         thread_ttl=settings.thread_ttl.default,
     )
     pool = RunnerPool(RunnerOptions(least=settings.runners), _loop_factory())
@@ -313,7 +351,9 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
             openapi=lambda: document(table(handlers), __version__),
             docs=page,
         ),
-        metrics=MetricRoutes(meter, worker, runs.stats, lambda: _gauges(watch, redis)),
+        metrics=MetricRoutes(
+            meter, worker, runs.stats, lambda: _gauges(watch, redis), webhooks.sender.report
+        ),
         assistants=AssistantRoutes(assistants, drawings, limit),
         threads=ThreadRoutes(threads, limit),
         states=StateRoutes(states, limit),
@@ -321,7 +361,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
             runs, followers, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds
         ),
         store=StoreRoutes(items, limit),
-        crons=CronRoutes(CronService(storage, assistants, clock), limit),
+        crons=CronRoutes(CronService(storage, assistants, clock, webhooks.guard), limit),
     )
     sweeper = Sweeper(clock, _sweeps(settings, storage, clock))
     return Parts(
@@ -332,6 +372,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         worker,
         sweeper,
         CronStarter(storage, runs, clock),
+        webhooks,
         assistants,
         handlers,
         meter,
@@ -345,6 +386,28 @@ def _gauges(watch: WatchedEvents, redis: RedisEvents | None) -> Mapping[str, flo
         gauges["weft_redis_streams"] = redis.log.size
         gauges["weft_redis_events_lost"] = redis.losses
     return gauges
+
+
+def _webhooks(settings: Settings, storage: Storage, signals: Signals, clock: Clock) -> Webhooks:
+    resolver = SystemResolver()
+    given = settings.webhooks
+    guard = WebhookGuard(given.policy, resolver, enabled=given.enabled)
+    client = WebhookClient(settings.webhook_timeout_seconds)
+    sender = WebhookSender(
+        storage=storage,
+        signals=signals,
+        clock=clock,
+        guard=guard,
+        transport=client,
+        options=SenderOptions(
+            headers=given.headers,
+            keys=settings.webhook_secret,
+            attempts=settings.webhook_attempts,
+            timeout_seconds=settings.webhook_timeout_seconds,
+            retry_seconds=settings.webhook_retry_seconds,
+        ),
+    )
+    return Webhooks(resolver, client, guard, sender)
 
 
 def _worker(
@@ -384,9 +447,17 @@ def _sweeps(settings: Settings, storage: Storage, clock: SystemClock) -> list[Sw
         limit=ttl.sweep_limit,
     )
     minutes = settings.store.sweep_interval_minutes
+    sweeps = [threads, webhook_sweep(storage, clock), key_sweep(storage, clock)]
     if minutes is None:
-        return [threads]
-    return [threads, store_sweep(storage, clock, interval_seconds=minutes * 60)]
+        return sweeps
+    return [*sweeps, store_sweep(storage, clock, interval_seconds=minutes * 60)]
+
+
+def _run_limits(settings: Settings) -> RunLimits:
+    return RunLimits(
+        QueueLimits(settings.max_queued_runs_per_thread, settings.max_pending_runs),
+        settings.max_recursion_limit,
+    )
 
 
 def _execute_options(settings: Settings) -> ExecuteOptions:

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from weft.server.domain.threads import Ttl
+from weft.server.domain.webhooks import Network
 from weft.server.graphs.spec import GraphSpec, IndexSpec
+from weft.server.webhook_settings import (
+    WebhookSettings,
+    parse_keys,
+    parse_networks,
+    webhook_settings,
+)
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -73,6 +80,15 @@ class Settings:
     redis_prefix: str = "weft:"
     worker: bool = True
     health_port: int | None = None
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+    webhook_secret: tuple[bytes, ...] = field(default=(), repr=False)
+    webhook_networks: tuple[Network, ...] = ()
+    webhook_attempts: int = 8
+    max_queued_runs_per_thread: int = 100
+    max_pending_runs: int = 0
+    max_recursion_limit: int = 1_000_000
+    webhook_timeout_seconds: float = 10.0
+    webhook_retry_seconds: float = 1.0
     warnings: tuple[str, ...] = ()
 
 
@@ -192,6 +208,18 @@ OPTIONS: Final = (
         ("BG_JOB_TIMEOUT_SECS",),
     ),
     Option(
+        "max_queued_runs_per_thread", "100", whole(1, 1_000_000),
+        "runs that may wait on one thread; more are refused with 429",
+    ),
+    Option(
+        "max_pending_runs", "0", whole(0, 100_000_000),
+        "runs that may wait in all; more are refused with 429; 0: any number",
+    ),
+    Option(
+        "max_recursion_limit", "1000000", whole(1, 2**31),
+        "the highest recursion_limit that a run may ask for",
+    ),
+    Option(
         "lease_seconds", "15", seconds(1, 3600),
         "how long a run belongs to a worker that gives no sign of life",
     ),
@@ -209,6 +237,23 @@ OPTIONS: Final = (
     Option("heartbeat_seconds", "5", seconds(0.05, 3600), "silence that a heartbeat breaks"),
     Option(
         "body_limit_bytes", str(100 * 1024 * 1024), whole(1024, 2**40), "largest request body"
+    ),
+    Option(
+        "webhook_secret", "", parse_keys,
+        "what webhooks are signed with: whsec_ and base64; several with spaces between them",
+        secret=True,
+    ),
+    Option(
+        "webhook_networks", "", parse_networks,
+        "private addresses that webhooks may go to, like 10.0.0.0/8, with commas between them",
+    ),
+    Option("webhook_attempts", "8", whole(1, 100), "attempts to deliver a webhook"),
+    Option(
+        "webhook_timeout_seconds", "10", seconds(0.1, 300), "how long an attempt may take",
+    ),
+    Option(
+        "webhook_retry_seconds", "1", seconds(0.01, 3600),
+        "the wait before the second attempt; it is four times longer before each further one",
     ),
     Option("log_level", "info", choice(*LOG_LEVELS), "how much is logged", ("LOG_LEVEL",)),
     Option("log_json", "false", flag, "log JSON lines: true or false", ("LOG_JSON",)),
@@ -242,11 +287,16 @@ def load_settings(
     document = _document(config_path)
     folder = config_path.parent
     env, warnings = _env(document, folder, config_path)
+    try:
+        hooks = webhook_settings(document, {**env, **environment}, values["webhook_networks"])  # type: ignore[arg-type]
+    except ValueError as error:
+        raise SettingsError(f"In '{config_path}': {error}.") from None
     return Settings(
         config_path=config_path,
         graphs=_graphs(document, folder, config_path),
         store=_store(document, folder, config_path),
         thread_ttl=_thread_ttl(document, config_path),
+        webhooks=hooks,
         python_path=_python_path(document, folder, config_path),
         env=env,
         warnings=warnings,

@@ -44,7 +44,7 @@ class Entry:
     """One route. ``errors`` are the statuses it may answer besides the good one.
 
     ``named``: the id in the path may be a name as well. ``minimal``: who prefers a minimal answer
-    gets an empty one.
+    gets an empty one. ``idempotent``: it may bear a key, and then does nothing twice.
     """
 
     method: Method
@@ -59,3 +59,4 @@ class Entry:
     status: int = 200
     named: bool = False
     minimal: bool = False
+    idempotent: bool = False

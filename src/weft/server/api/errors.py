@@ -20,6 +20,7 @@ from weft.server.domain.errors import (
     StateRefused,
     StorageUnavailable,
     TooDeep,
+    TooManyRuns,
     UnusableInput,
     WeftError,
 )
@@ -57,6 +58,8 @@ def answer(error: Exception) -> Response:
         return detail(error.status_code, error.detail, error.headers)
     if isinstance(error, BodyTooLarge):
         return detail(413, str(error))
+    if isinstance(error, TooManyRuns):
+        return detail(429, str(error), {"retry-after": str(error.retry_after_seconds)})
     for kind in type(error).__mro__:
         if kind in _STATUS:
             return detail(_STATUS[kind], str(error))

@@ -23,6 +23,7 @@ from weft.server.api.errors import Handler
 from weft.server.api.wire import Wire, json_response
 from weft.server.domain.measures import REQUEST_MS, Histogram, WorkerMeasures
 from weft.server.domain.runs import QueueStats
+from weft.server.domain.webhooks import OutboxReport
 
 
 class Meter:
@@ -90,20 +91,28 @@ class MetricRoutes:
         workers: Workers,
         queue: Callable[[], Awaitable[QueueStats]],
         more: Callable[[], Mapping[str, float]],
+        outbox: Callable[[], Awaitable[OutboxReport]],
     ) -> None:
         self._meter = meter
         self._workers = workers
         self._queue = queue
         self._more = more
+        self._outbox = outbox
 
     async def metrics(self, request: Request) -> Response:
-        queue = await self._queue()
+        queue, report = await self._queue(), await self._outbox()
         if request.query_params.get("format") == "json":
-            return json_response(self._json(queue))
+            return json_response({**self._json(queue), "webhooks": _outbox_wire(report)})
         registry = CollectorRegistry()
         for collector in (GCCollector, PlatformCollector, ProcessCollector):
             collector(registry=registry)
-        registry.register(_Requests(self._meter, self._gauges(queue)))
+        gauges = {**self._gauges(queue), **_outbox_gauges(report)}
+        counters = {
+            "weft_webhooks_delivered": report.delivered,
+            "weft_webhooks_failed_attempts": report.failed,
+            "weft_webhooks_given_up": report.given_up,
+        }
+        registry.register(_Requests(self._meter, gauges, counters))
         registry.register(_Work(self._workers.measures))
         # Said by hand: Starlette would add the character set a second time.
         headers = {"content-type": CONTENT_TYPE_PLAIN_1_0_0}
@@ -142,6 +151,25 @@ class MetricRoutes:
         }
 
 
+def _outbox_gauges(report: OutboxReport) -> Mapping[str, float]:
+    return {
+        "weft_webhooks_pending": report.outbox.pending,
+        "weft_webhooks_dead": report.outbox.dead,
+        "weft_webhooks_oldest_pending_seconds": report.outbox.oldest_seconds or 0.0,
+    }
+
+
+def _outbox_wire(report: OutboxReport) -> Wire:
+    return {
+        "n_pending": report.outbox.pending,
+        "n_dead": report.outbox.dead,
+        "oldest_pending_secs": report.outbox.oldest_seconds,
+        "delivered_total": report.delivered,
+        "failed_attempts_total": report.failed,
+        "given_up_total": report.given_up,
+    }
+
+
 class _Work(Collector):
     """What the worker of this process has done."""
 
@@ -173,9 +201,12 @@ class _Work(Collector):
 class _Requests(Collector):
     """The requests, and what there is to say about this moment."""
 
-    def __init__(self, meter: Meter, gauges: Mapping[str, float]) -> None:
+    def __init__(
+        self, meter: Meter, gauges: Mapping[str, float], counters: Mapping[str, float]
+    ) -> None:
         self._meter = meter
         self._gauges = gauges
+        self._counters = counters
 
     def collect(self) -> Iterable[Metric]:
         names = ("method", "path", "status")
@@ -191,5 +222,7 @@ class _Requests(Collector):
             latency.add_metric((method, path, str(status)), each.cumulated(), each.sum)
         yield requests
         yield latency
+        for name, value in self._counters.items():
+            yield CounterMetricFamily(name, "", value=value)
         for name, value in self._gauges.items():
             yield GaugeMetricFamily(name, "", value=value)

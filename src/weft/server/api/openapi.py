@@ -11,6 +11,7 @@ from typing_extensions import TypeAliasType
 
 from weft.server.api.entries import Entry, Query
 from weft.server.api.schemas import CONTENT, OBJECTS, ROWS, ref
+from weft.server.domain.idempotency import KEY_MOST
 from weft.server.domain.json import Json, JsonObject, dump
 
 _REF = "#/components/schemas/{model}"
@@ -21,6 +22,7 @@ _STATUS_TEXT: Mapping[int, str] = {
     409: "The present state of things does not allow it",
     413: "The body is larger than the limit",
     422: "The request does not fit: no JSON, a wrong type, a malformed id",
+    429: "Too many runs are waiting; the header `Retry-After` says when to try again",
     503: "The database cannot be reached; try again later",
 }
 
@@ -32,6 +34,16 @@ _QUERY_SCHEMA: Mapping[str, JsonObject] = {
     "uuid": {"type": "string", "format": "uuid"},
     "strings": {"type": "array", "items": {"type": "string"}},
 }
+
+_IDEMPOTENCY_KEY: JsonObject = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same key with the same body gives the same run, for 24 hours.",
+    "required": False,
+    "schema": {
+        "type": "string", "format": "idempotency-key", "minLength": 1, "maxLength": KEY_MOST,
+    },
+}  # fmt: skip
 
 
 def document(entries: Sequence[Entry], version: str) -> bytes:
@@ -60,6 +72,8 @@ def _operation(entry: Entry, schemas: JsonObject) -> JsonObject:
         "responses": _responses(entry),
     }
     parameters = [*_path_parameters(entry), *map(_query_parameter, entry.query)]
+    if entry.idempotent:
+        parameters.append(_IDEMPOTENCY_KEY)
     if parameters:
         operation["parameters"] = list(parameters)
     if entry.body is not None:

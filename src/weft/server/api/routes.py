@@ -95,28 +95,28 @@ def _created_runs(runs: RunRoutes) -> list[Entry]:
         Entry(
             "POST", "/runs/batch", runs.batch, "runs",
             "Start runs in the background, each on a thread of its own", "all_runs",
-            body=RunBatchRequest, errors=(400, 404, 413, 422, 503),
+            body=RunBatchRequest, errors=(400, 404, 413, 422, 429, 503), idempotent=True,
         ),
     ]  # fmt: skip
 
 
 def _creating(runs: RunRoutes, prefix: str, where: str) -> list[Entry]:
-    errors = (400, 404, 409, 413, 422, 503)
+    errors = (400, 404, 409, 413, 422, 429, 503)
     return [
         Entry(
             "POST", f"{prefix}/runs/stream", runs.stream, "runs",
             f"Start a run {where} and stream its events", "stream",
-            body=RunCreateRequest, errors=errors,
+            body=RunCreateRequest, errors=errors, idempotent=True,
         ),
         Entry(
             "POST", f"{prefix}/runs/wait", runs.wait, "runs",
             f"Start a run {where} and wait for its result", "json",
-            body=RunCreateRequest, errors=errors,
+            body=RunCreateRequest, errors=errors, idempotent=True,
         ),
         Entry(
             "POST", f"{prefix}/runs", runs.create, "runs",
             f"Start a run {where} in the background", "run",
-            body=RunCreateRequest, errors=errors,
+            body=RunCreateRequest, errors=errors, idempotent=True,
         ),
     ]  # fmt: skip
 

@@ -34,7 +34,7 @@ from weft.server.authz.users import SERVER, Caller
 from weft.server.domain.errors import InvalidInput, NothingToCancel, RunNotFound
 from weft.server.domain.events import START, EventId
 from weft.server.domain.json import Encoded, dump
-from weft.server.domain.runs import Run
+from weft.server.domain.runs import Created, Run
 from weft.server.services.requests import (
     OFFSET_MOST,
     RunBatchRequest,
@@ -75,28 +75,34 @@ class RunRoutes:
         self._heartbeat = heartbeat_seconds
 
     async def create(self, request: Request) -> Response:
-        run, _ = await self._new(request)
-        headers = {"content-location": _path(request, run)}
+        created, _ = await self._new(request)
+        run = created.run
+        headers = {"content-location": _path(request, run), **_replayed(created)}
         return json_response(run_wire(run), headers=headers)
 
     async def stream(self, request: Request) -> ASGIApp:
-        run, body = await self._new(request)
+        created, body = await self._new(request)
+        run = created.run
         leave = body.get("on_disconnect") == "cancel"
         return event_stream(
-            self._runs.read(run),
+            await self._runs.replay(run) if created.replayed else self._runs.read(run),
             Framing.of((), with_ids=run.resumable),
-            headers=_locations(_path(request, run), "stream"),
+            headers={**_locations(_path(request, run), "stream"), **_replayed(created)},
             heartbeat_seconds=self._heartbeat,
             leaving=self._leaving(SERVER, run.thread_id, run.run_id) if leave else None,
         )
 
     async def wait(self, request: Request) -> ASGIApp:
-        run, body = await self._new(request)
+        created, body = await self._new(request)
+        run = created.run
         leave = body.get("on_disconnect") == "cancel"
+        # The thread is named even where it is temporary: clients read the run's place from it.
+        places = _locations(_run_path(run.thread_id, run.run_id), "join")
         return slow_json(
-            partial(self._runs.wait, run),
-            # The thread is named even where it is temporary: clients read the run's place from it.
-            headers=_locations(_run_path(run.thread_id, run.run_id), "join"),
+            partial(self._replayed_result, caller_of(request), run)
+            if created.replayed
+            else partial(self._runs.wait, run),
+            headers={**places, **_replayed(created)},
             heartbeat_seconds=self._heartbeat,
             leaving=self._leaving(SERVER, run.thread_id, run.run_id) if leave else None,
         )
@@ -104,7 +110,10 @@ class RunRoutes:
     async def batch(self, request: Request) -> Response:
         bodies = await self._batch.read(request)
         runs = await self._runs.create_batch(
-            caller_of(request), bodies, request_id=_request_id(request)
+            caller_of(request),
+            bodies,
+            request_id=_request_id(request),
+            key=request.headers.get("idempotency-key"),
         )
         return json_response([run_wire(run) for run in runs])
 
@@ -200,13 +209,17 @@ class RunRoutes:
             heartbeat_seconds=self._heartbeat,
         )
 
-    async def _new(self, request: Request) -> tuple[Run, RunCreateRequest]:
+    async def _new(self, request: Request) -> tuple[Created, RunCreateRequest]:
         thread_id = path_uuid(request, "thread") if "thread_id" in request.path_params else None
         body = await self._body.read(request)
-        run = await self._runs.create(
-            caller_of(request), thread_id, body, request_id=_request_id(request)
+        created = await self._runs.create(
+            caller_of(request),
+            thread_id,
+            body,
+            request_id=_request_id(request),
+            key=request.headers.get("idempotency-key"),
         )
-        return run, body
+        return created, body
 
     def _leaving(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Leaving:
         async def cancel() -> None:
@@ -218,6 +231,12 @@ class RunRoutes:
 
         return Leaving(cancel)
 
+    async def _replayed_result(self, caller: Caller, run: Run) -> Encoded:
+        try:
+            return await self._runs.replayed_result(caller, run)
+        except RunNotFound as error:
+            return _not_found(error)
+
     async def _joined(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Encoded:
         try:
             return await self._runs.join_result(caller, thread_id, run_id)
@@ -227,6 +246,10 @@ class RunRoutes:
     async def _stopped(self, caller: Caller, thread_id: UUID, run_id: UUID) -> Encoded:
         await self._runs.ended(caller, thread_id, run_id)
         return Encoded(b"{}")
+
+
+def _replayed(created: Created) -> Mapping[str, str]:
+    return {"idempotent-replayed": "true"} if created.replayed else {}
 
 
 def _request_id(request: Request) -> str:

@@ -1,14 +1,15 @@
-"""The command line: ``weft dev``, ``weft serve`` and ``weft migrate``."""
+"""The command line: ``weft dev``, ``serve``, ``worker``, ``migrate`` and ``webhooks``."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from weft._version import __version__
-from weft.server.settings import OPTIONS, SettingsError, load_settings
+from weft.server.settings import OPTIONS, Settings, SettingsError, load_settings
 
 _DESCRIPTION = """\
 Weft serves LangGraph graphs over the LangGraph API: threads, runs and streams, kept in one SQLite
@@ -29,6 +30,7 @@ _COMMANDS = {
     "dev": "serve while you develop: reload on changes, all error texts shown to clients",
     "serve": "serve: errors of graphs are shown to clients only where they are safe to show",
     "worker": "execute runs of servers that share a PostgreSQL database and Redis; no HTTP API",
+    "webhooks": "list webhooks that were given up, or have them sent again",
     "migrate": "bring the tables of the database up to date, which a server does at its start, too",
 }
 
@@ -52,21 +54,8 @@ def _main(given: argparse.Namespace, arguments: Sequence[str]) -> int:
     except SettingsError as error:
         print(f"weft: {error}", file=sys.stderr)
         return 2
-    # Imported here, because the supervisor of `dev` stays small, and `--help` quick.
     try:
-        if dev and not given.no_reload:
-            from weft.server.cli.dev import supervise  # noqa: PLC0415
-
-            return supervise(settings, arguments)
-        if given.command == "migrate":
-            from weft.server.cli.migrate import migrate  # noqa: PLC0415
-
-            return migrate(settings)
-        if given.command == "worker":
-            from weft.server.cli.work import work  # noqa: PLC0415
-
-            return work(settings)
-        from weft.server.cli.serve import serve  # noqa: PLC0415
+        command = _command(given, settings, arguments)
     except ModuleNotFoundError as error:
         print(
             f"weft: the server needs the module '{error.name}', which is not installed. Install"
@@ -74,7 +63,36 @@ def _main(given: argparse.Namespace, arguments: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 1
-    return serve(settings, descriptor=given.fd, watch=given.parent)
+    return command()
+
+
+def _command(
+    given: argparse.Namespace, settings: Settings, arguments: Sequence[str]
+) -> Callable[[], int]:
+    """Return what was asked for. Its modules are imported here: `dev` stays small, `--help` quick.
+
+    Raises:
+        ModuleNotFoundError: they need something that is not installed.
+    """
+    if given.command == "dev" and not given.no_reload:
+        from weft.server.cli.dev import supervise  # noqa: PLC0415
+
+        return partial(supervise, settings, arguments)
+    if given.command == "migrate":
+        from weft.server.cli.migrate import migrate  # noqa: PLC0415
+
+        return partial(migrate, settings)
+    if given.command == "worker":
+        from weft.server.cli.work import work  # noqa: PLC0415
+
+        return partial(work, settings)
+    if given.command == "webhooks":
+        from weft.server.cli.webhooks import webhooks  # noqa: PLC0415
+
+        return partial(webhooks, settings, given.action, given.webhook_id, every=given.all)
+    from weft.server.cli.serve import serve  # noqa: PLC0415
+
+    return partial(serve, settings, descriptor=given.fd, watch=given.parent)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,6 +112,10 @@ def _parser() -> argparse.ArgumentParser:
             epilog=_EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        if name == "webhooks":
+            command.add_argument("action", choices=("list", "retry"))
+            command.add_argument("webhook_id", nargs="?", metavar="id", help="which to retry")
+            command.add_argument("--all", action="store_true", help="retry all")
         _add_options(command)
         if name == "dev":
             command.add_argument("--no-reload", action="store_true", help="do not watch files")

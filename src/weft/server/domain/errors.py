@@ -132,6 +132,23 @@ class StateChanged(Conflict):
         self.thread_id = thread_id
 
 
+class TooManyRuns(WeftError):
+    """The queue is full. ``retry_after_seconds`` is when to try again."""
+
+    retry_after_seconds = 5
+
+    @classmethod
+    def on_thread(cls, most: int) -> TooManyRuns:
+        return cls(
+            f"Too many runs are waiting on this thread: {most} are allowed. Try again when some of"
+            " them have ended."
+        )
+
+    @classmethod
+    def in_all(cls, most: int) -> TooManyRuns:
+        return cls(f"Too many runs are waiting: {most} are allowed. Try again later.")
+
+
 class StateRefused(WeftError):
     """A change of a thread's state that its graph does not take."""
 
@@ -143,6 +160,16 @@ class ThreadWithoutGraph(StateRefused):
             " start a run on it first."
         )
         self.thread_id = thread_id
+
+
+class WebhookNotFound(NotFound):
+    def __init__(self, webhook_id: UUID) -> None:
+        super().__init__(f"There is no webhook {webhook_id} that was given up")
+        self.webhook_id = webhook_id
+
+
+class WebhookFailed(WeftError):
+    """An attempt to send a webhook that got no answer."""
 
 
 class GraphTooSlow(WeftError):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from weft.schema import MultitaskStrategy, RunStatus
-from weft.server.domain.errors import NothingToCancel, ThreadBusy
-from weft.server.domain.runs import Cancelled, Stop
+from weft.server.domain.errors import NothingToCancel, ThreadBusy, TooManyRuns
+from weft.server.domain.runs import Cancelled, QueueLimits, Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,22 @@ class Decision:
     how: Stop | None = None
 
 
-def decide(strategy: MultitaskStrategy, active: Sequence[ActiveRun], new_run_id: UUID) -> Decision:
+def decide(
+    strategy: MultitaskStrategy,
+    active: Sequence[ActiveRun],
+    new_run_id: UUID,
+    limits: QueueLimits | None = None,
+) -> Decision:
     """Return what has to happen to the active runs of a thread before a new one is added.
 
     Raises:
         ThreadBusy: the strategy is ``reject`` and a run is pending or running.
+        TooManyRuns: the new one would wait behind as many as are allowed.
     """
     if not active or strategy == "enqueue":
+        waiting = sum(run.status == "pending" for run in active)
+        if limits is not None and waiting >= limits.thread:
+            raise TooManyRuns.on_thread(limits.thread)
         return Decision()
     if strategy == "reject":
         raise ThreadBusy

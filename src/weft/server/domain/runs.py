@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from weft.schema import CancelAction, MultitaskStrategy, RunStatus, ThreadStatus
+from weft.server.domain.idempotency import IdempotencyKey
 from weft.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject, dump
 from weft.server.domain.threads import Ttl
 
@@ -18,7 +20,8 @@ class Run:
     """A run's row. ``kwargs`` is the request, encoded: only the worker reads it.
 
     ``attempt`` counts the executions that have begun: 0 while it has never been claimed. ``error``
-    is ``{"error": class, "message": text}``, encoded, once it has failed.
+    is ``{"error": class, "message": text}``, encoded, once it has failed. ``webhook``: the URL that
+    is told when it ends.
     """
 
     run_id: UUID
@@ -35,6 +38,7 @@ class Run:
     created_at: datetime
     updated_at: datetime
     error: Encoded | None = None
+    webhook: str | None = None
 
     @property
     def active(self) -> bool:
@@ -65,6 +69,17 @@ class NewRun:
     now: datetime
     thread_ttl: Ttl | None = None
     own_thread: bool = False
+    webhook: str | None = None
+    key: IdempotencyKey | None = None
+    limits: QueueLimits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """How many runs may wait, the new one included: on its thread, and (0: any number) in all."""
+
+    thread: int
+    total: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +87,14 @@ class Created:
     """A run that exists now, and the runs that had to make way for it.
 
     ``superseded`` were running: their workers must be told. ``ended`` were still pending and are
-    over (or gone) already: whoever follows them must be let go.
+    over (or gone) already: whoever follows them must be let go. ``replayed``: nothing has
+    happened, since an earlier request with the same key has created the run.
     """
 
     run: Run
     superseded: tuple[UUID, ...] = ()
     ended: tuple[UUID, ...] = ()
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +218,21 @@ def pending_run(new: NewRun, metadata: JsonObject) -> Run:
         attempt=0,
         created_at=new.created_at,
         updated_at=new.now,
+        webhook=new.webhook,
     )
+
+
+def replayed(new: NewRun, place: tuple[UUID, UUID], found: Run | None) -> Created:
+    """Return what a request that was sent again is answered with.
+
+    Args:
+        new: The run it asks for.
+        place: The thread and the run that its key stands for.
+        found: That run; None: it has been removed, so what is known is what was asked for.
+    """
+    thread_id, run_id = place
+    asked = dataclasses.replace(new, thread_id=thread_id, run_id=run_id)
+    return Created(found or pending_run(asked, run_metadata(asked, {})), replayed=True)
 
 
 ATTEMPTS_EXHAUSTED = dump(

@@ -34,3 +34,6 @@ STATE = "state"
 
 STOP = "stop"
 """A running run has been marked to stop. Payload: the run's id."""
+
+WEBHOOK = "webhook"
+"""A webhook can be sent. No payload."""

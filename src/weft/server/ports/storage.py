@@ -49,6 +49,7 @@ from weft.server.domain.threads import (
     ThreadSize,
     ThreadState,
 )
+from weft.server.domain.webhooks import DeadWebhook, Delivery, OutboxStats
 from weft.server.ports.store import Store
 
 
@@ -217,11 +218,14 @@ class RunStorage(Protocol):
         """Add a run to its thread, doing to the thread's active runs what the strategy says.
 
         Locks the thread, calls ``domain.multitask.decide``, applies it and inserts the run as
-        pending; the thread is busy from then on.
+        pending; the thread is busy from then on. A key that stands for a run already gives that
+        one, and nothing else happens.
 
         Raises:
             ThreadNotFound: the thread does not exist and is not to be created.
             ThreadBusy: the strategy is ``reject`` and another run is active.
+            TooManyRuns: as many runs wait as are allowed.
+            IdempotencyKeyReused: its key stands for another request.
         """
         ...
 
@@ -315,6 +319,10 @@ class RunStorage(Protocol):
         """
         ...
 
+    async def forget_keys(self, before: datetime, limit: int) -> int:
+        """Remove the keys of requests before a moment; return how many."""
+        ...
+
     async def stats(self) -> QueueStats:
         """Return how the queue stands at this moment."""
         ...
@@ -377,6 +385,56 @@ class CronStorage(Protocol):
         ...
 
 
+class WebhookStorage(Protocol):
+    """The outbox. Its rows are written by whatever ends a run, in the same transaction."""
+
+    async def claim(self, limit: int, lease_seconds: float) -> Sequence[Delivery]:
+        """Take webhooks that are due, the longest due first; nobody else gets them meanwhile.
+
+        What is not reported within the lease is due again: its sender has died.
+        """
+        ...
+
+    async def delivered(self, delivery: Delivery) -> None:
+        """Remove a webhook that has arrived. Nothing happens when its lease had run out."""
+        ...
+
+    async def failed(self, delivery: Delivery, error: str, retry_at: datetime | None) -> None:
+        """Note a failed attempt; without ``retry_at`` it was the last one.
+
+        Nothing happens when the lease had run out.
+        """
+        ...
+
+    async def next_due(self) -> datetime | None:
+        """Return when the next webhook is due, which may be in the past; None: there is none."""
+        ...
+
+    async def release(self) -> None:
+        """Make all webhooks that are taken due: whoever took them is known to be dead."""
+        ...
+
+    async def dead(self, limit: int) -> Sequence[DeadWebhook]:
+        """Return webhooks that were given up, the latest first."""
+        ...
+
+    async def retry(self, webhook_id: UUID | None) -> int:
+        """Make a webhook that was given up, or (None) all of them, due again from the beginning.
+
+        Raises:
+            WebhookNotFound: there is no such one.
+        """
+        ...
+
+    async def expire(self, before: datetime, limit: int) -> int:
+        """Remove webhooks that were given up before a moment; return how many."""
+        ...
+
+    async def stats(self) -> OutboxStats:
+        """Return how the outbox stands at this moment."""
+        ...
+
+
 class StateEdit(Protocol):
     """A change of a thread's state that is prepared first and then stored as one."""
 
@@ -418,6 +476,9 @@ class Storage(Protocol):
 
     @property
     def crons(self) -> CronStorage: ...
+
+    @property
+    def webhooks(self) -> WebhookStorage: ...
 
     @property
     def store(self) -> Store:

@@ -41,10 +41,14 @@ from weft.server.services.cron_requests import (
 )
 from weft.server.services.requests import RunCreateRequest
 from weft.server.services.run_request import new_run, parse_uuid
+from weft.server.services.webhooks import WebhookGuard
 
 
 class CronService:
-    def __init__(self, storage: Storage, assistants: AssistantService, clock: Clock) -> None:
+    def __init__(
+        self, storage: Storage, assistants: AssistantService, clock: Clock, guard: WebhookGuard
+    ) -> None:
+        self._guard = guard
         self._storage = storage
         self._assistants = assistants
         self._clock = clock
@@ -61,6 +65,7 @@ class CronService:
         assistant = await self._assistant(caller, body["assistant_id"])
         now = self._clock.now()
         _check_run(thread_id, fields, assistant, now)
+        await self._guard.check(body.get("webhook"))
         cron_id = uuid7()
         cron = Cron(
             cron_id=cron_id,
@@ -102,6 +107,7 @@ class CronService:
         assistant = await self._storage.assistants.get(cron.assistant_id)
         now = self._clock.now()
         _check_run(cron.thread_id, {**cron.payload, **fields}, assistant, now)
+        await self._guard.check(body.get("webhook"))
         return await self._storage.crons.update(cron_id, fields, now)
 
     async def delete(self, caller: Caller, cron_id: UUID) -> None:

@@ -50,8 +50,9 @@ GraphName = Annotated[str, WithJsonSchema({"type": "string", "format": "graph"})
 Webhook = Annotated[
     str,
     Field(min_length=1, max_length=65_536),
-    WithJsonSchema({"not": {}, "description": "Not supported yet."}),
+    WithJsonSchema({"type": "string", "format": "webhook", "minLength": 1, "maxLength": 65_536}),
 ]
+"""A URL that is told when a run ends; the policy of the server says where it may lead."""
 
 
 # Runs have no events of this mode; that it is refused has an error of its own.

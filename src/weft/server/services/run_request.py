@@ -97,8 +97,6 @@ def _refuse_unsupported(body: RunCreateRequest) -> None:
     Raises:
         InvalidInput: there is something of the kind.
     """
-    if "webhook" in body:
-        raise InvalidInput("'webhook' is not supported by this version of the server: leave it out")
     if "lifecycle" in stream_modes(body):
         raise InvalidInput("'stream_mode': runs do not send 'lifecycle' events: leave it out")
     # Built to be checked: the worker could only fail the run.
@@ -126,7 +124,7 @@ def _kwargs(body: RunCreateRequest, *, temporary: bool) -> dict[str, object]:
         "stream_mode": stream_modes(body),
         "interrupt_before": body.get("interrupt_before"),
         "interrupt_after": body.get("interrupt_after"),
-        "webhook": None,
+        "webhook": body.get("webhook"),
         "feedback_keys": body.get("feedback_keys"),
         "temporary": temporary,
         "subgraphs": body.get("stream_subgraphs", False),

@@ -19,16 +19,19 @@ from weft.server.domain.errors import (
     ThreadNotFound,
 )
 from weft.server.domain.events import RESULT, START, Cursor, EventId, Live, StoredEvent
+from weft.server.domain.idempotency import make_key, run_scope
 from weft.server.domain.json import EMPTY_OBJECT, Encoded
 from weft.server.domain.runs import Created, NewRun, QueueStats, Run, Stop
 from weft.server.domain.threads import Ttl
 from weft.server.ports.clock import Clock
 from weft.server.ports.events import EventLog, EventReader
-from weft.server.ports.signals import STOP, WORK, Signals
+from weft.server.ports.signals import STOP, WEBHOOK, WORK, Signals
 from weft.server.ports.storage import Storage
 from weft.server.services.assistants import AssistantService
 from weft.server.services.requests import RunCreateRequest
+from weft.server.services.run_limits import RunLimits
 from weft.server.services.run_request import new_run
+from weft.server.services.webhooks import WebhookGuard
 
 logger: logging.Logger = logging.getLogger("weft.runs")
 
@@ -55,6 +58,8 @@ class RunService:
         signals: Signals,
         assistants: AssistantService,
         clock: Clock,
+        guard: WebhookGuard,
+        limits: RunLimits,
         thread_ttl: Ttl | None = None,
     ) -> None:
         self._storage = storage
@@ -62,25 +67,55 @@ class RunService:
         self._signals = signals
         self._assistants = assistants
         self._clock = clock
+        self._guard = guard
+        self._limits = limits
         self._thread_ttl = thread_ttl
 
     async def create(
-        self, caller: Caller, thread_id: UUID | None, body: RunCreateRequest, *, request_id: str
-    ) -> Run:
-        """Create a run, on a thread or (None) on one of its own."""
+        self,
+        caller: Caller,
+        thread_id: UUID | None,
+        body: RunCreateRequest,
+        *,
+        request_id: str,
+        key: str | None = None,
+    ) -> Created:
+        """Create a run, on a thread or (None) on one of its own.
+
+        Args:
+            caller: On whose behalf.
+            thread_id: The thread.
+            body: The request.
+            request_id: What the client or its proxy calls the request.
+            key: What makes the request known again when it is sent twice.
+        """
         new = await self._new(caller, thread_id, body, request_id)
+        if key is not None:
+            new = replace(new, key=make_key(key, run_scope(thread_id), body))
         try:
             created = await self._storage.runs.create(new)
         except ThreadNotFound:
             raise RunTargetNotFound from None
-        await self._announce(created)
-        return created.run
+        if not created.replayed:
+            await self._announce(created)
+        return created
 
     async def create_batch(
-        self, caller: Caller, bodies: Sequence[RunCreateRequest], *, request_id: str
+        self,
+        caller: Caller,
+        bodies: Sequence[RunCreateRequest],
+        *,
+        request_id: str,
+        key: str | None = None,
     ) -> Sequence[Run]:
-        """Create runs, each on a thread of its own; none of them unless all requests are valid."""
+        """Create runs, each on a thread of its own; none of them unless all requests are valid.
+
+        With a key that was used before, those are created that are missing.
+        """
         news = [await self._new(caller, None, body, request_id) for body in bodies]
+        if key is not None:
+            whole = make_key(key, run_scope(None, batch=True), bodies)
+            news = [replace(new, key=whole.part(number)) for number, new in enumerate(news)]
         created = await asyncio.gather(*[self._storage.runs.create(new) for new in news])
         for each in created:
             await self._announce(each)
@@ -118,9 +153,12 @@ class RunService:
         assistant = await self._assistants.resolve(caller, body["assistant_id"])
         now = self._clock.now()
         new = new_run(thread_id, body, assistant, request_id=request_id, now=now)
+        self._limits.check(body, assistant)
+        await self._guard.check(body.get("webhook"))
         if body.get("feedback_keys"):
             logger.warning("feedback_keys are ignored", extra={"run_id": str(new.run_id)})
-        return replace(new, thread_ttl=self._thread_ttl)
+        webhook = body.get("webhook") if self._guard.enabled else None
+        return replace(new, thread_ttl=self._thread_ttl, webhook=webhook, limits=self._limits.queue)
 
     async def _cancel(self, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop) -> None:
         cancelled = await self._storage.runs.cancel(thread_id, run_ids, stop)
@@ -128,6 +166,8 @@ class RunService:
             await self._events.close(str(ended), _KEEP_ENDED_SECONDS)
         for stopping in cancelled.stopping:
             await self._signals.publish(STOP, str(stopping))
+        if cancelled.ended:
+            await self._signals.publish(WEBHOOK)
         await self._signals.publish(WORK)
 
     async def cancel_many(
@@ -192,6 +232,21 @@ class RunService:
             return Joined(run, None)
         return Joined(run, await self._attach(run, _join_cursor(run, last_event_id)))
 
+    async def replay(self, run: Run) -> EventReader:
+        """Return all events of a run that an earlier request has created, as far as they exist."""
+        return await self._attach(run, START)
+
+    async def replayed_result(self, caller: Caller, run: Run) -> Encoded:
+        """Return the result of a run that an earlier request has created, once it is over.
+
+        Raises:
+            RunNotFound: it has been removed, and its result is forgotten.
+        """
+        last = await self._last(run, await self._attach(run, START))
+        if last is not None and last.event.name == RESULT:
+            return last.event.data
+        return await self.join_result(caller, None, run.run_id)
+
     async def wait(self, run: Run) -> Encoded:
         """Return the result of a run that has just been created, once it is over."""
         return await self._result(run, self.read(run))
@@ -220,6 +275,8 @@ class RunService:
             await self._events.close(str(run_id), _KEEP_ENDED_SECONDS)
         for run_id in created.superseded:
             await self._signals.publish(STOP, str(run_id))
+        if created.ended:
+            await self._signals.publish(WEBHOOK)
         await self._signals.publish(WORK)
 
     async def _attach(self, run: Run, after: Cursor) -> EventReader:

@@ -77,13 +77,14 @@ class CronStarter:
     async def _start(self, cron: Cron) -> None:
         named = {"cron_id": str(cron.cron_id)}
         try:
-            run = await self._runs.create(
+            created = await self._runs.create(
                 SERVER, cron.thread_id, _body(cron), request_id=str(uuid4())
             )
         except WeftError as error:
             # The graph may be gone, the thread busy, the database away: the next time is another.
             logger.warning("a cron could not start a run: %s", error, extra=named)
             return
+        run = created.run
         found = {"run_id": str(run.run_id), "thread_id": str(run.thread_id)}
         logger.info("cron started a run", extra={**named, **found})
 

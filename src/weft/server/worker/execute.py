@@ -24,7 +24,7 @@ from weft.server.graphs.registry import Graphs
 from weft.server.graphs.serde import encode
 from weft.server.ports.clock import Clock
 from weft.server.ports.events import EventLog
-from weft.server.ports.signals import THREAD, WORK, Signals
+from weft.server.ports.signals import THREAD, WEBHOOK, WORK, Signals
 from weft.server.ports.storage import Storage
 from weft.server.worker.chunks import ROOT, ChunkEncoder, Namespace
 from weft.server.worker.failures import describe, described, first_failure
@@ -238,6 +238,8 @@ class Executor:
         await self._events.close(
             stream, keep.resumable_keep_seconds if claim.run.resumable else keep.keep_seconds
         )
+        if claim.run.webhook is not None:
+            await self._signals.publish(WEBHOOK)
         if finished.waiting:
             await self._signals.publish(WORK)
 

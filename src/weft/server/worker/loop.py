@@ -15,7 +15,7 @@ from weft.server.domain.measures import WorkerMeasures
 from weft.server.domain.runs import ATTEMPTS_EXHAUSTED, Claim, Stop
 from weft.server.ports.clock import Clock
 from weft.server.ports.events import EventLog
-from weft.server.ports.signals import STOP, WORK, Listener, Signals
+from weft.server.ports.signals import STOP, WEBHOOK, WORK, Listener, Signals
 from weft.server.ports.storage import Storage
 from weft.server.worker.execute import (
     Assignment,
@@ -251,6 +251,8 @@ class Worker:
             await self._events.close(str(run_id), _KEEP_SECONDS)
         self.measures.requeued += len(found.requeued)
         self.measures.given_up += len(found.given_up)
+        if found.given_up:
+            await self._signals.publish(WEBHOOK)
         if found.requeued:
             await self._signals.publish(WORK)
 

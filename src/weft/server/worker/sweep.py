@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from weft.server.domain.errors import StorageUnavailable
+from weft.server.domain.idempotency import KEEP
 from weft.server.ports.clock import Clock
 from weft.server.ports.storage import Storage
 
@@ -19,6 +21,10 @@ THREAD_BATCH = 50
 ITEM_BATCH = 500
 ITEMS_MOST = 100_000
 """Items that one sweep deletes; what is left is for the next one."""
+
+DEAD_WEBHOOK_DAYS = 30
+WEBHOOK_SWEEP_SECONDS = 3600.0
+KEY_SWEEP_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +88,39 @@ def store_sweep(storage: Storage, clock: Clock, *, interval_seconds: float) -> S
     """Return the duty to delete expired items of the store, a few at a time."""
 
     async def act() -> int:
-        done = 0
-        while done < ITEMS_MOST:
-            found = await storage.store.expire(clock.now(), ITEM_BATCH)
-            done += found
-            if found < ITEM_BATCH:
-                break
-        return done
+        return await _in_batches(lambda: storage.store.expire(clock.now(), ITEM_BATCH))
 
     return Sweep("store", interval_seconds, act)
+
+
+def webhook_sweep(storage: Storage, clock: Clock) -> Sweep:
+    """Return the duty to forget webhooks that were given up long ago."""
+
+    async def act() -> int:
+        before = clock.now() - timedelta(days=DEAD_WEBHOOK_DAYS)
+        return await _in_batches(lambda: storage.webhooks.expire(before, ITEM_BATCH))
+
+    return Sweep("webhooks", WEBHOOK_SWEEP_SECONDS, act)
+
+
+def key_sweep(storage: Storage, clock: Clock) -> Sweep:
+    """Return the duty to forget the keys of requests that are too old to be sent again."""
+
+    async def act() -> int:
+        before = clock.now() - KEEP
+        return await _in_batches(lambda: storage.runs.forget_keys(before, ITEM_BATCH))
+
+    return Sweep("idempotency keys", KEY_SWEEP_SECONDS, act)
+
+
+async def _in_batches(expire: Callable[[], Awaitable[int]]) -> int:
+    done = 0
+    while done < ITEMS_MOST:
+        found = await expire()
+        done += found
+        if found < ITEM_BATCH:
+            break
+    return done
 
 
 def _log(sweep: Sweep, removed: int) -> None:

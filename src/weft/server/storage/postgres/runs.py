@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from weft.schema import RunStatus
-from weft.server.domain.errors import RunNotFound, ThreadNotFound
+from weft.server.domain.errors import RunNotFound, ThreadNotFound, TooManyRuns
 from weft.server.domain.json import EMPTY_OBJECT
 from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
 from weft.server.domain.runs import (
@@ -26,6 +26,7 @@ from weft.server.domain.runs import (
     Run,
     Stop,
     pending_run,
+    replayed,
     run_metadata,
     thread_metadata_after,
 )
@@ -34,10 +35,12 @@ from weft.server.storage.checkpoints import Rows
 from weft.server.storage.postgres import sql
 from weft.server.storage.postgres.checkpoint_rows import delete_run_checkpoints, write_rows
 from weft.server.storage.postgres.connection import Connection, Cursor, Database, itself
+from weft.server.storage.postgres.idempotency import claim_key, forget_keys
 from weft.server.storage.postgres.rows import encoded, jsonb, obj, optional_text
 from weft.server.storage.postgres.run_stats import queue_stats
 from weft.server.storage.postgres.savers import Savers
 from weft.server.storage.postgres.threads import delete_thread, insert_thread
+from weft.server.storage.postgres.webhooks import note_end
 
 _Row: TypeAlias = tuple[Any, ...]
 
@@ -154,11 +157,21 @@ class PostgresRuns:
             return Reclaimed()
         return await self._database.write(lambda c: _reclaim(c, max_attempts, orphaned, now))
 
+    async def forget_keys(self, before: datetime, limit: int) -> int:
+        return await self._database.send(
+            lambda c: forget_keys(c, before, limit), lambda cursor: cursor.rowcount
+        )
+
     async def stats(self) -> QueueStats:
         return await self._database.ask(partial(queue_stats, now=self._clock.now()))
 
 
 def _create(connection: Connection, new: NewRun) -> Created:
+    place = claim_key(connection, new)
+    if place is not None:
+        row = connection.execute(sql.GET_RUN, (place[1],)).fetchone()
+        return replayed(new, place, None if row is None else _run(row))
+    _check_total(connection, new)
     if new.create_thread:
         insert_thread(connection, new.thread_id, {}, new.now, ttl=new.thread_ttl)
     thread = connection.execute(sql.LOCK_THREAD, (new.thread_id,))
@@ -167,7 +180,7 @@ def _create(connection: Connection, new: NewRun) -> Created:
     if row is None:
         raise ThreadNotFound(new.thread_id)
     before = obj(row[0])
-    decision = decide(new.multitask_strategy, _active(active), new.run_id)
+    decision = decide(new.multitask_strategy, _active(active), new.run_id, new.limits)
     _apply(connection, new, decision)
     metadata = run_metadata(new, before)
     connection.execute(sql.INSERT_RUN, _new_row(new, jsonb(metadata)))
@@ -179,13 +192,34 @@ def _create(connection: Connection, new: NewRun) -> Created:
     )
 
 
+def _check_total(connection: Connection, new: NewRun) -> None:
+    most = 0 if new.limits is None else new.limits.total
+    if not most:
+        return
+    row = connection.execute(sql.PENDING_UP_TO, (most,)).fetchone()
+    if row is not None and row[0] >= most:
+        raise TooManyRuns.in_all(most)
+
+
 def _apply(connection: Connection, new: NewRun, decision: Decision) -> None:
+    _note_ended(connection, decision.remove, "rollback", new.now)
+    _note_ended(connection, decision.end, "interrupted", new.now)
     for run_id in decision.remove:
         _remove(connection, new.thread_id, run_id)
     if decision.end:
         connection.execute(sql.END_PENDING, (new.now, list(decision.end)))
     if decision.how is not None and decision.stop:
         _mark(connection, decision.stop, decision.how)
+
+
+def _note_ended(connection: Connection, ended: Sequence[UUID], status: str, now: datetime) -> None:
+    """Note the end of runs that have not begun."""
+    if not ended:
+        return
+    for row in connection.execute(sql.WITH_WEBHOOK, (list(ended),)).fetchall():
+        run = _run(row)
+        with_values = not run.temporary and status != "rollback"
+        note_end(connection, run, status, now, with_values=with_values)
 
 
 def _mark(connection: Connection, run_ids: Sequence[UUID], stop: Stop) -> None:
@@ -198,8 +232,8 @@ def _active(rows: Cursor) -> Sequence[ActiveRun]:
 
 def _claims(rows: Cursor) -> Sequence[Claim]:
     # An update returns its rows in any order.
-    found = sorted(rows, key=lambda row: (row[11], row[17]))
-    return [_claim(_run(row), row[14:]) for row in found]
+    found = sorted(rows, key=lambda row: (row[11], row[18]))
+    return [_claim(_run(row), row[15:]) for row in found]
 
 
 def _claim(run: Run, rest: _Row) -> Claim:
@@ -223,6 +257,7 @@ def _hold(connection: Connection, claim: Claim) -> None:
 def _finish(connection: Connection, run: Run, outcome: Outcome, now: datetime) -> Cursor | None:
     """End a run that is held; what comes back tells whether another one waits."""
     if run.temporary:
+        _note_finished(connection, run, outcome, now)
         delete_thread(connection, run.thread_id)
         return None
     error = optional_text(outcome.error)
@@ -232,6 +267,7 @@ def _finish(connection: Connection, run: Run, outcome: Outcome, now: datetime) -
         connection.execute(sql.END_RUN, (outcome.status, error, now, run.run_id))
     if outcome.values is not None:
         connection.execute(sql.SET_VALUES, (run.thread_id, outcome.values.decode()))
+    _note_finished(connection, run, outcome, now)
     values = {
         "status": outcome.thread_status,
         "interrupts": outcome.interrupts.decode(),
@@ -240,6 +276,18 @@ def _finish(connection: Connection, run: Run, outcome: Outcome, now: datetime) -
         "thread": run.thread_id,
     }
     return connection.execute(sql.THREAD_ENDS_RUN, values)
+
+
+def _note_finished(connection: Connection, run: Run, outcome: Outcome, now: datetime) -> None:
+    note_end(
+        connection,
+        run,
+        "rollback" if outcome.roll_back else outcome.status,
+        now,
+        started_at=run.updated_at,
+        error=outcome.error,
+        with_values=not (run.temporary or outcome.roll_back),
+    )
 
 
 def _finished(cursor: Cursor | None) -> Finished:
@@ -254,12 +302,14 @@ def _cancel(
     active = connection.execute(sql.ACTIVE_RUNS, (thread_id,))
     cancelled = to_cancel(_active(active), run_ids)
     ended = list(cancelled.ended)
+    rolled_back = stop.action == "rollback"
+    _note_ended(connection, ended, "rollback" if rolled_back else "interrupted", now)
     temporary = connection.execute(sql.HAS_TEMPORARY, (ended,)).fetchone() is not None
     _mark(connection, cancelled.stopping, stop)
     if temporary:
         delete_thread(connection, thread_id)
         return cancelled
-    if stop.action == "rollback":
+    if rolled_back:
         for run_id in ended:
             _remove(connection, thread_id, run_id)
     else:
@@ -273,30 +323,37 @@ def _reclaim(connection: Connection, max_attempts: int, orphaned: bool, now: dat
     given_up: list[UUID] = []
     connection.execute(sql.LOCK_EXPIRED_THREADS, (orphaned, now))
     rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
-    for run_id, thread_id, attempt, temporary in rows:
-        if attempt < max_attempts:
-            connection.execute(sql.REQUEUE, (now, run_id))
-            requeued.append(run_id)
+    for run in map(_run, rows):
+        if run.attempt < max_attempts:
+            connection.execute(sql.REQUEUE, (now, run.run_id))
+            requeued.append(run.run_id)
         else:
-            _give_up(connection, run_id, thread_id, temporary=temporary, now=now)
-            given_up.append(run_id)
+            _give_up(connection, run, now)
+            given_up.append(run.run_id)
     return Reclaimed(tuple(requeued), tuple(given_up))
 
 
-def _give_up(
-    connection: Connection, run_id: UUID, thread_id: UUID, *, temporary: bool, now: datetime
-) -> None:
-    if temporary:
-        delete_thread(connection, thread_id)
+def _give_up(connection: Connection, run: Run, now: datetime) -> None:
+    note_end(
+        connection,
+        run,
+        "error",
+        now,
+        started_at=run.updated_at,
+        error=ATTEMPTS_EXHAUSTED,
+        with_values=not run.temporary,
+    )
+    if run.temporary:
+        delete_thread(connection, run.thread_id)
         return
     error = ATTEMPTS_EXHAUSTED.decode()
-    connection.execute(sql.END_RUN, ("error", error, now, run_id))
+    connection.execute(sql.END_RUN, ("error", error, now, run.run_id))
     values = {
         "status": "error",
         "interrupts": EMPTY_OBJECT.decode(),
         "error": error,
         "now": now,
-        "thread": thread_id,
+        "thread": run.thread_id,
     }
     connection.execute(sql.THREAD_ENDS_RUN, values)
 
@@ -325,6 +382,7 @@ def _new_row(new: NewRun, metadata: str) -> _Row:
         new.resumable,
         new.created_at,
         new.now,
+        new.webhook,
     )
 
 
@@ -344,4 +402,5 @@ def _run(row: _Row) -> Run:
         created_at=row[11],
         updated_at=row[12],
         error=encoded(row[13]),
+        webhook=row[14],
     )

@@ -10,7 +10,7 @@ tables to join them.
 
 RUN = (
     "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
-    " temporary, resumable, attempt, created_at, updated_at, error"
+    " temporary, resumable, attempt, created_at, updated_at, error, webhook"
 )
 
 GET_RUN = f"SELECT {RUN} FROM weft_runs WHERE run_id = %s"
@@ -22,8 +22,9 @@ LIST_RUNS = f"""
 
 INSERT_RUN = """
     INSERT INTO weft_runs (run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs,
-                           multitask_strategy, temporary, resumable, created_at, updated_at)
-    VALUES (%s, %s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s)
+                           multitask_strategy, temporary, resumable, created_at, updated_at,
+                           webhook)
+    VALUES (%s, %s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 THREAD_EXISTS = "SELECT 1 FROM weft_threads WHERE thread_id = %s"
@@ -47,6 +48,10 @@ OVER = """
         IN ('pending', 'running') IS NOT TRUE
 """
 
+PENDING_UP_TO = """
+    SELECT count(*) FROM (SELECT 1 FROM weft_runs WHERE status = 'pending' LIMIT %s) p
+"""
+
 THREAD_GETS_RUN = """
     UPDATE weft_threads SET status = 'busy', metadata = %s, config = %s, updated_at = %s
     WHERE thread_id = %s
@@ -64,6 +69,8 @@ MARK_STOP = """
 DELETE_RUN = "DELETE FROM weft_runs WHERE run_id = %s"
 
 HAS_TEMPORARY = "SELECT 1 FROM weft_runs WHERE run_id = ANY(%s) AND temporary"
+
+WITH_WEBHOOK = f"SELECT {RUN} FROM weft_runs WHERE run_id = ANY(%s) AND webhook IS NOT NULL"
 
 # Of each thread the first in line, if nothing of the thread is running. What another worker is
 # about to take is passed over.
@@ -140,8 +147,8 @@ LOCK_EXPIRED_THREADS = """
 """
 
 # A run that is locked at this moment has a worker that is alive.
-EXPIRED = """
-    SELECT run_id, thread_id, attempt, temporary FROM weft_runs
+EXPIRED = f"""
+    SELECT {RUN} FROM weft_runs
     WHERE status = 'running' AND (%s OR lease_until < %s) ORDER BY seq FOR UPDATE SKIP LOCKED
 """
 

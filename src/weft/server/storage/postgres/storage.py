@@ -32,6 +32,7 @@ from weft.server.storage.postgres.savers import DirectSink, Drain, Savers
 from weft.server.storage.postgres.store_items import PostgresItems
 from weft.server.storage.postgres.store_vectors import open_vectors
 from weft.server.storage.postgres.threads import PostgresThreads
+from weft.server.storage.postgres.webhooks import PostgresWebhooks
 from weft.server.storage.saver import StorageSaver
 from weft.server.storage.store import DatabaseStore
 
@@ -85,6 +86,7 @@ class PostgresStorage:
         self.assistants: PostgresAssistants = PostgresAssistants(self._database)
         self.crons: PostgresCrons = PostgresCrons(self._database)
         self.threads: PostgresThreads = PostgresThreads(self._database)
+        self.webhooks: PostgresWebhooks = PostgresWebhooks(self._database, self._clock)
         self.runs: PostgresRuns = PostgresRuns(self._database, self._savers, self._clock)
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ from weft.server.domain.errors import (
     LeaseLost,
     RunNotFound,
     ThreadNotFound,
+    TooManyRuns,
 )
 from weft.server.domain.json import Encoded, dump
 from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
@@ -30,6 +31,7 @@ from weft.server.domain.runs import (
     Run,
     Stop,
     pending_run,
+    replayed,
     run_metadata,
     thread_metadata_after,
 )
@@ -37,14 +39,16 @@ from weft.server.ports.clock import Clock
 from weft.server.storage.sqlite import sql
 from weft.server.storage.sqlite.checkpoint_rows import delete_run_checkpoints
 from weft.server.storage.sqlite.connection import Readers, Writer
+from weft.server.storage.sqlite.idempotency import claim_key, forget_keys
 from weft.server.storage.sqlite.rows import encoded, micros, moment, obj, optional_text, text
 from weft.server.storage.sqlite.run_stats import queue_stats
 from weft.server.storage.sqlite.savers import Savers
 from weft.server.storage.sqlite.threads import delete_thread, insert_thread
+from weft.server.storage.sqlite.webhooks import note_end
 
 _Row: TypeAlias = tuple[
     str, str, str, str, RunStatus, str, bytes, MultitaskStrategy, int, int, int, int, int,
-    str | None,
+    str | None, str | None,
 ]  # fmt: skip
 
 
@@ -158,21 +162,29 @@ class SqliteRuns:
             return Reclaimed()
         return await self._writer.write(lambda c: _reclaim(c, max_attempts, orphaned, now))
 
+    async def forget_keys(self, before: datetime, limit: int) -> int:
+        return await self._writer.write(lambda c: forget_keys(c, micros(before), limit))
+
     async def stats(self) -> QueueStats:
         now = micros(self._clock.now())
         return await self._readers.read(lambda connection: queue_stats(connection, now))
 
 
 def _create(connection: sqlite3.Connection, new: NewRun) -> Created:
+    place = claim_key(connection, new)
+    if place is not None:
+        row = connection.execute(sql.GET_RUN, (str(place[1]),)).fetchone()
+        return replayed(new, place, None if row is None else _run(row))
     now = micros(new.now)
     key = str(new.thread_id)
+    _check_total(connection, new)
     if new.create_thread:
         insert_thread(connection, new.thread_id, {}, {}, now, ttl=new.thread_ttl)
     row = connection.execute(sql.THREAD_METADATA, (key,)).fetchone()
     if row is None:
         raise ThreadNotFound(new.thread_id)
     before = obj(row[0])
-    decision = decide(new.multitask_strategy, _active(connection, key), new.run_id)
+    decision = decide(new.multitask_strategy, _active(connection, key), new.run_id, new.limits)
     _apply(connection, key, decision, now)
     metadata = run_metadata(new, before)
     connection.execute(sql.INSERT_RUN, _new_row(new, text(metadata), now))
@@ -183,6 +195,12 @@ def _create(connection: sqlite3.Connection, new: NewRun) -> Created:
     )
 
 
+def _check_total(connection: sqlite3.Connection, new: NewRun) -> None:
+    most = 0 if new.limits is None else new.limits.total
+    if most and connection.execute(sql.PENDING_UP_TO, (most,)).fetchone()[0] >= most:
+        raise TooManyRuns.in_all(most)
+
+
 def _active(connection: sqlite3.Connection, thread: str) -> Sequence[ActiveRun]:
     rows = connection.execute(sql.ACTIVE_RUNS, (thread,))
     return [ActiveRun(UUID(run_id), status) for run_id, status in rows]
@@ -190,8 +208,11 @@ def _active(connection: sqlite3.Connection, thread: str) -> Sequence[ActiveRun]:
 
 def _apply(connection: sqlite3.Connection, thread: str, decision: Decision, now: int) -> None:
     for run_id in decision.remove:
+        note_end(connection, _get(connection, run_id), "rollback", now, with_values=False)
         _remove(connection, thread, str(run_id))
-    connection.executemany(sql.END_PENDING, [(now, str(run_id)) for run_id in decision.end])
+    for run_id in decision.end:
+        note_end(connection, _get(connection, run_id), "interrupted", now)
+        connection.execute(sql.END_PENDING, (now, str(run_id)))
     if decision.how is not None:
         how = decision.how
         rows = [(how.action, how.reason, str(run_id)) for run_id in decision.stop]
@@ -243,11 +264,20 @@ def _finish(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now:
     else:
         error = optional_text(outcome.error)
         connection.execute(sql.END_RUN, (outcome.status, error, now, str(run.run_id)))
+    if outcome.values is not None and not run.temporary:
+        connection.execute(sql.SET_VALUES, (thread, outcome.values))
+    note_end(
+        connection,
+        run,
+        "rollback" if outcome.roll_back else outcome.status,
+        now,
+        started_at=run.updated_at,
+        error=outcome.error,
+        with_values=not (run.temporary or outcome.roll_back),
+    )
     if run.temporary:
         delete_thread(connection, thread)
         return Finished(waiting=False)
-    if outcome.values is not None:
-        connection.execute(sql.SET_VALUES, (thread, outcome.values))
     waiting = connection.execute(sql.HAS_PENDING, (thread,)).fetchone() is not None
     status = "busy" if waiting else outcome.thread_status
     connection.execute(
@@ -286,13 +316,14 @@ def _end_pending(
     """End runs that have not begun; return whether that leaves their thread without a purpose."""
     temporary = False
     for run_id in ended:
-        key = str(run_id)
-        (flag,) = connection.execute(sql.TEMPORARY, (key,)).fetchone()
-        temporary = temporary or bool(flag)
+        run = _get(connection, run_id)
+        temporary = temporary or run.temporary
         if stop.action == "rollback":
-            _remove(connection, thread, key)
+            note_end(connection, run, "rollback", now, with_values=False)
+            _remove(connection, thread, str(run_id))
         else:
-            connection.execute(sql.END_PENDING, (now, key))
+            note_end(connection, run, "interrupted", now, with_values=not run.temporary)
+            connection.execute(sql.END_PENDING, (now, str(run_id)))
     return temporary
 
 
@@ -305,26 +336,39 @@ def _reclaim(
     requeued: list[UUID] = []
     given_up: list[UUID] = []
     rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
-    for run_id, thread, attempt, temporary in rows:
-        if attempt < max_attempts:
-            connection.execute(sql.REQUEUE, (now, run_id))
-            requeued.append(UUID(run_id))
+    for row in rows:
+        run = _run(row)
+        if run.attempt < max_attempts:
+            connection.execute(sql.REQUEUE, (now, str(run.run_id)))
+            requeued.append(run.run_id)
         else:
-            _give_up(connection, run_id, thread, temporary=bool(temporary), now=now)
-            given_up.append(UUID(run_id))
+            _give_up(connection, run, now)
+            given_up.append(run.run_id)
     return Reclaimed(tuple(requeued), tuple(given_up))
 
 
-def _give_up(
-    connection: sqlite3.Connection, run_id: str, thread: str, *, temporary: bool, now: int
-) -> None:
-    if temporary:
+def _give_up(connection: sqlite3.Connection, run: Run, now: int) -> None:
+    thread = str(run.thread_id)
+    note_end(
+        connection,
+        run,
+        "error",
+        now,
+        started_at=run.updated_at,
+        error=ATTEMPTS_EXHAUSTED,
+        with_values=not run.temporary,
+    )
+    if run.temporary:
         delete_thread(connection, thread)
         return
     error = ATTEMPTS_EXHAUSTED.decode()
-    connection.execute(sql.END_RUN, ("error", error, now, run_id))
+    connection.execute(sql.END_RUN, ("error", error, now, str(run.run_id)))
     connection.execute(sql.THREAD_ENDS_RUN, ("busy", "error", "{}", error, now, now, thread))
     _settle(connection, thread, now)
+
+
+def _get(connection: sqlite3.Connection, run_id: UUID) -> Run:
+    return _run(connection.execute(sql.GET_RUN, (str(run_id),)).fetchone())
 
 
 def _remove(connection: sqlite3.Connection, thread: str, run_id: str) -> None:
@@ -350,6 +394,7 @@ def _new_row(new: NewRun, metadata: str, now: int) -> tuple[object, ...]:
         new.resumable,
         micros(new.created_at),
         now,
+        new.webhook,
     )
 
 
@@ -369,4 +414,5 @@ def _run(row: _Row) -> Run:
         created_at=moment(row[11]),
         updated_at=moment(row[12]),
         error=encoded(row[13]),
+        webhook=row[14],
     )

@@ -2,7 +2,7 @@
 
 _RUN = (
     "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
-    " temporary, resumable, attempt, created_at, updated_at, error"
+    " temporary, resumable, attempt, created_at, updated_at, error, webhook"
 )
 
 GET_RUN = f"SELECT {_RUN} FROM runs WHERE run_id = ?"
@@ -14,8 +14,8 @@ LIST_RUNS = f"""
 
 INSERT_RUN = """
     INSERT INTO runs (run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs,
-                      multitask_strategy, temporary, resumable, created_at, updated_at)
-    VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?)
+                      multitask_strategy, temporary, resumable, created_at, updated_at, webhook)
+    VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 THREAD_EXISTS = "SELECT 1 FROM threads WHERE thread_id = ?"
@@ -39,6 +39,10 @@ OVER = """
     WHERE (SELECT status FROM runs WHERE run_id = value) IN ('pending', 'running') IS NOT TRUE
 """
 
+PENDING_UP_TO = """
+    SELECT count(*) FROM (SELECT 1 FROM runs WHERE status = 'pending' LIMIT ?)
+"""
+
 THREAD_GETS_RUN = """
     UPDATE threads SET status = 'busy', metadata = ?, config = ?, updated_at = ?
     WHERE thread_id = ?
@@ -51,8 +55,6 @@ MARK_STOP = """
 """
 
 DELETE_RUN = "DELETE FROM runs WHERE run_id = ?"
-
-TEMPORARY = "SELECT temporary FROM runs WHERE run_id = ?"
 
 # Of each thread the first in line, if nothing of the thread is running. Runs that are due at the
 # same time are in line as they came: that is what the rowid says.
@@ -101,8 +103,8 @@ REQUEUE = """
     WHERE run_id = ?
 """
 
-EXPIRED = """
-    SELECT run_id, thread_id, attempt, temporary FROM runs
+EXPIRED = f"""
+    SELECT {_RUN} FROM runs
     WHERE status = 'running' AND (? OR lease_until < ?)
 """
 

@@ -28,17 +28,25 @@ from weft.server.storage.sqlite.runs import SqliteRuns
 from weft.server.storage.sqlite.savers import DirectSink, Savers
 from weft.server.storage.sqlite.store_search import SqliteItems
 from weft.server.storage.sqlite.threads import SqliteThreads
+from weft.server.storage.sqlite.webhooks import SqliteWebhooks
 from weft.server.storage.store import DatabaseStore
 
 
 class SqliteStorage:
-    """``Storage`` in one SQLite file, for one process at a time."""
+    """``Storage`` in one SQLite file, for one process at a time.
 
-    def __init__(self, path: Path, *, clock: Clock, store: StoreOptions | None = None) -> None:
+    ``beside`` a server, another process may do what is short and needs no lease.
+    """
+
+    def __init__(
+        self, path: Path, *, clock: Clock, store: StoreOptions | None = None, beside: bool = False
+    ) -> None:
         self._path = path
+        self._beside = beside
         self._clock = clock
         self._store_options = store or StoreOptions()
         self._lock: int | None = None
+        self._opened = False
 
     async def open(self) -> None:
         """Open the file, creating it where it does not exist.
@@ -49,17 +57,20 @@ class SqliteStorage:
         await asyncio.to_thread(self._prepare)
         self._savers = Savers(self._writer)
         self._writer.start()
+        self._opened = True
         options = self._store_options
         access = Access(self._writer, self._readers)
         self._store = DatabaseStore(access, SqliteItems(options.index), self._clock, options)
         self.assistants: SqliteAssistants = SqliteAssistants(self._writer, self._readers)
         self.crons: SqliteCrons = SqliteCrons(self._writer, self._readers)
         self.threads: SqliteThreads = SqliteThreads(self._writer, self._readers)
+        self.webhooks: SqliteWebhooks = SqliteWebhooks(self._writer, self._readers, self._clock)
         self.runs: SqliteRuns = SqliteRuns(self._writer, self._readers, self._savers, self._clock)
 
     async def close(self) -> None:
-        if self._lock is None:
+        if not self._opened:
             return
+        self._opened = False
         await asyncio.to_thread(self._writer.close)
         await asyncio.to_thread(self._readers.close)
         self._unlock()
@@ -90,6 +101,9 @@ class SqliteStorage:
 
     def _prepare(self) -> None:
         folder = self._path.parent
+        if self._beside:
+            self._prepare_beside()
+            return
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self._path.with_suffix(".lock"))
@@ -105,6 +119,15 @@ class SqliteStorage:
             ) from None
         with ExitStack() as undo:
             undo.callback(self._unlock)
+            self._connect(undo)
+            undo.pop_all()
+
+    def _prepare_beside(self) -> None:
+        if not self._path.exists():
+            raise StorageUnavailable(
+                f"There is no database in '{self._path.parent}'. Name its folder with --data-dir."
+            )
+        with ExitStack() as undo:
             self._connect(undo)
             undo.pop_all()
 
