@@ -33,6 +33,7 @@ from weft.server.api.runs import RunRoutes
 from weft.server.api.states import StateRoutes
 from weft.server.api.store import StoreRoutes
 from weft.server.api.threads import ThreadRoutes
+from weft.server.authz.authorizer import Authorizer
 from weft.server.clock import SystemClock
 from weft.server.events.memory import MemoryEventLog
 from weft.server.events.signals import MemorySignals
@@ -178,10 +179,11 @@ def _store_options(settings: StoreSettings) -> StoreOptions:
 def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     clock = SystemClock()
     storage = make_storage(settings, clock, store)
+    authz = Authorizer()
     events = MemoryEventLog(clock)
     signals = MemorySignals()
     assistants = AssistantService(
-        storage=storage, graphs=graphs, events=events, signals=signals, clock=clock
+        storage=storage, graphs=graphs, events=events, signals=signals, clock=clock, authz=authz
     )
     runs = RunService(
         storage=storage,
@@ -189,6 +191,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         signals=signals,
         assistants=assistants,
         clock=clock,
+        authz=authz,
         thread_ttl=settings.thread_ttl.default,
     )
     pool = RunnerPool(RunnerOptions(least=settings.runners), _loop_factory())
@@ -197,9 +200,11 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     )
     calls = RunnerCalls(pool)
     drawings = DrawingService(storage=storage, graphs=graphs, calls=calls, assistants=assistants)
-    states = StateService(storage=storage, graphs=graphs, calls=calls, signals=signals, clock=clock)
+    states = StateService(
+        storage=storage, graphs=graphs, calls=calls, signals=signals, clock=clock, authz=authz
+    )
     followers = ThreadStreamService(
-        storage=storage, events=events, signals=signals, states=states, clock=clock
+        storage=storage, events=events, signals=signals, states=states, clock=clock, authz=authz
     )
     threads = ThreadService(
         storage=storage,
@@ -207,9 +212,10 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         signals=signals,
         states=states,
         clock=clock,
+        authz=authz,
         default_ttl=settings.thread_ttl.default,
     )
-    items = StoreService(storage, calls, indexed=store.index is not None)
+    items = StoreService(storage, calls, authz, indexed=store.index is not None)
     limit = settings.body_limit_bytes
     meter = Meter()
     handlers = Handlers(
@@ -227,7 +233,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
             runs, followers, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds
         ),
         store=StoreRoutes(items, limit),
-        crons=CronRoutes(CronService(storage, assistants, clock), limit),
+        crons=CronRoutes(CronService(storage, assistants, clock, authz), limit),
     )
     sweeper = Sweeper(clock, _sweeps(settings, storage, clock))
     return Parts(

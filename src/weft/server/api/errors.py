@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from weft.server.api.wire import json_response
+from weft.server.authz.errors import BrokenAuth, Refused
 from weft.server.domain.errors import (
     Conflict,
     ContradictoryInput,
@@ -57,6 +58,11 @@ def answer(error: Exception) -> Response:
         return detail(error.status_code, error.detail, error.headers)
     if isinstance(error, BodyTooLarge):
         return detail(413, str(error))
+    if isinstance(error, Refused):
+        return detail(error.status, str(error), error.headers)
+    if isinstance(error, BrokenAuth):
+        logger.error("%s", error)
+        return detail(500, str(error))
     for kind in type(error).__mro__:
         if kind in _STATUS:
             return detail(_STATUS[kind], str(error))

@@ -30,8 +30,9 @@ from weft.server.api.stream import (
     thread_stream,
 )
 from weft.server.api.wire import Wire, json_response, run_wire
+from weft.server.authz.errors import Refused
 from weft.server.authz.users import SERVER, Caller
-from weft.server.domain.errors import InvalidInput, NothingToCancel, RunNotFound
+from weft.server.domain.errors import InvalidInput, NothingToCancel, RunNotFound, ThreadNotFound
 from weft.server.domain.events import START, EventId
 from weft.server.domain.json import Encoded, dump
 from weft.server.domain.runs import Run
@@ -42,7 +43,7 @@ from weft.server.services.requests import (
     RunCreateRequest,
 )
 from weft.server.services.run_request import parse_uuid
-from weft.server.services.runs import RunService
+from weft.server.services.runs import RunService, Waiting
 from weft.server.services.thread_stream import ThreadStreamService
 
 LIST_MOST: Final = 10_000
@@ -80,7 +81,7 @@ class RunRoutes:
         return json_response(run_wire(run), headers=headers)
 
     async def stream(self, request: Request) -> ASGIApp:
-        run, body = await self._new(request)
+        run, body = await self._new(request, reading=True)
         leave = body.get("on_disconnect") == "cancel"
         return event_stream(
             self._runs.read(run),
@@ -91,7 +92,7 @@ class RunRoutes:
         )
 
     async def wait(self, request: Request) -> ASGIApp:
-        run, body = await self._new(request)
+        run, body = await self._new(request, reading=True)
         leave = body.get("on_disconnect") == "cancel"
         return slow_json(
             partial(self._runs.wait, run),
@@ -128,9 +129,13 @@ class RunRoutes:
 
     async def follow_thread(self, request: Request) -> ASGIApp:
         thread_id = path_uuid(request, "thread")
-        batches = self._threads.follow(
-            caller_of(request), thread_id, _thread_cursor(request), _thread_modes(request)
-        )
+        cursor, modes = _thread_cursor(request), _thread_modes(request)
+        try:
+            batches = await self._threads.follow(caller_of(request), thread_id, cursor, modes)
+        except ThreadNotFound as error:
+            return failed_stream(
+                "HTTPException", f"404: {error}", headers={}, heartbeat_seconds=self._heartbeat
+            )
         return thread_stream(batches, heartbeat_seconds=self._heartbeat)
 
     async def list(self, request: Request) -> Response:
@@ -156,8 +161,9 @@ class RunRoutes:
     async def join(self, request: Request) -> ASGIApp:
         thread_id, run_id = _place(request)
         leave = query_flag(request, "cancel_on_disconnect")
+        waiting = await self._runs.join_result(caller_of(request), thread_id, run_id)
         return slow_json(
-            partial(self._joined, caller_of(request), thread_id, run_id),
+            partial(self._joined, waiting),
             headers=_locations(_run_path(thread_id, run_id), "join"),
             heartbeat_seconds=self._heartbeat,
             leaving=self._leaving(caller_of(request), thread_id, run_id) if leave else None,
@@ -195,16 +201,18 @@ class RunRoutes:
         if not wait:
             return Response(status_code=202)
         return slow_json(
-            partial(self._stopped, caller_of(request), thread_id, run_id),
+            partial(self._stopped, thread_id, run_id),
             headers=_locations(_run_path(thread_id, run_id), "join"),
             heartbeat_seconds=self._heartbeat,
         )
 
-    async def _new(self, request: Request) -> tuple[Run, RunCreateRequest]:
+    async def _new(
+        self, request: Request, *, reading: bool = False
+    ) -> tuple[Run, RunCreateRequest]:
         thread_id = path_uuid(request, "thread") if "thread_id" in request.path_params else None
         body = await self._body.read(request)
         run = await self._runs.create(
-            caller_of(request), thread_id, body, request_id=_request_id(request)
+            caller_of(request), thread_id, body, request_id=_request_id(request), reading=reading
         )
         return run, body
 
@@ -213,19 +221,19 @@ class RunRoutes:
             try:
                 place = thread_id or (await self._runs.get(caller, None, run_id)).thread_id
                 await self._runs.cancel(caller, place, run_id, "interrupt", reason=LEFT_REASON)
-            except (NothingToCancel, RunNotFound):
-                return  # it ended while the client was leaving
+            except (NothingToCancel, RunNotFound, Refused):
+                return  # it ended while the client was leaving, or is not the client's to stop
 
         return Leaving(cancel)
 
-    async def _joined(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Encoded:
+    async def _joined(self, waiting: Waiting) -> Encoded:
         try:
-            return await self._runs.join_result(caller, thread_id, run_id)
+            return await waiting()
         except RunNotFound as error:
             return _not_found(error)
 
-    async def _stopped(self, caller: Caller, thread_id: UUID, run_id: UUID) -> Encoded:
-        await self._runs.ended(caller, thread_id, run_id)
+    async def _stopped(self, thread_id: UUID, run_id: UUID) -> Encoded:
+        await self._runs.ended(thread_id, run_id)
         return Encoded(b"{}")
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from weft.schema import CancelAction, MultitaskStrategy, RunStatus, ThreadStatus
+from weft.server.domain.access import EVERYTHING, Condition
 from weft.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject, dump
 from weft.server.domain.threads import Ttl
 
@@ -18,7 +19,8 @@ class Run:
     """A run's row. ``kwargs`` is the request, encoded: only the worker reads it.
 
     ``attempt`` counts the executions that have begun: 0 while it has never been claimed. ``error``
-    is ``{"error": class, "message": text}``, encoded, once it has failed.
+    is ``{"error": class, "message": text}``, encoded, once it has failed. ``user`` is whose run it
+    is, encoded: only the worker reads it.
     """
 
     run_id: UUID
@@ -35,6 +37,7 @@ class Run:
     created_at: datetime
     updated_at: datetime
     error: Encoded | None = None
+    user: Encoded | None = None
 
     @property
     def active(self) -> bool:
@@ -46,7 +49,8 @@ class NewRun:
     """A run to be. ``created_at`` is the time it is due, which ``after_seconds`` puts off.
 
     ``thread_ttl`` is for the thread where it has to be created. ``own_thread``: the thread is made
-    for this run alone, and has its metadata.
+    for this run alone, and has its metadata. ``access`` is a condition on a thread that exists;
+    one that has to be created begins with ``thread_metadata``.
     """
 
     run_id: UUID
@@ -65,6 +69,9 @@ class NewRun:
     now: datetime
     thread_ttl: Ttl | None = None
     own_thread: bool = False
+    thread_metadata: JsonObject = field(default_factory=dict)
+    access: Condition = EVERYTHING
+    user: Encoded | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +206,7 @@ def pending_run(new: NewRun, metadata: JsonObject) -> Run:
         attempt=0,
         created_at=new.created_at,
         updated_at=new.now,
+        user=new.user,
     )
 
 

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from weft.schema import RunStatus
-from weft.server.domain.errors import RunNotFound, ThreadNotFound
+from weft.server.domain.access import EVERYTHING, Condition, meets
+from weft.server.domain.errors import NothingToCancel, RunNotFound, ThreadNotFound
 from weft.server.domain.json import EMPTY_OBJECT
 from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
 from weft.server.domain.runs import (
@@ -34,7 +35,7 @@ from weft.server.storage.checkpoints import Rows
 from weft.server.storage.postgres import sql
 from weft.server.storage.postgres.checkpoint_rows import delete_run_checkpoints, write_rows
 from weft.server.storage.postgres.connection import Connection, Cursor, Database, itself
-from weft.server.storage.postgres.rows import encoded, jsonb, obj, optional_text
+from weft.server.storage.postgres.rows import access_parameter, encoded, jsonb, obj, optional_text
 from weft.server.storage.postgres.run_stats import queue_stats
 from weft.server.storage.postgres.savers import Savers
 from weft.server.storage.postgres.threads import delete_thread, insert_thread
@@ -51,37 +52,51 @@ class PostgresRuns:
     async def create(self, new: NewRun) -> Created:
         return await self._database.write(partial(_create, new=new))
 
-    async def get(self, thread_id: UUID | None, run_id: UUID) -> Run:
-        row = await self._database.ask(lambda c: c.execute(sql.GET_RUN, (run_id,)).fetchone())
-        return _owned(row, thread_id, run_id)
+    async def get(
+        self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
+    ) -> Run:
+        return await self._database.ask(lambda c: _get(c, thread_id, run_id, access))
 
     async def list(
-        self, thread_id: UUID, *, limit: int, offset: int, status: RunStatus | None
+        self,
+        thread_id: UUID,
+        *,
+        limit: int,
+        offset: int,
+        status: RunStatus | None,
+        access: Condition = EVERYTHING,
     ) -> Sequence[Run]:
         def work(connection: Connection) -> Sequence[Run]:
-            found = connection.execute(sql.THREAD_EXISTS, (thread_id,))
+            thread = connection.execute(sql.THREAD_METADATA, (thread_id,))
             rows = connection.execute(sql.LIST_RUNS, (thread_id, status, status, limit, offset))
-            if found.fetchone() is None:
+            found = thread.fetchone()
+            if found is None or not meets(obj(found[0]), access):
                 raise ThreadNotFound(thread_id)
             return [_run(row) for row in rows]
 
         return await self._database.read(work)
 
     async def active(
-        self, status: RunStatus | None, *, after: UUID | None, limit: int
+        self,
+        status: RunStatus | None,
+        *,
+        after: UUID | None,
+        limit: int,
+        access: Condition = EVERYTHING,
     ) -> Sequence[tuple[UUID, UUID]]:
-        row = (status, status, UUID(int=0) if after is None else after, limit)
+        condition = access_parameter(access)
+        place = UUID(int=0) if after is None else after
+        row = (status, status, place, condition, condition, limit)
         return await self._database.read(
             lambda connection: list(connection.execute(sql.ALL_ACTIVE_RUNS, row))
         )
 
-    async def delete(self, thread_id: UUID, run_id: UUID) -> Run:
+    async def delete(self, thread_id: UUID, run_id: UUID, *, access: Condition = EVERYTHING) -> Run:
         now = self._clock.now()
 
         def work(connection: Connection) -> Run:
             connection.execute(sql.LOCK_THREAD, (thread_id,))
-            row = connection.execute(sql.GET_RUN, (run_id,)).fetchone()
-            run = _owned(row, thread_id, run_id)
+            run = _get(connection, thread_id, run_id, access)
             if run.temporary and run.active:
                 delete_thread(connection, thread_id)  # nothing else would
             else:
@@ -134,10 +149,17 @@ class PostgresRuns:
 
         await self._database.call(lambda: self._savers.last(claim, work, itself, strict=False))
 
-    async def cancel(self, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop) -> Cancelled:
+    async def cancel(
+        self,
+        thread_id: UUID,
+        run_ids: Sequence[UUID],
+        stop: Stop,
+        *,
+        access: Condition = EVERYTHING,
+    ) -> Cancelled:
         now = self._clock.now()
         return await self._database.write(
-            lambda connection: _cancel(connection, thread_id, run_ids, stop, now)
+            lambda connection: _cancel(connection, thread_id, run_ids, stop, now=now, access=access)
         )
 
     async def reclaim(self, *, max_attempts: int, orphaned: bool = False) -> Reclaimed:
@@ -155,14 +177,20 @@ class PostgresRuns:
 
 
 def _create(connection: Connection, new: NewRun) -> Created:
+    inserted: Cursor | None = None
     if new.create_thread:
-        insert_thread(connection, new.thread_id, {}, new.now, ttl=new.thread_ttl)
+        inserted = insert_thread(
+            connection, new.thread_id, new.thread_metadata, new.now, ttl=new.thread_ttl
+        )
     thread = connection.execute(sql.LOCK_THREAD, (new.thread_id,))
     active = connection.execute(sql.ACTIVE_RUNS, (new.thread_id,))
     row = thread.fetchone()
     if row is None:
         raise ThreadNotFound(new.thread_id)
     before = obj(row[0])
+    created = inserted is not None and inserted.fetchone() is not None
+    if not created and not meets(before, new.access):
+        raise ThreadNotFound(new.thread_id)
     decision = decide(new.multitask_strategy, _active(active), new.run_id)
     _apply(connection, new, decision)
     metadata = run_metadata(new, before)
@@ -194,8 +222,8 @@ def _active(rows: Cursor) -> Sequence[ActiveRun]:
 
 def _claims(rows: Cursor) -> Sequence[Claim]:
     # An update returns its rows in any order.
-    found = sorted(rows, key=lambda row: (row[11], row[17]))
-    return [_claim(_run(row), row[14:]) for row in found]
+    found = sorted(rows, key=lambda row: (row[11], row[18]))
+    return [_claim(_run(row), row[15:]) for row in found]
 
 
 def _claim(run: Run, rest: _Row) -> Claim:
@@ -244,10 +272,19 @@ def _finished(cursor: Cursor | None) -> Finished:
 
 
 def _cancel(
-    connection: Connection, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop, now: datetime
+    connection: Connection,
+    thread_id: UUID,
+    run_ids: Sequence[UUID],
+    stop: Stop,
+    *,
+    now: datetime,
+    access: Condition,
 ) -> Cancelled:
-    connection.execute(sql.LOCK_THREAD, (thread_id,))
+    thread = connection.execute(sql.LOCK_THREAD, (thread_id,))
     active = connection.execute(sql.ACTIVE_RUNS, (thread_id,))
+    row = thread.fetchone()
+    if row is None or not meets(obj(row[0]), access):
+        raise NothingToCancel
     cancelled = to_cancel(_active(active), run_ids)
     ended = list(cancelled.ended)
     temporary = connection.execute(sql.HAS_TEMPORARY, (ended,)).fetchone() is not None
@@ -302,9 +339,14 @@ def _remove(connection: Connection, thread_id: UUID, run_id: UUID) -> None:
     delete_run_checkpoints(connection, str(run_id), str(thread_id))
 
 
-def _owned(row: _Row | None, thread_id: UUID | None, run_id: UUID) -> Run:
+def _get(connection: Connection, thread_id: UUID | None, run_id: UUID, access: Condition) -> Run:
+    row = connection.execute(sql.GET_RUN, (run_id,)).fetchone()
     if row is None or (thread_id is not None and row[1] != thread_id):
         raise RunNotFound(run_id)
+    if access != EVERYTHING:
+        thread = connection.execute(sql.THREAD_METADATA, (row[1],)).fetchone()
+        if thread is None or not meets(obj(thread[0]), access):
+            raise RunNotFound(run_id)
     return _run(row)
 
 
@@ -321,6 +363,7 @@ def _new_row(new: NewRun, metadata: str) -> _Row:
         new.resumable,
         new.created_at,
         new.now,
+        optional_text(new.user),
     )
 
 
@@ -340,4 +383,5 @@ def _run(row: _Row) -> Run:
         created_at=row[11],
         updated_at=row[12],
         error=encoded(row[13]),
+        user=encoded(row[14]),
     )
