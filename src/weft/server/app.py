@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version as distribution_version
 
 from starlette.applications import Starlette
@@ -20,7 +21,7 @@ from starlette.middleware.cors import CORSMiddleware
 from weft._version import __version__
 from weft.client import configure_loopback_transports
 from weft.server.api.assistants import AssistantRoutes
-from weft.server.api.authentication import Authentication
+from weft.server.api.authentication import Authentication, Gate, is_loopback
 from weft.server.api.crons import CronRoutes
 from weft.server.api.docs import page
 from weft.server.api.errors import http_exception
@@ -28,11 +29,12 @@ from weft.server.api.inside import Inside
 from weft.server.api.meta import Facts, MetaRoutes
 from weft.server.api.metrics import Meter, MetricRoutes
 from weft.server.api.openapi import document
-from weft.server.api.routes import Handlers, starlette_routes, table
+from weft.server.api.routes import Handlers, path_params, starlette_routes, table
 from weft.server.api.runs import RunRoutes
 from weft.server.api.states import StateRoutes
 from weft.server.api.store import StoreRoutes
 from weft.server.api.threads import ThreadRoutes
+from weft.server.authn.setup import AuthSetUp, set_up
 from weft.server.authz.authorizer import Authorizer
 from weft.server.clock import SystemClock
 from weft.server.events.memory import MemoryEventLog
@@ -74,7 +76,10 @@ EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagi
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything a server process consists of. ``alone``: no other one can use its database."""
+    """Everything a server process consists of. ``alone``: no other one can use its database.
+
+    ``protected``: nobody is served without being known.
+    """
 
     storage: Storage
     alone: bool
@@ -84,6 +89,7 @@ class Parts:
     assistants: AssistantService
     handlers: Handlers
     meter: Meter
+    protected: bool
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -91,11 +97,21 @@ def create_app(settings: Settings) -> Starlette:
 
     Raises:
         GraphLoadError: a configured graph cannot be loaded.
+        AuthLoadError: authentication is configured and cannot be set up.
         EmbeddingsLoadError: what makes vectors for the store cannot be loaded.
     """
-    parts = _assemble(settings, Graphs.load(settings.graphs), _store_options(settings.store))
+    graphs, clock = Graphs.load(settings.graphs), SystemClock()
+    auth = set_up(settings.auth, os.environ, clock)
+    parts = _assemble(settings, graphs, _store_options(settings.store), auth)
+    routes = starlette_routes(table(parts.handlers), parts.meter)
+    gate = Gate(
+        authenticator=auth.authenticator,
+        path_params=partial(path_params, routes),
+        body_limit=settings.body_limit_bytes,
+        studio=auth.studio and settings.dev and is_loopback(settings.host),
+    )
     app: Starlette = Starlette(
-        routes=starlette_routes(table(parts.handlers), parts.meter),
+        routes=routes,
         middleware=[
             Middleware(
                 CORSMiddleware,
@@ -104,7 +120,7 @@ def create_app(settings: Settings) -> Starlette:
                 allow_headers=["*"],
                 expose_headers=EXPOSED_HEADERS,
             ),
-            Middleware(Authentication),
+            Middleware(Authentication, gate=gate),
         ],
         exception_handlers={HTTPException: http_exception},
         lifespan=lambda _: _lifespan(parts, app),
@@ -140,7 +156,7 @@ async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
     _tune_interpreter()
     await parts.storage.open()
     # From now on clients without an address, made by graphs, reach this server.
-    configure_loopback_transports(Inside(app, asyncio.get_running_loop()))
+    configure_loopback_transports(Inside(app, asyncio.get_running_loop(), strict=parts.protected))
     try:
         await parts.assistants.ensure_defaults()
         # If the database is locked, whatever is marked as running was left by a dead process.
@@ -176,10 +192,11 @@ def _store_options(settings: StoreSettings) -> StoreOptions:
     return StoreOptions(settings.default_ttl_minutes, settings.refresh_on_read, index)
 
 
-def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
+def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, auth: AuthSetUp) -> Parts:
     clock = SystemClock()
     storage = make_storage(settings, clock, store)
-    authz = Authorizer()
+    authz = Authorizer(auth.handlers)
+    protected = auth.authenticator is not None
     events = MemoryEventLog(clock)
     signals = MemorySignals()
     assistants = AssistantService(
@@ -222,7 +239,9 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         meta=MetaRoutes(
             _facts(),
             storage.ping,
-            openapi=lambda: document(table(handlers), __version__),
+            openapi=lambda: document(
+                table(handlers), __version__, protected=protected, extra=auth.openapi
+            ),
             docs=page,
         ),
         metrics=MetricRoutes(meter, worker, runs.stats),
@@ -245,6 +264,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         assistants,
         handlers,
         meter,
+        protected,
     )
 
 
