@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from starlette.middleware.cors import CORSMiddleware
 from weft._version import __version__
 from weft.client import configure_loopback_transports
 from weft.server.api.assistants import AssistantRoutes
-from weft.server.api.authentication import Authentication
+from weft.server.api.authentication import Authentication, Gate, is_loopback
 from weft.server.api.crons import CronRoutes
 from weft.server.api.docs import page
 from weft.server.api.errors import http_exception
@@ -29,11 +30,13 @@ from weft.server.api.inside import Inside
 from weft.server.api.meta import Facts, MetaRoutes
 from weft.server.api.metrics import Meter, MetricRoutes
 from weft.server.api.openapi import document
-from weft.server.api.routes import Handlers, starlette_routes, table
+from weft.server.api.routes import Handlers, path_params, starlette_routes, table
 from weft.server.api.runs import RunRoutes
 from weft.server.api.states import StateRoutes
 from weft.server.api.store import StoreRoutes
 from weft.server.api.threads import ThreadRoutes
+from weft.server.authn.setup import AuthSetUp, set_up
+from weft.server.authz.authorizer import Authorizer
 from weft.server.clock import SystemClock
 from weft.server.domain.runs import QueueLimits
 from weft.server.events.memory import MemoryEventLog
@@ -102,7 +105,10 @@ class Webhooks:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything a server process consists of. ``alone``: no other one can use its database."""
+    """Everything a server process consists of. ``alone``: no other one can use its database.
+
+    ``protected``: nobody is served without being known.
+    """
 
     storage: Storage
     alone: bool
@@ -115,6 +121,7 @@ class Parts:
     assistants: AssistantService
     handlers: Handlers
     meter: Meter
+    protected: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +143,7 @@ def create_app(settings: Settings) -> Starlette:
 
     Raises:
         GraphLoadError: a configured graph cannot be loaded.
+        AuthLoadError: authentication is configured and cannot be set up.
         EmbeddingsLoadError: what makes vectors for the store cannot be loaded.
     """
     return create_service(settings).app
@@ -146,22 +154,32 @@ def create_service(settings: Settings) -> Service:
 
     Raises:
         GraphLoadError: a configured graph cannot be loaded.
+        AuthLoadError: authentication is configured and cannot be set up.
         EmbeddingsLoadError: what makes vectors for the store cannot be loaded.
         SettingsError: a driver is not installed, or an address cannot be read.
     """
-    parts = _assemble(settings, Graphs.load(settings.graphs), _store_options(settings.store))
+    graphs = Graphs.load(settings.graphs)
+    auth = set_up(settings.auth, os.environ, SystemClock())
+    parts = _assemble(settings, graphs, _store_options(settings.store), auth)
     entries = table(parts.handlers)
     health = [entry for entry in entries if entry.path in HEALTH_PATHS]
     return Service(
-        app=_app(parts),
+        app=_app(settings, parts, auth),
         health=Starlette(routes=starlette_routes(health, parts.meter)),
         drain=parts.worker.drain,
     )
 
 
-def _app(parts: Parts) -> Starlette:
+def _app(settings: Settings, parts: Parts, auth: AuthSetUp) -> Starlette:
+    routes = starlette_routes(table(parts.handlers), parts.meter)
+    gate = Gate(
+        authenticator=auth.authenticator,
+        path_params=partial(path_params, routes),
+        body_limit=settings.body_limit_bytes,
+        studio=auth.studio and settings.dev and is_loopback(settings.host),
+    )
     app: Starlette = Starlette(
-        routes=starlette_routes(table(parts.handlers), parts.meter),
+        routes=routes,
         middleware=[
             Middleware(
                 CORSMiddleware,
@@ -170,7 +188,7 @@ def _app(parts: Parts) -> Starlette:
                 allow_headers=["*"],
                 expose_headers=EXPOSED_HEADERS,
             ),
-            Middleware(Authentication),
+            Middleware(Authentication, gate=gate),
         ],
         exception_handlers={HTTPException: http_exception},
         lifespan=lambda _: _lifespan(parts, app),
@@ -260,7 +278,7 @@ async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _working(parts: Parts, app: Starlette) -> AsyncIterator[None]:
     # From now on clients without an address, made by graphs, reach this server.
-    configure_loopback_transports(Inside(app, asyncio.get_running_loop()))
+    configure_loopback_transports(Inside(app, asyncio.get_running_loop(), strict=parts.protected))
     try:
         await parts.assistants.ensure_defaults()
         # If the database is locked, whatever is marked as running was left by a dead process.
@@ -302,15 +320,17 @@ def _store_options(settings: StoreSettings) -> StoreOptions:
     return StoreOptions(settings.default_ttl_minutes, settings.refresh_on_read, index)
 
 
-def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
+def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, auth: AuthSetUp) -> Parts:
     clock = SystemClock()
     storage = make_storage(settings, clock, store)
+    authz = Authorizer(auth.handlers)
+    protected = auth.authenticator is not None
     redis = make_redis(settings)
     watch = WatchedEvents(MemoryEventLog(clock) if redis is None else redis.log, storage, clock)
     events: EventLog = watch
     signals: Signals = MemorySignals() if redis is None else redis.signals
     assistants = AssistantService(
-        storage=storage, graphs=graphs, events=events, signals=signals, clock=clock
+        storage=storage, graphs=graphs, events=events, signals=signals, clock=clock, authz=authz
     )
     webhooks = _webhooks(settings, storage, signals, clock)
     runs = RunService(
@@ -319,6 +339,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         signals=signals,
         assistants=assistants,
         clock=clock,
+        authz=authz,
         guard=webhooks.guard,
         limits=_run_limits(settings),
         thread_ttl=settings.thread_ttl.default,
@@ -329,9 +350,11 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     )
     calls = RunnerCalls(pool)
     drawings = DrawingService(storage=storage, graphs=graphs, calls=calls, assistants=assistants)
-    states = StateService(storage=storage, graphs=graphs, calls=calls, signals=signals, clock=clock)
+    states = StateService(
+        storage=storage, graphs=graphs, calls=calls, signals=signals, clock=clock, authz=authz
+    )
     followers = ThreadStreamService(
-        storage=storage, events=events, signals=signals, states=states, clock=clock
+        storage=storage, events=events, signals=signals, states=states, clock=clock, authz=authz
     )
     threads = ThreadService(
         storage=storage,
@@ -339,16 +362,19 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         signals=signals,
         states=states,
         clock=clock,
+        authz=authz,
         default_ttl=settings.thread_ttl.default,
     )
-    items = StoreService(storage, calls, indexed=store.index is not None)
+    items = StoreService(storage, calls, authz, indexed=store.index is not None)
     limit = settings.body_limit_bytes
     meter = Meter()
     handlers = Handlers(
         meta=MetaRoutes(
             _facts(),
             storage.ping,
-            openapi=lambda: document(table(handlers), __version__),
+            openapi=lambda: document(
+                table(handlers), __version__, protected=protected, extra=auth.openapi
+            ),
             docs=page,
         ),
         metrics=MetricRoutes(
@@ -361,7 +387,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
             runs, followers, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds
         ),
         store=StoreRoutes(items, limit),
-        crons=CronRoutes(CronService(storage, assistants, clock, webhooks.guard), limit),
+        crons=CronRoutes(CronService(storage, assistants, clock, webhooks.guard, authz), limit),
     )
     sweeper = Sweeper(clock, _sweeps(settings, storage, clock))
     return Parts(
@@ -376,6 +402,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         assistants,
         handlers,
         meter,
+        protected,
     )
 
 

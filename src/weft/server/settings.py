@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from weft.server.auth_settings import auth_options
+from weft.server.authn.options import AuthOptions
 from weft.server.domain.threads import Ttl
 from weft.server.domain.webhooks import Network
 from weft.server.graphs.spec import GraphSpec, IndexSpec
@@ -72,6 +74,7 @@ class Settings:
     shutdown_grace_seconds: float
     heartbeat_seconds: float
     body_limit_bytes: int
+    auth: AuthOptions | None = None
     store: StoreSettings = StoreSettings()
     thread_ttl: ThreadTtlSettings = ThreadTtlSettings()
     database_url: str = field(default="", repr=False)  # holds a password
@@ -294,6 +297,7 @@ def load_settings(
     return Settings(
         config_path=config_path,
         graphs=_graphs(document, folder, config_path),
+        auth=_auth(document, folder, config_path),
         store=_store(document, folder, config_path),
         thread_ttl=_thread_ttl(document, config_path),
         webhooks=hooks,
@@ -410,6 +414,14 @@ def _store(document: dict[str, _Json], folder: Path, path: Path) -> StoreSetting
         refresh_on_read=refresh,
         sweep_interval_minutes=_minutes(ttl, "sweep_interval_minutes", path),
     )
+
+
+def _auth(document: dict[str, _Json], folder: Path, path: Path) -> AuthOptions | None:
+    section = _section(document, "auth", path)
+    try:
+        return auth_options(section, folder) if section else None
+    except ValueError as error:
+        raise SettingsError(f"\"auth\" in '{path}': {error}") from None
 
 
 def _thread_ttl(document: dict[str, _Json], path: Path) -> ThreadTtlSettings:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from weft.server.api.wire import json_response
+from weft.server.authz.errors import BrokenAuth, Refused
 from weft.server.domain.errors import (
     Conflict,
     ContradictoryInput,
@@ -29,6 +30,11 @@ logger: logging.Logger = logging.getLogger("weft.api")
 
 Handler = Callable[[Request], Awaitable[ASGIApp]]
 
+
+class BodyTooLarge(WeftError):
+    """A request body beyond the limit."""
+
+
 _STATUS: Mapping[type[WeftError], int] = {
     InvalidInput: 422,
     UnusableInput: 400,
@@ -39,13 +45,11 @@ _STATUS: Mapping[type[WeftError], int] = {
     Conflict: 409,
     StorageUnavailable: 503,
     GraphTooSlow: 503,
+    BodyTooLarge: 413,
+    BrokenAuth: 500,
 }
 
 _INTERNAL = "Internal Server Error"
-
-
-class BodyTooLarge(WeftError):
-    """A request body beyond the limit."""
 
 
 def detail(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -56,10 +60,12 @@ def answer(error: Exception) -> Response:
     """Return the answer for an error; what is not for clients is only logged."""
     if isinstance(error, HTTPException):
         return detail(error.status_code, error.detail, error.headers)
-    if isinstance(error, BodyTooLarge):
-        return detail(413, str(error))
+    if isinstance(error, Refused):
+        return detail(error.status, str(error), error.headers)
     if isinstance(error, TooManyRuns):
         return detail(429, str(error), {"retry-after": str(error.retry_after_seconds)})
+    if isinstance(error, BrokenAuth):
+        logger.error("%s", error)
     for kind in type(error).__mro__:
         if kind in _STATUS:
             return detail(_STATUS[kind], str(error))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 from pydantic import TypeAdapter
 from typing_extensions import TypeAliasType
 
+from weft.server.api.authentication import OPEN_PATHS
 from weft.server.api.entries import Entry, Query
 from weft.server.api.schemas import CONTENT, OBJECTS, ROWS, ref
 from weft.server.domain.idempotency import KEY_MOST
@@ -18,6 +19,8 @@ _REF = "#/components/schemas/{model}"
 
 _STATUS_TEXT: Mapping[int, str] = {
     400: "Fields that contradict each other, or JSON that is nested too deeply",
+    401: "Nobody knows who asks",
+    403: "This caller may not do it",
     404: "There is no such thing, or not for this caller",
     409: "The present state of things does not allow it",
     413: "The body is larger than the limit",
@@ -25,6 +28,8 @@ _STATUS_TEXT: Mapping[int, str] = {
     429: "Too many runs are waiting; the header `Retry-After` says when to try again",
     503: "The database cannot be reached; try again later",
 }
+
+_REFUSALS = (401, 403)
 
 _QUERY_SCHEMA: Mapping[str, JsonObject] = {
     "integer": {"type": "integer", "minimum": 0},
@@ -46,30 +51,55 @@ _IDEMPOTENCY_KEY: JsonObject = {
 }  # fmt: skip
 
 
-def document(entries: Sequence[Entry], version: str) -> bytes:
-    """Return the OpenAPI 3.1 document of the routes, encoded."""
+def document(
+    entries: Sequence[Entry],
+    version: str,
+    *,
+    protected: bool = False,
+    extra: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Return the OpenAPI 3.1 document of the routes, encoded.
+
+    ``protected``: most routes ask who somebody is. ``extra`` is what the configuration says of
+    how: ``securitySchemes``, ``security``, ``paths``.
+    """
     schemas: JsonObject = {**OBJECTS, **ROWS}
     paths: dict[str, Json] = {}
     for entry in entries:
         path = paths.setdefault(entry.path, {})
         assert isinstance(path, dict)
-        path[entry.method.lower()] = _operation(entry, schemas)
-    return dump(
-        {
-            "openapi": "3.1.0",
-            "info": {"title": "Weft", "version": version, "license": {"name": "MIT"}},
-            "paths": paths,
-            "components": {"schemas": schemas},
-        }
-    )
+        path[entry.method.lower()] = _operation(
+            entry, schemas, protected=protected and entry.path not in OPEN_PATHS
+        )
+    whole: JsonObject = {
+        "openapi": "3.1.0",
+        "info": {"title": "Weft", "version": version, "license": {"name": "MIT"}},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+    return dump(_with_security(whole, extra or {}))
 
 
-def _operation(entry: Entry, schemas: JsonObject) -> JsonObject:
+def _with_security(whole: JsonObject, extra: Mapping[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = dict(whole)
+    if "securitySchemes" in extra:
+        schemes = {"securitySchemes": extra["securitySchemes"]}
+        merged["components"] = {**merged["components"], **schemes}
+    if "security" in extra:
+        merged["security"] = extra["security"]
+    for path, operations in extra.get("paths", {}).items():
+        known = merged["paths"].setdefault(path, {})
+        for method, operation in operations.items():
+            known[method] = {**known.get(method, {}), **operation}
+    return merged
+
+
+def _operation(entry: Entry, schemas: JsonObject, *, protected: bool) -> JsonObject:
     operation: JsonObject = {
         "operationId": _operation_id(entry),
         "tags": [entry.tag],
         "summary": entry.summary,
-        "responses": _responses(entry),
+        "responses": _responses(entry, (*entry.errors, *_REFUSALS) if protected else entry.errors),
     }
     parameters = [*_path_parameters(entry), *map(_query_parameter, entry.query)]
     if entry.idempotent:
@@ -133,7 +163,7 @@ def _request_body(body: type | TypeAliasType, schemas: JsonObject) -> JsonObject
     return {"required": True, "content": content}  # type: ignore[dict-item]
 
 
-def _responses(entry: Entry) -> JsonObject:
+def _responses(entry: Entry, errors: Sequence[int]) -> JsonObject:
     good: JsonObject = {"description": "Done"}
     if entry.answer in CONTENT:
         good["content"] = CONTENT[entry.answer]
@@ -142,7 +172,7 @@ def _responses(entry: Entry) -> JsonObject:
         responses["204"] = {"description": "Done, with the header `Prefer: return=minimal`"}
     if entry.status == 202:
         responses["200"] = {"description": "Done, with `wait`", "content": CONTENT["json"]}
-    for status in entry.errors:
+    for status in errors:
         responses[str(status)] = {
             "description": _STATUS_TEXT[status],
             "content": {"application/json": {"schema": ref("Error")}},

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 from starlette.requests import Request
-from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Scope
 
 from weft.schema import CancelAction, RunStatus, StreamMode, ThreadStreamMode
 from weft.server.api.assistant_table import assistant_table
@@ -75,6 +75,16 @@ def starlette_routes(entries: Sequence[Entry], meter: Meter) -> list[Route]:
         Route(path, _by_method(handlers), methods=list(handlers))
         for path, handlers in places.items()
     ]
+
+
+def path_params(routes: Sequence[Route], scope: Scope) -> Mapping[str, Any]:
+    """Return what a path names, for a route of any method; nothing where no route has it."""
+    for route in routes:
+        match, found = route.matches(scope)
+        if match is not Match.NONE:
+            params: Mapping[str, Any] = found["path_params"]
+            return params
+    return {}
 
 
 def _by_method(handlers: Mapping[str, Handler]) -> Handler:

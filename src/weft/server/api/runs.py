@@ -30,8 +30,9 @@ from weft.server.api.stream import (
     thread_stream,
 )
 from weft.server.api.wire import Wire, json_response, run_wire
+from weft.server.authz.errors import Refused
 from weft.server.authz.users import SERVER, Caller
-from weft.server.domain.errors import InvalidInput, NothingToCancel, RunNotFound
+from weft.server.domain.errors import InvalidInput, NothingToCancel, RunNotFound, ThreadNotFound
 from weft.server.domain.events import START, EventId
 from weft.server.domain.json import Encoded, dump
 from weft.server.domain.runs import Created, Run
@@ -42,7 +43,7 @@ from weft.server.services.requests import (
     RunCreateRequest,
 )
 from weft.server.services.run_request import parse_uuid
-from weft.server.services.runs import RunService
+from weft.server.services.runs import RunService, Waiting
 from weft.server.services.thread_stream import ThreadStreamService
 
 LIST_MOST: Final = 10_000
@@ -81,7 +82,7 @@ class RunRoutes:
         return json_response(run_wire(run), headers=headers)
 
     async def stream(self, request: Request) -> ASGIApp:
-        created, body = await self._new(request)
+        created, body = await self._new(request, reading=True)
         run = created.run
         leave = body.get("on_disconnect") == "cancel"
         return event_stream(
@@ -93,13 +94,13 @@ class RunRoutes:
         )
 
     async def wait(self, request: Request) -> ASGIApp:
-        created, body = await self._new(request)
+        created, body = await self._new(request, reading=True)
         run = created.run
         leave = body.get("on_disconnect") == "cancel"
         # The thread is named even where it is temporary: clients read the run's place from it.
         places = _locations(_run_path(run.thread_id, run.run_id), "join")
         return slow_json(
-            partial(self._replayed_result, caller_of(request), run)
+            partial(self._replayed_result, run)
             if created.replayed
             else partial(self._runs.wait, run),
             headers={**places, **_replayed(created)},
@@ -137,9 +138,13 @@ class RunRoutes:
 
     async def follow_thread(self, request: Request) -> ASGIApp:
         thread_id = path_uuid(request, "thread")
-        batches = self._threads.follow(
-            caller_of(request), thread_id, _thread_cursor(request), _thread_modes(request)
-        )
+        cursor, modes = _thread_cursor(request), _thread_modes(request)
+        try:
+            batches = await self._threads.follow(caller_of(request), thread_id, cursor, modes)
+        except ThreadNotFound as error:
+            return failed_stream(
+                "HTTPException", f"404: {error}", headers={}, heartbeat_seconds=self._heartbeat
+            )
         return thread_stream(batches, heartbeat_seconds=self._heartbeat)
 
     async def list(self, request: Request) -> Response:
@@ -165,8 +170,9 @@ class RunRoutes:
     async def join(self, request: Request) -> ASGIApp:
         thread_id, run_id = _place(request)
         leave = query_flag(request, "cancel_on_disconnect")
+        waiting = await self._runs.join_result(caller_of(request), thread_id, run_id)
         return slow_json(
-            partial(self._joined, caller_of(request), thread_id, run_id),
+            partial(self._joined, waiting),
             headers=_locations(_run_path(thread_id, run_id), "join"),
             heartbeat_seconds=self._heartbeat,
             leaving=self._leaving(caller_of(request), thread_id, run_id) if leave else None,
@@ -204,12 +210,14 @@ class RunRoutes:
         if not wait:
             return Response(status_code=202)
         return slow_json(
-            partial(self._stopped, caller_of(request), thread_id, run_id),
+            partial(self._stopped, thread_id, run_id),
             headers=_locations(_run_path(thread_id, run_id), "join"),
             heartbeat_seconds=self._heartbeat,
         )
 
-    async def _new(self, request: Request) -> tuple[Created, RunCreateRequest]:
+    async def _new(
+        self, request: Request, *, reading: bool = False
+    ) -> tuple[Created, RunCreateRequest]:
         thread_id = path_uuid(request, "thread") if "thread_id" in request.path_params else None
         body = await self._body.read(request)
         created = await self._runs.create(
@@ -218,6 +226,7 @@ class RunRoutes:
             body,
             request_id=_request_id(request),
             key=request.headers.get("idempotency-key"),
+            reading=reading,
         )
         return created, body
 
@@ -226,25 +235,25 @@ class RunRoutes:
             try:
                 place = thread_id or (await self._runs.get(caller, None, run_id)).thread_id
                 await self._runs.cancel(caller, place, run_id, "interrupt", reason=LEFT_REASON)
-            except (NothingToCancel, RunNotFound):
-                return  # it ended while the client was leaving
+            except (NothingToCancel, RunNotFound, Refused):
+                return  # it ended while the client was leaving, or is not the client's to stop
 
         return Leaving(cancel)
 
-    async def _replayed_result(self, caller: Caller, run: Run) -> Encoded:
+    async def _replayed_result(self, run: Run) -> Encoded:
         try:
-            return await self._runs.replayed_result(caller, run)
+            return await self._runs.replayed_result(run)
         except RunNotFound as error:
             return _not_found(error)
 
-    async def _joined(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Encoded:
+    async def _joined(self, waiting: Waiting) -> Encoded:
         try:
-            return await self._runs.join_result(caller, thread_id, run_id)
+            return await waiting()
         except RunNotFound as error:
             return _not_found(error)
 
-    async def _stopped(self, caller: Caller, thread_id: UUID, run_id: UUID) -> Encoded:
-        await self._runs.ended(caller, thread_id, run_id)
+    async def _stopped(self, thread_id: UUID, run_id: UUID) -> Encoded:
+        await self._runs.ended(thread_id, run_id)
         return Encoded(b"{}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, KeysView, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -14,10 +14,12 @@ FIELDS: Final = ("identity", "display_name", "is_authenticated", "permissions")
 """What every user has, asked for or not."""
 
 
-class User(Mapping[str, Any]):
+class User:
     """A user: ``user.identity`` and ``user["identity"]``, and so for whatever else it has.
 
-    Its fields are JSON: runs may execute in another process than the one that the user asked.
+    Its fields are JSON: runs may execute in another process than the one that the user asked. It
+    is no ``Mapping``, for what encodes mappings would show its fields to others: they may be
+    tokens that nodes need to act for the user.
     """
 
     __slots__ = ("_fields",)
@@ -71,8 +73,17 @@ class User(Mapping[str, Any]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)
 
-    def __len__(self) -> int:
-        return len(self._fields)
+    def __contains__(self, key: object) -> bool:
+        return key in self._fields
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, User) and self._fields == other._fields
+
+    def keys(self) -> KeysView[str]:
+        return self._fields.keys()
+
+    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - the user's own fields
+        return self._fields.get(key, default)
 
     def __reduce__(self) -> tuple[type[User], tuple[dict[str, Any]]]:
         return User, (self._fields,)
@@ -81,7 +92,6 @@ class User(Mapping[str, Any]):
         return hash(self.identity)
 
     def __repr__(self) -> str:
-        # Fields may be secrets: tokens that nodes need to act for the user.
         return f"User({self.identity!r})"
 
 
@@ -90,14 +100,37 @@ class Caller:
     """On whose behalf something is done. No user: on that of nobody but the server.
 
     Services take one with every request, and ask the handlers only where it has a user: on a
-    server without authentication nobody has one.
+    server without authentication nobody has one. ``studio``: a developer who was let in without
+    being asked.
     """
 
     user: User | None = None
+    studio: bool = False
 
     @property
     def identity(self) -> str:
         return "" if self.user is None else self.user.identity
+
+    @property
+    def permissions(self) -> Sequence[str]:
+        return () if self.user is None else self.user.permissions
+
+    def dump(self) -> Encoded | None:
+        """Return the user as a row holds it."""
+        return None if self.user is None else self.user.dump()
+
+    @classmethod
+    def load(cls, encoded: bytes | None) -> Caller:
+        """Return the caller whose user a row holds."""
+        return SERVER if encoded is None else cls(User.load(encoded))
+
+    def configurable(self) -> dict[str, Any]:
+        """Return what the config of a graph says of the user."""
+        return {
+            "langgraph_auth_user": self.user,
+            "langgraph_auth_user_id": self.identity,
+            "langgraph_auth_permissions": list(self.permissions),
+        }
 
 
 SERVER: Final = Caller()

@@ -16,6 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from weft.server import logs
+from weft.server.api.authentication import is_loopback
 from weft.server.app import Service, create_service
 from weft.server.cli.sockets import bind, url
 from weft.server.domain.errors import WeftError
@@ -23,6 +24,12 @@ from weft.server.graphs.loader import extend_path
 from weft.server.settings import Settings, SettingsError, apply_env
 
 logger: logging.Logger = logging.getLogger("weft.cli")
+
+_OPEN = (
+    "THIS SERVER IS OPEN TO EVERYBODY who reaches %s: no authentication is configured, so anybody"
+    ' may read, change and delete everything and run the graphs. Set "auth" in langgraph.json'
+    " (docs/auth.md), or listen on 127.0.0.1."
+)
 
 
 def serve(settings: Settings, *, descriptor: int | None = None, watch: int | None = None) -> int:
@@ -52,6 +59,8 @@ def serve(settings: Settings, *, descriptor: int | None = None, watch: int | Non
 def prepare(settings: Settings) -> None:
     """Set up what belongs to the whole process: logs, variables, where modules are found."""
     logs.configure(level=settings.log_level.upper(), as_json=settings.log_json)
+    if settings.auth is None and not is_loopback(settings.host):
+        logger.warning(_OPEN, settings.host)
     for warning in settings.warnings:
         logger.warning(warning)
     apply_env(settings)

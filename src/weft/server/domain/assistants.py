@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 from uuid import UUID
 
+from weft.server.domain.access import EVERYTHING, Condition
 from weft.server.domain.errors import ContradictoryInput
 from weft.server.domain.ids import default_assistant_id
 from weft.server.domain.json import JsonObject
@@ -73,6 +74,7 @@ class AssistantFilter:
     graph_id: str | None = None
     name: str = ""
     metadata: JsonObject = field(default_factory=dict)
+    access: Condition = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias, cast
 from uuid import UUID
 
 from weft.schema import OnCompletionBehavior
-from weft.server.domain.json import Json, JsonObject
+from weft.server.domain.access import EVERYTHING, Condition
+from weft.server.domain.json import Encoded, Json, JsonObject
 from weft.server.domain.schedules import next_time, parse_time
 
 CronSort: TypeAlias = Literal[
@@ -30,7 +31,7 @@ class Cron:
 
     ``thread_id`` None: every run gets a thread of its own, and ``on_run_completed`` says what
     becomes of it. ``end_time`` is kept as the client wrote it. ``payload`` is the client's request.
-    ``next_run_date`` None: it is never due again.
+    ``next_run_date`` None: it is never due again. ``user`` is whose runs it starts, encoded.
     """
 
     cron_id: UUID
@@ -47,6 +48,7 @@ class Cron:
     next_run_date: datetime | None
     created_at: datetime
     updated_at: datetime
+    user: Encoded | None = None
 
     @property
     def ends_at(self) -> datetime | None:
@@ -55,12 +57,17 @@ class Cron:
 
 @dataclass(frozen=True, slots=True)
 class CronFilter:
-    """Which crons: those that meet all of it. Empty and None: no condition."""
+    """Which crons: those that meet all of it. Empty and None: no condition.
+
+    ``thread_access`` is a condition on the thread of a cron that has one.
+    """
 
     assistant_id: UUID | None = None
     thread_id: UUID | None = None
     enabled: bool | None = None
     metadata: JsonObject = field(default_factory=dict)
+    access: Condition = EVERYTHING
+    thread_access: Condition = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)

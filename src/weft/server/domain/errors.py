@@ -198,6 +198,13 @@ class EmbeddingsLoadError(WeftError):
         super().__init__(f"Failed to load 'store.index.embed' from {source}: {reason}")
 
 
+class AuthLoadError(WeftError):
+    """Authentication is configured but cannot be set up."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"Failed to load 'auth' from {source}: {reason}")
+
+
 class GraphLoadError(WeftError):
     """A graph that is configured but cannot be imported or built."""
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from weft.schema import CancelAction, MultitaskStrategy, RunStatus, ThreadStatus
+from weft.server.domain.access import EVERYTHING, Condition
 from weft.server.domain.idempotency import IdempotencyKey
 from weft.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject, dump
 from weft.server.domain.threads import Ttl
@@ -21,7 +22,7 @@ class Run:
 
     ``attempt`` counts the executions that have begun: 0 while it has never been claimed. ``error``
     is ``{"error": class, "message": text}``, encoded, once it has failed. ``webhook``: the URL that
-    is told when it ends.
+    is told when it ends. ``user`` is whose run it is, encoded: only the worker reads it.
     """
 
     run_id: UUID
@@ -39,6 +40,7 @@ class Run:
     updated_at: datetime
     error: Encoded | None = None
     webhook: str | None = None
+    user: Encoded | None = None
 
     @property
     def active(self) -> bool:
@@ -50,7 +52,8 @@ class NewRun:
     """A run to be. ``created_at`` is the time it is due, which ``after_seconds`` puts off.
 
     ``thread_ttl`` is for the thread where it has to be created. ``own_thread``: the thread is made
-    for this run alone, and has its metadata.
+    for this run alone, and has its metadata. ``access`` is a condition on a thread that exists;
+    one that has to be created begins with ``thread_metadata``.
     """
 
     run_id: UUID
@@ -72,6 +75,9 @@ class NewRun:
     webhook: str | None = None
     key: IdempotencyKey | None = None
     limits: QueueLimits | None = None
+    thread_metadata: JsonObject = field(default_factory=dict)
+    access: Condition = EVERYTHING
+    user: Encoded | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +225,7 @@ def pending_run(new: NewRun, metadata: JsonObject) -> Run:
         created_at=new.created_at,
         updated_at=new.now,
         webhook=new.webhook,
+        user=new.user,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 from uuid import UUID
 
 from weft.schema import OnConflictBehavior, RunStatus, ThreadStatus
+from weft.server.domain.access import EVERYTHING, Condition
 from weft.server.domain.extract import Path
 from weft.server.domain.json import Encoded, JsonObject
 
@@ -95,6 +96,7 @@ class ThreadFilter:
     status: ThreadStatus | None = None
     metadata: JsonObject = field(default_factory=dict)
     values: JsonObject = field(default_factory=dict)
+    access: Condition = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)

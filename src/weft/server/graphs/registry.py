@@ -20,16 +20,18 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import StateGraph
 from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
+from langgraph.store.memory import InMemoryStore
 
 from weft.server.domain.errors import GraphLoadError, GraphNotFound
 from weft.server.graphs.loader import load_object
+from weft.server.graphs.runtimes import Purpose, Runtime
 from weft.server.graphs.spec import GraphSpec
 
 # What graphs are parametrised with is the user's own.
 Graph: TypeAlias = "Pregel[Any, Any, Any, Any]"
 Saver: TypeAlias = BaseCheckpointSaver[str]
 Factory: TypeAlias = Callable[..., object]
-Caller: TypeAlias = Callable[[RunnableConfig], object]
+Maker: TypeAlias = Callable[[RunnableConfig, Runtime], object]
 
 # The name that a graph has when it was compiled without one.
 _UNNAMED = "LangGraph"
@@ -41,7 +43,7 @@ class _Source:
 
     spec: GraphSpec
     graph: Graph | None
-    make: Caller | None
+    make: Maker | None
 
 
 class Graphs:
@@ -86,6 +88,7 @@ class Graphs:
         self,
         graph_id: str,
         config: RunnableConfig,
+        purpose: Purpose | None = None,
         *,
         checkpointer: Saver,
         store: BaseStore | None = None,
@@ -104,8 +107,10 @@ class Graphs:
         if source.graph is not None:
             yield _equipped(source.graph, checkpointer, store)
             return
+        what = purpose or Purpose("threads.read")
+        told = (config, what.runtime(store or InMemoryStore()))
         async with AsyncExitStack() as stack:
-            yield _equipped(await _make(source, config, stack), checkpointer, store)
+            yield _equipped(await _make(source, told, stack), checkpointer, store)
 
 
 def _equipped(graph: Graph, checkpointer: Saver, store: BaseStore | None) -> Graph:
@@ -128,7 +133,7 @@ def _source(spec: GraphSpec, found: object) -> _Source:
         ) from error
     if graph is not None:
         return _Source(spec, graph, None)
-    return _Source(spec, None, _caller(spec, cast("Factory", found)))
+    return _Source(spec, None, _maker(spec, cast("Factory", found)))
 
 
 def _compiled(found: object) -> Graph | None:
@@ -137,8 +142,8 @@ def _compiled(found: object) -> Graph | None:
     return found.compile() if isinstance(found, StateGraph) else None
 
 
-def _caller(spec: GraphSpec, factory: Factory) -> Caller:
-    """Return how to call a factory: with the config when it takes it, else with nothing.
+def _maker(spec: GraphSpec, factory: Factory) -> Maker:
+    """Return how to call a factory: with the config, the runtime, both or nothing.
 
     Raises:
         GraphLoadError: it needs something else.
@@ -147,38 +152,62 @@ def _caller(spec: GraphSpec, factory: Factory) -> Caller:
         factory = asynccontextmanager(factory)
     elif inspect.isgeneratorfunction(factory):
         factory = contextmanager(factory)
-    taken = _config_parameter(spec, factory)
-    if taken is None:
-        return lambda _: factory()
-    if taken.kind is inspect.Parameter.POSITIONAL_ONLY:
-        return factory
-    return lambda config: factory(**{taken.name: config})
+    taken = _taken(spec, factory)
+
+    def make(config: RunnableConfig, runtime: Runtime) -> object:
+        given = {"config": config, "runtime": runtime}
+        first = [given[what] for each, what in taken if each.kind is each.POSITIONAL_ONLY]
+        named = {
+            each.name: given[what] for each, what in taken if each.kind is not each.POSITIONAL_ONLY
+        }
+        return factory(*first, **named)
+
+    return make
 
 
-def _config_parameter(spec: GraphSpec, factory: Factory) -> inspect.Parameter | None:
+def _taken(spec: GraphSpec, factory: Factory) -> list[tuple[inspect.Parameter, str]]:
+    """Return the parameters that are given something, each with what it is.
+
+    Raises:
+        GraphLoadError: a parameter must be given what the server does not have.
+    """
     parameters = inspect.signature(factory).parameters.values()
-    taken = next((each for each in parameters if _takes_config(each)), None)
-    unknown = [str(each) for each in parameters if _is_required(each) and each is not taken]
+    runtime = next((each for each in parameters if _takes_runtime(each)), None)
+    config = next((each for each in parameters if _takes_config(each)), None)
+    wanted = [(config, "config"), (runtime, "runtime")]
+    taken = [(each, what) for each in parameters for one, what in wanted if each is one]
+    names = {each.name for each, _ in taken}
+    unknown = [str(each) for each in parameters if _is_required(each) and each.name not in names]
     if unknown:
         raise GraphLoadError(
             spec.graph_id,
             spec.source,
             f"the server has nothing to give for its parameter '{unknown[0]}'. A function that"
-            " makes a graph takes no parameter, or one: config: RunnableConfig.",
+            " makes a graph takes no parameter, or config: RunnableConfig, or"
+            " runtime: ServerRuntime, or both.",
         )
     return taken
+
+
+def _takes_runtime(parameter: inspect.Parameter) -> bool:
+    variadic = parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
+    return not variadic and "ServerRuntime" in _annotation(parameter)
 
 
 def _takes_config(parameter: inspect.Parameter) -> bool:
     """Tell by the name or the annotation; a required one without annotation is the config too."""
     if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
         return False
-    # As text: annotations may name what is only imported for type checkers.
-    annotation = inspect.formatannotation(parameter.annotation)
+    annotation = _annotation(parameter)
     if "ServerRuntime" in annotation:
         return False
     untyped = parameter.annotation is parameter.empty and _is_required(parameter)
     return parameter.name == "config" or "RunnableConfig" in annotation or untyped
+
+
+def _annotation(parameter: inspect.Parameter) -> str:
+    """Return an annotation as text: it may name what is only imported for type checkers."""
+    return inspect.formatannotation(parameter.annotation)
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:
@@ -186,9 +215,11 @@ def _is_required(parameter: inspect.Parameter) -> bool:
     return parameter.default is parameter.empty and not variadic
 
 
-async def _make(source: _Source, config: RunnableConfig, stack: AsyncExitStack) -> Graph:
+async def _make(
+    source: _Source, told: tuple[RunnableConfig, Runtime], stack: AsyncExitStack
+) -> Graph:
     assert source.make is not None
-    made = source.make(config)
+    made = source.make(*told)
     if inspect.isawaitable(made):
         made = await made
     if isinstance(made, AbstractAsyncContextManager):

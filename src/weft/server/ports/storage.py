@@ -2,6 +2,10 @@
 
 Every method may be called from any event loop of the process, and every method may raise
 ``StorageUnavailable``.
+
+``access`` is a condition on the metadata of a row, and with runs on that of their thread: a row
+that does not meet it is as good as not there, in the same act as what is done to it. Only its id is
+taken.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from uuid import UUID
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from weft.schema import OnConflictBehavior, RunStatus
+from weft.server.domain.access import EVERYTHING, Condition
 from weft.server.domain.assistants import (
     Assistant,
     AssistantFilter,
@@ -58,7 +63,9 @@ class AssistantStorage(Protocol):
         """Store those that do not exist yet, with their version; leave the others alone."""
         ...
 
-    async def create(self, assistant: Assistant, if_exists: OnConflictBehavior) -> Assistant:
+    async def create(
+        self, assistant: Assistant, if_exists: OnConflictBehavior, *, access: Condition = EVERYTHING
+    ) -> Assistant:
         """Store an assistant and its version, or return the stored one where ``if_exists`` says so.
 
         Raises:
@@ -66,7 +73,7 @@ class AssistantStorage(Protocol):
         """
         ...
 
-    async def get(self, assistant_id: UUID) -> Assistant:
+    async def get(self, assistant_id: UUID, *, access: Condition = EVERYTHING) -> Assistant:
         """Return an assistant.
 
         Raises:
@@ -82,7 +89,9 @@ class AssistantStorage(Protocol):
         """Return how many assistants match."""
         ...
 
-    async def update(self, assistant_id: UUID, patch: AssistantPatch) -> Assistant:
+    async def update(
+        self, assistant_id: UUID, patch: AssistantPatch, *, access: Condition = EVERYTHING
+    ) -> Assistant:
         """Apply ``domain.assistants.patched`` and store the result as a version.
 
         Its number is one more than the highest that the assistant has had, in use or not. Of
@@ -94,7 +103,14 @@ class AssistantStorage(Protocol):
         """
         ...
 
-    async def delete(self, assistant_id: UUID, *, delete_threads: bool) -> tuple[UUID, ...]:
+    async def delete(
+        self,
+        assistant_id: UUID,
+        *,
+        delete_threads: bool,
+        access: Condition = EVERYTHING,
+        threads_access: Condition = EVERYTHING,
+    ) -> tuple[UUID, ...]:
         """Remove an assistant with its versions and crons; return the runs that were active.
 
         Threads and runs stay, unless ``delete_threads``: then the threads whose metadata names
@@ -106,7 +122,13 @@ class AssistantStorage(Protocol):
         ...
 
     async def versions(
-        self, assistant_id: UUID, *, metadata: JsonObject, limit: int, offset: int
+        self,
+        assistant_id: UUID,
+        *,
+        metadata: JsonObject,
+        limit: int,
+        offset: int,
+        access: Condition = EVERYTHING,
     ) -> Sequence[AssistantVersion]:
         """Return the versions whose metadata contains a pattern, newest first.
 
@@ -115,7 +137,9 @@ class AssistantStorage(Protocol):
         """
         ...
 
-    async def set_latest(self, assistant_id: UUID, version: int, now: datetime) -> Assistant:
+    async def set_latest(
+        self, assistant_id: UUID, version: int, now: datetime, *, access: Condition = EVERYTHING
+    ) -> Assistant:
         """Make an assistant again what it was in a version, number included.
 
         Raises:
@@ -126,7 +150,7 @@ class AssistantStorage(Protocol):
 
 
 class ThreadStorage(Protocol):
-    async def create(self, new: NewThread) -> Thread:
+    async def create(self, new: NewThread, *, access: Condition = EVERYTHING) -> Thread:
         """Store a thread, or return the stored one where ``if_exists`` says so.
 
         Raises:
@@ -134,7 +158,9 @@ class ThreadStorage(Protocol):
         """
         ...
 
-    async def get(self, thread_id: UUID, *, with_values: bool = True) -> Thread:
+    async def get(
+        self, thread_id: UUID, *, with_values: bool = True, access: Condition = EVERYTHING
+    ) -> Thread:
         """Return a thread; without its values it costs the same however large they are.
 
         Raises:
@@ -142,7 +168,7 @@ class ThreadStorage(Protocol):
         """
         ...
 
-    async def delete(self, thread_id: UUID) -> tuple[UUID, ...]:
+    async def delete(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> tuple[UUID, ...]:
         """Remove a thread and every row that is about it; return the runs that were active.
 
         Raises:
@@ -163,7 +189,12 @@ class ThreadStorage(Protocol):
         ...
 
     async def update(
-        self, thread_id: UUID, patch: ThreadPatch, *, with_values: bool = True
+        self,
+        thread_id: UUID,
+        patch: ThreadPatch,
+        *,
+        with_values: bool = True,
+        access: Condition = EVERYTHING,
     ) -> Thread:
         """Merge metadata into a thread's, replace its TTL where one is given; return it.
 
@@ -174,20 +205,31 @@ class ThreadStorage(Protocol):
         """
         ...
 
-    async def copy(self, thread_id: UUID, new_id: UUID, now: datetime) -> Thread:
+    async def copy(
+        self,
+        thread_id: UUID,
+        new_id: UUID,
+        now: datetime,
+        *,
+        metadata: JsonObject | None = None,
+        access: Condition = EVERYTHING,
+    ) -> Thread:
         """Store a copy of a thread under a new id; return the copy.
 
-        It has the metadata, config, values, interrupts, error and TTL of the source, all its
-        checkpoints and writes under their own ids, and none of its runs: its status is the one
-        that the source has without its active runs. Where the metadata of a checkpoint names the
-        thread it names the copy; nothing that happens to runs of the source later changes it.
+        It has the metadata of the source with ``metadata`` merged into it, its config, values,
+        interrupts, error and TTL, all its checkpoints and writes under their own ids, and none of
+        its runs: its status is the one that the source has without its active runs. Where the
+        metadata of a checkpoint names the thread it names the copy; nothing that happens to runs
+        of the source later changes it.
 
         Raises:
             ThreadNotFound: there is no source.
         """
         ...
 
-    async def prune(self, thread_ids: Sequence[UUID], strategy: PruneStrategy) -> Pruned:
+    async def prune(
+        self, thread_ids: Sequence[UUID], strategy: PruneStrategy, *, access: Condition = EVERYTHING
+    ) -> Pruned:
         """Delete threads, or all their checkpoints but the latest of each namespace.
 
         What delta channels of a kept checkpoint are built from is kept too, so that the thread
@@ -196,7 +238,7 @@ class ThreadStorage(Protocol):
         """
         ...
 
-    async def size(self, thread_id: UUID) -> ThreadSize:
+    async def size(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> ThreadSize:
         """Return what the checkpoints of a thread take.
 
         Raises:
@@ -229,7 +271,9 @@ class RunStorage(Protocol):
         """
         ...
 
-    async def get(self, thread_id: UUID | None, run_id: UUID) -> Run:
+    async def get(
+        self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
+    ) -> Run:
         """Return a run of a thread, or (None) of whichever thread has it.
 
         Raises:
@@ -238,7 +282,13 @@ class RunStorage(Protocol):
         ...
 
     async def list(
-        self, thread_id: UUID, *, limit: int, offset: int, status: RunStatus | None
+        self,
+        thread_id: UUID,
+        *,
+        limit: int,
+        offset: int,
+        status: RunStatus | None,
+        access: Condition = EVERYTHING,
     ) -> Sequence[Run]:
         """Return a thread's runs, newest first.
 
@@ -248,7 +298,12 @@ class RunStorage(Protocol):
         ...
 
     async def active(
-        self, status: RunStatus | None, *, after: UUID | None, limit: int
+        self,
+        status: RunStatus | None,
+        *,
+        after: UUID | None,
+        limit: int,
+        access: Condition = EVERYTHING,
     ) -> Sequence[tuple[UUID, UUID]]:
         """Return runs that are pending or running, of all threads, as (thread, run), by run.
 
@@ -256,6 +311,7 @@ class RunStorage(Protocol):
             status: Only pending, or only running ones; None: both.
             after: Only runs with a greater id.
             limit: How many at most.
+            access: Only runs whose thread meets this condition.
         """
         ...
 
@@ -263,7 +319,7 @@ class RunStorage(Protocol):
         """Return those that are neither pending nor running, or do not exist."""
         ...
 
-    async def delete(self, thread_id: UUID, run_id: UUID) -> Run:
+    async def delete(self, thread_id: UUID, run_id: UUID, *, access: Condition = EVERYTHING) -> Run:
         """Remove a run and its checkpoints; return it as it was.
 
         Raises:
@@ -304,7 +360,14 @@ class RunStorage(Protocol):
         """
         ...
 
-    async def cancel(self, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop) -> Cancelled:
+    async def cancel(
+        self,
+        thread_id: UUID,
+        run_ids: Sequence[UUID],
+        stop: Stop,
+        *,
+        access: Condition = EVERYTHING,
+    ) -> Cancelled:
         """End pending runs and mark running ones, in one act.
 
         Raises:
@@ -329,7 +392,7 @@ class RunStorage(Protocol):
 
 
 class CronStorage(Protocol):
-    async def create(self, cron: Cron) -> Cron:
+    async def create(self, cron: Cron, *, access: Condition = EVERYTHING) -> Cron:
         """Store a cron.
 
         Raises:
@@ -337,7 +400,7 @@ class CronStorage(Protocol):
         """
         ...
 
-    async def get(self, cron_id: UUID) -> Cron:
+    async def get(self, cron_id: UUID, *, access: Condition = EVERYTHING) -> Cron:
         """Return a cron.
 
         Raises:
@@ -345,7 +408,9 @@ class CronStorage(Protocol):
         """
         ...
 
-    async def update(self, cron_id: UUID, fields: JsonObject, now: datetime) -> Cron:
+    async def update(
+        self, cron_id: UUID, fields: JsonObject, now: datetime, *, access: Condition = EVERYTHING
+    ) -> Cron:
         """Apply ``domain.crons.patched`` to a cron. Of concurrent updates none is lost.
 
         Raises:
@@ -354,7 +419,7 @@ class CronStorage(Protocol):
         """
         ...
 
-    async def delete(self, cron_id: UUID) -> None:
+    async def delete(self, cron_id: UUID, *, access: Condition = EVERYTHING) -> None:
         """Remove a cron. Those of a thread or an assistant also go with it.
 
         Raises:
@@ -446,7 +511,9 @@ class StateEdit(Protocol):
         """
         ...
 
-    async def commit(self, state: ThreadState, new: NewThread | None = None) -> Thread:
+    async def commit(
+        self, state: ThreadState, new: NewThread | None = None, *, access: Condition = EVERYTHING
+    ) -> Thread:
         """Store the written checkpoints and what the thread's row says of them, in one act.
 
         The thread's error is gone then. With ``new`` the thread is created in the same act; where

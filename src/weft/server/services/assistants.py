@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import cast
 from uuid import UUID, uuid4
 
+from weft.server.authz.authorizer import Authorizer, Value
 from weft.server.authz.users import Caller
+from weft.server.domain.access import EVERYTHING, Condition, both, meets
 from weft.server.domain.assistants import (
     Assistant,
     AssistantFilter,
@@ -16,7 +18,7 @@ from weft.server.domain.assistants import (
     default_assistant,
     mirrored,
 )
-from weft.server.domain.errors import AssistantNotFound, InvalidInput, RunTargetNotFound
+from weft.server.domain.errors import AssistantNotFound, InvalidInput
 from weft.server.domain.filters import Page
 from weft.server.domain.ids import default_assistant_id
 from weft.server.domain.json import JsonObject
@@ -46,12 +48,14 @@ class AssistantService:
         events: EventLog,
         signals: Signals,
         clock: Clock,
+        authz: Authorizer,
     ) -> None:
         self._storage = storage
         self._graphs = graphs
         self._events = events
         self._signals = signals
         self._clock = clock
+        self._authz = authz
 
     async def ensure_defaults(self) -> None:
         """Make sure that every graph has its default assistant."""
@@ -64,29 +68,41 @@ class AssistantService:
     async def create(self, caller: Caller, body: AssistantCreateRequest) -> Assistant:
         given = body.get("assistant_id")
         assistant_id = uuid4() if given is None else parse_uuid(given, "assistant")
-        config, context = mirrored(_config(body), body.get("context", {}))
-        self._graphs.check(body["graph_id"])
+        if_exists = body.get("if_exists", "raise")
+        value: Value = {
+            "assistant_id": assistant_id,
+            "graph_id": body["graph_id"],
+            "config": _config(body),
+            "context": body.get("context", {}),
+            "metadata": dict(body.get("metadata", {})),
+            "name": body.get("name") or _UNNAMED,
+            "if_exists": if_exists,
+        }
+        access = await self._authz.allow(caller, "assistants", "create", value)
+        config, context = mirrored(value["config"], value["context"])
+        self._graphs.check(value["graph_id"])
         now = self._clock.now()
         assistant = Assistant(
             assistant_id=assistant_id,
-            graph_id=body["graph_id"],
-            name=body.get("name") or _UNNAMED,
+            graph_id=value["graph_id"],
+            name=value["name"],
             description=body.get("description"),
             config=config,
             context=context,
-            metadata=body.get("metadata", {}),
+            metadata=value.get("metadata") or {},
             version=1,
             created_at=now,
             updated_at=now,
         )
-        return await self._storage.assistants.create(assistant, body.get("if_exists", "raise"))
+        return await self._storage.assistants.create(assistant, if_exists, access=access)
 
     async def get(self, caller: Caller, assistant_id: UUID) -> Assistant:
-        return await self._storage.assistants.get(assistant_id)
+        access = await self._reading(caller, assistant_id)
+        return await self._storage.assistants.get(assistant_id, access=access)
 
     async def search(self, caller: Caller, body: AssistantSearchRequest) -> Page[Assistant]:
         query = AssistantQuery(
-            self._filter(body),
+            await self._where(caller, body),
             limit=body.get("limit", 10),
             offset=body.get("offset", 0),
             sort_by=body.get("sort_by", "created_at"),
@@ -95,28 +111,42 @@ class AssistantService:
         return await self._storage.assistants.search(query)
 
     async def count(self, caller: Caller, body: AssistantCountRequest) -> int:
-        return await self._storage.assistants.count(self._filter(body))
+        return await self._storage.assistants.count(await self._where(caller, body))
 
     async def update(
         self, caller: Caller, assistant_id: UUID, body: AssistantPatchRequest
     ) -> Assistant:
         """Change an assistant, which makes it a new version."""
-        if "graph_id" in body:
-            self._graphs.check(body["graph_id"])
+        value: Value = {
+            "assistant_id": assistant_id,
+            "graph_id": body.get("graph_id"),
+            "config": _config(body) if "config" in body else None,
+            "context": body.get("context"),
+            "metadata": dict(body.get("metadata", {})),
+            "name": body.get("name"),
+        }
+        access = await self._authz.allow(caller, "assistants", "update", value)
+        if value["graph_id"] is not None:
+            self._graphs.check(value["graph_id"])
         patch = AssistantPatch(
             now=self._clock.now(),
-            graph_id=body.get("graph_id"),
-            name=body.get("name"),
+            graph_id=value["graph_id"],
+            name=value["name"],
             description=body.get("description"),
-            config=_config(body) if "config" in body else None,
-            context=body.get("context"),
-            metadata=body.get("metadata", {}),
+            config=value["config"],
+            context=value["context"],
+            metadata=value.get("metadata") or {},
         )
-        return await self._storage.assistants.update(assistant_id, patch)
+        return await self._storage.assistants.update(assistant_id, patch, access=access)
 
     async def delete(self, caller: Caller, assistant_id: UUID, *, delete_threads: bool) -> None:
         """Remove an assistant, and its threads where asked; their active runs are stopped."""
-        stopped = await self._storage.assistants.delete(assistant_id, delete_threads=delete_threads)
+        value = {"assistant_id": assistant_id}
+        access = await self._authz.allow(caller, "assistants", "delete", value)
+        threads = await self._deleting_threads(caller) if delete_threads else EVERYTHING
+        stopped = await self._storage.assistants.delete(
+            assistant_id, delete_threads=delete_threads, access=access, threads_access=threads
+        )
         for run_id in stopped:
             await self._events.close(str(run_id), keep_seconds=0.0)
             await self._signals.publish(STOP, str(run_id))
@@ -126,6 +156,7 @@ class AssistantService:
     ) -> Sequence[AssistantVersion]:
         return await self._storage.assistants.versions(
             assistant_id,
+            access=await self._reading(caller, assistant_id),
             metadata=body.get("metadata", {}),
             limit=body.get("limit", 10),
             offset=body.get("offset", 0),
@@ -133,7 +164,10 @@ class AssistantService:
 
     async def set_latest(self, caller: Caller, assistant_id: UUID, version: int) -> Assistant:
         """Make an assistant again what it was in a version."""
-        return await self._storage.assistants.set_latest(assistant_id, version, self._clock.now())
+        value = {"assistant_id": assistant_id, "version": version}
+        access = await self._authz.allow(caller, "assistants", "update", value)
+        now = self._clock.now()
+        return await self._storage.assistants.set_latest(assistant_id, version, now, access=access)
 
     async def find(self, caller: Caller, name: str) -> Assistant:
         """Return the assistant that an id or the name of a graph stands for.
@@ -143,30 +177,59 @@ class AssistantService:
             AssistantNotFound: there is no such assistant.
             GraphNotFound: its graph is no longer served.
         """
-        assistant = await self._storage.assistants.get(self._id(name))
+        assistant = await self.get(caller, self._id(name))
         self._graphs.check(assistant.graph_id)
         return assistant
 
-    async def resolve(self, caller: Caller, name: str) -> Assistant:
-        """Return the assistant that a run names by id or by graph.
+    async def target(self, name: str) -> Assistant:
+        """Return the assistant that a run names by id or by graph, whoever may use it.
 
         Raises:
             InvalidInput: it is neither a UUID nor a graph.
-            RunTargetNotFound: there is no such assistant.
+            AssistantNotFound: there is no such assistant.
+        """
+        return await self._storage.assistants.get(self._id(name))
+
+    def check_target(self, assistant: Assistant, access: Condition) -> None:
+        """Make sure that a run may use an assistant. Everybody may use those of graphs.
+
+        Raises:
+            AssistantNotFound: it does not meet the condition.
             GraphNotFound: its graph is no longer served.
         """
-        try:
-            return await self.find(caller, name)
-        except AssistantNotFound:
-            raise RunTargetNotFound from None
+        default = assistant.assistant_id == default_assistant_id(assistant.graph_id)
+        if not default and not meets(assistant.metadata, access):
+            raise AssistantNotFound(assistant.assistant_id)
+        self._graphs.check(assistant.graph_id)
 
-    def _filter(self, body: AssistantCountRequest) -> AssistantFilter:
-        if "graph_id" in body:
-            self._graphs.check(body["graph_id"])
+    async def _reading(self, caller: Caller, assistant_id: UUID) -> Condition:
+        value = {"assistant_id": assistant_id}
+        return await self._authz.allow(caller, "assistants", "read", value)
+
+    async def _deleting_threads(self, caller: Caller) -> Condition:
+        """Return which threads go with an assistant that somebody deletes."""
+        update = await self._authz.allow(caller, "threads", "update", {"thread_id": None})
+        return both(
+            update, await self._authz.allow(caller, "threads", "delete", {"thread_id": None})
+        )
+
+    async def _where(
+        self, caller: Caller, body: AssistantCountRequest | AssistantSearchRequest
+    ) -> AssistantFilter:
+        value: Value = {
+            "graph_id": body.get("graph_id"),
+            "metadata": dict(body.get("metadata", {})),
+            "limit": body.get("limit", 0),
+            "offset": body.get("offset", 0),
+        }
+        access = await self._authz.allow(caller, "assistants", "search", value)
+        if value["graph_id"] is not None:
+            self._graphs.check(value["graph_id"])
         return AssistantFilter(
-            graph_id=body.get("graph_id"),
+            graph_id=value["graph_id"],
             name=body.get("name", ""),
-            metadata=body.get("metadata", {}),
+            metadata=value.get("metadata") or {},
+            access=access,
         )
 
     def _id(self, name: str) -> UUID:

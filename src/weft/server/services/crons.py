@@ -7,7 +7,9 @@ from typing import cast
 from uuid import UUID
 
 from weft.schema import OnCompletionBehavior
+from weft.server.authz.authorizer import Authorizer, Value
 from weft.server.authz.users import Caller
+from weft.server.domain.access import EVERYTHING, Condition
 from weft.server.domain.assistants import Assistant
 from weft.server.domain.crons import (
     Cron,
@@ -46,12 +48,18 @@ from weft.server.services.webhooks import WebhookGuard
 
 class CronService:
     def __init__(
-        self, storage: Storage, assistants: AssistantService, clock: Clock, guard: WebhookGuard
+        self,
+        storage: Storage,
+        assistants: AssistantService,
+        clock: Clock,
+        guard: WebhookGuard,
+        authz: Authorizer,
     ) -> None:
         self._guard = guard
         self._storage = storage
         self._assistants = assistants
         self._clock = clock
+        self._authz = authz
 
     async def create(
         self,
@@ -62,31 +70,45 @@ class CronService:
         """Create a cron, for a thread or (None) for a new thread each time."""
         fields = cast("JsonObject", body)
         _check_times(fields)
-        assistant = await self._assistant(caller, body["assistant_id"])
+        assistant = await self._assistant(body["assistant_id"])
         now = self._clock.now()
-        _check_run(thread_id, fields, assistant, now)
         await self._guard.check(body.get("webhook"))
         cron_id = uuid7()
+        value: Value = {
+            "payload": _payload(fields, assistant, cron_id),
+            "schedule": body["schedule"],
+            "cron_id": cron_id,
+            "thread_id": thread_id,
+            "user_id": caller.identity,
+            "end_time": body.get("end_time"),
+            "metadata": dict(body.get("metadata", {})),
+        }
+        access = await self._authz.allow(caller, "crons", "create", value)
+        self._check_target(body["assistant_id"], assistant, access)
+        threads = await self._on_thread(caller, thread_id)
+        _check_run(thread_id, fields, assistant, now)
         cron = Cron(
             cron_id=cron_id,
             assistant_id=assistant.assistant_id,
             thread_id=thread_id,
-            user_id="",
+            user_id=caller.identity,
             schedule=body["schedule"],
             timezone=body.get("timezone"),
             end_time=body.get("end_time"),
-            payload=_payload(fields, assistant, cron_id),
-            metadata=body.get("metadata", {}),
+            payload=value["payload"],
+            metadata=value.get("metadata") or {},
             on_run_completed=_on_run_completed(thread_id, fields),
             enabled=body.get("enabled", True),
             next_run_date=None,
             created_at=now,
             updated_at=now,
+            user=caller.dump(),
         )
-        return await self._storage.crons.create(scheduled(cron, now))
+        return await self._storage.crons.create(scheduled(cron, now), access=threads)
 
     async def get(self, caller: Caller, cron_id: UUID) -> Cron:
-        return await self._storage.crons.get(cron_id)
+        access = await self._authz.allow(caller, "crons", "read", {"cron_id": cron_id})
+        return await self._storage.crons.get(cron_id, access=access)
 
     async def update(self, caller: Caller, cron_id: UUID, body: CronPatchRequest) -> Cron:
         """Change a cron.
@@ -95,11 +117,12 @@ class CronService:
             UnusableInput: nothing is to be changed.
             ContradictoryInput: fields that exclude each other are given.
         """
-        fields = cast("JsonObject", body)
+        fields = dict(cast("JsonObject", body))
         if not fields:
             raise UnusableInput("Request body cannot be empty")
         _check_times(fields)
-        cron = await self._storage.crons.get(cron_id)
+        access = await self._updating(caller, cron_id, fields)
+        cron = await self._storage.crons.get(cron_id, access=access)
         if "on_run_completed" in fields and cron.thread_id is not None:
             raise ContradictoryInput(
                 "'on_run_completed' is for crons whose runs get threads of their own."
@@ -108,14 +131,15 @@ class CronService:
         now = self._clock.now()
         _check_run(cron.thread_id, {**cron.payload, **fields}, assistant, now)
         await self._guard.check(body.get("webhook"))
-        return await self._storage.crons.update(cron_id, fields, now)
+        return await self._storage.crons.update(cron_id, fields, now, access=access)
 
     async def delete(self, caller: Caller, cron_id: UUID) -> None:
-        await self._storage.crons.delete(cron_id)
+        access = await self._authz.allow(caller, "crons", "delete", {"cron_id": cron_id})
+        await self._storage.crons.delete(cron_id, access=access)
 
     async def search(self, caller: Caller, body: CronSearchRequest) -> Page[Cron]:
         query = CronQuery(
-            _filter(body),
+            await self._where(caller, body),
             limit=body.get("limit", 10),
             offset=body.get("offset", 0),
             sort_by=body.get("sort_by", "created_at"),
@@ -124,23 +148,61 @@ class CronService:
         return await self._storage.crons.search(query)
 
     async def count(self, caller: Caller, body: CronCountRequest) -> int:
-        return await self._storage.crons.count(_filter(body))
+        return await self._storage.crons.count(await self._where(caller, body))
 
-    async def _assistant(self, caller: Caller, name: str) -> Assistant:
+    async def _assistant(self, name: str) -> Assistant:
         try:
-            return await self._assistants.find(caller, name)
+            return await self._assistants.target(name)
         except (InvalidInput, AssistantNotFound):
             raise CronAssistantNotFound(name) from None
 
+    def _check_target(self, name: str, assistant: Assistant, access: Condition) -> None:
+        try:
+            self._assistants.check_target(assistant, access)
+        except AssistantNotFound:
+            raise CronAssistantNotFound(name) from None
 
-def _filter(body: CronCountRequest) -> CronFilter:
-    assistant, thread = body.get("assistant_id"), body.get("thread_id")
-    return CronFilter(
-        assistant_id=None if assistant is None else parse_uuid(assistant, "assistant"),
-        thread_id=None if thread is None else parse_uuid(thread, "thread"),
-        enabled=body.get("enabled"),
-        metadata=body.get("metadata", {}),
-    )
+    async def _on_thread(self, caller: Caller, thread_id: UUID | None) -> Condition:
+        """Return the condition on the thread that a cron is for."""
+        if thread_id is None:
+            return EVERYTHING
+        return await self._authz.allow(caller, "threads", "read", {"thread_id": thread_id})
+
+    async def _updating(self, caller: Caller, cron_id: UUID, fields: JsonObject) -> Condition:
+        """Return which crons may be changed; put what the handler made of the metadata in place."""
+        named = ("schedule", "end_time", "enabled", "on_run_completed")
+        value: Value = {
+            "cron_id": cron_id,
+            "payload": fields,
+            "metadata": dict(cast("JsonObject", fields.get("metadata", {}))),
+            **{name: fields.get(name) for name in named},
+        }
+        access = await self._authz.allow(caller, "crons", "update", value)
+        if value.get("metadata"):
+            fields["metadata"] = value["metadata"]
+        return access
+
+    async def _where(
+        self, caller: Caller, body: CronCountRequest | CronSearchRequest
+    ) -> CronFilter:
+        assistant, thread = body.get("assistant_id"), body.get("thread_id")
+        value: Value = {
+            "assistant_id": None if assistant is None else parse_uuid(assistant, "assistant"),
+            "thread_id": None if thread is None else parse_uuid(thread, "thread"),
+            "limit": body.get("limit", 0),
+            "offset": body.get("offset", 0),
+            "metadata": dict(body.get("metadata", {})),
+        }
+        access = await self._authz.allow(caller, "crons", "search", value)
+        about = {"thread_id": value["thread_id"], "metadata": {}}
+        return CronFilter(
+            assistant_id=value["assistant_id"],
+            thread_id=value["thread_id"],
+            enabled=body.get("enabled"),
+            metadata=value.get("metadata") or {},
+            access=access,
+            thread_access=await self._authz.allow(caller, "threads", "search", about),
+        )
 
 
 def _check_times(fields: JsonObject) -> None:

@@ -7,11 +7,13 @@ from typing import cast
 
 from langchain_core.runnables import RunnableConfig
 
+from weft.server.authz.acting import acting_for
 from weft.server.authz.users import Caller
 from weft.server.domain.assistants import Assistant
 from weft.server.domain.json import Encoded, JsonObject
 from weft.server.graphs.describe import drawing, schemas, subgraph_schemas
 from weft.server.graphs.registry import Graph, Graphs
+from weft.server.graphs.runtimes import Purpose
 from weft.server.graphs.serde import encode
 from weft.server.ports.graphs import GraphCalls
 from weft.server.ports.storage import Storage
@@ -37,7 +39,7 @@ class DrawingService:
         async def look(graph: Graph, config: RunnableConfig) -> object:
             return await drawing(graph, config, xray)
 
-        return await self._look("graph", await self._assistants.find(caller, assistant), look)
+        return await self._look(caller, await self._assistants.find(caller, assistant), look)
 
     async def schemas(self, caller: Caller, assistant: str) -> Encoded:
         """Return the JSON schemas of the graph."""
@@ -46,7 +48,7 @@ class DrawingService:
         async def look(graph: Graph, _: RunnableConfig) -> object:
             return {"graph_id": found.graph_id, **schemas(graph)}
 
-        return await self._look("schemas", found, look)
+        return await self._look(caller, found, look)
 
     async def subgraphs(
         self, caller: Caller, assistant: str, namespace: str | None, *, recurse: bool
@@ -56,25 +58,28 @@ class DrawingService:
         async def look(graph: Graph, _: RunnableConfig) -> object:
             return await subgraph_schemas(graph, namespace, recurse=recurse)
 
-        return await self._look("subgraphs", await self._assistants.find(caller, assistant), look)
+        return await self._look(caller, await self._assistants.find(caller, assistant), look)
 
-    async def _look(self, what: str, assistant: Assistant, look: Look) -> Encoded:
-        config = _config(assistant)
+    async def _look(self, caller: Caller, assistant: Assistant, look: Look) -> Encoded:
+        config = _config(assistant, caller)
+        purpose = Purpose("assistants.read", caller.user)
 
         async def work() -> Encoded:
-            async with self._graphs.open(
-                assistant.graph_id,
-                config,
-                checkpointer=self._storage.checkpointer(),
-                store=self._storage.store,
-            ) as graph:
-                graph.name = self._graphs.name(assistant.graph_id)
-                return encode(await look(graph, config))
+            with acting_for(caller):
+                async with self._graphs.open(
+                    assistant.graph_id,
+                    config,
+                    purpose,
+                    checkpointer=self._storage.checkpointer(),
+                    store=self._storage.store,
+                ) as graph:
+                    graph.name = self._graphs.name(assistant.graph_id)
+                    return encode(await look(graph, config))
 
-        return await self._calls.call(f"{what} of {assistant.graph_id}", work)
+        return await self._calls.call(f"look at {assistant.graph_id}", work)
 
 
-def _config(assistant: Assistant) -> RunnableConfig:
+def _config(assistant: Assistant, caller: Caller) -> RunnableConfig:
     own = cast("JsonObject", assistant.config.get("configurable") or {})
-    configurable = {**assistant.context, **own}
+    configurable = {**assistant.context, **own, **caller.configurable()}
     return cast("RunnableConfig", {**assistant.config, "configurable": configurable})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from weft.schema import Durability, StreamMode
@@ -16,6 +16,8 @@ from weft.server.graphs.states import command
 from weft.server.services.requests import RunCreateRequest
 
 _CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
+
+_RESERVED = "langgraph_auth_"
 
 # A century: enough for any plan, and it cannot overflow a date.
 _LONGEST_DELAY_SECONDS = 100 * 365 * 86_400.0
@@ -70,6 +72,24 @@ def new_run(
         created_at=now + timedelta(seconds=delay),
         now=now,
     )
+
+
+def run_value(
+    thread_id: UUID | None, body: RunCreateRequest, new: NewRun, kwargs: JsonObject
+) -> dict[str, Any]:
+    """Return a run as a handler of authorization sees and may change it."""
+    return {
+        "thread_id": thread_id,
+        "assistant_id": new.assistant_id,
+        "run_id": new.run_id,
+        "status": "pending",
+        "metadata": dict(new.metadata),
+        "prevent_insert_if_inflight": new.multitask_strategy == "reject",
+        "multitask_strategy": new.multitask_strategy,
+        "if_not_exists": body.get("if_not_exists", "reject"),
+        "after_seconds": body.get("after_seconds", 0),
+        "kwargs": kwargs,
+    }
 
 
 def stream_modes(body: RunCreateRequest) -> list[StreamMode]:
@@ -149,7 +169,9 @@ def _config(body: RunCreateRequest, assistant: Assistant) -> JsonObject:
         **_object(given.get("configurable")),
         **body.get("context", {}),
     }
-    return {**assistant.config, **given, "configurable": configurable}
+    # Who the user is, the server says.
+    own = {key: each for key, each in configurable.items() if not key.startswith(_RESERVED)}
+    return {**assistant.config, **given, "configurable": own}
 
 
 def _object(value: Json) -> JsonObject:

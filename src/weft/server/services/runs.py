@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeAlias
 from uuid import UUID
 
 from weft.schema import CancelAction, RunStatus
+from weft.server.authz.authorizer import Authorizer, Value
 from weft.server.authz.users import Caller
+from weft.server.domain.access import EVERYTHING, Condition, both
 from weft.server.domain.errors import (
+    AssistantNotFound,
     EventsLost,
     NothingToCancel,
     RunNotFound,
@@ -20,7 +25,7 @@ from weft.server.domain.errors import (
 )
 from weft.server.domain.events import RESULT, START, Cursor, EventId, Live, StoredEvent
 from weft.server.domain.idempotency import make_key, run_scope
-from weft.server.domain.json import EMPTY_OBJECT, Encoded
+from weft.server.domain.json import EMPTY_OBJECT, Encoded, dump, load_object
 from weft.server.domain.runs import Created, NewRun, QueueStats, Run, Stop
 from weft.server.domain.threads import Ttl
 from weft.server.ports.clock import Clock
@@ -30,7 +35,7 @@ from weft.server.ports.storage import Storage
 from weft.server.services.assistants import AssistantService
 from weft.server.services.requests import RunCreateRequest
 from weft.server.services.run_limits import RunLimits
-from weft.server.services.run_request import new_run
+from weft.server.services.run_request import new_run, run_value
 from weft.server.services.webhooks import WebhookGuard
 
 logger: logging.Logger = logging.getLogger("weft.runs")
@@ -39,6 +44,9 @@ logger: logging.Logger = logging.getLogger("weft.runs")
 _KEEP_ENDED_SECONDS = 30.0
 
 _PAGE = 500
+
+
+Waiting: TypeAlias = Callable[[], Awaitable[Encoded]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,7 @@ class RunService:
         clock: Clock,
         guard: WebhookGuard,
         limits: RunLimits,
+        authz: Authorizer,
         thread_ttl: Ttl | None = None,
     ) -> None:
         self._storage = storage
@@ -69,6 +78,7 @@ class RunService:
         self._clock = clock
         self._guard = guard
         self._limits = limits
+        self._authz = authz
         self._thread_ttl = thread_ttl
 
     async def create(
@@ -79,6 +89,7 @@ class RunService:
         *,
         request_id: str,
         key: str | None = None,
+        reading: bool = False,
     ) -> Created:
         """Create a run, on a thread or (None) on one of its own.
 
@@ -88,10 +99,16 @@ class RunService:
             body: The request.
             request_id: What the client or its proxy calls the request.
             key: What makes the request known again when it is sent twice.
+            reading: Whether the caller is going to be told what comes of it.
         """
         new = await self._new(caller, thread_id, body, request_id)
         if key is not None:
-            new = replace(new, key=make_key(key, run_scope(thread_id), body))
+            scope = run_scope(thread_id, user_id=caller.identity)
+            new = replace(new, key=make_key(key, scope, body))
+        if reading:
+            named = {"thread_id": new.thread_id, "run_id": new.run_id}
+            read = await self._authz.allow(caller, "threads", "read", named)
+            new = replace(new, access=both(new.access, read))
         try:
             created = await self._storage.runs.create(new)
         except ThreadNotFound:
@@ -122,16 +139,25 @@ class RunService:
         return [each.run for each in created]
 
     async def get(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Run:
-        return await self._storage.runs.get(thread_id, run_id)
+        access = await self._reading(caller, thread_id, run_id)
+        return await self._storage.runs.get(thread_id, run_id, access=access)
 
     async def list(
         self, caller: Caller, thread_id: UUID, *, limit: int, offset: int, status: RunStatus | None
     ) -> Sequence[Run]:
-        return await self._storage.runs.list(thread_id, limit=limit, offset=offset, status=status)
+        named: Value = {"thread_id": thread_id}
+        read = await self._authz.allow(caller, "threads", "read", named)
+        named = {"thread_id": thread_id, "metadata": {}}
+        found = await self._authz.allow(caller, "threads", "search", named)
+        return await self._storage.runs.list(
+            thread_id, limit=limit, offset=offset, status=status, access=both(read, found)
+        )
 
     async def delete(self, caller: Caller, thread_id: UUID, run_id: UUID) -> None:
         """Remove a run and its checkpoints; a running one is stopped."""
-        run = await self._storage.runs.delete(thread_id, run_id)
+        named = {"thread_id": thread_id, "run_id": run_id}
+        access = await self._authz.allow(caller, "threads", "delete", named)
+        run = await self._storage.runs.delete(thread_id, run_id, access=access)
         if run.active:
             await self._events.close(str(run_id), keep_seconds=0.0)
             await self._signals.publish(STOP, str(run_id))
@@ -145,23 +171,59 @@ class RunService:
         Raises:
             NothingToCancel: the run is unknown or over.
         """
-        await self._cancel(thread_id, [run_id], Stop(action, reason))
+        await self.cancel_many(caller, thread_id, [run_id], action, reason=reason)
 
     async def _new(
         self, caller: Caller, thread_id: UUID | None, body: RunCreateRequest, request_id: str
     ) -> NewRun:
-        assistant = await self._assistants.resolve(caller, body["assistant_id"])
         now = self._clock.now()
-        new = new_run(thread_id, body, assistant, request_id=request_id, now=now)
+        try:
+            assistant = await self._assistants.target(body["assistant_id"])
+            new = new_run(thread_id, body, assistant, request_id=request_id, now=now)
+            allowed = await self._allowed(caller, thread_id, body, new)
+            self._assistants.check_target(assistant, allowed.access)
+        except AssistantNotFound:
+            raise RunTargetNotFound from None
         self._limits.check(body, assistant)
         await self._guard.check(body.get("webhook"))
         if body.get("feedback_keys"):
             logger.warning("feedback_keys are ignored", extra={"run_id": str(new.run_id)})
         webhook = body.get("webhook") if self._guard.enabled else None
-        return replace(new, thread_ttl=self._thread_ttl, webhook=webhook, limits=self._limits.queue)
+        return replace(
+            allowed, thread_ttl=self._thread_ttl, webhook=webhook, limits=self._limits.queue
+        )
 
-    async def _cancel(self, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop) -> None:
-        cancelled = await self._storage.runs.cancel(thread_id, run_ids, stop)
+    async def _allowed(
+        self, caller: Caller, thread_id: UUID | None, body: RunCreateRequest, new: NewRun
+    ) -> NewRun:
+        """Return a run as the handlers let it be."""
+        if caller.user is None:
+            return new
+        kwargs = load_object(new.kwargs)
+        value = run_value(thread_id, body, new, kwargs)
+        access = await self._authz.allow(caller, "threads", "create_run", value)
+        metadata = value.get("metadata") or {}
+        return replace(
+            new,
+            metadata=metadata,
+            thread_metadata=metadata,
+            kwargs=dump({**kwargs, **value["kwargs"]}),
+            access=access,
+            user=caller.dump(),
+        )
+
+    async def _reading(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Condition:
+        """Return which threads may have a run for a caller to read it."""
+        if thread_id is None and caller.user is not None:
+            with suppress(RunNotFound):
+                thread_id = (await self._storage.runs.get(None, run_id)).thread_id
+        named = {"thread_id": thread_id, "run_id": run_id}
+        return await self._authz.allow(caller, "threads", "read", named)
+
+    async def _cancel(
+        self, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop, access: Condition
+    ) -> None:
+        cancelled = await self._storage.runs.cancel(thread_id, run_ids, stop, access=access)
         for ended in cancelled.ended:
             await self._events.close(str(ended), _KEEP_ENDED_SECONDS)
         for stopping in cancelled.stopping:
@@ -184,7 +246,13 @@ class RunService:
         Raises:
             NothingToCancel: none of them is pending or running.
         """
-        await self._cancel(thread_id, run_ids, Stop(action, reason))
+        named: Value = {
+            "thread_id": thread_id,
+            "action": action,
+            "metadata": {"run_ids": [str(run_id) for run_id in run_ids], "status": None},
+        }
+        access = await self._authz.allow(caller, "threads", "update", named)
+        await self._cancel(thread_id, run_ids, Stop(action, reason), access)
 
     async def cancel_all(
         self, caller: Caller, status: RunStatus | None, action: CancelAction, *, reason: str
@@ -194,12 +262,18 @@ class RunService:
         Raises:
             NothingToCancel: there is none.
         """
+        named: Value = {
+            "thread_id": None,
+            "action": action,
+            "metadata": {"run_ids": None, "status": status or "all"},
+        }
+        access = await self._authz.allow(caller, "threads", "update", named)
         stopped, after = False, None
         while True:
-            page = await self._storage.runs.active(status, after=after, limit=_PAGE)
+            page = await self._storage.runs.active(status, after=after, limit=_PAGE, access=access)
             for thread_id, run_id in page:
                 with suppress(NothingToCancel):
-                    await self._cancel(thread_id, [run_id], Stop(action, reason))
+                    await self._cancel(thread_id, [run_id], Stop(action, reason), access)
                     stopped = True
             if len(page) < _PAGE:
                 break
@@ -220,6 +294,7 @@ class RunService:
         """Return a run and its events for somebody who comes later.
 
         Args:
+            caller: Who joins.
             thread_id: The run's thread; None: whichever it is.
             run_id: The run.
             last_event_id: The last event the client has, as it names it; None: none named.
@@ -227,7 +302,7 @@ class RunService:
         Raises:
             RunNotFound: the thread has no such run.
         """
-        run = await self._storage.runs.get(thread_id, run_id)
+        run = await self.get(caller, thread_id, run_id)
         if not run.active and (last_event_id is None or not run.resumable):
             return Joined(run, None)
         return Joined(run, await self._attach(run, _join_cursor(run, last_event_id)))
@@ -236,7 +311,7 @@ class RunService:
         """Return all events of a run that an earlier request has created, as far as they exist."""
         return await self._attach(run, START)
 
-    async def replayed_result(self, caller: Caller, run: Run) -> Encoded:
+    async def replayed_result(self, run: Run) -> Encoded:
         """Return the result of a run that an earlier request has created, once it is over.
 
         Raises:
@@ -245,25 +320,28 @@ class RunService:
         last = await self._last(run, await self._attach(run, START))
         if last is not None and last.event.name == RESULT:
             return last.event.data
-        return await self.join_result(caller, None, run.run_id)
+        return await self._joined(None, run.run_id, EVERYTHING)
 
     async def wait(self, run: Run) -> Encoded:
         """Return the result of a run that has just been created, once it is over."""
         return await self._result(run, self.read(run))
 
-    async def join_result(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Encoded:
-        """Return the result of a run, once it is over.
+    async def join_result(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Waiting:
+        """Return what waits for the result of a run.
 
-        Raises:
-            RunNotFound: the thread has no such run.
+        It raises ``RunNotFound`` where the thread has no such run.
         """
-        run = await self._storage.runs.get(thread_id, run_id)
+        access = await self._reading(caller, thread_id, run_id)
+        return partial(self._joined, thread_id, run_id, access)
+
+    async def _joined(self, thread_id: UUID | None, run_id: UUID, access: Condition) -> Encoded:
+        run = await self._storage.runs.get(thread_id, run_id, access=access)
         if not run.active:
             return await self._stored_result(run)
         return await self._result(run, await self._attach(run, START))
 
-    async def ended(self, caller: Caller, thread_id: UUID, run_id: UUID) -> None:
-        """Return once a run is over, or gone."""
+    async def ended(self, thread_id: UUID, run_id: UUID) -> None:
+        """Return once a run, which the caller has been allowed to stop, is over or gone."""
         try:
             run = await self._storage.runs.get(thread_id, run_id)
         except RunNotFound:

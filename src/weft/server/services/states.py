@@ -14,7 +14,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateUpdate
 
+from weft.runtime import AccessContext
+from weft.server.authz.acting import acting_for
+from weft.server.authz.authorizer import Authorizer, Value
 from weft.server.authz.users import Caller
+from weft.server.domain.access import Condition, both, meets
 from weft.server.domain.errors import (
     ContradictoryInput,
     StateChanged,
@@ -27,6 +31,7 @@ from weft.server.domain.errors import (
 from weft.server.domain.json import Encoded, JsonObject
 from weft.server.domain.threads import NewThread, Thread, ThreadPatch, ThreadState, status_after
 from weft.server.graphs.registry import Graph, Graphs
+from weft.server.graphs.runtimes import Purpose
 from weft.server.graphs.serde import encode
 from weft.server.graphs.states import (
     Selection,
@@ -68,6 +73,25 @@ class HistoryQuery:
     place: CheckpointRequest
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """Updates of a state, of a thread that is there and meets a condition, or of a new one."""
+
+    config: RunnableConfig
+    updates: Updates
+    access: Condition
+    new: NewThread | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """What a graph is opened for, and for whom."""
+
+    access: AccessContext
+    caller: Caller
+    saver: Saver
+
+
 class StateService:
     """Calls graphs where their code cannot block the server; what they write is stored at once."""
 
@@ -79,12 +103,14 @@ class StateService:
         calls: GraphCalls,
         signals: Signals,
         clock: Clock,
+        authz: Authorizer,
     ) -> None:
         self._storage = storage
         self._graphs = graphs
         self._calls = calls
         self._signals = signals
         self._clock = clock
+        self._authz = authz
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     async def get(
@@ -99,21 +125,21 @@ class StateService:
         """Return a state of a thread, encoded; an empty one where there is no such checkpoint."""
         config = _config(thread_id, place or {})
         wanted = selection or Selection()
-        thread = await self._storage.threads.get(thread_id, with_values=False)
+        thread = await self._readable(caller, thread_id)
         if _graph_id(thread) is None:
             return encode(empty_state(wanted))
 
         async def work(graph: Graph) -> Encoded:
             return await read_state(graph, config, wanted, subgraphs=subgraphs)
 
-        return await self._call("state", thread, self._storage.checkpointer(), work)
+        return await self._call(self._looking(caller), thread, work)
 
     async def history(
         self, caller: Caller, thread_id: UUID, query: HistoryQuery, selection: Selection
     ) -> Encoded:
         """Return states of a thread, newest first, encoded as an array."""
         config = _config(thread_id, query.place)
-        thread = await self._storage.threads.get(thread_id, with_values=False)
+        thread = await self._readable(caller, thread_id)
         if _graph_id(thread) is None or query.limit == 0:
             return Encoded(b"[]")
 
@@ -127,7 +153,7 @@ class StateService:
                 limit=query.limit,
             )
 
-        return await self._call("history", thread, self._storage.checkpointer(), work)
+        return await self._call(self._looking(caller), thread, work)
 
     async def update(self, caller: Caller, thread_id: UUID, body: StateUpdateRequest) -> Encoded:
         """Change a state, or fork from an older one; return the place of the new checkpoint.
@@ -137,14 +163,15 @@ class StateService:
             StateRefused: the graph does not take the update.
             ThreadInFlight: the thread has active runs.
         """
-        thread = await self._storage.threads.get(thread_id, with_values=False)
+        access = await self._changing(caller, thread_id)
+        thread = await self._storage.threads.get(thread_id, with_values=False, access=access)
         if thread.status == "busy":
             raise ThreadInFlight(thread_id)
         config = _config(thread_id, _place(body))
         updates = [
             [StateUpdate(cast("JsonObject | None", body.get("values")), body.get("as_node"))]
         ]
-        saved, _ = await self._edit(thread, config, updates)
+        saved, _ = await self._edit(caller, thread, _Change(config, updates, access))
         await self._signals.publish(STATE, str(thread_id))
         place = pointer(saved) or {}
         return encode(
@@ -152,7 +179,11 @@ class StateService:
         )
 
     async def create(
-        self, caller: Caller, new: NewThread, supersteps: Sequence[SuperstepRequest]
+        self,
+        caller: Caller,
+        new: NewThread,
+        supersteps: Sequence[SuperstepRequest],
+        access: Condition,
     ) -> Thread:
         """Create a thread with the state that its graph makes of some updates.
 
@@ -161,75 +192,90 @@ class StateService:
             StateRefused: the metadata names no graph, or it does not take an update. Nothing has
                 been created then.
         """
+        await self._changing(caller, new.thread_id)
         updates = [[_update(each) for each in superstep["updates"]] for superstep in supersteps]
-        found = await self._existing(new)
+        found = await self._existing(new, access)
         if found is not None:
             return found
         config = _config(new.thread_id, {})
-        _, thread = await self._edit(_to_be(new), config, updates, new)
+        change = _Change(config, updates, access, new)
+        _, thread = await self._edit(caller, _to_be(new), change)
         return thread
 
     async def patch(self, caller: Caller, thread_id: UUID, metadata: JsonObject) -> None:
         """Merge metadata into the thread's."""
-        patch = ThreadPatch(self._clock.now(), metadata)
-        await self._storage.threads.update(thread_id, patch, with_values=False)
+        value: Value = {"thread_id": thread_id, "metadata": dict(metadata)}
+        access = await self._authz.allow(caller, "threads", "update", value)
+        patch = ThreadPatch(self._clock.now(), value.get("metadata") or {})
+        await self._storage.threads.update(thread_id, patch, with_values=False, access=access)
 
-    async def _existing(self, new: NewThread) -> Thread | None:
+    async def _readable(self, caller: Caller, thread_id: UUID) -> Thread:
+        access = await self._authz.allow(caller, "threads", "read", {"thread_id": thread_id})
+        return await self._storage.threads.get(thread_id, with_values=False, access=access)
+
+    async def _changing(self, caller: Caller, thread_id: UUID) -> Condition:
+        """Return which threads somebody may change and then see the result of."""
+        change = await self._authz.allow(caller, "threads", "update", {"thread_id": thread_id})
+        read = await self._authz.allow(caller, "threads", "read", {"thread_id": thread_id})
+        return both(change, read)
+
+    async def _existing(self, new: NewThread, access: Condition) -> Thread | None:
         try:
             found = await self._storage.threads.get(new.thread_id)
         except ThreadNotFound:
             return None
-        if new.if_exists == "raise":
+        if new.if_exists == "raise" or not meets(found.metadata, access):
             raise ThreadExists(new.thread_id)
         return found
 
     async def _edit(
-        self,
-        thread: Thread,
-        config: RunnableConfig,
-        updates: Updates,
-        new: NewThread | None = None,
+        self, caller: Caller, thread: Thread, change: _Change
     ) -> tuple[RunnableConfig, Thread]:
         if _graph_id(thread) is None:
-            raise _no_graph(thread, new)
+            raise _no_graph(thread, change.new)
         # One after the other, for each rests on the one before. Other processes may come between.
         async with self._locks.setdefault(thread.thread_id, asyncio.Lock()):
             for _ in range(_ATTEMPTS - 1):
                 with suppress(StateChanged):
-                    return await self._try_edit(thread, config, updates, new)
-            return await self._try_edit(thread, config, updates, new)
+                    return await self._try_edit(caller, thread, change)
+            return await self._try_edit(caller, thread, change)
 
     async def _try_edit(
-        self, thread: Thread, config: RunnableConfig, updates: Updates, new: NewThread | None
+        self, caller: Caller, thread: Thread, change: _Change
     ) -> tuple[RunnableConfig, Thread]:
         edit = self._storage.edit(thread.thread_id)
 
         async def work(graph: Graph) -> tuple[RunnableConfig, Summary]:
-            saved = await change_state(graph, {**config, "metadata": _named(thread)}, updates)
+            config: RunnableConfig = {**change.config, "metadata": _named(thread)}
+            saved = await change_state(graph, config, change.updates)
             return saved, await summary(graph, str(thread.thread_id))
 
-        saved, state = await self._call("update", thread, edit.checkpointer, work)
-        return saved, await edit.commit(self._state(state), new)
+        use = _Use("threads.update", caller, edit.checkpointer)
+        saved, state = await self._call(use, thread, work)
+        return saved, await edit.commit(self._state(state), change.new, access=change.access)
 
     def _state(self, state: Summary) -> ThreadState:
         status = status_after("success", has_next=state.has_next)
         return ThreadState(status, state.values, state.interrupts, self._clock.now())
 
-    async def _call(
-        self, what: str, thread: Thread, saver: Saver, work: Callable[[Graph], Awaitable[T]]
-    ) -> T:
+    def _looking(self, caller: Caller) -> _Use:
+        return _Use("threads.read", caller, self._storage.checkpointer())
+
+    async def _call(self, use: _Use, thread: Thread, work: Callable[[Graph], Awaitable[T]]) -> T:
         graph_id = _graph_id(thread)
         assert graph_id is not None
         self._graphs.check(graph_id)
-        config = _graph_config(thread, graph_id)
+        config = _graph_config(thread, graph_id, use.caller)
+        purpose = Purpose(use.access, use.caller.user)
 
         async def opened() -> T:
-            async with self._graphs.open(
-                graph_id, config, checkpointer=saver, store=self._storage.store
-            ) as graph:
-                return await work(graph)
+            with acting_for(use.caller):
+                async with self._graphs.open(
+                    graph_id, config, purpose, checkpointer=use.saver, store=self._storage.store
+                ) as graph:
+                    return await work(graph)
 
-        return await self._calls.call(f"{what} of {thread.thread_id}", opened)
+        return await self._calls.call(f"{use.access} of {thread.thread_id}", opened)
 
 
 def _graph_id(thread: Thread) -> str | None:
@@ -299,8 +345,13 @@ def _config(thread_id: UUID, place: CheckpointRequest) -> RunnableConfig:
     return {"configurable": named}
 
 
-def _graph_config(thread: Thread, graph_id: str) -> RunnableConfig:
+def _graph_config(thread: Thread, graph_id: str, caller: Caller) -> RunnableConfig:
     """Return what a factory is told: the config of the thread's last run, and whose state it is."""
     own = cast("JsonObject", thread.config.get("configurable") or {})
-    configurable = {**own, "thread_id": str(thread.thread_id), "graph_id": graph_id}
+    configurable = {
+        **own,
+        "thread_id": str(thread.thread_id),
+        "graph_id": graph_id,
+        **caller.configurable(),
+    }
     return cast("RunnableConfig", {**thread.config, "configurable": configurable})

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import UUID
 
 from weft.schema import ThreadStreamMode
+from weft.server.authz.authorizer import Authorizer
 from weft.server.authz.users import Caller
+from weft.server.domain.access import EVERYTHING, Condition
 from weft.server.domain.errors import EventsLost, RunNotFound, ThreadNotFound, WeftError
 from weft.server.domain.events import HIDDEN, START, Cursor, Event, EventId, Live, StoredEvent
 from weft.server.domain.json import Encoded, dump
@@ -31,6 +34,16 @@ _RUNS = 100
 _REMEMBERED = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """What is followed, and by whom; the thread must meet a condition all the time."""
+
+    caller: Caller
+    thread_id: UUID
+    access: Condition
+    modes: frozenset[ThreadStreamMode]
+
+
 class ThreadStreamService:
     def __init__(
         self,
@@ -40,12 +53,14 @@ class ThreadStreamService:
         signals: Signals,
         states: StateService,
         clock: Clock,
+        authz: Authorizer,
     ) -> None:
         self._storage = storage
         self._events = events
         self._signals = signals
         self._states = states
         self._clock = clock
+        self._authz = authz
 
     async def follow(
         self,
@@ -54,35 +69,43 @@ class ThreadStreamService:
         after: EventId | None,
         modes: frozenset[ThreadStreamMode],
     ) -> Batches:
-        """Yield events for ever.
+        """Return the events of a thread, which never end.
 
         Args:
+            caller: Who follows.
             thread_id: The thread, which need not exist yet.
             after: The last event the client has; None: only what comes from now on.
             modes: Which events.
+
+        Raises:
+            ThreadNotFound: not everything is for this caller, and such a thread is not.
         """
+        access = await self._authz.allow(caller, "threads", "read", {"thread_id": thread_id})
+        if access != EVERYTHING:
+            await self._storage.threads.get(thread_id, with_values=False, access=access)
+        return self._follow(_Followed(caller, thread_id, access, modes), after)
+
+    async def _follow(self, what: _Followed, after: EventId | None) -> Batches:
+        thread_id, modes = what.thread_id, what.modes
         seen: OrderedDict[UUID, None] = OrderedDict()
         async with self._signals.listen(THREAD, STATE) as hints:
             cursor: Cursor | None = Live() if after is None else after
             while True:
-                async with aclosing(self._runs(thread_id, seen, cursor, modes)) as batches:
+                async with aclosing(self._runs(what, seen, cursor)) as batches:
                     async for batch in batches:
                         yield batch
                 cursor = None  # whatever run is new from now on is wanted whole
                 if await self._changed(hints, thread_id) and "state_update" in modes:
-                    yield await self._state(caller, thread_id)
+                    yield await self._state(what.caller, thread_id)
 
     async def _runs(
-        self,
-        thread_id: UUID,
-        seen: OrderedDict[UUID, None],
-        cursor: Cursor | None,
-        modes: frozenset[ThreadStreamMode],
+        self, what: _Followed, seen: OrderedDict[UUID, None], cursor: Cursor | None
     ) -> Batches:
         """Yield the events of the runs that have begun and have not been seen, oldest first."""
+        modes = what.modes
         if modes == {"state_update"}:
             return
-        for run in await self._begun(thread_id, seen):
+        for run in await self._begun(what, seen):
             seen[run.run_id] = None
             if len(seen) > _REMEMBERED:
                 seen.popitem(last=False)
@@ -114,9 +137,11 @@ class ThreadStreamService:
             place = last.id if last.event.name in HIDDEN else _next(last)
             yield [StoredEvent(place, Event("metadata", done))]
 
-    async def _begun(self, thread_id: UUID, seen: OrderedDict[UUID, None]) -> Sequence[Run]:
+    async def _begun(self, what: _Followed, seen: OrderedDict[UUID, None]) -> Sequence[Run]:
         try:
-            runs = await self._storage.runs.list(thread_id, limit=_RUNS, offset=0, status=None)
+            runs = await self._storage.runs.list(
+                what.thread_id, limit=_RUNS, offset=0, status=None, access=what.access
+            )
         except ThreadNotFound:
             return []
         return [run for run in reversed(runs) if run.attempt > 0 and run.run_id not in seen]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from uuid import UUID, uuid4
 
+from weft.server.authz.authorizer import Authorizer, Value
 from weft.server.authz.users import Caller
+from weft.server.domain.access import Condition, both
 from weft.server.domain.extract import parse_paths
 from weft.server.domain.filters import Page
 from weft.server.domain.ids import uuid7
@@ -47,6 +49,7 @@ class ThreadService:
         signals: Signals,
         states: StateService,
         clock: Clock,
+        authz: Authorizer,
         default_ttl: Ttl | None = None,
     ) -> None:
         self._storage = storage
@@ -54,30 +57,41 @@ class ThreadService:
         self._signals = signals
         self._states = states
         self._clock = clock
+        self._authz = authz
         self._default_ttl = default_ttl
 
     async def create(self, caller: Caller, body: ThreadCreateRequest) -> Thread:
         """Create a thread, where the request says so with a state that its graph makes."""
         given = body.get("thread_id")
+        thread_id = uuid7() if given is None else parse_uuid(given, "thread")
+        if_exists = body.get("if_exists", "raise")
+        value: Value = {
+            "thread_id": thread_id,
+            "metadata": dict(body.get("metadata", {})),
+            "if_exists": if_exists,
+        }
+        access = await self._authz.allow(caller, "threads", "create", value)
         new = NewThread(
-            thread_id=uuid7() if given is None else parse_uuid(given, "thread"),
-            metadata=body.get("metadata", {}),
-            if_exists=body.get("if_exists", "raise"),
+            thread_id=thread_id,
+            metadata=value.get("metadata") or {},
+            if_exists=if_exists,
             now=self._clock.now(),
             ttl=_ttl(body.get("ttl")) or self._default_ttl,
         )
         supersteps = body.get("supersteps")
         if supersteps:
-            return await self._states.create(caller, new, supersteps)
-        return await self._storage.threads.create(new)
+            return await self._states.create(caller, new, supersteps, access)
+        return await self._storage.threads.create(new, access=access)
 
     async def get(self, caller: Caller, thread_id: UUID) -> Thread:
-        return await self._storage.threads.get(thread_id)
+        access = await self._reading(caller, thread_id)
+        return await self._storage.threads.get(thread_id, access=access)
 
     async def search(self, caller: Caller, body: ThreadSearchRequest) -> Page[FoundThread]:
         select = body.get("select")
+        ids = [parse_uuid(each, "thread") for each in body.get("ids", [])]
         query = ThreadQuery(
-            where=_filter(body, [parse_uuid(each, "thread") for each in body.get("ids", [])]),
+            where=await self._where(caller, body, ids),
             limit=body.get("limit", 10),
             offset=body.get("offset", 0),
             sort_by=body.get("sort_by", "updated_at"),
@@ -88,36 +102,89 @@ class ThreadService:
         return await self._storage.threads.search(query)
 
     async def count(self, caller: Caller, body: ThreadCountRequest) -> int:
-        return await self._storage.threads.count(_filter(body, []))
+        return await self._storage.threads.count(await self._where(caller, body, []))
 
     async def update(
         self, caller: Caller, thread_id: UUID, body: ThreadPatchRequest, *, with_values: bool
     ) -> Thread:
         """Merge metadata into a thread's and replace its TTL, where they are given."""
-        patch = ThreadPatch(self._clock.now(), body.get("metadata", {}), _ttl(body.get("ttl")))
-        return await self._storage.threads.update(thread_id, patch, with_values=with_values)
+        value: Value = {"thread_id": thread_id, "metadata": dict(body.get("metadata", {}))}
+        access = await self._authz.allow(caller, "threads", "update", value)
+        metadata = value.get("metadata") or {}
+        patch = ThreadPatch(self._clock.now(), metadata, _ttl(body.get("ttl")))
+        return await self._storage.threads.update(
+            thread_id, patch, with_values=with_values, access=access
+        )
 
     async def copy(self, caller: Caller, thread_id: UUID) -> Thread:
-        return await self._storage.threads.copy(thread_id, uuid4(), self._clock.now())
+        """Copy a thread. What the handler of creating puts into the metadata is the copy's."""
+        access = await self._reading(caller, thread_id)
+        value: Value = {"thread_id": uuid4(), "metadata": {}, "if_exists": "raise"}
+        new_id = value["thread_id"]
+        await self._authz.allow(caller, "threads", "create", value)
+        return await self._storage.threads.copy(
+            thread_id, new_id, self._clock.now(), metadata=value.get("metadata"), access=access
+        )
 
     async def size(self, caller: Caller, thread_id: UUID) -> ThreadSize:
-        return await self._storage.threads.size(thread_id)
+        access = await self._reading(caller, thread_id)
+        return await self._storage.threads.size(thread_id, access=access)
 
     async def delete(self, caller: Caller, thread_id: UUID) -> None:
         """Remove a thread and everything on it; its active runs are stopped."""
-        await self._stop(await self._storage.threads.delete(thread_id))
+        access = await self._authz.allow(caller, "threads", "delete", {"thread_id": thread_id})
+        await self._stop(await self._storage.threads.delete(thread_id, access=access))
 
     async def prune(self, caller: Caller, body: ThreadPruneRequest) -> int:
         """Delete threads, or cut them down to their latest state; return how many there were."""
         ids = list(dict.fromkeys(parse_uuid(each, "thread") for each in body["thread_ids"]))
         strategy = body.get("strategy", "delete")
         pruned = 0
-        for start in range(0, len(ids), PRUNE_BATCH):
-            batch: Sequence[UUID] = ids[start : start + PRUNE_BATCH]
-            found = await self._storage.threads.prune(batch, strategy)
-            await self._stop(found.stopped)
-            pruned += len(found.threads)
+        # All are asked for before anything is done.
+        for access, group in await self._prunable(caller, ids):
+            for start in range(0, len(group), PRUNE_BATCH):
+                batch: Sequence[UUID] = group[start : start + PRUNE_BATCH]
+                found = await self._storage.threads.prune(batch, strategy, access=access)
+                await self._stop(found.stopped)
+                pruned += len(found.threads)
         return pruned
+
+    async def _reading(self, caller: Caller, thread_id: UUID) -> Condition:
+        return await self._authz.allow(caller, "threads", "read", {"thread_id": thread_id})
+
+    async def _where(
+        self, caller: Caller, body: ThreadCountRequest | ThreadSearchRequest, ids: Sequence[UUID]
+    ) -> ThreadFilter:
+        value: Value = {
+            "metadata": dict(body.get("metadata", {})),
+            "values": dict(body.get("values", {})),
+            "status": body.get("status"),
+            "limit": body.get("limit", 0),
+            "offset": body.get("offset", 0),
+            "ids": ids,
+        }
+        access = await self._authz.allow(caller, "threads", "search", value)
+        return ThreadFilter(
+            ids=ids,
+            status=value.get("status"),
+            metadata=value.get("metadata") or {},
+            values=value.get("values") or {},
+            access=access,
+        )
+
+    async def _prunable(
+        self, caller: Caller, ids: Sequence[UUID]
+    ) -> list[tuple[Condition, list[UUID]]]:
+        """Return threads with the condition under which each may be pruned, neighbours together."""
+        every = await self._authz.allow(caller, "threads", "delete", {"thread_ids": list(ids)})
+        groups: list[tuple[Condition, list[UUID]]] = []
+        for thread_id in ids:
+            value = {"thread_id": thread_id}
+            access = both(every, await self._authz.allow(caller, "threads", "delete", value))
+            if not groups or groups[-1][0] != access:
+                groups.append((access, []))
+            groups[-1][1].append(thread_id)
+        return groups
 
     async def _stop(self, runs: Iterable[UUID]) -> None:
         """Tell those who work on runs that are gone, and those who follow them."""
@@ -128,12 +195,3 @@ class ThreadService:
 
 def _ttl(given: TtlRequest | None) -> Ttl | None:
     return None if given is None else Ttl(float(given["ttl"]), given.get("strategy", "delete"))
-
-
-def _filter(body: ThreadCountRequest, ids: Sequence[UUID]) -> ThreadFilter:
-    return ThreadFilter(
-        ids=ids,
-        status=body.get("status"),
-        metadata=body.get("metadata", {}),
-        values=body.get("values", {}),
-    )

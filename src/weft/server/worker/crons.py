@@ -7,7 +7,7 @@ import logging
 from typing import cast
 from uuid import uuid4
 
-from weft.server.authz.users import SERVER
+from weft.server.authz.users import Caller
 from weft.server.domain.crons import Cron, run_fields
 from weft.server.domain.errors import StorageUnavailable, WeftError
 from weft.server.domain.json import JsonObject
@@ -78,7 +78,7 @@ class CronStarter:
         named = {"cron_id": str(cron.cron_id)}
         try:
             created = await self._runs.create(
-                SERVER, cron.thread_id, _body(cron), request_id=str(uuid4())
+                Caller.load(cron.user), cron.thread_id, _body(cron), request_id=str(uuid4())
             )
         except WeftError as error:
             # The graph may be gone, the thread busy, the database away: the next time is another.

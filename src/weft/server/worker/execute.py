@@ -15,12 +15,15 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Interrupt, StateSnapshot
 
+from weft.server.authz.acting import acting_for
+from weft.server.authz.users import Caller
 from weft.server.domain.errors import LeaseLost, StorageUnavailable
 from weft.server.domain.events import DONE, RESULT, Event
 from weft.server.domain.json import EMPTY_OBJECT, Encoded
 from weft.server.domain.runs import Claim, Outcome, Stop
 from weft.server.domain.threads import status_after
 from weft.server.graphs.registry import Graphs
+from weft.server.graphs.runtimes import Purpose
 from weft.server.graphs.serde import encode
 from weft.server.ports.clock import Clock
 from weft.server.ports.events import EventLog
@@ -164,19 +167,26 @@ class Executor:
         await self._append(claim, [Event("metadata", metadata)])
         await self._signals.publish(THREAD, str(run.thread_id))
         plan = make_plan(claim, self._options.facts)
+        caller = Caller.load(run.user)
+        purpose = Purpose("threads.create_run", caller.user, plan.context)
         saver = self._storage.run_checkpointer(claim, wait=plan.durability == "sync")
         if claim.number > 1 and await _has_progress(saver, claim):
             plan = continued(plan)
         timeout = asyncio.timeout(self._options.timeout_seconds)
         try:
-            async with (
-                timeout,
-                self._graphs.open(
-                    run.graph_id, plan.config, checkpointer=saver, store=self._storage.store
-                ) as graph,
-            ):
-                await self._stream(graph, plan, assignment, progress)
-                return await self._success(graph, claim, progress)
+            with acting_for(caller):
+                async with (
+                    timeout,
+                    self._graphs.open(
+                        run.graph_id,
+                        plan.config,
+                        purpose,
+                        checkpointer=saver,
+                        store=self._storage.store,
+                    ) as graph,
+                ):
+                    await self._stream(graph, plan, assignment, progress)
+                    return await self._success(graph, claim, progress)
         except TimeoutError as error:
             if not timeout.expired():
                 return self._failure(claim, error, progress)

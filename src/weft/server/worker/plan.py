@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, Send
 
 from weft.schema import Durability, StreamMode
+from weft.server.authz.users import Caller
 from weft.server.domain.json import JsonObject
 from weft.server.domain.runs import Claim
 
@@ -94,6 +95,7 @@ def _goto(goto: object) -> object:
 
 def _config(claim: Claim, config: JsonObject, facts: ServerFacts) -> RunnableConfig:
     run = claim.run
+    caller = Caller.load(run.user)
     given = cast("JsonObject", config.get("metadata") or {})
     return cast(
         "RunnableConfig",
@@ -102,15 +104,13 @@ def _config(claim: Claim, config: JsonObject, facts: ServerFacts) -> RunnableCon
             **config,
             "run_id": run.run_id,
             "configurable": {
-                "user_id": "",
+                "user_id": caller.identity,
                 **cast("JsonObject", config.get("configurable") or {}),
                 "run_id": str(run.run_id),
                 "thread_id": str(run.thread_id),
                 "assistant_id": str(run.assistant_id),
                 "graph_id": run.graph_id,
-                "langgraph_auth_user": None,
-                "langgraph_auth_user_id": "",
-                "langgraph_auth_permissions": [],
+                **caller.configurable(),
             },
             "metadata": {
                 **run.metadata,

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from weft.schema import OnConflictBehavior
+from weft.server.domain.access import EVERYTHING, Condition, meets
 from weft.server.domain.assistants import (
     Assistant,
     AssistantFilter,
@@ -27,7 +28,7 @@ from weft.server.domain.errors import (
 from weft.server.domain.filters import Page
 from weft.server.domain.json import JsonObject
 from weft.server.storage.postgres.connection import Connection, Cursor, Database
-from weft.server.storage.postgres.rows import jsonb, obj, plain
+from weft.server.storage.postgres.rows import access_parameter, jsonb, obj, plain
 from weft.server.storage.postgres.threads import delete_threads
 
 _COLUMNS = (
@@ -63,6 +64,7 @@ _MATCHING = """
     FROM weft_assistants
     WHERE (%(graph_id)s::text IS NULL OR graph_id = %(graph_id)s)
       AND strpos(folded_name, %(name)s) > 0 AND metadata @> %(metadata)s::jsonb
+      AND (%(access)s::jsonb IS NULL OR weft_meets(metadata, %(access)s::jsonb))
 """
 _COUNT = f"SELECT count(*) {_MATCHING}"
 _SEARCH = f"SELECT {_COLUMNS} {_MATCHING}"
@@ -100,16 +102,22 @@ class PostgresAssistants:
 
         await self._database.write(work)
 
-    async def create(self, assistant: Assistant, if_exists: OnConflictBehavior) -> Assistant:
+    async def create(
+        self, assistant: Assistant, if_exists: OnConflictBehavior, *, access: Condition = EVERYTHING
+    ) -> Assistant:
         def work(connection: Connection) -> Assistant:
-            if not _insert(connection, assistant) and if_exists == "raise":
+            inserted = _insert(connection, assistant)
+            if not inserted and if_exists == "raise":
                 raise AssistantExists(assistant.assistant_id)
-            return _get(connection, assistant.assistant_id)
+            found = _get(connection, assistant.assistant_id)
+            if not inserted and not meets(found.metadata, access):
+                raise AssistantExists(assistant.assistant_id)
+            return found
 
         return await self._database.write(work)
 
-    async def get(self, assistant_id: UUID) -> Assistant:
-        return await self._database.ask(partial(_get, assistant_id=assistant_id))
+    async def get(self, assistant_id: UUID, *, access: Condition = EVERYTHING) -> Assistant:
+        return await self._database.ask(partial(_get, assistant_id=assistant_id, access=access))
 
     async def search(self, query: AssistantQuery) -> Page[Assistant]:
         page = {"limit": query.limit, "offset": query.offset}
@@ -130,9 +138,11 @@ class PostgresAssistants:
     async def count(self, where: AssistantFilter) -> int:
         return await self._database.ask(lambda c: _number(c.execute(_COUNT, _values(where))))
 
-    async def update(self, assistant_id: UUID, patch: AssistantPatch) -> Assistant:
+    async def update(
+        self, assistant_id: UUID, patch: AssistantPatch, *, access: Condition = EVERYTHING
+    ) -> Assistant:
         def work(connection: Connection) -> Assistant:
-            before = _get(connection, assistant_id, _LOCK)
+            before = _get(connection, assistant_id, _LOCK, access)
             number = _number(connection.execute(_NEXT_VERSION, (assistant_id,)))
             after = patched(before, patch, number)
             _replace(connection, after)
@@ -141,28 +151,45 @@ class PostgresAssistants:
 
         return await self._database.write(work)
 
-    async def delete(self, assistant_id: UUID, *, delete_threads: bool) -> tuple[UUID, ...]:
+    async def delete(
+        self,
+        assistant_id: UUID,
+        *,
+        delete_threads: bool,
+        access: Condition = EVERYTHING,
+        threads_access: Condition = EVERYTHING,
+    ) -> tuple[UUID, ...]:
         def work(connection: Connection) -> tuple[UUID, ...]:
-            _get(connection, assistant_id, _LOCK)
+            _get(connection, assistant_id, _LOCK, access)
             for statement in _DELETE:
                 connection.execute(statement, (assistant_id,))
-            return _delete_threads(connection, assistant_id) if delete_threads else ()
+            return (
+                _delete_threads(connection, assistant_id, threads_access) if delete_threads else ()
+            )
 
         return await self._database.write(work)
 
     async def versions(
-        self, assistant_id: UUID, *, metadata: JsonObject, limit: int, offset: int
+        self,
+        assistant_id: UUID,
+        *,
+        metadata: JsonObject,
+        limit: int,
+        offset: int,
+        access: Condition = EVERYTHING,
     ) -> Sequence[AssistantVersion]:
         def work(connection: Connection) -> Sequence[AssistantVersion]:
-            _get(connection, assistant_id)
+            _get(connection, assistant_id, access=access)
             values = (assistant_id, jsonb(metadata), limit, offset)
             return [_version(row) for row in connection.execute(_VERSIONS, values)]
 
         return await self._database.read(work)
 
-    async def set_latest(self, assistant_id: UUID, version: int, now: datetime) -> Assistant:
+    async def set_latest(
+        self, assistant_id: UUID, version: int, now: datetime, *, access: Condition = EVERYTHING
+    ) -> Assistant:
         def work(connection: Connection) -> Assistant:
-            before = _get(connection, assistant_id, _LOCK)
+            before = _get(connection, assistant_id, _LOCK, access)
             row = connection.execute(_GET_VERSION, (assistant_id, version)).fetchone()
             if row is None:
                 raise AssistantVersionNotFound(assistant_id, version)
@@ -185,16 +212,26 @@ def _replace(connection: Connection, assistant: Assistant) -> None:
     connection.execute(_REPLACE, (*_row(assistant), assistant.assistant_id))
 
 
-def _delete_threads(connection: Connection, assistant_id: UUID) -> tuple[UUID, ...]:
+def _delete_threads(
+    connection: Connection, assistant_id: UUID, access: Condition
+) -> tuple[UUID, ...]:
     rows = connection.execute(_THREADS, (str(assistant_id),)).fetchall()
-    return delete_threads(connection, [thread_id for (thread_id,) in rows]).stopped
+    return delete_threads(connection, [thread_id for (thread_id,) in rows], access).stopped
 
 
-def _get(connection: Connection, assistant_id: UUID, statement: str = _GET) -> Assistant:
+def _get(
+    connection: Connection,
+    assistant_id: UUID,
+    statement: str = _GET,
+    access: Condition = EVERYTHING,
+) -> Assistant:
     row = connection.execute(statement, (assistant_id,)).fetchone()
     if row is None:
         raise AssistantNotFound(assistant_id)
-    return _assistant(row)
+    assistant = _assistant(row)
+    if not meets(assistant.metadata, access):
+        raise AssistantNotFound(assistant_id)
+    return assistant
 
 
 def _number(cursor: Cursor) -> int:
@@ -207,6 +244,7 @@ def _values(where: AssistantFilter) -> dict[str, object]:
         "graph_id": None if where.graph_id is None else plain(where.graph_id),
         "name": plain(where.name.casefold()),
         "metadata": jsonb(where.metadata),
+        "access": access_parameter(where.access),
     }
 
 

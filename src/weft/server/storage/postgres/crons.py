@@ -9,29 +9,38 @@ from functools import partial
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from weft.server.domain.access import EVERYTHING, Condition, meets
 from weft.server.domain.crons import Cron, CronFilter, CronQuery, next_date, patched
 from weft.server.domain.errors import CronNotFound, InvalidInput, ThreadNotFound
 from weft.server.domain.filters import Page
 from weft.server.domain.json import JsonObject, dump
 from weft.server.storage.postgres.connection import Connection, Cursor, Database
-from weft.server.storage.postgres.rows import jsonb, obj, plain
+from weft.server.storage.postgres.rows import (
+    access_parameter,
+    encoded,
+    jsonb,
+    obj,
+    optional_text,
+    plain,
+)
 
 logger: logging.Logger = logging.getLogger("weft.storage")
 
 _COLUMNS = (
     "cron_id, assistant_id, thread_id, user_id, schedule, timezone, end_time, payload, metadata,"
-    " on_run_completed, enabled, next_run_date, created_at, updated_at"
+    " on_run_completed, enabled, next_run_date, created_at, updated_at,"
+    " caller"
 )
 _WRITTEN = f"{_COLUMNS}, ends_at"
-_VALUES = ", ".join(["%s"] * 15)
+_VALUES = ", ".join(["%s"] * 16)
 _INSERT = f"INSERT INTO weft_crons ({_WRITTEN}) VALUES ({_VALUES})"
 _REPLACE = f"UPDATE weft_crons SET ({_WRITTEN}) = ({_VALUES}) WHERE cron_id = %s"
 _GET = f"SELECT {_COLUMNS} FROM weft_crons WHERE cron_id = %s"
 _LOCK = f"{_GET} FOR UPDATE"
-_DELETE = "DELETE FROM weft_crons WHERE cron_id = %s RETURNING 1"
+_DELETE = "DELETE FROM weft_crons WHERE cron_id = %s"
 
 # It must not be deleted before the cron can be seen, which is to go with it.
-_HOLD_THREAD = "SELECT 1 FROM weft_threads WHERE thread_id = %s FOR KEY SHARE"
+_HOLD_THREAD = "SELECT metadata FROM weft_threads WHERE thread_id = %s FOR KEY SHARE"
 
 _MATCHING = """
     FROM weft_crons
@@ -39,6 +48,11 @@ _MATCHING = """
       AND (%(thread_id)s::uuid IS NULL OR thread_id = %(thread_id)s)
       AND (%(enabled)s::boolean IS NULL OR enabled = %(enabled)s)
       AND metadata @> %(metadata)s::jsonb
+      AND (%(access)s::jsonb IS NULL OR weft_meets(metadata, %(access)s::jsonb))
+      AND (%(thread_access)s::jsonb IS NULL OR thread_id IS NULL OR EXISTS (
+        SELECT 1 FROM weft_threads t
+        WHERE t.thread_id = weft_crons.thread_id
+          AND weft_meets(t.metadata, %(thread_access)s::jsonb)))
 """
 _COUNT = f"SELECT count(*) {_MATCHING}"
 _SEARCH = f"SELECT {_COLUMNS} {_MATCHING}"
@@ -62,33 +76,35 @@ class PostgresCrons:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, cron: Cron) -> Cron:
+    async def create(self, cron: Cron, *, access: Condition = EVERYTHING) -> Cron:
         def work(connection: Connection) -> Cron:
             thread = cron.thread_id
-            if thread is not None and not _hold(connection, thread):
+            if thread is not None and not _hold(connection, thread, access):
                 raise ThreadNotFound(thread)
             connection.execute(_INSERT, _row(cron))
             return cron
 
         return await self._database.write(work)
 
-    async def get(self, cron_id: UUID) -> Cron:
-        return await self._database.ask(partial(_get, cron_id=cron_id))
+    async def get(self, cron_id: UUID, *, access: Condition = EVERYTHING) -> Cron:
+        return await self._database.ask(partial(_get, cron_id=cron_id, access=access))
 
-    async def update(self, cron_id: UUID, fields: JsonObject, now: datetime) -> Cron:
+    async def update(
+        self, cron_id: UUID, fields: JsonObject, now: datetime, *, access: Condition = EVERYTHING
+    ) -> Cron:
         def work(connection: Connection) -> Cron:
-            after = patched(_get(connection, cron_id, _LOCK), fields, now)
+            after = patched(_get(connection, cron_id, _LOCK, access), fields, now)
             connection.execute(_REPLACE, (*_row(after), cron_id))
             return after
 
         return await self._database.write(work)
 
-    async def delete(self, cron_id: UUID) -> None:
-        def read(deleted: Cursor) -> None:
-            if deleted.fetchone() is None:
-                raise CronNotFound(cron_id)
+    async def delete(self, cron_id: UUID, *, access: Condition = EVERYTHING) -> None:
+        def work(connection: Connection) -> None:
+            _get(connection, cron_id, _LOCK, access)
+            connection.execute(_DELETE, (cron_id,))
 
-        await self._database.send(lambda c: c.execute(_DELETE, (cron_id,)), read)
+        await self._database.write(work)
 
     async def search(self, query: CronQuery) -> Page[Cron]:
         values = _values(query.where)
@@ -134,15 +150,21 @@ def _moved(connection: Connection, cron: Cron, now: datetime) -> bool:
     return not ended
 
 
-def _hold(connection: Connection, thread_id: UUID) -> bool:
-    return connection.execute(_HOLD_THREAD, (thread_id,)).fetchone() is not None
+def _hold(connection: Connection, thread_id: UUID, access: Condition) -> bool:
+    row = connection.execute(_HOLD_THREAD, (thread_id,)).fetchone()
+    return row is not None and meets(obj(row[0]), access)
 
 
-def _get(connection: Connection, cron_id: UUID, statement: str = _GET) -> Cron:
+def _get(
+    connection: Connection, cron_id: UUID, statement: str = _GET, access: Condition = EVERYTHING
+) -> Cron:
     row = connection.execute(statement, (cron_id,)).fetchone()
     if row is None:
         raise CronNotFound(cron_id)
-    return _cron(row)
+    cron = _cron(row)
+    if not meets(cron.metadata, access):
+        raise CronNotFound(cron_id)
+    return cron
 
 
 def _number(cursor: Cursor) -> int:
@@ -156,6 +178,8 @@ def _values(where: CronFilter) -> dict[str, object]:
         "thread_id": where.thread_id,
         "enabled": where.enabled,
         "metadata": jsonb(where.metadata),
+        "access": access_parameter(where.access),
+        "thread_access": access_parameter(where.thread_access),
     }
 
 
@@ -175,6 +199,7 @@ def _row(cron: Cron) -> _Row:
         cron.next_run_date,
         cron.created_at,
         cron.updated_at,
+        optional_text(cron.user),
         cron.ends_at,
     )
 
@@ -195,4 +220,5 @@ def _cron(row: _Row) -> Cron:
         next_run_date=row[11],
         created_at=row[12],
         updated_at=row[13],
+        user=encoded(row[14]),
     )

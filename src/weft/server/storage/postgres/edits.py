@@ -6,12 +6,14 @@ from uuid import UUID
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from weft.server.domain.access import EVERYTHING, Condition, meets
 from weft.server.domain.errors import StateChanged, ThreadInFlight, ThreadNotFound
 from weft.server.domain.threads import NewThread, Thread, ThreadState
 from weft.server.storage.checkpoints import Sink
 from weft.server.storage.postgres import sql
 from weft.server.storage.postgres.checkpoint_rows import PostgresCheckpoints, write_rows
 from weft.server.storage.postgres.connection import Connection, Database
+from weft.server.storage.postgres.rows import obj
 from weft.server.storage.postgres.savers import DirectSink
 from weft.server.storage.postgres.threads import create_thread, get_thread
 from weft.server.storage.saver import StorageSaver
@@ -37,11 +39,14 @@ class PostgresEdit:
     def checkpointer(self) -> BaseCheckpointSaver[str]:
         return self._saver
 
-    async def commit(self, state: ThreadState, new: NewThread | None = None) -> Thread:
+    async def commit(
+        self, state: ThreadState, new: NewThread | None = None, *, access: Condition = EVERYTHING
+    ) -> Thread:
         def work(connection: Connection) -> Thread:
-            if new is not None and not create_thread(connection, new):
+            if new is not None and not create_thread(connection, new, access):
                 return get_thread(connection, self._thread_id)
-            _lock_settled(connection, self._thread_id)
+            held = EVERYTHING if new is not None else access
+            _lock_settled(connection, self._thread_id, held)
             self._check(connection)
             write_rows(connection, self._collected.rows)
             _follow(connection, self._thread_id, state)
@@ -55,10 +60,11 @@ class PostgresEdit:
                 raise StateChanged(self._thread_id)
 
 
-def _lock_settled(connection: Connection, thread_id: UUID) -> None:
+def _lock_settled(connection: Connection, thread_id: UUID, access: Condition) -> None:
     locked = connection.execute(sql.LOCK_THREAD, (thread_id,))
     active = connection.execute(sql.ACTIVE_RUNS, (thread_id,))
-    if locked.fetchone() is None:
+    row = locked.fetchone()
+    if row is None or not meets(obj(row[0]), access):
         raise ThreadNotFound(thread_id)
     if active.fetchone() is not None:
         raise ThreadInFlight(thread_id)

@@ -11,6 +11,7 @@ from itertools import islice, product
 
 import orjson
 
+from weft.server.domain.access import EVERYTHING, Condition, encode
 from weft.server.domain.json import Encoded, JsonObject, dump, load_object, without_nul
 
 _EXPONENT = re.compile(rb"[0-9]e\+?[0-9]")
@@ -46,6 +47,11 @@ def patterns(value: JsonObject) -> list[str]:
             place = match.end()
     ways = product(*parts, (content[place:],))
     return [b"".join(way).decode() for way in islice(ways, _PATTERNS_MOST)]
+
+
+def access_parameter(access: Condition) -> str | None:
+    """Return a parameter for ``weft_meets``; None: every row meets the condition."""
+    return None if access == EVERYTHING else searchable(encode(access).encode()).decode()
 
 
 def plain(text: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from weft.schema import RunStatus
-from weft.server.domain.errors import RunNotFound, ThreadNotFound, TooManyRuns
+from weft.server.domain.access import EVERYTHING, Condition, meets
+from weft.server.domain.errors import NothingToCancel, RunNotFound, ThreadNotFound, TooManyRuns
 from weft.server.domain.json import EMPTY_OBJECT
 from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
 from weft.server.domain.runs import (
@@ -36,7 +37,7 @@ from weft.server.storage.postgres import sql
 from weft.server.storage.postgres.checkpoint_rows import delete_run_checkpoints, write_rows
 from weft.server.storage.postgres.connection import Connection, Cursor, Database, itself
 from weft.server.storage.postgres.idempotency import claim_key, forget_keys
-from weft.server.storage.postgres.rows import encoded, jsonb, obj, optional_text
+from weft.server.storage.postgres.rows import access_parameter, encoded, jsonb, obj, optional_text
 from weft.server.storage.postgres.run_stats import queue_stats
 from weft.server.storage.postgres.savers import Savers
 from weft.server.storage.postgres.threads import delete_thread, insert_thread
@@ -54,26 +55,41 @@ class PostgresRuns:
     async def create(self, new: NewRun) -> Created:
         return await self._database.write(partial(_create, new=new))
 
-    async def get(self, thread_id: UUID | None, run_id: UUID) -> Run:
-        row = await self._database.ask(lambda c: c.execute(sql.GET_RUN, (run_id,)).fetchone())
-        return _owned(row, thread_id, run_id)
+    async def get(
+        self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
+    ) -> Run:
+        return await self._database.ask(lambda c: _get(c, thread_id, run_id, access))
 
     async def list(
-        self, thread_id: UUID, *, limit: int, offset: int, status: RunStatus | None
+        self,
+        thread_id: UUID,
+        *,
+        limit: int,
+        offset: int,
+        status: RunStatus | None,
+        access: Condition = EVERYTHING,
     ) -> Sequence[Run]:
         def work(connection: Connection) -> Sequence[Run]:
-            found = connection.execute(sql.THREAD_EXISTS, (thread_id,))
+            thread = connection.execute(sql.THREAD_METADATA, (thread_id,))
             rows = connection.execute(sql.LIST_RUNS, (thread_id, status, status, limit, offset))
-            if found.fetchone() is None:
+            found = thread.fetchone()
+            if found is None or not meets(obj(found[0]), access):
                 raise ThreadNotFound(thread_id)
             return [_run(row) for row in rows]
 
         return await self._database.read(work)
 
     async def active(
-        self, status: RunStatus | None, *, after: UUID | None, limit: int
+        self,
+        status: RunStatus | None,
+        *,
+        after: UUID | None,
+        limit: int,
+        access: Condition = EVERYTHING,
     ) -> Sequence[tuple[UUID, UUID]]:
-        row = (status, status, UUID(int=0) if after is None else after, limit)
+        condition = access_parameter(access)
+        place = UUID(int=0) if after is None else after
+        row = (status, status, place, condition, condition, limit)
         return await self._database.read(
             lambda connection: list(connection.execute(sql.ALL_ACTIVE_RUNS, row))
         )
@@ -82,13 +98,12 @@ class PostgresRuns:
         rows = await self._database.ask(lambda c: c.execute(sql.OVER, (list(run_ids),)).fetchall())
         return frozenset(run_id for (run_id,) in rows)
 
-    async def delete(self, thread_id: UUID, run_id: UUID) -> Run:
+    async def delete(self, thread_id: UUID, run_id: UUID, *, access: Condition = EVERYTHING) -> Run:
         now = self._clock.now()
 
         def work(connection: Connection) -> Run:
             connection.execute(sql.LOCK_THREAD, (thread_id,))
-            row = connection.execute(sql.GET_RUN, (run_id,)).fetchone()
-            run = _owned(row, thread_id, run_id)
+            run = _get(connection, thread_id, run_id, access)
             if run.temporary and run.active:
                 delete_thread(connection, thread_id)  # nothing else would
             else:
@@ -141,10 +156,17 @@ class PostgresRuns:
 
         await self._database.call(lambda: self._savers.last(claim, work, itself, strict=False))
 
-    async def cancel(self, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop) -> Cancelled:
+    async def cancel(
+        self,
+        thread_id: UUID,
+        run_ids: Sequence[UUID],
+        stop: Stop,
+        *,
+        access: Condition = EVERYTHING,
+    ) -> Cancelled:
         now = self._clock.now()
         return await self._database.write(
-            lambda connection: _cancel(connection, thread_id, run_ids, stop, now)
+            lambda connection: _cancel(connection, thread_id, run_ids, stop, now=now, access=access)
         )
 
     async def reclaim(self, *, max_attempts: int, orphaned: bool = False) -> Reclaimed:
@@ -172,14 +194,20 @@ def _create(connection: Connection, new: NewRun) -> Created:
         row = connection.execute(sql.GET_RUN, (place[1],)).fetchone()
         return replayed(new, place, None if row is None else _run(row))
     _check_total(connection, new)
+    inserted: Cursor | None = None
     if new.create_thread:
-        insert_thread(connection, new.thread_id, {}, new.now, ttl=new.thread_ttl)
+        inserted = insert_thread(
+            connection, new.thread_id, new.thread_metadata, new.now, ttl=new.thread_ttl
+        )
     thread = connection.execute(sql.LOCK_THREAD, (new.thread_id,))
     active = connection.execute(sql.ACTIVE_RUNS, (new.thread_id,))
     row = thread.fetchone()
     if row is None:
         raise ThreadNotFound(new.thread_id)
     before = obj(row[0])
+    created = inserted is not None and inserted.fetchone() is not None
+    if not created and not meets(before, new.access):
+        raise ThreadNotFound(new.thread_id)
     decision = decide(new.multitask_strategy, _active(active), new.run_id, new.limits)
     _apply(connection, new, decision)
     metadata = run_metadata(new, before)
@@ -296,10 +324,19 @@ def _finished(cursor: Cursor | None) -> Finished:
 
 
 def _cancel(
-    connection: Connection, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop, now: datetime
+    connection: Connection,
+    thread_id: UUID,
+    run_ids: Sequence[UUID],
+    stop: Stop,
+    *,
+    now: datetime,
+    access: Condition,
 ) -> Cancelled:
-    connection.execute(sql.LOCK_THREAD, (thread_id,))
+    thread = connection.execute(sql.LOCK_THREAD, (thread_id,))
     active = connection.execute(sql.ACTIVE_RUNS, (thread_id,))
+    row = thread.fetchone()
+    if row is None or not meets(obj(row[0]), access):
+        raise NothingToCancel
     cancelled = to_cancel(_active(active), run_ids)
     ended = list(cancelled.ended)
     rolled_back = stop.action == "rollback"
@@ -363,9 +400,14 @@ def _remove(connection: Connection, thread_id: UUID, run_id: UUID) -> None:
     delete_run_checkpoints(connection, str(run_id), str(thread_id))
 
 
-def _owned(row: _Row | None, thread_id: UUID | None, run_id: UUID) -> Run:
+def _get(connection: Connection, thread_id: UUID | None, run_id: UUID, access: Condition) -> Run:
+    row = connection.execute(sql.GET_RUN, (run_id,)).fetchone()
     if row is None or (thread_id is not None and row[1] != thread_id):
         raise RunNotFound(run_id)
+    if access != EVERYTHING:
+        thread = connection.execute(sql.THREAD_METADATA, (row[1],)).fetchone()
+        if thread is None or not meets(obj(thread[0]), access):
+            raise RunNotFound(run_id)
     return _run(row)
 
 
@@ -383,6 +425,7 @@ def _new_row(new: NewRun, metadata: str) -> _Row:
         new.created_at,
         new.now,
         new.webhook,
+        optional_text(new.user),
     )
 
 
@@ -403,4 +446,5 @@ def _run(row: _Row) -> Run:
         updated_at=row[12],
         error=encoded(row[13]),
         webhook=row[14],
+        user=encoded(row[15]),
     )

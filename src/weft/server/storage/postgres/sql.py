@@ -10,7 +10,7 @@ tables to join them.
 
 RUN = (
     "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
-    " temporary, resumable, attempt, created_at, updated_at, error, webhook"
+    " temporary, resumable, attempt, created_at, updated_at, error, webhook, caller"
 )
 
 GET_RUN = f"SELECT {RUN} FROM weft_runs WHERE run_id = %s"
@@ -23,11 +23,13 @@ LIST_RUNS = f"""
 INSERT_RUN = """
     INSERT INTO weft_runs (run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs,
                            multitask_strategy, temporary, resumable, created_at, updated_at,
-                           webhook)
-    VALUES (%s, %s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s, %s)
+                           webhook, caller)
+    VALUES (%s, %s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 THREAD_EXISTS = "SELECT 1 FROM weft_threads WHERE thread_id = %s"
+
+THREAD_METADATA = "SELECT metadata FROM weft_threads WHERE thread_id = %s"
 
 LOCK_THREAD = "SELECT metadata FROM weft_threads WHERE thread_id = %s FOR UPDATE"
 
@@ -39,6 +41,9 @@ ACTIVE_RUNS = """
 ALL_ACTIVE_RUNS = """
     SELECT thread_id, run_id FROM weft_runs
     WHERE status IN ('pending', 'running') AND (%s::text IS NULL OR status = %s) AND run_id > %s
+      AND (%s::jsonb IS NULL OR EXISTS (
+        SELECT 1 FROM weft_threads t
+        WHERE t.thread_id = weft_runs.thread_id AND weft_meets(t.metadata, %s::jsonb)))
     ORDER BY run_id LIMIT %s
 """
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from weft.server.domain.access import EVERYTHING, pattern
 from weft.server.domain.filters import Page
 from weft.server.domain.threads import FoundThread, ThreadFilter, ThreadQuery
 from weft.server.storage.extracting import found_thread, needs_values
 from weft.server.storage.postgres.connection import Connection
-from weft.server.storage.postgres.rows import jsonb, patterns
+from weft.server.storage.postgres.rows import access_parameter, jsonb, patterns
 from weft.server.storage.postgres.thread_rows import ThreadRow, columns, thread_of_row
 
 FEW = 1000
@@ -35,7 +36,9 @@ _INDEXED = {
     "ids": "t.thread_id = ANY(%(ids)s)",
     "status": "t.status = %(status)s",
     "metadata": "t.metadata @> %(metadata)s::jsonb",
+    "pattern": "t.metadata @> %(pattern)s::jsonb",
 }
+_MEETS = "weft_meets(t.metadata, %(access)s::jsonb)"
 # Looked up row by row: a join might read the values of every thread.
 _HAS_VALUES = """
     (SELECT weft_jsonb(v.content) FROM weft_thread_values v WHERE v.thread_id = t.thread_id)
@@ -127,7 +130,7 @@ def _rows(
     where = query.where
     if where.ids:
         return plan.collect(connection)
-    if where.status or where.metadata:
+    if where.status or where.metadata or where.access != EVERYTHING:
         rows = plan.rows(connection, _GLANCE)
         if len(rows) > query.limit:
             return rows, None
@@ -158,7 +161,11 @@ def _plan(query: ThreadQuery) -> _Plan:
 
 
 def _conditions(where: ThreadFilter) -> dict[str, str]:
-    indexed = [condition for name, condition in _INDEXED.items() if getattr(where, name)]
+    found, exact = pattern(where.access)
+    given = {"ids": where.ids, "status": where.status, "metadata": where.metadata, "pattern": found}
+    indexed = [condition for name, condition in _INDEXED.items() if given[name]]
+    if not exact:
+        indexed.append(_MEETS)
     return {
         "indexed": " AND ".join(indexed) or "TRUE",
         "values": _HAS_VALUES if where.values else "TRUE",
@@ -170,5 +177,7 @@ def _parameters(where: ThreadFilter) -> dict[str, object]:
         "ids": list(where.ids),
         "status": where.status,
         "metadata": jsonb(where.metadata),
+        "pattern": jsonb(pattern(where.access)[0]),
+        "access": access_parameter(where.access),
         "values": patterns(where.values),
     }

@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
+from weft.server.domain.access import EVERYTHING, Condition, meets
 from weft.server.domain.errors import ThreadExists, ThreadNotFound
 from weft.server.domain.filters import Page
 from weft.server.domain.json import JsonObject
@@ -28,7 +29,7 @@ from weft.server.storage.postgres.checkpoint_rows import (
     keep_latest_checkpoints,
 )
 from weft.server.storage.postgres.connection import Connection, Cursor, Database, itself
-from weft.server.storage.postgres.rows import jsonb
+from weft.server.storage.postgres.rows import jsonb, obj
 from weft.server.storage.postgres.thread_checkpoints import checkpoints_size, copy_checkpoints
 from weft.server.storage.postgres.thread_rows import columns, thread_of_row
 
@@ -77,7 +78,8 @@ _EXPIRED = """
 """
 _SWEPT = "UPDATE weft_threads SET swept_at = updated_at WHERE thread_id = ANY(%s)"
 _LOCK = """
-    SELECT thread_id FROM weft_threads WHERE thread_id = ANY(%s) ORDER BY thread_id FOR UPDATE
+    SELECT thread_id, metadata FROM weft_threads WHERE thread_id = ANY(%s)
+    ORDER BY thread_id FOR UPDATE
 """
 _ACTIVE_RUNS = """
     SELECT thread_id, run_id FROM weft_runs
@@ -93,27 +95,33 @@ class PostgresThreads:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, new: NewThread) -> Thread:
+    async def create(self, new: NewThread, *, access: Condition = EVERYTHING) -> Thread:
         def work(connection: Connection) -> tuple[Cursor, Cursor]:
             inserted = insert_thread(connection, new.thread_id, new.metadata, new.now, ttl=new.ttl)
             return inserted, connection.execute(_GET[True], (new.thread_id,))
 
         def read(found: tuple[Cursor, Cursor]) -> Thread:
-            inserted, thread = found
-            if inserted.fetchone() is None and new.if_exists == "raise":
+            inserted, stored = found
+            created = inserted.fetchone() is not None
+            if not created and new.if_exists == "raise":
                 raise ThreadExists(new.thread_id)
-            return _one(thread, new.thread_id)
+            thread = _one(stored, new.thread_id)
+            if not created and not meets(thread.metadata, access):
+                raise ThreadExists(new.thread_id)
+            return thread
 
         return await self._database.send(work, read)
 
-    async def get(self, thread_id: UUID, *, with_values: bool = True) -> Thread:
+    async def get(
+        self, thread_id: UUID, *, with_values: bool = True, access: Condition = EVERYTHING
+    ) -> Thread:
         return await self._database.ask(
-            lambda c: _one(c.execute(_GET[with_values], (thread_id,)), thread_id)
+            lambda c: _one(c.execute(_GET[with_values], (thread_id,)), thread_id, access)
         )
 
-    async def delete(self, thread_id: UUID) -> tuple[UUID, ...]:
+    async def delete(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> tuple[UUID, ...]:
         def work(connection: Connection) -> tuple[UUID, ...]:
-            pruned = delete_threads(connection, [thread_id])
+            pruned = delete_threads(connection, [thread_id], access)
             if not pruned.threads:
                 raise ThreadNotFound(thread_id)
             return pruned.stopped
@@ -127,8 +135,17 @@ class PostgresThreads:
         return await self._database.ask(partial(thread_search.count, where=where))
 
     async def update(
-        self, thread_id: UUID, patch: ThreadPatch, *, with_values: bool = True
+        self,
+        thread_id: UUID,
+        patch: ThreadPatch,
+        *,
+        with_values: bool = True,
+        access: Condition = EVERYTHING,
     ) -> Thread:
+        def checked(connection: Connection) -> Thread:
+            check_thread(connection, thread_id, access)
+            return _one(work(connection), thread_id)
+
         def work(connection: Connection) -> Cursor:
             if patch.metadata:
                 connection.execute(_UPDATE, (jsonb(patch.metadata), patch.now, thread_id))
@@ -138,30 +155,44 @@ class PostgresThreads:
                 connection.execute(_SET_TTL, (patch.ttl.minutes, patch.ttl.strategy, thread_id))
             return connection.execute(_GET[with_values], (thread_id,))
 
+        if access != EVERYTHING:
+            return await self._database.write(checked)
         return await self._database.send(work, lambda found: _one(found, thread_id))
 
-    async def copy(self, thread_id: UUID, new_id: UUID, now: datetime) -> Thread:
+    async def copy(
+        self,
+        thread_id: UUID,
+        new_id: UUID,
+        now: datetime,
+        *,
+        metadata: JsonObject | None = None,
+        access: Condition = EVERYTHING,
+    ) -> Thread:
         values = {"source": thread_id, "target": new_id, "now": now}
 
         def work(connection: Connection) -> Thread:
+            may_see(connection, thread_id, access)
             if connection.execute(_COPY, values).fetchone() is None:
                 raise ThreadNotFound(thread_id)
             connection.execute(_COPY_VALUES, values)
             copy_checkpoints(connection, str(thread_id), str(new_id))
+            if metadata:
+                connection.execute(_UPDATE, (jsonb(metadata), now, new_id))
             return get_thread(connection, new_id)
 
         return await self._database.call(
             lambda: self._database.transact(work, itself, begin=_BEGIN_COPYING)
         )
 
-    async def prune(self, thread_ids: Sequence[UUID], strategy: PruneStrategy) -> Pruned:
+    async def prune(
+        self, thread_ids: Sequence[UUID], strategy: PruneStrategy, *, access: Condition = EVERYTHING
+    ) -> Pruned:
         prune = delete_threads if strategy == "delete" else _cut_down_threads
-        return await self._database.write(partial(prune, thread_ids=thread_ids))
+        return await self._database.write(partial(prune, thread_ids=thread_ids, access=access))
 
-    async def size(self, thread_id: UUID) -> ThreadSize:
+    async def size(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> ThreadSize:
         def work(connection: Connection) -> ThreadSize:
-            if connection.execute(sql.THREAD_EXISTS, (thread_id,)).fetchone() is None:
-                raise ThreadNotFound(thread_id)
+            may_see(connection, thread_id, access)
             return checkpoints_size(connection, str(thread_id))
 
         return await self._database.read(work)
@@ -184,17 +215,19 @@ class PostgresThreads:
         return await self._database.write(work)
 
 
-def create_thread(connection: Connection, new: NewThread) -> bool:
+def create_thread(connection: Connection, new: NewThread, access: Condition = EVERYTHING) -> bool:
     """Insert a thread; return False where it exists and may.
 
     Raises:
-        ThreadExists: it exists and must not.
+        ThreadExists: it exists and must not, or does not meet the condition.
     """
     inserted = insert_thread(connection, new.thread_id, new.metadata, new.now, ttl=new.ttl)
-    created = inserted.fetchone() is not None
-    if not created and new.if_exists == "raise":
+    if inserted.fetchone() is not None:
+        return True
+    row = connection.execute(sql.THREAD_METADATA, (new.thread_id,)).fetchone()
+    if new.if_exists == "raise" or row is None or not meets(obj(row[0]), access):
         raise ThreadExists(new.thread_id)
-    return created
+    return False
 
 
 def insert_thread(
@@ -226,6 +259,30 @@ def get_thread(connection: Connection, thread_id: UUID) -> Thread:
     return _one(connection.execute(_GET[True], (thread_id,)), thread_id)
 
 
+def may_see(connection: Connection, thread_id: UUID, access: Condition) -> None:
+    """Make sure that there is a thread, and that it meets a condition.
+
+    Raises:
+        ThreadNotFound: there is none that does.
+    """
+    _check(connection.execute(sql.THREAD_METADATA, (thread_id,)), thread_id, access)
+
+
+def check_thread(connection: Connection, thread_id: UUID, access: Condition) -> None:
+    """Do the same and lock the thread: what is done to it next is done to what has been checked.
+
+    Raises:
+        ThreadNotFound: there is none that meets the condition.
+    """
+    _check(connection.execute(sql.LOCK_THREAD, (thread_id,)), thread_id, access)
+
+
+def _check(found: Cursor, thread_id: UUID, access: Condition) -> None:
+    row = found.fetchone()
+    if row is None or not meets(obj(row[0]), access):
+        raise ThreadNotFound(thread_id)
+
+
 def delete_thread(connection: Connection, thread_id: UUID) -> None:
     """Delete a thread, which must be locked, and every row that belongs to it.
 
@@ -237,17 +294,21 @@ def delete_thread(connection: Connection, thread_id: UUID) -> None:
     delete_thread_checkpoints(connection, str(thread_id))
 
 
-def delete_threads(connection: Connection, thread_ids: Sequence[UUID]) -> Pruned:
-    """Delete those threads that exist, with everything that is about them."""
-    found, active = _lock(connection, thread_ids)
+def delete_threads(
+    connection: Connection, thread_ids: Sequence[UUID], access: Condition = EVERYTHING
+) -> Pruned:
+    """Delete those threads that exist and meet a condition, with everything about them."""
+    found, active = _lock(connection, thread_ids, access)
     for thread_id in found:
         delete_thread(connection, thread_id)
     stopped = tuple(run_id for runs in active.values() for run_id in runs)
     return Pruned(tuple(found), stopped)
 
 
-def _cut_down_threads(connection: Connection, thread_ids: Sequence[UUID]) -> Pruned:
-    found, active = _lock(connection, thread_ids)
+def _cut_down_threads(
+    connection: Connection, thread_ids: Sequence[UUID], access: Condition = EVERYTHING
+) -> Pruned:
+    found, active = _lock(connection, thread_ids, access)
     cut = [each for each in found if each not in active]
     for thread_id in cut:
         keep_latest_checkpoints(connection, str(thread_id))
@@ -255,21 +316,25 @@ def _cut_down_threads(connection: Connection, thread_ids: Sequence[UUID]) -> Pru
 
 
 def _lock(
-    connection: Connection, thread_ids: Sequence[UUID]
+    connection: Connection, thread_ids: Sequence[UUID], access: Condition
 ) -> tuple[list[UUID], dict[UUID, list[UUID]]]:
-    """Lock threads; return those that exist, as they were given, and the active runs of each."""
+    """Lock threads; return those that may be touched, as they were given, and their active runs."""
     given = list(dict.fromkeys(thread_ids))
     locked = connection.execute(_LOCK, (given,))
     runs = connection.execute(_ACTIVE_RUNS, (given,))
-    found = {thread_id for (thread_id,) in locked}
+    found = {thread_id for thread_id, metadata in locked if meets(obj(metadata), access)}
     active: dict[UUID, list[UUID]] = {}
     for thread_id, run_id in runs:
-        active.setdefault(thread_id, []).append(run_id)
+        if thread_id in found:
+            active.setdefault(thread_id, []).append(run_id)
     return [each for each in given if each in found], active
 
 
-def _one(found: Cursor, thread_id: UUID) -> Thread:
+def _one(found: Cursor, thread_id: UUID, access: Condition = EVERYTHING) -> Thread:
     row = found.fetchone()
     if row is None:
         raise ThreadNotFound(thread_id)
-    return thread_of_row(row)
+    thread = thread_of_row(row)
+    if not meets(thread.metadata, access):
+        raise ThreadNotFound(thread_id)
+    return thread

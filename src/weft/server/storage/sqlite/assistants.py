@@ -9,6 +9,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from weft.schema import OnConflictBehavior
+from weft.server.domain.access import EVERYTHING, Condition, encode, meets
 from weft.server.domain.assistants import (
     Assistant,
     AssistantFilter,
@@ -57,6 +58,7 @@ _MATCHING = """
     WHERE (:graph_id IS NULL OR graph_id = :graph_id)
       AND (:name = '' OR instr(folded(name), :name) > 0)
       AND (:metadata = '{}' OR json_contains(metadata, :metadata))
+      AND (:access IS NULL OR json_meets(metadata, :access))
 """
 _COUNT = f"SELECT count(*) {_MATCHING}"
 _SEARCH = f"SELECT {_COLUMNS} {_MATCHING}"
@@ -72,10 +74,12 @@ _DELETE = tuple(
     f"DELETE FROM {table} WHERE assistant_id = ?"
     for table in ("assistants", "assistant_versions", "crons")
 )
-_THREADS = "SELECT thread_id FROM threads WHERE metadata ->> '$.assistant_id' = ?"
-_ACTIVE_RUNS = """
-    SELECT run_id FROM runs WHERE status IN ('pending', 'running') AND thread_id IN (
-        SELECT thread_id FROM threads WHERE metadata ->> '$.assistant_id' = ?)
+_THREADS = """
+    SELECT thread_id FROM threads
+    WHERE metadata ->> '$.assistant_id' = ? AND (? IS NULL OR json_meets(metadata, ?))
+"""
+_ACTIVE_RUNS = f"""
+    SELECT run_id FROM runs WHERE status IN ('pending', 'running') AND thread_id IN ({_THREADS})
 """
 
 _Row: TypeAlias = tuple[str, str, str, str | None, str, str, str, int, int, int]
@@ -94,16 +98,22 @@ class SqliteAssistants:
 
         await self._writer.write(work)
 
-    async def create(self, assistant: Assistant, if_exists: OnConflictBehavior) -> Assistant:
+    async def create(
+        self, assistant: Assistant, if_exists: OnConflictBehavior, *, access: Condition = EVERYTHING
+    ) -> Assistant:
         def work(connection: sqlite3.Connection) -> Assistant:
-            if not _insert(connection, assistant) and if_exists == "raise":
+            inserted = _insert(connection, assistant)
+            if not inserted and if_exists == "raise":
                 raise AssistantExists(assistant.assistant_id)
-            return _get(connection, assistant.assistant_id)
+            found = _get(connection, assistant.assistant_id)
+            if not inserted and not meets(found.metadata, access):
+                raise AssistantExists(assistant.assistant_id)
+            return found
 
         return await self._writer.write(work)
 
-    async def get(self, assistant_id: UUID) -> Assistant:
-        return self._readers.point(lambda connection: _get(connection, assistant_id))
+    async def get(self, assistant_id: UUID, *, access: Condition = EVERYTHING) -> Assistant:
+        return self._readers.point(lambda connection: _get(connection, assistant_id, access))
 
     async def search(self, query: AssistantQuery) -> Page[Assistant]:
         values = _values(query.where) | {"limit": query.limit, "offset": query.offset}
@@ -123,9 +133,11 @@ class SqliteAssistants:
         (count,) = await self._readers.read(lambda c: c.execute(_COUNT, values).fetchone())
         return int(count)
 
-    async def update(self, assistant_id: UUID, patch: AssistantPatch) -> Assistant:
+    async def update(
+        self, assistant_id: UUID, patch: AssistantPatch, *, access: Condition = EVERYTHING
+    ) -> Assistant:
         def work(connection: sqlite3.Connection) -> Assistant:
-            before = _get(connection, assistant_id)
+            before = _get(connection, assistant_id, access)
             (number,) = connection.execute(_NEXT_VERSION, (str(assistant_id),)).fetchone()
             after = patched(before, patch, number)
             connection.execute(_REPLACE, _row(after))
@@ -134,32 +146,49 @@ class SqliteAssistants:
 
         return await self._writer.write(work)
 
-    async def delete(self, assistant_id: UUID, *, delete_threads: bool) -> tuple[UUID, ...]:
+    async def delete(
+        self,
+        assistant_id: UUID,
+        *,
+        delete_threads: bool,
+        access: Condition = EVERYTHING,
+        threads_access: Condition = EVERYTHING,
+    ) -> tuple[UUID, ...]:
         key = (str(assistant_id),)
 
         def work(connection: sqlite3.Connection) -> tuple[UUID, ...]:
-            _get(connection, assistant_id)
+            _get(connection, assistant_id, access)
             for statement in _DELETE:
                 connection.execute(statement, key)
-            return _delete_threads(connection, key) if delete_threads else ()
+            return (
+                _delete_threads(connection, assistant_id, threads_access) if delete_threads else ()
+            )
 
         return await self._writer.write(work)
 
     async def versions(
-        self, assistant_id: UUID, *, metadata: JsonObject, limit: int, offset: int
+        self,
+        assistant_id: UUID,
+        *,
+        metadata: JsonObject,
+        limit: int,
+        offset: int,
+        access: Condition = EVERYTHING,
     ) -> Sequence[AssistantVersion]:
         values = {"id": str(assistant_id), "metadata": text(metadata)}
         values |= {"limit": limit, "offset": offset}  # type: ignore[dict-item]
 
         def work(connection: sqlite3.Connection) -> Sequence[AssistantVersion]:
-            _get(connection, assistant_id)
+            _get(connection, assistant_id, access)
             return [_version(row) for row in connection.execute(_VERSIONS, values)]
 
         return await self._readers.read(work)
 
-    async def set_latest(self, assistant_id: UUID, version: int, now: datetime) -> Assistant:
+    async def set_latest(
+        self, assistant_id: UUID, version: int, now: datetime, *, access: Condition = EVERYTHING
+    ) -> Assistant:
         def work(connection: sqlite3.Connection) -> Assistant:
-            before = _get(connection, assistant_id)
+            before = _get(connection, assistant_id, access)
             row = connection.execute(_GET_VERSION, (str(assistant_id), version)).fetchone()
             if row is None:
                 raise AssistantVersionNotFound(assistant_id, version)
@@ -178,18 +207,31 @@ def _insert(connection: sqlite3.Connection, assistant: Assistant) -> bool:
     return inserted
 
 
-def _delete_threads(connection: sqlite3.Connection, key: tuple[str]) -> tuple[UUID, ...]:
+def _delete_threads(
+    connection: sqlite3.Connection, assistant_id: UUID, access: Condition
+) -> tuple[UUID, ...]:
+    condition = _access(access)
+    key = (str(assistant_id), condition, condition)
     active = connection.execute(_ACTIVE_RUNS, key).fetchall()
     for (thread_id,) in connection.execute(_THREADS, key).fetchall():
         delete_thread(connection, thread_id)
     return tuple(UUID(run_id) for (run_id,) in active)
 
 
-def _get(connection: sqlite3.Connection, assistant_id: UUID) -> Assistant:
+def _get(
+    connection: sqlite3.Connection, assistant_id: UUID, access: Condition = EVERYTHING
+) -> Assistant:
     row = connection.execute(_GET, (str(assistant_id),)).fetchone()
     if row is None:
         raise AssistantNotFound(assistant_id)
-    return _assistant(row)
+    assistant = _assistant(row)
+    if not meets(assistant.metadata, access):
+        raise AssistantNotFound(assistant_id)
+    return assistant
+
+
+def _access(access: Condition) -> str | None:
+    return None if access == EVERYTHING else encode(access)
 
 
 def _values(where: AssistantFilter) -> dict[str, object]:
@@ -197,6 +239,7 @@ def _values(where: AssistantFilter) -> dict[str, object]:
         "graph_id": where.graph_id,
         "name": where.name.casefold(),
         "metadata": text(where.metadata),
+        "access": _access(where.access),
     }
 
 

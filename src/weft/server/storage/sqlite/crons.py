@@ -10,22 +10,24 @@ from typing import TypeAlias
 from uuid import UUID
 
 from weft.schema import OnCompletionBehavior
+from weft.server.domain.access import EVERYTHING, Condition, encode, meets
 from weft.server.domain.crons import Cron, CronFilter, CronQuery, next_date, patched
-from weft.server.domain.errors import CronNotFound, InvalidInput, ThreadNotFound
+from weft.server.domain.errors import CronNotFound, InvalidInput
 from weft.server.domain.filters import Page
 from weft.server.domain.json import JsonObject
-from weft.server.storage.sqlite import sql
 from weft.server.storage.sqlite.connection import Readers, Writer
-from weft.server.storage.sqlite.rows import micros, moment, obj, text
+from weft.server.storage.sqlite.rows import encoded, micros, moment, obj, optional_text, text
+from weft.server.storage.sqlite.threads import check_thread
 
 logger: logging.Logger = logging.getLogger("weft.storage")
 
 _COLUMNS = (
     "cron_id, assistant_id, thread_id, user_id, schedule, timezone, end_time, payload, metadata,"
-    " on_run_completed, enabled, next_run_date, created_at, updated_at"
+    " on_run_completed, enabled, next_run_date, created_at, updated_at,"
+    " caller"
 )
 _PUT = f"""
-    REPLACE INTO crons ({_COLUMNS}, ends_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+    REPLACE INTO crons ({_COLUMNS}, ends_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 """
 _GET = f"SELECT {_COLUMNS} FROM crons WHERE cron_id = ?"
 _DELETE = "DELETE FROM crons WHERE cron_id = ?"
@@ -36,6 +38,10 @@ _MATCHING = """
       AND (:thread_id IS NULL OR thread_id = :thread_id)
       AND (:enabled IS NULL OR enabled = :enabled)
       AND (:metadata = '{}' OR json_contains(metadata, :metadata))
+      AND (:access IS NULL OR json_meets(metadata, :access))
+      AND (:thread_access IS NULL OR thread_id IS NULL OR EXISTS (
+        SELECT 1 FROM threads t
+        WHERE t.thread_id = crons.thread_id AND json_meets(t.metadata, :thread_access)))
 """
 _COUNT = f"SELECT count(*) {_MATCHING}"
 _SEARCH = f"SELECT {_COLUMNS} {_MATCHING}"
@@ -49,7 +55,7 @@ _MOVE = "UPDATE crons SET next_run_date = ? WHERE cron_id = ?"
 
 _Row: TypeAlias = tuple[
     str, str, str | None, str, str, str | None, str | None, str, str, OnCompletionBehavior | None,
-    int, int | None, int, int,
+    int, int | None, int, int, str | None,
 ]  # fmt: skip
 
 
@@ -58,31 +64,33 @@ class SqliteCrons:
         self._writer = writer
         self._readers = readers
 
-    async def create(self, cron: Cron) -> Cron:
+    async def create(self, cron: Cron, *, access: Condition = EVERYTHING) -> Cron:
         def work(connection: sqlite3.Connection) -> Cron:
             thread = cron.thread_id
-            if thread is not None and not _exists(connection, thread):
-                raise ThreadNotFound(thread)
+            if thread is not None:
+                check_thread(connection, thread, access)
             connection.execute(_PUT, _row(cron))
             return cron
 
         return await self._writer.write(work)
 
-    async def get(self, cron_id: UUID) -> Cron:
-        return self._readers.point(lambda connection: _get(connection, cron_id))
+    async def get(self, cron_id: UUID, *, access: Condition = EVERYTHING) -> Cron:
+        return self._readers.point(lambda connection: _get(connection, cron_id, access))
 
-    async def update(self, cron_id: UUID, fields: JsonObject, now: datetime) -> Cron:
+    async def update(
+        self, cron_id: UUID, fields: JsonObject, now: datetime, *, access: Condition = EVERYTHING
+    ) -> Cron:
         def work(connection: sqlite3.Connection) -> Cron:
-            after = patched(_get(connection, cron_id), fields, now)
+            after = patched(_get(connection, cron_id, access), fields, now)
             connection.execute(_PUT, _row(after))
             return after
 
         return await self._writer.write(work)
 
-    async def delete(self, cron_id: UUID) -> None:
+    async def delete(self, cron_id: UUID, *, access: Condition = EVERYTHING) -> None:
         def work(connection: sqlite3.Connection) -> None:
-            if connection.execute(_DELETE, (str(cron_id),)).rowcount == 0:
-                raise CronNotFound(cron_id)
+            _get(connection, cron_id, access)
+            connection.execute(_DELETE, (str(cron_id),))
 
         await self._writer.write(work)
 
@@ -131,15 +139,18 @@ def _moved(connection: sqlite3.Connection, cron: Cron, now: datetime) -> bool:
     return not ended
 
 
-def _exists(connection: sqlite3.Connection, thread_id: UUID) -> bool:
-    return connection.execute(sql.THREAD_EXISTS, (str(thread_id),)).fetchone() is not None
-
-
-def _get(connection: sqlite3.Connection, cron_id: UUID) -> Cron:
+def _get(connection: sqlite3.Connection, cron_id: UUID, access: Condition = EVERYTHING) -> Cron:
     row = connection.execute(_GET, (str(cron_id),)).fetchone()
     if row is None:
         raise CronNotFound(cron_id)
-    return _cron(row)
+    cron = _cron(row)
+    if not meets(cron.metadata, access):
+        raise CronNotFound(cron_id)
+    return cron
+
+
+def _access(access: Condition) -> str | None:
+    return None if access == EVERYTHING else encode(access)
 
 
 def _values(where: CronFilter) -> dict[str, object]:
@@ -148,6 +159,8 @@ def _values(where: CronFilter) -> dict[str, object]:
         "thread_id": None if where.thread_id is None else str(where.thread_id),
         "enabled": where.enabled,
         "metadata": text(where.metadata),
+        "access": _access(where.access),
+        "thread_access": _access(where.thread_access),
     }
 
 
@@ -167,6 +180,7 @@ def _row(cron: Cron) -> tuple[object, ...]:
         None if cron.next_run_date is None else micros(cron.next_run_date),
         micros(cron.created_at),
         micros(cron.updated_at),
+        optional_text(cron.user),
         None if cron.ends_at is None else micros(cron.ends_at),
     )
 
@@ -187,4 +201,5 @@ def _cron(row: _Row) -> Cron:
         next_run_date=None if row[11] is None else moment(row[11]),
         created_at=moment(row[12]),
         updated_at=moment(row[13]),
+        user=encoded(row[14]),
     )

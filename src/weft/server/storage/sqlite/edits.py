@@ -7,6 +7,7 @@ from uuid import UUID
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from weft.server.domain.access import EVERYTHING, Condition
 from weft.server.domain.errors import StateChanged, ThreadInFlight, ThreadNotFound
 from weft.server.domain.threads import NewThread, Thread, ThreadState
 from weft.server.storage.checkpoints import Sink
@@ -16,7 +17,7 @@ from weft.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints, write_
 from weft.server.storage.sqlite.connection import Access, Readers, Writer
 from weft.server.storage.sqlite.rows import micros
 from weft.server.storage.sqlite.savers import DirectSink
-from weft.server.storage.sqlite.threads import active_runs, create_thread, get_thread
+from weft.server.storage.sqlite.threads import active_runs, check_thread, create_thread, get_thread
 from weft.server.storage.staged import Collected, StagedSaver
 
 _NEWEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
@@ -39,10 +40,14 @@ class SqliteEdit:
     def checkpointer(self) -> BaseCheckpointSaver[str]:
         return self._saver
 
-    async def commit(self, state: ThreadState, new: NewThread | None = None) -> Thread:
+    async def commit(
+        self, state: ThreadState, new: NewThread | None = None, *, access: Condition = EVERYTHING
+    ) -> Thread:
         def work(connection: sqlite3.Connection) -> Thread:
-            if new is not None and not create_thread(connection, new):
+            if new is not None and not create_thread(connection, new, access):
                 return get_thread(connection, self._thread_id)
+            if new is None:
+                check_thread(connection, self._thread_id, access)
             if active_runs(connection, self._thread_id):
                 raise ThreadInFlight(self._thread_id)
             self._check(connection)

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import orjson
 
+from weft.server.domain.access import decode, meets
 from weft.server.domain.filters import contains
 from weft.server.domain.items import matches
 from weft.server.domain.json import Json
@@ -14,8 +15,9 @@ from weft.server.storage.sqlite.leaves import json_leaves
 
 
 def register(connection: sqlite3.Connection) -> None:
-    """Teach a connection ``json_contains(document, pattern)``, ``json_leaves``, ``folded``."""
+    """Teach a connection the functions of the domain that its statements call."""
     connection.create_function("json_contains", 2, _json_contains, deterministic=True)
+    connection.create_function("json_meets", 2, _json_meets, deterministic=True)
     connection.create_function("item_matches", 2, _item_matches, deterministic=True)
     connection.create_function("json_leaves", 1, json_leaves, deterministic=True)
     # SQLite's own lower() knows ASCII only.
@@ -24,6 +26,10 @@ def register(connection: sqlite3.Connection) -> None:
 
 def _item_matches(value: str, pattern: str) -> bool:
     return matches(orjson.loads(value), _pattern(pattern))
+
+
+def _json_meets(document: str, condition: str) -> bool:
+    return meets(orjson.loads(document), decode(condition))
 
 
 def _json_contains(document: str | bytes | None, pattern: str) -> bool:

@@ -9,8 +9,10 @@ from typing import TypeAlias, cast
 from uuid import UUID, uuid4
 
 from weft.schema import MultitaskStrategy, RunStatus
+from weft.server.domain.access import EVERYTHING, Condition, encode, meets
 from weft.server.domain.errors import (
     LeaseLost,
+    NothingToCancel,
     RunNotFound,
     ThreadNotFound,
     TooManyRuns,
@@ -43,12 +45,12 @@ from weft.server.storage.sqlite.idempotency import claim_key, forget_keys
 from weft.server.storage.sqlite.rows import encoded, micros, moment, obj, optional_text, text
 from weft.server.storage.sqlite.run_stats import queue_stats
 from weft.server.storage.sqlite.savers import Savers
-from weft.server.storage.sqlite.threads import delete_thread, insert_thread
+from weft.server.storage.sqlite.threads import check_thread, delete_thread, insert_thread
 from weft.server.storage.sqlite.webhooks import note_end
 
 _Row: TypeAlias = tuple[
     str, str, str, str, RunStatus, str, bytes, MultitaskStrategy, int, int, int, int, int,
-    str | None, str | None,
+    str | None, str | None, str | None,
 ]  # fmt: skip
 
 
@@ -62,28 +64,39 @@ class SqliteRuns:
     async def create(self, new: NewRun) -> Created:
         return await self._writer.write(lambda connection: _create(connection, new))
 
-    async def get(self, thread_id: UUID | None, run_id: UUID) -> Run:
-        row = self._readers.point(lambda c: c.execute(sql.GET_RUN, (str(run_id),)).fetchone())
-        if row is None or (thread_id is not None and row[1] != str(thread_id)):
-            raise RunNotFound(run_id)
-        return _run(row)
+    async def get(
+        self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
+    ) -> Run:
+        return self._readers.point(lambda c: _get(c, thread_id, run_id, access))
 
     async def list(
-        self, thread_id: UUID, *, limit: int, offset: int, status: RunStatus | None
+        self,
+        thread_id: UUID,
+        *,
+        limit: int,
+        offset: int,
+        status: RunStatus | None,
+        access: Condition = EVERYTHING,
     ) -> Sequence[Run]:
         def work(connection: sqlite3.Connection) -> Sequence[Run]:
             key = str(thread_id)
-            if connection.execute(sql.THREAD_EXISTS, (key,)).fetchone() is None:
-                raise ThreadNotFound(thread_id)
+            check_thread(connection, thread_id, access)
             rows = connection.execute(sql.LIST_RUNS, (key, status, status, limit, offset))
             return [_run(row) for row in rows]
 
         return await self._readers.read(work)
 
     async def active(
-        self, status: RunStatus | None, *, after: UUID | None, limit: int
+        self,
+        status: RunStatus | None,
+        *,
+        after: UUID | None,
+        limit: int,
+        access: Condition = EVERYTHING,
     ) -> Sequence[tuple[UUID, UUID]]:
-        row = (status, status, "" if after is None else str(after), limit)
+        condition = None if access == EVERYTHING else encode(access)
+        place = "" if after is None else str(after)
+        row = (status, status, place, condition, condition, limit)
 
         def work(connection: sqlite3.Connection) -> Sequence[tuple[UUID, UUID]]:
             rows = connection.execute(sql.ALL_ACTIVE_RUNS, row)
@@ -99,14 +112,11 @@ class SqliteRuns:
 
         return await self._readers.read(work)
 
-    async def delete(self, thread_id: UUID, run_id: UUID) -> Run:
+    async def delete(self, thread_id: UUID, run_id: UUID, *, access: Condition = EVERYTHING) -> Run:
         now = micros(self._clock.now())
 
         def work(connection: sqlite3.Connection) -> Run:
-            row = connection.execute(sql.GET_RUN, (str(run_id),)).fetchone()
-            if row is None or row[1] != str(thread_id):
-                raise RunNotFound(run_id)
-            run = _run(row)
+            run = _get(connection, thread_id, run_id, access)
             if run.temporary and run.active:
                 delete_thread(connection, str(thread_id))  # nothing else would
             else:
@@ -150,9 +160,22 @@ class SqliteRuns:
         with self._savers.last_use(claim):
             await self._writer.write(work)
 
-    async def cancel(self, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop) -> Cancelled:
+    async def cancel(
+        self,
+        thread_id: UUID,
+        run_ids: Sequence[UUID],
+        stop: Stop,
+        *,
+        access: Condition = EVERYTHING,
+    ) -> Cancelled:
         now = micros(self._clock.now())
-        return await self._writer.write(lambda c: _cancel(c, thread_id, run_ids, stop, now))
+
+        def work(connection: sqlite3.Connection) -> Cancelled:
+            if not _may(connection, thread_id, access):
+                raise NothingToCancel
+            return _cancel(connection, thread_id, run_ids, stop, now)
+
+        return await self._writer.write(work)
 
     async def reclaim(self, *, max_attempts: int, orphaned: bool = False) -> Reclaimed:
         now = micros(self._clock.now())
@@ -170,6 +193,25 @@ class SqliteRuns:
         return await self._readers.read(lambda connection: queue_stats(connection, now))
 
 
+def _get(
+    connection: sqlite3.Connection, thread_id: UUID | None, run_id: UUID, access: Condition
+) -> Run:
+    row = connection.execute(sql.GET_RUN, (str(run_id),)).fetchone()
+    if row is None or (thread_id is not None and row[1] != str(thread_id)):
+        raise RunNotFound(run_id)
+    if not _may(connection, row[1], access):
+        raise RunNotFound(run_id)
+    return _run(row)
+
+
+def _may(connection: sqlite3.Connection, thread_id: UUID | str, access: Condition) -> bool:
+    """Return whether the thread of runs meets a condition."""
+    if access == EVERYTHING:
+        return True
+    row = connection.execute(sql.THREAD_METADATA, (str(thread_id),)).fetchone()
+    return row is not None and meets(obj(row[0]), access)
+
+
 def _create(connection: sqlite3.Connection, new: NewRun) -> Created:
     place = claim_key(connection, new)
     if place is not None:
@@ -178,12 +220,17 @@ def _create(connection: sqlite3.Connection, new: NewRun) -> Created:
     now = micros(new.now)
     key = str(new.thread_id)
     _check_total(connection, new)
+    created = False
     if new.create_thread:
-        insert_thread(connection, new.thread_id, {}, {}, now, ttl=new.thread_ttl)
+        created = insert_thread(
+            connection, new.thread_id, new.thread_metadata, {}, now, ttl=new.thread_ttl
+        )
     row = connection.execute(sql.THREAD_METADATA, (key,)).fetchone()
     if row is None:
         raise ThreadNotFound(new.thread_id)
     before = obj(row[0])
+    if not created and not meets(before, new.access):
+        raise ThreadNotFound(new.thread_id)
     decision = decide(new.multitask_strategy, _active(connection, key), new.run_id, new.limits)
     _apply(connection, key, decision, now)
     metadata = run_metadata(new, before)
@@ -208,10 +255,10 @@ def _active(connection: sqlite3.Connection, thread: str) -> Sequence[ActiveRun]:
 
 def _apply(connection: sqlite3.Connection, thread: str, decision: Decision, now: int) -> None:
     for run_id in decision.remove:
-        note_end(connection, _get(connection, run_id), "rollback", now, with_values=False)
+        note_end(connection, _row(connection, run_id), "rollback", now, with_values=False)
         _remove(connection, thread, str(run_id))
     for run_id in decision.end:
-        note_end(connection, _get(connection, run_id), "interrupted", now)
+        note_end(connection, _row(connection, run_id), "interrupted", now)
         connection.execute(sql.END_PENDING, (now, str(run_id)))
     if decision.how is not None:
         how = decision.how
@@ -316,7 +363,7 @@ def _end_pending(
     """End runs that have not begun; return whether that leaves their thread without a purpose."""
     temporary = False
     for run_id in ended:
-        run = _get(connection, run_id)
+        run = _row(connection, run_id)
         temporary = temporary or run.temporary
         if stop.action == "rollback":
             note_end(connection, run, "rollback", now, with_values=False)
@@ -367,7 +414,7 @@ def _give_up(connection: sqlite3.Connection, run: Run, now: int) -> None:
     _settle(connection, thread, now)
 
 
-def _get(connection: sqlite3.Connection, run_id: UUID) -> Run:
+def _row(connection: sqlite3.Connection, run_id: UUID) -> Run:
     return _run(connection.execute(sql.GET_RUN, (str(run_id),)).fetchone())
 
 
@@ -395,6 +442,7 @@ def _new_row(new: NewRun, metadata: str, now: int) -> tuple[object, ...]:
         micros(new.created_at),
         now,
         new.webhook,
+        optional_text(new.user),
     )
 
 
@@ -415,4 +463,5 @@ def _run(row: _Row) -> Run:
         updated_at=moment(row[12]),
         error=encoded(row[13]),
         webhook=row[14],
+        user=encoded(row[15]),
     )

@@ -2,7 +2,7 @@
 
 _RUN = (
     "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
-    " temporary, resumable, attempt, created_at, updated_at, error, webhook"
+    " temporary, resumable, attempt, created_at, updated_at, error, webhook, caller"
 )
 
 GET_RUN = f"SELECT {_RUN} FROM runs WHERE run_id = ?"
@@ -14,8 +14,9 @@ LIST_RUNS = f"""
 
 INSERT_RUN = """
     INSERT INTO runs (run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs,
-                      multitask_strategy, temporary, resumable, created_at, updated_at, webhook)
-    VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?)
+                      multitask_strategy, temporary, resumable, created_at, updated_at, webhook,
+                      caller)
+    VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 THREAD_EXISTS = "SELECT 1 FROM threads WHERE thread_id = ?"
@@ -31,6 +32,9 @@ ACTIVE_RUNS = """
 ALL_ACTIVE_RUNS = """
     SELECT thread_id, run_id FROM runs INDEXED BY runs_active
     WHERE status IN ('pending', 'running') AND (? IS NULL OR status = ?) AND run_id > ?
+      AND (? IS NULL OR EXISTS (
+        SELECT 1 FROM threads t
+        WHERE t.thread_id = runs.thread_id AND json_meets(t.metadata, ?)))
     ORDER BY run_id LIMIT ?
 """
 

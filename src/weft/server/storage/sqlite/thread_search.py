@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from weft.server.domain.access import EVERYTHING, Condition, encode, pattern
 from weft.server.domain.filters import Page
 from weft.server.domain.json import JsonObject, dump
 from weft.server.domain.threads import FoundThread, ThreadFilter, ThreadQuery
@@ -41,7 +42,8 @@ _HAS_TOO_MANY = f"""
     EXISTS (SELECT 1 FROM thread_leaves l
             WHERE l.leaf = '{TOO_MANY}' AND l.thread_id = t.thread_id)
 """
-_HAS_METADATA = "json_contains(t.metadata, :metadata)"
+_HAS_METADATA = "json_contains(t.metadata, :{})"
+_MEETS = "json_meets(t.metadata, :access)"
 _HAS_VALUES = """
     json_contains((SELECT content FROM thread_values v WHERE v.thread_id = t.thread_id), :values)
 """
@@ -112,23 +114,35 @@ def _plan(where: ThreadFilter) -> _Plan:
         # The sign keeps the index of the status from being preferred to that of the order.
         plan.conditions.append("+t.status = :status")
     if where.metadata:
-        _plan_metadata(plan, where.metadata)
+        _plan_metadata(plan, where.metadata, "metadata")
+    if where.access != EVERYTHING:
+        _plan_access(plan, where.access)
     if where.values:
         plan.parameters["values"] = dump(where.values).decode()
         plan.conditions.append(_HAS_VALUES)
     return plan
 
 
-def _plan_metadata(plan: _Plan, metadata: JsonObject) -> None:
+def _plan_access(plan: _Plan, access: Condition) -> None:
+    metadata, exact = pattern(access)
+    if metadata:
+        _plan_metadata(plan, metadata, "pattern")
+    if not exact:
+        plan.parameters["access"] = encode(access)
+        plan.conditions.append(_MEETS)
+
+
+def _plan_metadata(plan: _Plan, metadata: JsonObject, name: str) -> None:
     wanted = pattern_leaves(metadata, _LEAVES_MOST)
-    names = {f"leaf{number}": leaf for number, leaf in enumerate(wanted.leaves)}
-    plan.parameters |= {"metadata": dump(metadata).decode()} | names
-    plan.sources += [_BY_LEAF.format(name) for name in names]
-    has_leaves = " AND ".join(_HAS_LEAF.format(name) for name in names) or "TRUE"
+    names = {f"{name}{number}": leaf for number, leaf in enumerate(wanted.leaves)}
+    plan.parameters |= {name: dump(metadata).decode()} | names
+    has_metadata = _HAS_METADATA.format(name)
+    plan.sources += [_BY_LEAF.format(each) for each in names]
+    has_leaves = " AND ".join(_HAS_LEAF.format(each) for each in names) or "TRUE"
     if wanted.exact:
-        plan.conditions.append(f"(({has_leaves}) OR ({_HAS_TOO_MANY} AND {_HAS_METADATA}))")
+        plan.conditions.append(f"(({has_leaves}) OR ({_HAS_TOO_MANY} AND {has_metadata}))")
     else:
-        plan.conditions.append(f"(({has_leaves}) OR {_HAS_TOO_MANY}) AND {_HAS_METADATA}")
+        plan.conditions.append(f"(({has_leaves}) OR {_HAS_TOO_MANY}) AND {has_metadata}")
 
 
 def _rarest(connection: sqlite3.Connection, plan: _Plan) -> tuple[str | None, bool]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
+from weft.server.domain.access import EVERYTHING, Condition, meets
 from weft.server.domain.errors import ThreadExists, ThreadNotFound
 from weft.server.domain.filters import Page
 from weft.server.domain.json import JsonObject
@@ -75,20 +76,25 @@ class SqliteThreads:
         self._writer = writer
         self._readers = readers
 
-    async def create(self, new: NewThread) -> Thread:
+    async def create(self, new: NewThread, *, access: Condition = EVERYTHING) -> Thread:
         def work(connection: sqlite3.Connection) -> Thread:
-            create_thread(connection, new)
+            create_thread(connection, new, access)
             return get_thread(connection, new.thread_id)
 
         return await self._writer.write(work)
 
-    async def get(self, thread_id: UUID, *, with_values: bool = True) -> Thread:
+    async def get(
+        self, thread_id: UUID, *, with_values: bool = True, access: Condition = EVERYTHING
+    ) -> Thread:
         if not with_values:
-            return self._readers.point(partial(get_thread, thread_id=thread_id, with_values=False))
-        return await self._readers.read(partial(get_thread, thread_id=thread_id))
+            return self._readers.point(
+                partial(get_thread, thread_id=thread_id, with_values=False, access=access)
+            )
+        return await self._readers.read(partial(get_thread, thread_id=thread_id, access=access))
 
-    async def delete(self, thread_id: UUID) -> tuple[UUID, ...]:
+    async def delete(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> tuple[UUID, ...]:
         def work(connection: sqlite3.Connection) -> tuple[UUID, ...]:
+            check_thread(connection, thread_id, access)
             active = active_runs(connection, thread_id)
             if not delete_thread(connection, str(thread_id)):
                 raise ThreadNotFound(thread_id)
@@ -103,33 +109,56 @@ class SqliteThreads:
         return await self._readers.read(partial(thread_search.count, where=where))
 
     async def update(
-        self, thread_id: UUID, patch: ThreadPatch, *, with_values: bool = True
+        self,
+        thread_id: UUID,
+        patch: ThreadPatch,
+        *,
+        with_values: bool = True,
+        access: Condition = EVERYTHING,
     ) -> Thread:
         def work(connection: sqlite3.Connection) -> Thread:
+            check_thread(connection, thread_id, access)
             _update(connection, thread_id, patch)
             return get_thread(connection, thread_id, with_values=with_values)
 
         return await self._writer.write(work)
 
-    async def copy(self, thread_id: UUID, new_id: UUID, now: datetime) -> Thread:
+    async def copy(
+        self,
+        thread_id: UUID,
+        new_id: UUID,
+        now: datetime,
+        *,
+        metadata: JsonObject | None = None,
+        access: Condition = EVERYTHING,
+    ) -> Thread:
         def work(connection: sqlite3.Connection) -> Thread:
+            check_thread(connection, thread_id, access)
             names = {"source": str(thread_id), "target": str(new_id), "now": micros(now)}
             counts = [connection.execute(statement, names).rowcount for statement in _COPY]
             if not counts[0]:
                 raise ThreadNotFound(thread_id)
             copy_checkpoints(connection, str(thread_id), str(new_id))
+            if metadata:
+                _update(connection, new_id, ThreadPatch(now, metadata))
             return get_thread(connection, new_id)
 
         return await self._writer.write(work)
 
-    async def prune(self, thread_ids: Sequence[UUID], strategy: PruneStrategy) -> Pruned:
+    async def prune(
+        self, thread_ids: Sequence[UUID], strategy: PruneStrategy, *, access: Condition = EVERYTHING
+    ) -> Pruned:
         prune = _delete_all if strategy == "delete" else _cut_down_all
-        return await self._writer.write(partial(prune, thread_ids=thread_ids))
 
-    async def size(self, thread_id: UUID) -> ThreadSize:
+        def work(connection: sqlite3.Connection) -> Pruned:
+            ids = [each for each in thread_ids if _may(connection, each, access)]
+            return prune(connection, ids)
+
+        return await self._writer.write(work)
+
+    async def size(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> ThreadSize:
         def work(connection: sqlite3.Connection) -> ThreadSize:
-            if connection.execute(sql.THREAD_EXISTS, (str(thread_id),)).fetchone() is None:
-                raise ThreadNotFound(thread_id)
+            check_thread(connection, thread_id, access)
             return checkpoints_size(connection, str(thread_id))
 
         return await self._readers.read(work)
@@ -152,16 +181,18 @@ class SqliteThreads:
         return await self._writer.write(work)
 
 
-def create_thread(connection: sqlite3.Connection, new: NewThread) -> bool:
+def create_thread(
+    connection: sqlite3.Connection, new: NewThread, access: Condition = EVERYTHING
+) -> bool:
     """Insert a thread; return False where it exists and may.
 
     Raises:
-        ThreadExists: it exists and must not.
+        ThreadExists: it exists and must not, or does not meet the condition.
     """
     created = insert_thread(
         connection, new.thread_id, new.metadata, {}, micros(new.now), ttl=new.ttl
     )
-    if not created and new.if_exists == "raise":
+    if not created and (new.if_exists == "raise" or not _may(connection, new.thread_id, access)):
         raise ThreadExists(new.thread_id)
     return created
 
@@ -182,7 +213,11 @@ def insert_thread(
 
 
 def get_thread(
-    connection: sqlite3.Connection, thread_id: UUID, *, with_values: bool = True
+    connection: sqlite3.Connection,
+    thread_id: UUID,
+    *,
+    with_values: bool = True,
+    access: Condition = EVERYTHING,
 ) -> Thread:
     """Return a thread.
 
@@ -192,7 +227,20 @@ def get_thread(
     row = connection.execute(_GET[with_values], (str(thread_id),)).fetchone()
     if row is None:
         raise ThreadNotFound(thread_id)
-    return thread_of_row(row)
+    thread = thread_of_row(row)
+    if not meets(thread.metadata, access):
+        raise ThreadNotFound(thread_id)
+    return thread
+
+
+def check_thread(connection: sqlite3.Connection, thread_id: UUID, access: Condition) -> None:
+    """Make sure that there is a thread, and that it meets a condition.
+
+    Raises:
+        ThreadNotFound: there is none that does.
+    """
+    if not _may(connection, thread_id, access):
+        raise ThreadNotFound(thread_id)
 
 
 def active_runs(connection: sqlite3.Connection, thread_id: UUID) -> tuple[UUID, ...]:
@@ -215,6 +263,11 @@ def _update(connection: sqlite3.Connection, thread_id: UUID, patch: ThreadPatch)
     connection.execute(_UPDATE, (metadata, micros(patch.now), key))
     if patch.ttl is not None:
         connection.execute(_SET_TTL, (patch.ttl.minutes, patch.ttl.strategy, key))
+
+
+def _may(connection: sqlite3.Connection, thread_id: UUID, access: Condition) -> bool:
+    row = connection.execute(sql.THREAD_METADATA, (str(thread_id),)).fetchone()
+    return row is not None and meets(obj(row[0]), access)
 
 
 def _delete_all(connection: sqlite3.Connection, thread_ids: Sequence[UUID]) -> Pruned:
