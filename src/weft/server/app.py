@@ -23,7 +23,7 @@ from weft.server.api.assistants import AssistantRoutes
 from weft.server.api.crons import CronRoutes
 from weft.server.api.docs import page
 from weft.server.api.errors import http_exception
-from weft.server.api.inside import Inside
+from weft.server.api.inside import Door, Inside, show_official_clients
 from weft.server.api.meta import Facts, MetaRoutes
 from weft.server.api.metrics import Meter, MetricRoutes
 from weft.server.api.openapi import document
@@ -114,6 +114,9 @@ def create_app(settings: Settings) -> Starlette:
         GraphLoadError: a configured graph cannot be loaded.
         EmbeddingsLoadError: what makes vectors for the store cannot be loaded.
     """
+    # Before graphs are imported: they may make clients while they are.
+    door = Door()
+    show_official_clients(door)
     parts = _assemble(settings, Graphs.load(settings.graphs), _store_options(settings.store))
     app: Starlette = Starlette(
         routes=starlette_routes(table(parts.handlers), parts.meter),
@@ -127,7 +130,7 @@ def create_app(settings: Settings) -> Starlette:
             )
         ],
         exception_handlers={HTTPException: http_exception},
-        lifespan=lambda _: _lifespan(parts, app),
+        lifespan=lambda _: _lifespan(parts, app, door),
     )
     return app
 
@@ -165,11 +168,13 @@ def make_storage(
 
 
 @asynccontextmanager
-async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
+async def _lifespan(parts: Parts, app: Starlette, door: Door) -> AsyncIterator[None]:
     _tune_interpreter()
     await parts.storage.open()
     # From now on clients without an address, made by graphs, reach this server.
-    configure_loopback_transports(Inside(app, asyncio.get_running_loop()))
+    inside = Inside(app, asyncio.get_running_loop())
+    configure_loopback_transports(inside)
+    door.open(inside)
     try:
         await parts.assistants.ensure_defaults()
         # If the database is locked, whatever is marked as running was left by a dead process.
@@ -188,6 +193,7 @@ async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
             await parts.worker.stop()
     finally:
         configure_loopback_transports(None)
+        door.close()
         parts.webhooks.resolver.close()
         await parts.storage.close()
 
