@@ -19,7 +19,7 @@ CronSort: TypeAlias = Literal[
 RUN_FIELDS = (
     "assistant_id", "input", "metadata", "config", "context", "webhook", "interrupt_before",
     "interrupt_after", "multitask_strategy", "stream_mode", "stream_subgraphs", "stream_resumable",
-    "durability", "checkpoint_during",
+    "durability", "checkpoint_during", "timeout_seconds",
 )  # fmt: skip
 """What of a cron's payload is a field of the runs it starts."""
 

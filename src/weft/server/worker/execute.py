@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -26,6 +28,7 @@ from weft.server.ports.signals import THREAD, WEBHOOK, WORK, Signals
 from weft.server.ports.storage import Storage
 from weft.server.worker.chunks import ROOT, ChunkEncoder, Namespace
 from weft.server.worker.failures import describe, described, first_failure
+from weft.server.worker.lifecycle import MODE as LIFECYCLE, Lifecycle
 from weft.server.worker.plan import Plan, ServerFacts, continued, make_plan, thread_config
 from weft.server.worker.stream import Graph, chunks
 
@@ -57,18 +60,6 @@ class Lost:
 Order: TypeAlias = Stop | Release | Lost
 
 
-@dataclass(eq=False, slots=True)
-class Assignment:
-    """A claim on its way, and the order to stop it if there is one. The first order counts.
-
-    ``finishing``: the outcome is settled; the rest must not be cancelled any more.
-    """
-
-    claim: Claim
-    order: Order | None = None
-    finishing: bool = False
-
-
 @dataclass(slots=True)
 class _Progress:
     """What a run has come to so far. ``values`` is the last state of the root graph."""
@@ -76,6 +67,7 @@ class _Progress:
     values: object = None
     has_values: bool = False
     interrupted: bool = False
+    lifecycle: Lifecycle | None = None
 
     def note(self, namespace: Namespace, mode: str, payload: object) -> None:
         if namespace != ROOT:
@@ -85,6 +77,34 @@ class _Progress:
         elif mode == "updates":
             # Nodes of the same step may still report after the one that interrupted.
             self.interrupted |= isinstance(payload, Mapping) and "__interrupt__" in payload
+
+
+@dataclass(eq=False, slots=True)
+class Assignment:
+    """A claim on its way, and the order to stop it if there is one. The first order counts.
+
+    ``finishing``: the outcome is settled; the rest must not be cancelled any more. ``deadline``:
+    when the run times out, on the monotonic clock, once it has begun.
+    """
+
+    claim: Claim
+    order: Order | None = None
+    finishing: bool = False
+    deadline: float | None = None
+    progress: _Progress = field(default_factory=_Progress)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _settled: bool = False
+
+    def settle(self) -> bool:
+        """Take the right to record the outcome; return False if somebody else has it."""
+        with self._lock:
+            first, self._settled, self.finishing = not self._settled, True, True
+            return first
+
+    def overdue(self, now: float, grace_seconds: float) -> bool:
+        """Return whether a run should have been stopped by its timeout so long ago."""
+        late = self.deadline is not None and now > self.deadline + grace_seconds
+        return late and not self.finishing
 
 
 class Executor:
@@ -109,21 +129,36 @@ class Executor:
 
     async def execute(self, assignment: Assignment) -> None:
         """Execute a run to its end and record it, whatever happens on the way."""
-        claim = assignment.claim
+        claim, progress = assignment.claim, assignment.progress
         began = time.perf_counter()
-        progress = _Progress()
-        outcome = await self._attempt(assignment, progress)
+        outcome = await self._attempt(assignment)
+        if not assignment.settle():
+            return
         if outcome is None:
             await self._give_back(assignment)
         else:
             await self._record(claim, outcome, progress)
         _log_end(claim, outcome, time.perf_counter() - began)
 
-    async def _attempt(self, assignment: Assignment, progress: _Progress) -> Outcome | None:
+    async def expire(self, assignment: Assignment) -> None:
+        """End a run whose time is over although it does not let itself be stopped.
+
+        What it is at goes on until it returns, but nothing it does counts any more.
+        """
+        if not assignment.settle():
+            return
+        claim, progress = assignment.claim, assignment.progress
+        logger.error("a run that blocks has timed out", extra={"run_id": str(claim.run.run_id)})
+        outcome = await asyncio.to_thread(_timed_out, progress)
+        await self._record(claim, outcome, progress)
+        _log_end(claim, outcome, 0.0)
+
+    async def _attempt(self, assignment: Assignment) -> Outcome | None:
         """Run the graph; return the outcome, or None when the run is not to end here."""
+        progress = assignment.progress
         try:
             if assignment.order is None:
-                return await self._run(assignment.claim, progress)
+                return await self._run(assignment)
         except asyncio.CancelledError as error:
             if assignment.order is None:
                 # Not our doing: the graph cancelled itself.
@@ -139,7 +174,8 @@ class Executor:
             assignment.finishing = True
         return _stopped(assignment.order, progress)
 
-    async def _run(self, claim: Claim, progress: _Progress) -> Outcome:
+    async def _run(self, assignment: Assignment) -> Outcome:
+        claim, progress = assignment.claim, assignment.progress
         run = claim.run
         stream = str(run.run_id)
         metadata = encode({"run_id": stream, "attempt": run.attempt})
@@ -149,7 +185,9 @@ class Executor:
         saver = self._storage.run_checkpointer(claim, wait=plan.durability == "sync")
         if run.attempt > 1 and await _has_progress(saver, claim):
             plan = continued(plan)
-        timeout = asyncio.timeout(self._options.timeout_seconds)
+        seconds = min(self._options.timeout_seconds, plan.timeout_seconds or math.inf)
+        assignment.deadline = time.monotonic() + seconds
+        timeout = asyncio.timeout(seconds)
         try:
             async with (
                 timeout,
@@ -157,20 +195,29 @@ class Executor:
                     run.graph_id, plan.config, checkpointer=saver, store=self._storage.store
                 ) as graph,
             ):
-                await self._stream(graph, plan, stream, progress)
+                await self._stream(graph, plan, assignment)
                 return await self._success(graph, claim, progress)
         except TimeoutError as error:
             if not timeout.expired():
                 return self._failure(claim, error, progress)
-            return _failed(described("TimeoutError", ""), progress, timeout=True)
+            return _timed_out(progress)
 
-    async def _stream(self, graph: Graph, plan: Plan, stream: str, progress: _Progress) -> None:
+    async def _stream(self, graph: Graph, plan: Plan, assignment: Assignment) -> None:
+        run, progress = assignment.claim.run, assignment.progress
+        stream = str(run.run_id)
         encoder = ChunkEncoder(plan.modes)
+        if LIFECYCLE in plan.modes:
+            progress.lifecycle = Lifecycle(run.graph_id)
+            await self._events.append(stream, [progress.lifecycle.began()])
         source = chunks(graph, plan)
         async with aclosing(source):
             async for namespace, mode, payload in source:
+                if assignment.finishing:
+                    raise LeaseLost(run.run_id)  # it has been ended without waiting for this
                 progress.note(namespace, mode, payload)
                 events = encoder.events(namespace, mode, payload)
+                if progress.lifecycle is not None:
+                    events = [*progress.lifecycle.note(namespace, mode, payload), *events]
                 if events:
                     await self._events.append(stream, events)
 
@@ -257,6 +304,10 @@ def _stopped(order: Order | None, progress: _Progress) -> Outcome | None:
     )
 
 
+def _timed_out(progress: _Progress) -> Outcome:
+    return _failed(described("TimeoutError", ""), progress, timeout=True)
+
+
 def _failed(error: Encoded, progress: _Progress, *, timeout: bool = False) -> Outcome:
     return Outcome(
         "timeout" if timeout else "error",
@@ -267,6 +318,11 @@ def _failed(error: Encoded, progress: _Progress, *, timeout: bool = False) -> Ou
 
 
 def _closing_events(outcome: Outcome, progress: _Progress) -> Sequence[Event]:
+    last = _last_events(outcome, progress)
+    return last if progress.lifecycle is None else [progress.lifecycle.ended(outcome), *last]
+
+
+def _last_events(outcome: Outcome, progress: _Progress) -> Sequence[Event]:
     if outcome.status in {"error", "timeout"} and outcome.error is not None:
         return [
             Event("error", outcome.error),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,10 @@ logger: logging.Logger = logging.getLogger("weft.worker")
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """``poll_seconds`` is how long a lost signal can delay a run."""
+    """``poll_seconds`` is how long a lost signal can delay a run.
+
+    A run that blocks is ended ``overdue_seconds`` after its timeout, whatever it is doing.
+    """
 
     name: str
     concurrency: int
@@ -32,6 +36,7 @@ class WorkerOptions:
     poll_seconds: float = 2.0
     grace_seconds: float = 10.0
     claim_batch: int = 32
+    overdue_seconds: float = 2.0
 
 
 class Worker:
@@ -79,7 +84,7 @@ class Worker:
         """
         await self._reclaim(orphaned=orphaned)
         self._pool.start()
-        for duty in (self._dispatch, self._keep_leases, self._pool.watch):
+        for duty in (self._dispatch, self._keep_leases, self._end_overdue, self._pool.watch):
             self._tasks.append(asyncio.create_task(self._persist(duty), name=duty.__name__))
 
     async def stop(self) -> None:
@@ -170,6 +175,19 @@ class Worker:
             await self._clock.sleep(self._options.lease_seconds / 3)
             await self._renew()
             await self._reclaim(orphaned=False)
+
+    async def _end_overdue(self) -> None:
+        """End runs that the timeout cannot stop, since they block the loop it would come from."""
+        grace = self._options.overdue_seconds
+        while True:
+            await self._clock.sleep(grace / 2)
+            now = time.monotonic()
+            late = [each for each, _ in self._active.values() if each.overdue(now, grace)]
+            for assignment in late:
+                await self._executor.expire(assignment)
+                self._ended(assignment)
+            if late:
+                await self._signals.publish(WORK)
 
     async def _renew(self) -> None:
         if not self._active:
