@@ -8,6 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from weft.schema import CancelAction, MultitaskStrategy, RunStatus, ThreadStatus
+from weft.server.domain.crons import Firing
 from weft.server.domain.idempotency import IdempotencyKey
 from weft.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject, dump
 from weft.server.domain.threads import Ttl
@@ -72,6 +73,7 @@ class NewRun:
     webhook: str | None = None
     key: IdempotencyKey | None = None
     limits: QueueLimits | None = None
+    firing: Firing | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from weft.schema import CancelAction, RunStatus
+from weft.server.domain.crons import Firing
 from weft.server.domain.errors import (
     EventsLost,
     NothingToCancel,
@@ -77,6 +78,7 @@ class RunService:
         *,
         request_id: str,
         key: str | None = None,
+        firing: Firing | None = None,
     ) -> Created:
         """Create a run, on a thread or (None) on one of its own.
 
@@ -85,8 +87,10 @@ class RunService:
             body: The request.
             request_id: What the client or its proxy calls the request.
             key: What makes the request known again when it is sent twice.
+            firing: The due time of a cron that the run belongs to.
         """
         new = await self._new(thread_id, body, request_id)
+        new = replace(new, firing=firing)
         if key is not None:
             new = replace(new, key=make_key(key, run_scope(thread_id), body))
         try:

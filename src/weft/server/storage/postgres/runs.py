@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from weft.schema import RunStatus
-from weft.server.domain.errors import RunNotFound, ThreadNotFound, TooManyRuns
+from weft.server.domain.errors import AlreadyFired, RunNotFound, ThreadNotFound, TooManyRuns
 from weft.server.domain.json import EMPTY_OBJECT
 from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
 from weft.server.domain.runs import (
@@ -35,6 +35,7 @@ from weft.server.storage.checkpoints import Rows
 from weft.server.storage.postgres import sql
 from weft.server.storage.postgres.checkpoint_rows import delete_run_checkpoints, write_rows
 from weft.server.storage.postgres.connection import Connection, Cursor, Database, itself
+from weft.server.storage.postgres.crons import move_date
 from weft.server.storage.postgres.idempotency import claim_key, forget_keys
 from weft.server.storage.postgres.rows import encoded, jsonb, obj, optional_text
 from weft.server.storage.postgres.run_stats import queue_stats
@@ -176,6 +177,8 @@ def _create(connection: Connection, new: NewRun) -> Created:
     if row is None:
         raise ThreadNotFound(new.thread_id)
     before = obj(row[0])
+    if new.firing is not None and not move_date(connection, new.firing):
+        raise AlreadyFired(new.firing.cron_id)
     decision = decide(new.multitask_strategy, _active(active), new.run_id, new.limits)
     _apply(connection, new, decision)
     metadata = run_metadata(new, before)
