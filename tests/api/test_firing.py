@@ -1,16 +1,16 @@
 """Crons that start their runs, in real time and at the same moment from several places."""
 
 import asyncio
-import contextlib
-from types import SimpleNamespace
+import time
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from tests.api.test_thread_stream import done, following, until
+from tests.postgres import new_schema
+from tests.serving import Process
 
-from weft.server.clock import SystemClock
-from weft.server.domain.errors import ThreadBusy
-from weft.server.worker.crons import CronStarter
+import weft
 
 EVERY_SECOND = "* * * * * *"
 JOKE = {"topic": "tea"}
@@ -81,55 +81,95 @@ async def test_a_disabled_cron_waits(client):
         await client.crons.delete(each["cron_id"])
 
 
-class Crons:
-    """The port, with as many due crons as there are, each taken once."""
+async def test_a_run_that_cannot_be_started_does_not_keep_the_others(client):
+    """A busy thread refuses its cron, for which there will be another time."""
+    thread = (await client.threads.create())["thread_id"]
+    blocker = await client.runs.create(thread, "sleepy", input={"seconds": 60})
+    refused = await client.crons.create_for_thread(
+        thread, "joke", schedule=EVERY_SECOND, input=JOKE, multitask_strategy="reject"
+    )
+    metadata = {"test": str(uuid4())}
+    cron = await client.crons.create(
+        "joke", schedule=EVERY_SECOND, input=JOKE, metadata=metadata, on_run_completed="keep"
+    )
+    await found(client, 2, metadata=metadata)
+    assert len(await client.runs.list(thread)) == 1
+    (after,) = await client.crons.search(thread_id=thread)
+    assert after["next_run_date"] > refused["next_run_date"]
+    await client.runs.cancel(thread, blocker["run_id"], wait=True)
 
-    def __init__(self, due):
-        self.due = list(due)
-        self.empty = asyncio.Event()
+    async def started():
+        return len(await client.runs.list(thread)) > 1
 
-    async def claim_due(self, now, limit):
-        taken, self.due = self.due[:limit], self.due[limit:]
-        if not taken:
-            self.empty.set()
-        return taken
-
-    async def next_due(self):
-        return None
+    async with asyncio.timeout(20):
+        while not await started():
+            await asyncio.sleep(0.05)
+    await client.crons.delete(refused["cron_id"])
+    await client.crons.delete(cron["cron_id"])
 
 
 @pytest.fixture
-def clock():
-    return SystemClock()
+async def two_processes(tmp_path):
+    url = new_schema()
+    with (
+        Process(tmp_path / "a", database_url=url) as one,
+        Process(tmp_path / "b", database_url=url) as two,
+    ):
+        yield one, two
 
 
-async def test_a_run_that_cannot_be_started_does_not_keep_the_others(clock):
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+async def test_two_servers_fire_each_time_once(two_processes):
+    one, _ = two_processes
+    metadata = {"test": str(uuid4())}
+    began = time.monotonic()
+    async with weft.get_client(url=one.url) as client:
+        made = [
+            await client.crons.create(
+                "joke", schedule=EVERY_SECOND, input=JOKE, metadata=metadata,
+                on_run_completed="keep",
+            )
+            for _ in range(5)
+        ]  # fmt: skip
+        await found(client, 20, metadata=metadata, limit=100)
+        for cron in made:
+            await client.crons.delete(cron["cron_id"])
+        seconds = time.monotonic() - began
+        threads = await client.threads.search(metadata=metadata, limit=1000)
+    assert len(threads) <= 5 * (seconds + 1)
 
-    crons = [
-        SimpleNamespace(
-            cron_id=uuid4(),
-            thread_id=None,
-            payload={"assistant_id": "a"},
-            metadata={},
-            on_run_completed=None,
-        )
-        for _ in range(250)
-    ]
-    started = []
 
-    class Runs:
-        async def create(self, thread_id, body, *, request_id):
-            started.append(body)
-            if len(started) == 3:
-                raise ThreadBusy
-            return SimpleNamespace(run_id=uuid4(), thread_id=uuid4())
-
-    port = Crons(crons)
-    starter = CronStarter(SimpleNamespace(crons=port), Runs(), clock)
-    starter.start()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(5):
-            await port.empty.wait()
-    await starter.stop()
-    assert len(started) == 250
-    assert started[0] == {"assistant_id": "a", "metadata": {}, "on_completion": "delete"}
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+async def test_the_time_that_passed_while_the_server_was_dead(tmp_path):
+    """One run for all of the times that were missed, then those to come; none after the end."""
+    metadata = {"test": "missed"}
+    with Process(tmp_path) as server:
+        async with weft.get_client(url=server.url) as client:
+            thread = (await client.threads.create())["thread_id"]
+            cron = await client.crons.create_for_thread(
+                thread, "joke", schedule=EVERY_SECOND, input=JOKE, metadata=metadata
+            )
+            ending = await client.crons.create(
+                "joke", schedule="* * * * * *", input=JOKE,
+                end_time=datetime.now(UTC) + timedelta(seconds=1.5),
+                metadata={"test": "ended"}, on_run_completed="keep",
+            )  # fmt: skip
+            server.kill()
+    before = datetime.now(UTC)
+    while datetime.now(UTC) < before + timedelta(seconds=6):
+        await asyncio.sleep(0.1)
+    began = time.monotonic()
+    with Process(tmp_path) as server:
+        async with weft.get_client(url=server.url) as client:
+            async with asyncio.timeout(20):
+                while not await client.runs.list(thread):
+                    await asyncio.sleep(0.02)
+            ended = await client.http.get(f"/runs/crons/{ending['cron_id']}")
+            assert (ended["next_run_date"], ended["enabled"]) == (None, True)
+            await client.crons.delete(cron["cron_id"])
+            alive = time.monotonic() - began
+            runs = await client.runs.list(thread, limit=1000)
+    starts = [datetime.fromisoformat(run["created_at"]) for run in runs]
+    assert len([each for each in starts if each > before]) <= alive + 2

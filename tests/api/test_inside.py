@@ -3,10 +3,11 @@
 import asyncio
 import threading
 
+import httpx
 import pytest
 from tests.serving import Process
 
-from weft.server.api.inside import Inside
+from weft.server.api.inside import INSIDE, Door, Inside
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,41 @@ async def test_a_node_talks_to_its_own_server(client):
     ]  # fmt: skip
     thread = await client.threads.get(values["seen"])
     assert thread["metadata"] == {"from": "inside"}
+
+
+async def test_the_official_client_finds_the_server_too(client):
+    values = await client.runs.wait(None, "consulting_officially", input={"topic": "tea"})
+    assert values["log"] == [
+        "metadata", "custom", "custom", "custom", "This is a joke about tea and cats",
+    ]  # fmt: skip
+    assert values["seconds"] > 0.5  # each event came when it was sent
+    thread = await client.threads.get(values["seen"])
+    assert thread["metadata"] == {"from": "inside"}
+
+
+@pytest.mark.parametrize("path", ["/noauth/threads/search", "/noauth/ok", "/noauth"])
+async def test_from_outside_there_is_no_such_place(server, path):
+    async with httpx.AsyncClient(base_url=server) as http:
+        for method in ("GET", "POST"):
+            answer = await http.request(method, path, headers={"weft.inside": "1"})
+            assert answer.status_code == 404
+
+
+async def test_only_requests_from_inside_are_marked():
+    scopes = []
+
+    async def app(scope, receive, send):
+        scopes.append(scope)
+
+    loop = asyncio.get_running_loop()
+    await Inside(app, loop)({"type": "http"}, None, None)
+    assert scopes == [{"type": "http", INSIDE: True}]
+
+
+async def test_a_door_that_is_closed():
+    door = Door()
+    with pytest.raises(httpx.ConnectError, match="does not serve"):
+        await door({}, None, None)
 
 
 async def test_many_nodes_at_once(client):

@@ -6,12 +6,18 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from tests.conformance.acts import NOW, thread_of
+from tests.conformance.acts import NOW, add, thread_of
 from tests.conformance.test_assistants import assistant
-from tests.support import ASSISTANT
+from tests.support import ASSISTANT, new_run
 
-from weft.server.domain.crons import Cron, CronFilter, CronQuery, next_date, patched
-from weft.server.domain.errors import CronNotFound, InvalidInput, ThreadNotFound
+from weft.server.domain.crons import Cron, CronFilter, CronQuery, firing, next_date, patched
+from weft.server.domain.errors import (
+    AlreadyFired,
+    CronNotFound,
+    InvalidInput,
+    ThreadBusy,
+    ThreadNotFound,
+)
 
 MINUTE = timedelta(minutes=1)
 
@@ -46,7 +52,21 @@ async def found(storage, where=None, **query):
 
 
 async def claimed(storage, now, limit=10):
-    return [each.cron_id.int & 0xFFFF for each in await storage.crons.claim_due(now, limit)]
+    """Start the runs of crons that are due, as the server does; return the crons."""
+    found = await storage.crons.due(now, limit)
+    return [each.cron_id.int & 0xFFFF for each in found if await fired_now(storage, each, now)]
+
+
+async def fired_now(storage, each, now):
+    due = firing(each, each.next_run_date, now)
+    if not due.starts:
+        await storage.crons.pass_over(due)
+        return False
+    try:
+        await storage.runs.create(new_run(uuid4(), create_thread=True, firing=due))
+    except AlreadyFired:
+        return False
+    return True
 
 
 async def test_a_cron_is_found_again(storage):
@@ -187,8 +207,10 @@ async def test_order_and_pages(storage):
 async def test_a_time_is_claimed_once(storage):
     made = await stored(storage)
     assert await claimed(storage, NOW + 10 * MINUTE - timedelta(microseconds=1)) == []
-    (due,) = await storage.crons.claim_due(NOW + 10 * MINUTE, 10)
+    (due,) = await storage.crons.due(NOW + 10 * MINUTE, 10)
     assert due == made
+    assert await storage.crons.get(made.cron_id) == made
+    assert await claimed(storage, NOW + 10 * MINUTE) == [0]
     assert (await storage.crons.get(made.cron_id)).next_run_date == NOW + 20 * MINUTE
     assert await claimed(storage, NOW + 10 * MINUTE) == []
     assert await claimed(storage, NOW + 20 * MINUTE) == [0]
@@ -197,8 +219,36 @@ async def test_a_time_is_claimed_once(storage):
 async def test_many_claimers(storage):
     for number in range(20):
         await stored(storage, number)
-    results = await asyncio.gather(*(claimed(storage, NOW + 11 * MINUTE, 3) for _ in range(15)))
+    results = await asyncio.gather(*(claimed(storage, NOW + 11 * MINUTE, 20) for _ in range(5)))
     assert sorted(number for each in results for number in each) == list(range(20))
+
+
+async def test_a_run_that_is_refused_leaves_the_time_due(database, storage):
+    thread = await thread_of(storage)
+    await add(storage, thread)
+    made = await stored(storage, thread_id=thread)
+    due = firing(made, made.next_run_date, NOW + 10 * MINUTE)
+    before = database.rows()
+    for where in (thread, uuid4()):
+        with pytest.raises((ThreadBusy, ThreadNotFound)):
+            await storage.runs.create(new_run(where, strategy="reject", firing=due))
+    assert await storage.crons.get(made.cron_id) == made
+    assert database.rows() == before
+    assert await storage.crons.pass_over(due)
+    assert not await storage.crons.pass_over(due)
+    with pytest.raises(AlreadyFired):
+        await storage.runs.create(new_run(thread, firing=due))
+    assert database.rows() == before
+    assert (await storage.crons.get(made.cron_id)).next_run_date == NOW + 20 * MINUTE
+
+
+async def test_a_time_that_is_changed_meanwhile_is_not_fired(storage):
+    made = await stored(storage)
+    due = firing(made, made.next_run_date, NOW + 10 * MINUTE)
+    await storage.crons.update(made.cron_id, {"enabled": False}, NOW)
+    assert not await storage.crons.pass_over(due)
+    await storage.crons.delete(made.cron_id)
+    assert not await storage.crons.pass_over(due)
 
 
 async def test_missed_times_are_not_made_up_for(storage):

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import langgraph_sdk
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.tools import tool
 from langgraph.config import get_config, get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
 from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore
 from langgraph.types import interrupt
@@ -181,6 +185,68 @@ async def consult(state: State):
 
 
 consulting = chain("consulting", consult=consult)
+
+
+# The same with the official package, which looks for its own server.
+official = langgraph_sdk.get_client()
+
+
+async def consult_officially(state: State):
+    topic = {"topic": state["topic"]}
+    events, times = [], []
+    async for part in official.runs.stream(None, "ticking", input={}, stream_mode="custom"):
+        events.append(part.event)
+        times.append(time.monotonic())
+    late = langgraph_sdk.get_client()
+    result: Any = await late.runs.wait(None, "joke", input=topic)
+    thread = await late.threads.create(metadata={"from": "inside"})
+    return {
+        "log": [*events, result["joke"]],
+        "seen": thread["thread_id"],
+        "seconds": times[-1] - times[0],
+    }
+
+
+consulting_officially = chain("consulting_officially", consult=consult_officially)
+
+
+async def tick(_):
+    write = get_stream_writer()
+    for number in range(3):
+        write({"tick": number})
+        await asyncio.sleep(0.3)
+    return {"log": ["ticked"]}
+
+
+ticking = chain("ticking", tick=tick)
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add."""
+    return a + b
+
+
+@tool
+def break_down(a: int) -> int:
+    """Fail."""
+    raise ValueError(f"no {a}")
+
+
+def call_tools(_):
+    calls = [
+        {"id": "c1", "name": "add", "args": {"a": 1, "b": 2}},
+        {"id": "c2", "name": "break_down", "args": {"a": 3}},
+    ]
+    return {"messages": [AIMessage("", tool_calls=calls)]}
+
+
+builder = StateGraph(MessagesState)
+builder.add_node("call", call_tools)
+builder.add_node("tools", ToolNode([add, break_down], handle_tool_errors=True))
+builder.add_edge(START, "call")
+builder.add_edge("call", "tools")
+tooling = builder.compile(name="tooling")
 
 
 family = StateGraph(State)

@@ -26,7 +26,7 @@ from weft.server.api.authentication import Authentication, Gate, is_loopback
 from weft.server.api.crons import CronRoutes
 from weft.server.api.docs import page
 from weft.server.api.errors import http_exception
-from weft.server.api.inside import Inside
+from weft.server.api.inside import Door, Inside, show_official_clients
 from weft.server.api.meta import Facts, MetaRoutes
 from weft.server.api.metrics import Meter, MetricRoutes
 from weft.server.api.openapi import document
@@ -158,19 +158,22 @@ def create_service(settings: Settings) -> Service:
         EmbeddingsLoadError: what makes vectors for the store cannot be loaded.
         SettingsError: a driver is not installed, or an address cannot be read.
     """
+    # Before graphs are imported: they may make clients while they are.
+    door = Door()
+    show_official_clients(door)
     graphs = Graphs.load(settings.graphs)
     auth = set_up(settings.auth, os.environ, SystemClock())
     parts = _assemble(settings, graphs, _store_options(settings.store), auth)
     entries = table(parts.handlers)
     health = [entry for entry in entries if entry.path in HEALTH_PATHS]
     return Service(
-        app=_app(settings, parts, auth),
+        app=_app(settings, parts, auth, door),
         health=Starlette(routes=starlette_routes(health, parts.meter)),
         drain=parts.worker.drain,
     )
 
 
-def _app(settings: Settings, parts: Parts, auth: AuthSetUp) -> Starlette:
+def _app(settings: Settings, parts: Parts, auth: AuthSetUp, door: Door) -> Starlette:
     routes = starlette_routes(table(parts.handlers), parts.meter)
     gate = Gate(
         authenticator=auth.authenticator,
@@ -191,7 +194,7 @@ def _app(settings: Settings, parts: Parts, auth: AuthSetUp) -> Starlette:
             Middleware(Authentication, gate=gate),
         ],
         exception_handlers={HTTPException: http_exception},
-        lifespan=lambda _: _lifespan(parts, app),
+        lifespan=lambda _: _lifespan(parts, app, door),
     )
     return app
 
@@ -262,7 +265,7 @@ def make_redis(settings: Settings) -> RedisEvents | None:
 
 
 @asynccontextmanager
-async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
+async def _lifespan(parts: Parts, app: Starlette, door: Door) -> AsyncIterator[None]:
     _tune_interpreter()
     async with AsyncExitStack() as stack:
         # What opens only half is closed as well.
@@ -271,14 +274,16 @@ async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
         if parts.redis is not None:
             await parts.redis.open()
             stack.push_async_callback(parts.redis.aclose)
-        async with _working(parts, app):
+        async with _working(parts, app, door):
             yield
 
 
 @asynccontextmanager
-async def _working(parts: Parts, app: Starlette) -> AsyncIterator[None]:
+async def _working(parts: Parts, app: Starlette, door: Door) -> AsyncIterator[None]:
     # From now on clients without an address, made by graphs, reach this server.
-    configure_loopback_transports(Inside(app, asyncio.get_running_loop(), strict=parts.protected))
+    inside = Inside(app, asyncio.get_running_loop(), strict=parts.protected)
+    configure_loopback_transports(inside)
+    door.open(inside)
     try:
         await parts.assistants.ensure_defaults()
         # If the database is locked, whatever is marked as running was left by a dead process.
@@ -299,6 +304,7 @@ async def _working(parts: Parts, app: Starlette) -> AsyncIterator[None]:
             await parts.watch.stop()
     finally:
         configure_loopback_transports(None)
+        door.close()
         parts.webhooks.resolver.close()
 
 

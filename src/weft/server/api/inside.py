@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias, TypeVar
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, Final, TypeAlias, TypeVar
 
+import httpx
+
+from weft._client.loopback import AsgiTransport
 from weft.server.api.authentication import CALLER
 from weft.server.api.errors import detail
 from weft.server.authz.acting import acting
@@ -22,6 +28,10 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+INSIDE: Final = "weft.inside"
+"""What the scope of a request says that comes from this process. No request from outside can."""
 
 
 class Inside:
@@ -43,6 +53,7 @@ class Inside:
         self._strict = strict
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        scope[INSIDE] = True
         here = asyncio.get_running_loop()
         caller = acting()
         if caller is None and self._strict and here is not self._loop:
@@ -60,6 +71,46 @@ class Inside:
             await _on(here, send(message))
 
         await _on(self._loop, self._app(scope, receive_there, send_there))
+
+
+class Door:
+    """An ASGI application that may be handed out before the one behind it is there."""
+
+    def __init__(self) -> None:
+        self._app: App | None = None
+
+    def open(self, app: App) -> None:
+        self._app = app
+
+    def close(self) -> None:
+        self._app = None
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if self._app is None:
+            raise httpx.ConnectError("The server of this process does not serve at the moment")
+        await self._app(scope, receive, send)
+
+
+def show_official_clients(door: Door) -> None:
+    """Make clients of the official package that are made without an address lead here.
+
+    They import the application of the server they were written for, and its transport. Whether
+    that server is installed as well makes no difference: it is not the one that runs.
+    """
+    if "langgraph_api" not in sys.modules and find_spec("langgraph_api") is None:
+        sys.modules["langgraph_api"] = ModuleType("langgraph_api")
+    _provide("langgraph_api.server", app=door)
+    _provide("langgraph_api.asgi_transport", ASGITransport=AsgiTransport)
+
+
+def _provide(name: str, **content: object) -> None:
+    module = ModuleType(name)
+    for key, value in content.items():
+        setattr(module, key, value)
+    sys.modules[name] = module
+    parent, _, child = name.rpartition(".")
+    if parent in sys.modules:
+        setattr(sys.modules[parent], child, module)
 
 
 async def _on(loop: asyncio.AbstractEventLoop, work: Awaitable[T]) -> T:

@@ -65,6 +65,7 @@ def _info(facts: Facts) -> Wire:
         "flags": {
             "assistants": True,
             "crons": True,
+            "strict_resume": True,
             "langsmith": False,
             "langsmith_tracing_replicas": False,
             "langsmith_tracing_session_on_runs": False,

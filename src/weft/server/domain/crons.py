@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias, cast
@@ -10,8 +11,11 @@ from uuid import UUID
 
 from weft.schema import OnCompletionBehavior
 from weft.server.domain.access import EVERYTHING, Condition
+from weft.server.domain.errors import InvalidInput
 from weft.server.domain.json import Encoded, Json, JsonObject
 from weft.server.domain.schedules import next_time, parse_time
+
+logger: logging.Logger = logging.getLogger("weft.crons")
 
 CronSort: TypeAlias = Literal[
     "cron_id", "assistant_id", "thread_id", "created_at", "updated_at", "next_run_date", "end_time"
@@ -20,7 +24,7 @@ CronSort: TypeAlias = Literal[
 RUN_FIELDS = (
     "assistant_id", "input", "metadata", "config", "context", "webhook", "interrupt_before",
     "interrupt_after", "multitask_strategy", "stream_mode", "stream_subgraphs", "stream_resumable",
-    "durability", "checkpoint_during",
+    "durability", "checkpoint_during", "timeout_seconds",
 )  # fmt: skip
 """What of a cron's payload is a field of the runs it starts."""
 
@@ -89,6 +93,32 @@ def next_date(cron: Cron, after: datetime) -> datetime | None:
     """
     due = next_time(cron.schedule, cron.timezone, after)
     return None if cron.ends_at is not None and due > cron.ends_at else due
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """A due time of a cron. It is over once the cron's date has moved from there to ``next_at``.
+
+    ``starts``: a run belongs to it; not where the end of the cron has passed, and not where its
+    schedule can no longer be read.
+    """
+
+    cron_id: UUID
+    due_at: datetime
+    next_at: datetime | None
+    starts: bool
+
+
+def firing(cron: Cron, due_at: datetime, now: datetime) -> Firing:
+    """Return what is to be done at a due time. Times between it and now have been missed."""
+    ended = cron.ends_at is not None and cron.ends_at < now
+    try:
+        next_at = None if ended else next_date(cron, now)
+    except InvalidInput as error:
+        # A time zone or a form of schedules may go with an update of the system or of a library.
+        logger.warning("cron %s is given up: %s", cron.cron_id, error)
+        ended, next_at = True, None
+    return Firing(cron.cron_id, due_at, next_at, starts=not ended)
 
 
 def scheduled(cron: Cron, now: datetime) -> Cron:

@@ -124,6 +124,12 @@ class ThreadInFlight(Conflict):
         self.thread_id = thread_id
 
 
+class AlreadyFired(Conflict):
+    def __init__(self, cron_id: UUID) -> None:
+        super().__init__(f"This time of cron {cron_id} has had its run")
+        self.cron_id = cron_id
+
+
 class StateChanged(Conflict):
     def __init__(self, thread_id: UUID) -> None:
         super().__init__(

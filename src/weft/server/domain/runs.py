@@ -9,6 +9,7 @@ from uuid import UUID
 
 from weft.schema import CancelAction, MultitaskStrategy, RunStatus, ThreadStatus
 from weft.server.domain.access import EVERYTHING, Condition
+from weft.server.domain.crons import Firing
 from weft.server.domain.idempotency import IdempotencyKey
 from weft.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject, dump
 from weft.server.domain.threads import Ttl
@@ -78,6 +79,7 @@ class NewRun:
     thread_metadata: JsonObject = field(default_factory=dict)
     access: Condition = EVERYTHING
     user: Encoded | None = None
+    firing: Firing | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from weft.server.domain.assistants import (
     AssistantQuery,
     AssistantVersion,
 )
-from weft.server.domain.crons import Cron, CronFilter, CronQuery
+from weft.server.domain.crons import Cron, CronFilter, CronQuery, Firing
 from weft.server.domain.filters import Page
 from weft.server.domain.json import JsonObject
 from weft.server.domain.runs import (
@@ -261,13 +261,14 @@ class RunStorage(Protocol):
 
         Locks the thread, calls ``domain.multitask.decide``, applies it and inserts the run as
         pending; the thread is busy from then on. A key that stands for a run already gives that
-        one, and nothing else happens.
+        one, and nothing else happens. With a firing the date of its cron moves in the same act.
 
         Raises:
             ThreadNotFound: the thread does not exist and is not to be created.
             ThreadBusy: the strategy is ``reject`` and another run is active.
             TooManyRuns: as many runs wait as are allowed.
             IdempotencyKeyReused: its key stands for another request.
+            AlreadyFired: the due time it belongs to is over.
         """
         ...
 
@@ -435,14 +436,16 @@ class CronStorage(Protocol):
         """Return how many crons match."""
         ...
 
-    async def claim_due(self, now: datetime, limit: int) -> Sequence[Cron]:
-        """Take crons that are due, the longest due first; return them as they were.
+    async def due(self, now: datetime, limit: int) -> Sequence[Cron]:
+        """Return crons that are due, the longest due first, as they are.
 
-        Due are those that are enabled, with ``next_run_date`` at or before ``now``, whose end has
-        not passed. The dates move to ``domain.crons.next_date`` after now in the same act: whoever
-        else asks does not get them, and times that were missed are not made up for. Those whose
-        end has passed, and those whose schedule can no longer be read, are not due again.
+        Due are those that are enabled, with ``next_run_date`` at or before ``now``. They stay so
+        until a run is created with their firing, or the firing is passed over.
         """
+        ...
+
+    async def pass_over(self, firing: Firing) -> bool:
+        """Move a cron's date without a run; return False where somebody else has moved it."""
         ...
 
     async def next_due(self) -> datetime | None:

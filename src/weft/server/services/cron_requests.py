@@ -11,7 +11,15 @@ from weft.schema import Durability, MultitaskStrategy, OnCompletionBehavior
 from weft.server.domain.crons import CronSort
 from weft.server.domain.json import JsonObject
 from weft.server.services.assistant_requests import ConfigRequest
-from weft.server.services.requests import AssistantName, Id, Limit, Mode, Offset, Webhook
+from weft.server.services.requests import (
+    AssistantName,
+    Id,
+    Limit,
+    Mode,
+    Offset,
+    TimeoutSeconds,
+    Webhook,
+)
 
 CronField = Literal[
     "cron_id", "assistant_id", "thread_id", "user_id", "end_time", "schedule", "timezone",
@@ -47,6 +55,7 @@ class CronPatchRequest(TypedDict, total=False):
     stream_subgraphs: bool
     stream_resumable: bool
     durability: Durability
+    timeout_seconds: TimeoutSeconds
 
 
 class ThreadCronCreateRequest(TypedDict, total=False):
@@ -67,6 +76,7 @@ class ThreadCronCreateRequest(TypedDict, total=False):
     stream_subgraphs: bool
     stream_resumable: bool
     durability: Durability
+    timeout_seconds: TimeoutSeconds
     checkpoint_during: bool
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Required, get_args
+from typing import Annotated, Literal, Required
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, with_config
 from typing_extensions import TypeAliasType, TypedDict
@@ -55,9 +55,10 @@ Webhook = Annotated[
 """A URL that is told when a run ends; the policy of the server says where it may lead."""
 
 
-# Runs have no events of this mode; that it is refused has an error of its own.
-_MODES = [mode for mode in get_args(StreamMode) if mode != "lifecycle"]
-Mode = Annotated[StreamMode, WithJsonSchema({"enum": _MODES})]
+Mode = StreamMode
+
+TimeoutSeconds = Annotated[float, Field(gt=0, le=30 * 86_400)]
+"""How long a run may take, where that is less than the server allows."""
 
 _PAIR = {"type": "array", "prefixItems": [{"type": "string"}, {}], "minItems": 2, "maxItems": 2}
 Update = Annotated[
@@ -75,6 +76,13 @@ Goto = Annotated[
     WithJsonSchema({"anyOf": [_GOAL, {"type": "array", "items": _GOAL}, {"type": "null"}]}),
 ]
 """Where to go on: nodes by name, or with an input of their own."""
+
+
+class TracerRequest(TypedDict, total=False):
+    """Where a run is traced to, if the server traces."""
+
+    project_name: str | None
+    example_id: str | None
 
 
 class CommandRequest(TypedDict, total=False):
@@ -109,6 +117,9 @@ class RunCreateRequest(TypedDict, total=False):
     durability: Durability
     checkpoint_during: bool
     feedback_keys: list[str]
+    langsmith_tracer: TracerRequest | None
+    strict_resume: bool
+    timeout_seconds: TimeoutSeconds
     webhook: Webhook
 
 

@@ -16,6 +16,7 @@ from weft.server.graphs.states import command
 from weft.server.services.requests import RunCreateRequest
 
 _CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
+_OWN_FIELDS = ("strict_resume", "langsmith_tracer", "timeout_seconds")
 
 _RESERVED = "langgraph_auth_"
 
@@ -38,7 +39,7 @@ def new_run(
         InvalidInput: a field does not fit.
     """
     _refuse_contradictions(thread_id, body)
-    _refuse_unsupported(body)
+    _check_command(body)
     stateless = thread_id is None
     temporary = stateless and body.get("on_completion", "delete") == "delete"
     config = _config(body, assistant)
@@ -111,15 +112,12 @@ def _refuse_contradictions(thread_id: UUID | None, body: RunCreateRequest) -> No
         raise ContradictoryInput("You must provide a thread_id when resuming.")
 
 
-def _refuse_unsupported(body: RunCreateRequest) -> None:
-    """Refuse what would be accepted and then not happen.
+def _check_command(body: RunCreateRequest) -> None:
+    """Refuse a command that the worker could not build.
 
     Raises:
-        InvalidInput: there is something of the kind.
+        InvalidInput: it has a part of a wrong form.
     """
-    if "lifecycle" in stream_modes(body):
-        raise InvalidInput("'stream_mode': runs do not send 'lifecycle' events: leave it out")
-    # Built to be checked: the worker could only fail the run.
     command(cast("JsonObject", body.get("command") or {}))
 
 
@@ -138,7 +136,9 @@ def _check_config(config: JsonObject) -> None:
 
 def _kwargs(body: RunCreateRequest, *, temporary: bool) -> dict[str, object]:
     durability = _durability(body)
-    return {
+    # What the reference does not know is there only where it was asked for.
+    own = {name: value for name, value in body.items() if name in _OWN_FIELDS}
+    return own | {
         "input": body.get("input"),
         "command": body.get("command"),
         "stream_mode": stream_modes(body),

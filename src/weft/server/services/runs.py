@@ -15,6 +15,7 @@ from weft.schema import CancelAction, RunStatus
 from weft.server.authz.authorizer import Authorizer, Value
 from weft.server.authz.users import Caller
 from weft.server.domain.access import EVERYTHING, Condition, both
+from weft.server.domain.crons import Firing
 from weft.server.domain.errors import (
     AssistantNotFound,
     EventsLost,
@@ -90,6 +91,7 @@ class RunService:
         request_id: str,
         key: str | None = None,
         reading: bool = False,
+        firing: Firing | None = None,
     ) -> Created:
         """Create a run, on a thread or (None) on one of its own.
 
@@ -100,8 +102,10 @@ class RunService:
             request_id: What the client or its proxy calls the request.
             key: What makes the request known again when it is sent twice.
             reading: Whether the caller is going to be told what comes of it.
+            firing: The due time of a cron that the run belongs to.
         """
         new = await self._new(caller, thread_id, body, request_id)
+        new = replace(new, firing=firing)
         if key is not None:
             scope = run_scope(thread_id, user_id=caller.identity)
             new = replace(new, key=make_key(key, scope, body))

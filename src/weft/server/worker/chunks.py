@@ -28,13 +28,17 @@ _Payload: TypeAlias = Any
 _Dict: TypeAlias = dict[str, Any]
 
 
+# Ends of subgraphs are ends of the tasks that call them.
+_LIBRARY = {"messages-tuple": "messages", "lifecycle": "tasks"}
+
+
 def library_modes(modes: frozenset[StreamMode]) -> list[str]:
     """Return the modes to ask langgraph for.
 
     ``values`` and ``updates`` always: from them the server knows the result and whether the run
     stopped at an interrupt.
     """
-    names = {"messages" if mode == "messages-tuple" else mode for mode in modes}
+    names = {_LIBRARY.get(mode, mode) for mode in modes}
     return sorted((names | {"values", "updates"}) - {"events"})
 
 

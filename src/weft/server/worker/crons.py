@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import datetime
 from typing import cast
 from uuid import uuid4
 
 from weft.server.authz.users import Caller
-from weft.server.domain.crons import Cron, run_fields
-from weft.server.domain.errors import StorageUnavailable, WeftError
+from weft.server.domain.crons import Cron, Firing, firing, run_fields
+from weft.server.domain.errors import AlreadyFired, StorageUnavailable, WeftError
 from weft.server.domain.json import JsonObject
 from weft.server.ports.clock import Clock
 from weft.server.ports.storage import Storage
@@ -23,15 +24,17 @@ POLL_SECONDS = 0.5
 
 BATCH = 100
 
+ROUNDS = 100
+"""Batches before the clock is looked at again."""
+
 AWAY_SECONDS = 2.0
 
 
 class CronStarter:
     """Looks for due crons and starts their runs until it is stopped.
 
-    A due time belongs to whoever takes it from the database, so any number of processes may look.
-    It is taken before its run is created: a process that is killed between the two skips it,
-    rather than that another starts it twice.
+    Any number of processes may look. The date of a cron moves in the transaction that creates its
+    run: whoever comes second finds it moved, and who is killed before has changed nothing.
     """
 
     def __init__(self, storage: Storage, runs: RunService, clock: Clock) -> None:
@@ -67,26 +70,43 @@ class CronStarter:
         return min(max((due - self._clock.now()).total_seconds(), 0.0), POLL_SECONDS)
 
     async def _start_due(self) -> None:
-        while True:
-            crons = await self._storage.crons.claim_due(self._clock.now(), BATCH)
+        for _ in range(ROUNDS):
+            now = self._clock.now()
+            crons = await self._storage.crons.due(now, BATCH)
             for cron in crons:
-                await self._start(cron)
+                await self._fire(cron, now)
             if len(crons) < BATCH:
                 return
 
-    async def _start(self, cron: Cron) -> None:
+    async def _fire(self, cron: Cron, now: datetime) -> None:
+        assert cron.next_run_date is not None, "it would not be due"
+        due = firing(cron, cron.next_run_date, now)
+        if not due.starts or not await self._start(cron, due):
+            await self._storage.crons.pass_over(due)
+
+    async def _start(self, cron: Cron, due: Firing) -> bool:
+        """Create the run of a due time; return False where that is not possible."""
         named = {"cron_id": str(cron.cron_id)}
         try:
             created = await self._runs.create(
-                Caller.load(cron.user), cron.thread_id, _body(cron), request_id=str(uuid4())
+                Caller.load(cron.user),
+                cron.thread_id,
+                _body(cron),
+                request_id=str(uuid4()),
+                firing=due,
             )
+        except AlreadyFired:
+            return True
+        except StorageUnavailable:
+            raise  # it stays due
         except WeftError as error:
-            # The graph may be gone, the thread busy, the database away: the next time is another.
+            # The graph may be gone, the thread busy: the next time is another.
             logger.warning("a cron could not start a run: %s", error, extra=named)
-            return
+            return False
         run = created.run
         found = {"run_id": str(run.run_id), "thread_id": str(run.thread_id)}
         logger.info("cron started a run", extra={**named, **found})
+        return True
 
 
 def _body(cron: Cron) -> RunCreateRequest:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -31,6 +33,7 @@ from weft.server.ports.signals import THREAD, WEBHOOK, WORK, Signals
 from weft.server.ports.storage import Storage
 from weft.server.worker.chunks import ROOT, ChunkEncoder, Namespace
 from weft.server.worker.failures import describe, described, first_failure
+from weft.server.worker.lifecycle import MODE as LIFECYCLE, Lifecycle
 from weft.server.worker.plan import Plan, ServerFacts, continued, make_plan, thread_config
 from weft.server.worker.stream import Graph, chunks
 
@@ -62,30 +65,6 @@ class Lost:
 Order: TypeAlias = Stop | Release | Lost
 
 
-@dataclass(eq=False, slots=True)
-class Assignment:
-    """A claim on its way, and the order to stop it if there is one. The first order counts.
-
-    ``finishing``: the outcome is settled; the rest must not be cancelled any more. ``control`` asks
-    the graph to stop before its next step, from any thread. ``result`` is a status, "handed over"
-    or "lost", once it is over.
-    """
-
-    claim: Claim
-    order: Order | None = None
-    finishing: bool = False
-    control: RunControl = field(default_factory=RunControl)
-    result: str = "lost"
-
-    @property
-    def stream(self) -> str:
-        return str(self.claim.run.run_id)
-
-    def hand_over(self) -> None:
-        """Let the run stop where it loses nothing: before its next step."""
-        self.control.request_drain()
-
-
 @dataclass(slots=True)
 class _Progress:
     """What a run has come to so far. ``values`` is the last state of the root graph."""
@@ -93,6 +72,7 @@ class _Progress:
     values: object = None
     has_values: bool = False
     interrupted: bool = False
+    lifecycle: Lifecycle | None = None
 
     def note(self, namespace: Namespace, mode: str, payload: object) -> None:
         if namespace != ROOT:
@@ -102,6 +82,46 @@ class _Progress:
         elif mode == "updates":
             # Nodes of the same step may still report after the one that interrupted.
             self.interrupted |= isinstance(payload, Mapping) and "__interrupt__" in payload
+
+
+@dataclass(eq=False, slots=True)
+class Assignment:
+    """A claim on its way, and the order to stop it if there is one. The first order counts.
+
+    ``finishing``: the outcome is settled; the rest must not be cancelled any more. ``deadline``:
+    when the run times out, on the monotonic clock, once it has begun. ``control`` asks the graph to
+    stop before its next step, from any thread. ``result`` is a status, "handed over" or "lost",
+    once it is over.
+    """
+
+    claim: Claim
+    order: Order | None = None
+    finishing: bool = False
+    deadline: float | None = None
+    progress: _Progress = field(default_factory=_Progress)
+    control: RunControl = field(default_factory=RunControl)
+    result: str = "lost"
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _settled: bool = False
+
+    @property
+    def stream(self) -> str:
+        return str(self.claim.run.run_id)
+
+    def hand_over(self) -> None:
+        """Let the run stop where it loses nothing: before its next step."""
+        self.control.request_drain()
+
+    def settle(self) -> bool:
+        """Take the right to record the outcome; return False if somebody else has it."""
+        with self._lock:
+            first, self._settled, self.finishing = not self._settled, True, True
+            return first
+
+    def overdue(self, now: float, grace_seconds: float) -> bool:
+        """Return whether a run should have been stopped by its timeout so long ago."""
+        late = self.deadline is not None and now > self.deadline + grace_seconds
+        return late and not self.finishing
 
 
 class Executor:
@@ -128,19 +148,34 @@ class Executor:
         """Execute a run to its end and record it, whatever happens on the way."""
         claim = assignment.claim
         began = time.perf_counter()
-        progress = _Progress()
-        outcome = await self._attempt(assignment, progress)
+        outcome = await self._attempt(assignment)
+        if not assignment.settle():
+            return
         if outcome is None:
             await self._give_back(assignment)
         else:
-            await self._record(assignment, outcome, progress)
+            await self._record(assignment, outcome)
         _log_end(claim, assignment.result, time.perf_counter() - began)
 
-    async def _attempt(self, assignment: Assignment, progress: _Progress) -> Outcome | None:
+    async def expire(self, assignment: Assignment) -> None:
+        """End a run whose time is over although it does not let itself be stopped.
+
+        What it is at goes on until it returns, but nothing it does counts any more.
+        """
+        if not assignment.settle():
+            return
+        claim = assignment.claim
+        logger.error("a run that blocks has timed out", extra={"run_id": str(claim.run.run_id)})
+        outcome = await asyncio.to_thread(_timed_out, assignment.progress)
+        await self._record(assignment, outcome)
+        _log_end(claim, assignment.result, 0.0)
+
+    async def _attempt(self, assignment: Assignment) -> Outcome | None:
         """Run the graph; return the outcome, or None when the run is not to end here."""
+        progress = assignment.progress
         try:
             if assignment.order is None:
-                return await self._run(assignment, progress)
+                return await self._run(assignment)
         except asyncio.CancelledError as error:
             if assignment.order is None:
                 # Not our doing: the graph cancelled itself.
@@ -160,8 +195,8 @@ class Executor:
             assignment.finishing = True
         return _stopped(assignment.order, progress)
 
-    async def _run(self, assignment: Assignment, progress: _Progress) -> Outcome:
-        claim = assignment.claim
+    async def _run(self, assignment: Assignment) -> Outcome:
+        claim, progress = assignment.claim, assignment.progress
         run = claim.run
         metadata = encode({"run_id": assignment.stream, "attempt": run.attempt})
         await self._append(claim, [Event("metadata", metadata)])
@@ -172,7 +207,9 @@ class Executor:
         saver = self._storage.run_checkpointer(claim, wait=plan.durability == "sync")
         if claim.number > 1 and await _has_progress(saver, claim):
             plan = continued(plan)
-        timeout = asyncio.timeout(self._options.timeout_seconds)
+        seconds = min(self._options.timeout_seconds, plan.timeout_seconds or math.inf)
+        assignment.deadline = time.monotonic() + seconds
+        timeout = asyncio.timeout(seconds)
         try:
             with acting_for(caller):
                 async with (
@@ -185,24 +222,30 @@ class Executor:
                         store=self._storage.store,
                     ) as graph,
                 ):
-                    await self._stream(graph, plan, assignment, progress)
+                    await self._stream(graph, plan, assignment)
                     return await self._success(graph, claim, progress)
         except TimeoutError as error:
             if not timeout.expired():
                 return self._failure(claim, error, progress)
-            return _failed(described("TimeoutError", ""), progress, timeout=True)
+            return _timed_out(progress)
 
-    async def _stream(
-        self, graph: Graph, plan: Plan, assignment: Assignment, progress: _Progress
-    ) -> None:
+    async def _stream(self, graph: Graph, plan: Plan, assignment: Assignment) -> None:
+        claim, progress = assignment.claim, assignment.progress
         encoder = ChunkEncoder(plan.modes)
+        if LIFECYCLE in plan.modes:
+            progress.lifecycle = Lifecycle(claim.run.graph_id)
+            await self._append(claim, [progress.lifecycle.began()])
         source = chunks(graph, plan, assignment.control)
         async with aclosing(source):
             async for namespace, mode, payload in source:
+                if assignment.finishing:
+                    raise LeaseLost(claim.run.run_id)  # it has been ended without waiting for this
                 progress.note(namespace, mode, payload)
                 events = encoder.events(namespace, mode, payload)
+                if progress.lifecycle is not None:
+                    events = [*progress.lifecycle.note(namespace, mode, payload), *events]
                 if events:
-                    await self._append(assignment.claim, events)
+                    await self._append(claim, events)
 
     async def _append(self, claim: Claim, events: Sequence[Event]) -> None:
         await self._events.append(str(claim.run.run_id), events, claim.number)
@@ -226,13 +269,13 @@ class Executor:
         )
         return _failed(describe(error, show_all=self._options.show_all_errors), progress)
 
-    async def _record(self, assignment: Assignment, outcome: Outcome, progress: _Progress) -> None:
+    async def _record(self, assignment: Assignment, outcome: Outcome) -> None:
         """Publish and store the outcome, then end the stream.
 
         The status is stored before the stream ends: clients look it up when a stream closes.
         """
         claim, stream = assignment.claim, assignment.stream
-        await self._append(claim, _closing_events(outcome, progress))
+        await self._append(claim, _closing_events(outcome, assignment.progress))
         await self._events.flush(stream)
         try:
             finished = await self._storage.runs.finish(claim, outcome)
@@ -292,6 +335,10 @@ def _stopped(order: Order | None, progress: _Progress) -> Outcome | None:
     )
 
 
+def _timed_out(progress: _Progress) -> Outcome:
+    return _failed(described("TimeoutError", ""), progress, timeout=True)
+
+
 def _failed(error: Encoded, progress: _Progress, *, timeout: bool = False) -> Outcome:
     return Outcome(
         "timeout" if timeout else "error",
@@ -310,6 +357,11 @@ def failure_events(error: Encoded) -> list[Event]:
 
 
 def _closing_events(outcome: Outcome, progress: _Progress) -> Sequence[Event]:
+    last = _last_events(outcome, progress)
+    return last if progress.lifecycle is None else [progress.lifecycle.ended(outcome), *last]
+
+
+def _last_events(outcome: Outcome, progress: _Progress) -> Sequence[Event]:
     if outcome.status in {"error", "timeout"} and outcome.error is not None:
         return failure_events(outcome.error)
     if outcome.status == "success" and progress.has_values:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from langgraph.errors import EmptyInputError, InvalidUpdateError, TaskNotFound
+from langgraph.errors import (
+    EmptyInputError,
+    InvalidUpdateError,
+    TaskNotFound,
+    UnknownInterruptError,
+)
 
 from weft.server.domain.json import Encoded
 from weft.server.graphs.serde import encode
@@ -21,6 +26,7 @@ _TELLING: tuple[type[BaseException], ...] = (
     EmptyInputError,
     InvalidUpdateError,
     TaskNotFound,
+    UnknownInterruptError,
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -39,7 +40,8 @@ class WorkerOptions:
 
     A ``concurrency`` of 0 is a worker that takes none. ``look_seconds``: how often runs with an
     expired lease are looked for. ``release_seconds``: how long runs may take to stop when they
-    are cancelled for the end of the process.
+    are cancelled for the end of the process. A run that blocks is ended ``overdue_seconds`` after
+    its timeout, whatever it is doing.
     """
 
     name: str
@@ -51,6 +53,7 @@ class WorkerOptions:
     claim_batch: int = 32
     look_seconds: float = 1.0
     release_seconds: float = 2.0
+    overdue_seconds: float = 2.0
 
 
 class Worker:
@@ -101,7 +104,7 @@ class Worker:
         duties = [self._pool.watch]
         if self._options.concurrency:
             await self._reclaim(orphaned=orphaned)
-            duties += [self._dispatch, self._keep_leases, self._look_for_lost]
+            duties += [self._dispatch, self._keep_leases, self._look_for_lost, self._end_overdue]
         for duty in duties:
             self._tasks.append(asyncio.create_task(self._persist(duty), name=duty.__name__))
 
@@ -203,10 +206,10 @@ class Worker:
 
     def _ended(self, assignment: Assignment) -> None:
         run_id = assignment.claim.run.run_id
-        self.measures.ended[assignment.result] += 1
         held = self._active.get(run_id)
         if held is not None and held[0] is assignment:
             del self._active[run_id]
+            self.measures.ended[assignment.result] += 1
         if not self._active:
             self._idle.set()
 
@@ -219,6 +222,19 @@ class Worker:
         while True:
             await self._clock.sleep(self._options.look_seconds)
             await self._reclaim(orphaned=False)
+
+    async def _end_overdue(self) -> None:
+        """End runs that the timeout cannot stop, since they block the loop it would come from."""
+        grace = self._options.overdue_seconds
+        while True:
+            await self._clock.sleep(grace / 2)
+            now = time.monotonic()
+            late = [each for each, _ in self._active.values() if each.overdue(now, grace)]
+            for assignment in late:
+                await self._executor.expire(assignment)
+                self._ended(assignment)
+            if late:
+                await self._signals.publish(WORK)
 
     async def _renew(self) -> None:
         if not self._active:

@@ -16,6 +16,9 @@ from weft.server.authz.users import Caller
 from weft.server.domain.json import JsonObject
 from weft.server.domain.runs import Claim
 
+# langgraph has no other way to be told, and its servers and clients agree on this name.
+_STRICT_RESUME = "__pregel_strict_resume"
+
 Nodes = Literal["*"] | list[str] | None
 
 
@@ -39,6 +42,7 @@ class Plan:
     interrupt_before: Nodes
     interrupt_after: Nodes
     durability: Durability
+    timeout_seconds: float | None = None
 
 
 def make_plan(claim: Claim, facts: ServerFacts) -> Plan:
@@ -46,13 +50,14 @@ def make_plan(claim: Claim, facts: ServerFacts) -> Plan:
     kwargs = orjson.loads(claim.run.kwargs)
     return Plan(
         input=_input(kwargs),
-        config=_config(claim, kwargs["config"], facts),
+        config=_config(claim, kwargs, facts),
         context=kwargs["context"],
         modes=frozenset(kwargs["stream_mode"]),
         subgraphs=kwargs["subgraphs"],
         interrupt_before=kwargs["interrupt_before"],
         interrupt_after=kwargs["interrupt_after"],
         durability=kwargs["durability"],
+        timeout_seconds=kwargs.get("timeout_seconds"),
     )
 
 
@@ -93,9 +98,11 @@ def _goto(goto: object) -> object:
     return goto
 
 
-def _config(claim: Claim, config: JsonObject, facts: ServerFacts) -> RunnableConfig:
+def _config(claim: Claim, kwargs: dict[str, Any], facts: ServerFacts) -> RunnableConfig:
     run = claim.run
     caller = Caller.load(run.user)
+    config: JsonObject = kwargs["config"]
+    strict: JsonObject = {_STRICT_RESUME: True} if kwargs.get("strict_resume") else {}
     given = cast("JsonObject", config.get("metadata") or {})
     return cast(
         "RunnableConfig",
@@ -111,6 +118,7 @@ def _config(claim: Claim, config: JsonObject, facts: ServerFacts) -> RunnableCon
                 "assistant_id": str(run.assistant_id),
                 "graph_id": run.graph_id,
                 **caller.configurable(),
+                **strict,
             },
             "metadata": {
                 **run.metadata,

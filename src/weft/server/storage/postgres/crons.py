@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -10,8 +9,8 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from weft.server.domain.access import EVERYTHING, Condition, meets
-from weft.server.domain.crons import Cron, CronFilter, CronQuery, next_date, patched
-from weft.server.domain.errors import CronNotFound, InvalidInput, ThreadNotFound
+from weft.server.domain.crons import Cron, CronFilter, CronQuery, Firing, patched
+from weft.server.domain.errors import CronNotFound, ThreadNotFound
 from weft.server.domain.filters import Page
 from weft.server.domain.json import JsonObject, dump
 from weft.server.storage.postgres.connection import Connection, Cursor, Database
@@ -23,8 +22,6 @@ from weft.server.storage.postgres.rows import (
     optional_text,
     plain,
 )
-
-logger: logging.Logger = logging.getLogger("weft.storage")
 
 _COLUMNS = (
     "cron_id, assistant_id, thread_id, user_id, schedule, timezone, end_time, payload, metadata,"
@@ -57,17 +54,19 @@ _MATCHING = """
 _COUNT = f"SELECT count(*) {_MATCHING}"
 _SEARCH = f"SELECT {_COLUMNS} {_MATCHING}"
 
-# What another process is about to take is passed over.
 _DUE = f"""
     SELECT {_COLUMNS} FROM weft_crons
     WHERE enabled AND next_run_date IS NOT NULL AND next_run_date <= %s
-    ORDER BY next_run_date, cron_id LIMIT %s FOR UPDATE SKIP LOCKED
+    ORDER BY next_run_date, cron_id LIMIT %s
 """
 _NEXT_DUE = """
     SELECT next_run_date FROM weft_crons WHERE enabled AND next_run_date IS NOT NULL
     ORDER BY next_run_date LIMIT 1
 """
-_MOVE = "UPDATE weft_crons SET next_run_date = %s WHERE cron_id = %s"
+_MOVE = """
+    UPDATE weft_crons SET next_run_date = %s
+    WHERE cron_id = %s AND next_run_date = %s AND enabled RETURNING 1
+"""
 
 _Row: TypeAlias = tuple[Any, ...]
 
@@ -125,29 +124,23 @@ class PostgresCrons:
     async def count(self, where: CronFilter) -> int:
         return await self._database.ask(lambda c: _number(c.execute(_COUNT, _values(where))))
 
-    async def claim_due(self, now: datetime, limit: int) -> Sequence[Cron]:
-        def work(connection: Connection) -> Sequence[Cron]:
-            found = [_cron(row) for row in connection.execute(_DUE, (now, limit))]
-            return [cron for cron in found if _moved(connection, cron, now)]
+    async def due(self, now: datetime, limit: int) -> Sequence[Cron]:
+        return await self._database.ask(
+            lambda c: [_cron(row) for row in c.execute(_DUE, (now, limit))]
+        )
 
-        return await self._database.write(work)
+    async def pass_over(self, firing: Firing) -> bool:
+        return await self._database.write(lambda connection: move_date(connection, firing))
 
     async def next_due(self) -> datetime | None:
         row = await self._database.ask(lambda c: c.execute(_NEXT_DUE).fetchone())
         return None if row is None else row[0]
 
 
-def _moved(connection: Connection, cron: Cron, now: datetime) -> bool:
-    """Move the date at which a cron is due; return whether it still is due now."""
-    try:
-        ended = cron.ends_at is not None and cron.ends_at < now
-        after = None if ended else next_date(cron, now)
-    except InvalidInput as error:
-        # A time zone or a form of schedules may go with an update of the system or of a library.
-        logger.warning("cron %s is given up: %s", cron.cron_id, error)
-        ended, after = True, None
-    connection.execute(_MOVE, (after, cron.cron_id))
-    return not ended
+def move_date(connection: Connection, firing: Firing) -> bool:
+    """End a due time; return False where it is over already."""
+    row = (firing.next_at, firing.cron_id, firing.due_at)
+    return connection.execute(_MOVE, row).fetchone() is not None
 
 
 def _hold(connection: Connection, thread_id: UUID, access: Condition) -> bool:

@@ -10,7 +10,13 @@ from uuid import UUID
 
 from weft.schema import RunStatus
 from weft.server.domain.access import EVERYTHING, Condition, meets
-from weft.server.domain.errors import NothingToCancel, RunNotFound, ThreadNotFound, TooManyRuns
+from weft.server.domain.errors import (
+    AlreadyFired,
+    NothingToCancel,
+    RunNotFound,
+    ThreadNotFound,
+    TooManyRuns,
+)
 from weft.server.domain.json import EMPTY_OBJECT
 from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
 from weft.server.domain.runs import (
@@ -36,6 +42,7 @@ from weft.server.storage.checkpoints import Rows
 from weft.server.storage.postgres import sql
 from weft.server.storage.postgres.checkpoint_rows import delete_run_checkpoints, write_rows
 from weft.server.storage.postgres.connection import Connection, Cursor, Database, itself
+from weft.server.storage.postgres.crons import move_date
 from weft.server.storage.postgres.idempotency import claim_key, forget_keys
 from weft.server.storage.postgres.rows import access_parameter, encoded, jsonb, obj, optional_text
 from weft.server.storage.postgres.run_stats import queue_stats
@@ -208,6 +215,8 @@ def _create(connection: Connection, new: NewRun) -> Created:
     created = inserted is not None and inserted.fetchone() is not None
     if not created and not meets(before, new.access):
         raise ThreadNotFound(new.thread_id)
+    if new.firing is not None and not move_date(connection, new.firing):
+        raise AlreadyFired(new.firing.cron_id)
     decision = decide(new.multitask_strategy, _active(active), new.run_id, new.limits)
     _apply(connection, new, decision)
     metadata = run_metadata(new, before)

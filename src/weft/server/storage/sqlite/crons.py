@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,15 +10,13 @@ from uuid import UUID
 
 from weft.schema import OnCompletionBehavior
 from weft.server.domain.access import EVERYTHING, Condition, encode, meets
-from weft.server.domain.crons import Cron, CronFilter, CronQuery, next_date, patched
-from weft.server.domain.errors import CronNotFound, InvalidInput
+from weft.server.domain.crons import Cron, CronFilter, CronQuery, Firing, patched
+from weft.server.domain.errors import CronNotFound
 from weft.server.domain.filters import Page
 from weft.server.domain.json import JsonObject
 from weft.server.storage.sqlite.connection import Readers, Writer
 from weft.server.storage.sqlite.rows import encoded, micros, moment, obj, optional_text, text
 from weft.server.storage.sqlite.threads import check_thread
-
-logger: logging.Logger = logging.getLogger("weft.storage")
 
 _COLUMNS = (
     "cron_id, assistant_id, thread_id, user_id, schedule, timezone, end_time, payload, metadata,"
@@ -51,7 +48,7 @@ _DUE = f"""
     ORDER BY next_run_date, cron_id LIMIT ?
 """
 _NEXT_DUE = "SELECT min(next_run_date) FROM crons WHERE enabled AND next_run_date IS NOT NULL"
-_MOVE = "UPDATE crons SET next_run_date = ? WHERE cron_id = ?"
+_MOVE = "UPDATE crons SET next_run_date = ? WHERE cron_id = ? AND next_run_date = ? AND enabled"
 
 _Row: TypeAlias = tuple[
     str, str, str | None, str, str, str | None, str | None, str, str, OnCompletionBehavior | None,
@@ -113,30 +110,27 @@ class SqliteCrons:
         (count,) = await self._readers.read(lambda c: c.execute(_COUNT, values).fetchone())
         return int(count)
 
-    async def claim_due(self, now: datetime, limit: int) -> Sequence[Cron]:
-        def work(connection: sqlite3.Connection) -> Sequence[Cron]:
-            rows = connection.execute(_DUE, (micros(now), limit)).fetchall()
-            found = [_cron(row) for row in rows]
-            return [cron for cron in found if _moved(connection, cron, now)]
+    async def due(self, now: datetime, limit: int) -> Sequence[Cron]:
+        row = (micros(now), limit)
+        # Looking first: it happens every half second, and there is hardly ever anything to do.
+        first = self._readers.point(lambda c: c.execute(_DUE, (micros(now), 1)).fetchone())
+        if first is None:
+            return []
+        return await self._readers.read(lambda c: [_cron(each) for each in c.execute(_DUE, row)])
 
-        return await self._writer.write(work)
+    async def pass_over(self, firing: Firing) -> bool:
+        return await self._writer.write(lambda connection: move_date(connection, firing))
 
     async def next_due(self) -> datetime | None:
         (due,) = self._readers.point(lambda c: c.execute(_NEXT_DUE).fetchone())
         return None if due is None else moment(due)
 
 
-def _moved(connection: sqlite3.Connection, cron: Cron, now: datetime) -> bool:
-    """Move the date at which a cron is due; return whether it still is due now."""
-    try:
-        ended = cron.ends_at is not None and cron.ends_at < now
-        after = None if ended else next_date(cron, now)
-    except InvalidInput as error:
-        # A time zone or a form of schedules may go with an update of the system or of a library.
-        logger.warning("cron %s is given up: %s", cron.cron_id, error)
-        ended, after = True, None
-    connection.execute(_MOVE, (None if after is None else micros(after), str(cron.cron_id)))
-    return not ended
+def move_date(connection: sqlite3.Connection, firing: Firing) -> bool:
+    """End a due time; return False where it is over already."""
+    due, after = micros(firing.due_at), firing.next_at
+    row = (None if after is None else micros(after), str(firing.cron_id), due)
+    return connection.execute(_MOVE, row).rowcount == 1
 
 
 def _get(connection: sqlite3.Connection, cron_id: UUID, access: Condition = EVERYTHING) -> Cron:

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from weft.schema import MultitaskStrategy, RunStatus
 from weft.server.domain.access import EVERYTHING, Condition, encode, meets
 from weft.server.domain.errors import (
+    AlreadyFired,
     LeaseLost,
     NothingToCancel,
     RunNotFound,
@@ -41,6 +42,7 @@ from weft.server.ports.clock import Clock
 from weft.server.storage.sqlite import sql
 from weft.server.storage.sqlite.checkpoint_rows import delete_run_checkpoints
 from weft.server.storage.sqlite.connection import Readers, Writer
+from weft.server.storage.sqlite.crons import move_date
 from weft.server.storage.sqlite.idempotency import claim_key, forget_keys
 from weft.server.storage.sqlite.rows import encoded, micros, moment, obj, optional_text, text
 from weft.server.storage.sqlite.run_stats import queue_stats
@@ -231,6 +233,8 @@ def _create(connection: sqlite3.Connection, new: NewRun) -> Created:
     before = obj(row[0])
     if not created and not meets(before, new.access):
         raise ThreadNotFound(new.thread_id)
+    if new.firing is not None and not move_date(connection, new.firing):
+        raise AlreadyFired(new.firing.cron_id)
     decision = decide(new.multitask_strategy, _active(connection, key), new.run_id, new.limits)
     _apply(connection, key, decision, now)
     metadata = run_metadata(new, before)

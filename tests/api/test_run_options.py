@@ -1,0 +1,151 @@
+"""What a run may be told besides its input: times, modes, how strictly to resume."""
+
+import time
+
+import httpx
+import pytest
+
+
+@pytest.fixture
+async def http(server):
+    async with httpx.AsyncClient(base_url=server, timeout=25) as made:
+        yield made
+
+
+@pytest.fixture
+async def thread(client):
+    return (await client.threads.create())["thread_id"]
+
+
+async def wait(http, thread, graph, **fields):
+    body = {"assistant_id": graph, **fields}
+    return (await http.post(f"/threads/{thread}/runs/wait", json=body)).json()
+
+
+TIMEOUT = {"__error__": {"error": "TimeoutError", "message": ""}}
+
+
+async def test_a_run_with_less_time(client, http, thread):
+    result = await wait(http, thread, "sleepy", input={}, timeout_seconds=0.3)
+    assert result == TIMEOUT
+    (run,) = await client.runs.list(thread)
+    assert (run["status"], run["kwargs"]["timeout_seconds"]) == ("timeout", 0.3)
+    found = await client.threads.get(thread)
+    assert (found["status"], found["values"]["log"]) == ("error", ["first"])
+    assert found["error"] == TIMEOUT["__error__"]
+    assert (await wait(http, thread, "sleepy", input={"seconds": 0}))["log"][-1] == "last"
+
+
+async def test_a_run_that_blocks_is_ended_all_the_same(client, http, thread):
+    began = time.monotonic()
+    result = await wait(http, thread, "blocking", input={"seconds": 9}, timeout_seconds=0.3)
+    assert result == TIMEOUT
+    assert time.monotonic() - began < 7
+    (run,) = await client.runs.list(thread)
+    assert run["status"] == "timeout"
+    # Nothing waits for the node: the thread can be used while it still blocks.
+    assert (await wait(http, thread, "joke", input={"topic": "tea"}))["topic"] == "tea and cats"
+    assert time.monotonic() - began < 8
+    events = await http.get(f"/threads/{thread}/runs/{run['run_id']}/stream")
+    assert events.status_code == 200
+
+
+async def test_a_blocking_run_ends_its_stream_with_the_error(http, thread):
+    body = {"assistant_id": "blocking", "input": {"seconds": 4}, "timeout_seconds": 0.2}
+    answer = await http.post(f"/threads/{thread}/runs/stream", json=body)
+    assert answer.text.count("event: error") == 1
+    assert "TimeoutError" in answer.text
+
+
+async def test_strict_resuming(client, thread):
+    await client.runs.wait(thread, "ask", input={})
+    wrong = {"0" * 32: "no"}
+    with pytest.raises(Exception, match="UnknownInterruptError: Unknown or already-consumed"):
+        await client.runs.wait(thread, "ask", command={"resume": wrong}, strict_resume=True)
+    state = await client.threads.get_state(thread)
+    (interrupt,) = state["tasks"][0]["interrupts"]
+    right = {interrupt["id"]: "yes"}
+    values = await client.runs.wait(thread, "ask", command={"resume": right}, strict_resume=True)
+    assert values["answer"] == "yes"
+
+
+async def test_resuming_without_being_strict(client, thread):
+    await client.runs.wait(thread, "ask", input={})
+    await client.runs.wait(thread, "ask", command={"resume": {"0" * 32: "no"}})
+    assert (await client.threads.get(thread))["status"] == "interrupted"
+    values = await client.runs.wait(thread, "ask", command={"resume": "yes"}, strict_resume=False)
+    assert values["answer"] == "yes"
+
+
+async def test_what_the_server_says_it_can(http):
+    assert (await http.get("/info")).json()["flags"]["strict_resume"] is True
+
+
+async def events(client, thread, graph, modes, **fields):
+    stream = client.runs.stream(thread, graph, stream_mode=modes, **fields)
+    return [(part.event, part.data) async for part in stream if part.event != "metadata"]
+
+
+async def test_tools(client, thread):
+    found = await events(client, thread, "tooling", ["tools"], input={"messages": []})
+    assert {name for name, _ in found} == {"tools"}
+    by_call = {"c1": [], "c2": []}
+    for _, data in found:
+        by_call[data["tool_call_id"]].append(data)
+    begun, finished = by_call["c1"]
+    assert begun == {
+        "event": "tool-started",
+        "tool_call_id": "c1",
+        "tool_name": "add",
+        "input": {"a": 1, "b": 2},
+    }
+    assert (finished["event"], finished["output"]["content"]) == ("tool-finished", "3")
+    assert finished["output"]["type"] == "tool"
+    assert by_call["c2"][1] == {"event": "tool-error", "tool_call_id": "c2", "message": "no 3"}
+
+
+async def test_the_lifecycle_of_a_run(client, thread):
+    found = await events(client, thread, "joke", ["lifecycle"], input={"topic": "tea"})
+    assert found == [
+        ("lifecycle", {"event": "running", "graph_name": "joke"}),
+        ("lifecycle", {"event": "completed", "graph_name": "joke"}),
+    ]
+    found = await events(client, thread, "ask", ["lifecycle"], input={})
+    assert found[-1] == ("lifecycle", {"event": "interrupted", "graph_name": "ask"})
+    found = await events(client, thread, "boom", ["lifecycle"], input={"topic": "x"})
+    assert found[-2:] == [
+        ("lifecycle", {"event": "failed", "graph_name": "boom", "error": "boom: x"}),
+        ("error", {"error": "ValueError", "message": "boom: x"}),
+    ]
+
+
+async def test_the_lifecycle_of_subgraphs(client, thread):
+    found = await events(
+        client, thread, "family", ["lifecycle"], input={"topic": "tea"}, stream_subgraphs=True
+    )
+    told = [(name.count("|"), data["event"], data["graph_name"]) for name, data in found]
+    assert told == [
+        (0, "running", "family"),
+        (1, "started", "parent"),
+        (2, "started", "child"),
+        (2, "completed", "child"),
+        (1, "completed", "parent"),
+        (0, "completed", "family"),
+    ]
+    name, begun = found[2]
+    assert name == "|".join(["lifecycle", *begun["namespace"]])
+    assert begun["trigger_call_id"] == begun["namespace"][-1].partition(":")[2]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"langsmith_tracer": {"project_name": "mine", "example_id": "x"}},
+        {"langsmith_tracer": {}},
+        {"langsmith_tracer": None},
+        {"feedback_keys": ["thumbs"]},
+    ],
+)
+async def test_what_needs_another_product_does_no_harm(http, thread, fields):
+    values = await wait(http, thread, "joke", input={"topic": "tea"}, **fields)
+    assert values["topic"] == "tea and cats"
