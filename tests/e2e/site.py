@@ -88,4 +88,6 @@ def site(folder, **options):
 def metric(process, name):
     with urllib.request.urlopen(f"{process.url}/metrics", timeout=5) as answer:
         text = answer.read().decode()
-    return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M))
+    return sum(
+        float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
+    )

@@ -66,8 +66,8 @@ class WatchedEvents:
     async def append(self, stream: str, events: Sequence[Event], fence: int = 0) -> None:
         await self._log.append(stream, events, fence)
 
-    async def flush(self, stream: str) -> None:
-        await self._log.flush(stream)
+    async def flush(self, stream: str) -> bool:
+        return await self._log.flush(stream)
 
     async def close(self, stream: str, keep_seconds: float) -> None:
         await self._log.close(stream, keep_seconds)

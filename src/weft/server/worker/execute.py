@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -223,9 +223,9 @@ class Executor:
         """
         claim, stream = assignment.claim, assignment.stream
         await self._append(claim, _closing_events(outcome, progress))
-        await self._events.flush(stream)
+        told = await self._events.flush(stream)
         try:
-            finished = await self._storage.runs.finish(claim, outcome)
+            finished = await self._storage.runs.finish(claim, replace(outcome, untold=not told))
         except LeaseLost:
             logger.warning("a run was taken over", extra={"run_id": stream})
             return
