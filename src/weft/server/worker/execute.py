@@ -128,7 +128,8 @@ class Executor:
         progress = _Progress()
         outcome = await self._attempt(assignment, progress)
         if outcome is None:
-            await self._give_back(assignment)
+            # One that is lost is refused; either way the storage forgets about the claim.
+            await self._release_when_possible(assignment)
         else:
             await self._record(assignment, outcome, progress)
         _log_end(claim, assignment.result, time.perf_counter() - began)
@@ -240,10 +241,6 @@ class Executor:
         )
         if finished.waiting:
             await self._signals.publish(WORK)
-
-    async def _give_back(self, assignment: Assignment) -> None:
-        if not isinstance(assignment.order, Lost):
-            await self._release_when_possible(assignment)
 
     async def _release_when_possible(self, assignment: Assignment) -> None:
         """Put the run back into the queue, however long the database takes to come back."""
