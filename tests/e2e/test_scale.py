@@ -293,6 +293,7 @@ def test_a_log_that_nobody_closed_is_closed_by_who_reads_it(place, tmp_path):
         thread, run_id = start_steps(client, tmp_path, stream_resumable=True)
         until(lambda: begun(tmp_path) == ["one"])
         viewer = Viewer(client.runs.join_stream(thread, run_id, last_event_id="-1"))
+        until(lambda: viewer.seen)
         worker.process.send_signal(signal.SIGSTOP)
         place.rows(
             "UPDATE weft_runs SET status = 'success', token = NULL, lease_until = NULL"
