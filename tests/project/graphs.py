@@ -14,6 +14,7 @@ from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.config import get_config, get_stream_writer
+from langgraph.errors import GraphDrained
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.runtime import Runtime
@@ -166,6 +167,11 @@ async def made(config):
     yield chain("made", color=lambda _: {"log": [name]})
 
 
+def drain_itself(_):
+    raise GraphDrained("a graph's own idea")
+
+
+drained = chain("drained", drain=drain_itself)
 leaves = chain("leaves", leave=lambda _: sys.exit(3))
 
 

@@ -90,8 +90,10 @@ class RedisEvents:
         self._io.start()
         try:
             await self._io.call(self._first_contact())
-        except Away as error:
+        except BaseException as error:
             await self._stop()
+            if not isinstance(error, Away):
+                raise
             raise EventsUnavailable(
                 f"The Redis server at {self._address} cannot be used: {error}"
             ) from None

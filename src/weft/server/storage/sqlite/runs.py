@@ -22,6 +22,7 @@ from weft.server.domain.json import Encoded, dump
 from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
 from weft.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
+    UNTOLD_MINUTES,
     Cancelled,
     Claim,
     Created,
@@ -315,7 +316,8 @@ def _finish(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now:
     else:
         error = optional_text(outcome.error)
         connection.execute(sql.END_RUN, (outcome.status, error, now, str(run.run_id)))
-    if outcome.values is not None and not run.temporary:
+    gone = run.temporary and not outcome.untold
+    if outcome.values is not None and not gone:
         connection.execute(sql.SET_VALUES, (thread, outcome.values))
     note_end(
         connection,
@@ -326,9 +328,11 @@ def _finish(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now:
         error=outcome.error,
         with_values=not (run.temporary or outcome.roll_back),
     )
-    if run.temporary:
+    if gone:
         delete_thread(connection, thread)
         return Finished(waiting=False)
+    if run.temporary:
+        connection.execute(sql.LET_EXPIRE, (UNTOLD_MINUTES, thread))
     waiting = connection.execute(sql.HAS_PENDING, (thread,)).fetchone() is not None
     status = "busy" if waiting else outcome.thread_status
     connection.execute(
