@@ -133,6 +133,18 @@ scenario("react: a page that comes back while the run goes on", async ({ url, cl
   second.close();
 });
 
+scenario("react: stopped by a page that could come back", async ({ url, client }) => {
+  const { thread_id } = await client.threads.create();
+  const page = openPage(url, { assistantId: "chat", threadId: thread_id, reconnectOnMount: true });
+  await page.until(quiet);
+  page.stream.submit(human(`hi gate ${crypto.randomUUID()}`));
+  await page.until((now) => now.messages[1] === "ai: You said: hi");
+  await page.stream.stop();
+  const [run] = await eventually(() => client.runs.list(thread_id), ([each]) => each.status !== "running");
+  equal(run.status, "interrupted");
+  page.close();
+});
+
 scenario("react: a run that was started elsewhere", async ({ url, client }) => {
   const { thread_id } = await client.threads.create();
   const gate = newGate(client);
