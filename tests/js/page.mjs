@@ -7,7 +7,8 @@ const { createRoot } = await import("react-dom/client");
 const { useStream } = await import("@langchain/langgraph-sdk/react");
 
 // Opens a page; what it shows at the moment is in `page.now`, the hook's answer in `page.stream`.
-export function openPage(url, options) {
+// `read` picks further parts of it while it is drawn, as it asks the server for just what is read.
+export function openPage(url, { read = () => ({}), ...options }) {
   const page = { stream: null, now: null, seen: [] };
   const waiting = new Set();
   const place = document.body.appendChild(document.createElement("main"));
@@ -23,6 +24,7 @@ export function openPage(url, options) {
       values: stream.values,
       interrupt: stream.interrupt,
       error: stream.error,
+      ...read(stream),
     };
     useEffect(() => {
       page.seen.push(page.now);

@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.config import get_config, get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.prebuilt import ToolNode
+from langgraph.prebuilt import ToolNode, ToolRuntime
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
@@ -109,13 +109,17 @@ chat = chain(MessagesState, talk=talk)
 
 
 @tool
-def weather(city: str) -> str:
+def weather(city: str, runtime: ToolRuntime) -> str:
     """Return the weather of a city."""
+    runtime.emit_output_delta({"looking": city})
+    if city == "Atlantis":
+        raise ValueError("There is no Atlantis.")
     return f"Sunny in {city}"
 
 
 def call(state):
-    request = {"name": "weather", "args": {"city": "Ulm"}, "id": "call-1", "type": "tool_call"}
+    city = str(state["messages"][-1].content)
+    request = {"name": "weather", "args": {"city": city}, "id": "call-1", "type": "tool_call"}
     return {"messages": [AIMessage("", tool_calls=[request])]}
 
 

@@ -208,11 +208,34 @@ scenario("react: what nodes write, and what they change", async ({ url, client }
 scenario("react: tools that are called", async ({ url }) => {
   const page = openPage(url, { assistantId: "tools" });
   await page.until(quiet);
-  await page.stream.submit(human("weather?"));
+  await page.stream.submit(human("Ulm"));
   await page.until((now) => quiet(now) && now.messages.length === 4);
   equal(page.text().at(-1), "ai: Sunny in Ulm");
   const [call] = page.stream.toolCalls;
   deepEqual([call.call.name, call.result.content, call.state], ["weather", "Sunny in Ulm", "completed"]);
+  page.close();
+});
+
+scenario("react: what tools do at the moment", async ({ url, official }) => {
+  if (official) return; // It does not know the mode.
+  const page = openPage(url, {
+    assistantId: "tools",
+    read: (stream) => ({ progress: stream.toolProgress.map(({ toolCallId, ...rest }) => rest) }),
+  });
+  await page.until(quiet);
+  await page.stream.submit(human("Ulm"));
+  await page.until((now) => quiet(now) && now.messages.length === 4);
+  const [{ result, ...progress }] = page.now.progress;
+  deepEqual(progress, {
+    name: "weather",
+    state: "completed",
+    input: { city: "Ulm" },
+    data: { looking: "Ulm" },
+  });
+  equal(result.content, "Sunny in Ulm");
+  await quietly(() => page.stream.submit(human("Atlantis")));
+  await page.until((now) => now.error && quiet(now));
+  deepEqual([page.now.progress[0].state, page.now.progress[0].error], ["error", "There is no Atlantis."]);
   page.close();
 });
 
