@@ -30,10 +30,13 @@ __all__ = [
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
-HEARTBEAT: Final = b": heartbeat\r\n\r\n"
+# No blank line after comments: where events have ids, several decoders (that of the JavaScript SDK,
+# older ones of the Python SDK) take every blank line for the end of an event.
+
+HEARTBEAT: Final = b": heartbeat\r\n"
 """A comment that tells both sides that the connection lives."""
 
-END: Final = b": end\r\n\r\n"
+END: Final = b": end\r\n"
 """A comment before a clean close: the stream is over, not broken off."""
 
 _END_LINE: Final = b": end"

@@ -27,7 +27,7 @@ async def test_a_stream_byte_by_byte(http, thread):
         rf'event: metadata\r\ndata: {{"run_id":"{ID}","attempt":1}}\r\n\r\n'
         r'event: updates\r\ndata: {"refine_topic":{"topic":"x and cats"}}\r\n\r\n'
         r'event: updates\r\ndata: {"generate_joke":{"joke":"This is a joke about x and cats"}}\r\n\r\n'
-        r": end\r\n\r\n",
+        r": end\r\n",
         answer.text,
     )
     headers = answer.headers
@@ -68,7 +68,7 @@ async def test_where_stateless_runs_are(http):
 async def test_heartbeats_while_nothing_happens(http, thread):
     body = RUN | {"assistant_id": "sleepy", "input": {"seconds": 0.7}}
     answer = await http.post(f"/threads/{thread}/runs/stream", json=body)
-    assert answer.text.count(": heartbeat\r\n\r\n") >= 2
+    assert answer.text.count(": heartbeat\r\n") >= 2
     answer = await http.post(f"/threads/{thread}/runs/wait", json=body)
     assert answer.text.startswith("\n")
     assert answer.json()["log"][-1] == "last"
@@ -104,9 +104,9 @@ async def test_joining_by_modes(http, thread):
     assert everything.startswith("event: metadata")
     refused = await http.get(f"{place}?stream_mode=update")
     assert (refused.status_code, refused.json()) == (422, {"detail": "Invalid stream mode: update"})
-    assert (await http.get(place)).text == ": end\r\n\r\n"
+    assert (await http.get(place)).text == ": end\r\n"
     for unknown in ("soon", "", "99999999999999-0"):
-        assert (await http.get(place, headers={"last-event-id": unknown})).text == ": end\r\n\r\n"
+        assert (await http.get(place, headers={"last-event-id": unknown})).text == ": end\r\n"
 
 
 async def test_the_server_about_itself(http):

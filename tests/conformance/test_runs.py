@@ -91,10 +91,12 @@ async def test_a_run_waits_for_its_time(storage, clock):
     due = NOW + timedelta(seconds=30)
     await add(storage, thread, due=due)
     assert await claim(storage) == []
-    assert await storage.runs.next_due() == due
+    assert await storage.runs.next_due(NOW) == due
     clock.move(31)
+    assert await storage.runs.next_due(NOW) == due
+    assert await storage.runs.next_due(due) is None
     assert len(await claim(storage)) == 1
-    assert await storage.runs.next_due() is None
+    assert await storage.runs.next_due(NOW) is None
 
 
 async def test_a_lost_lease_cannot_write(database, storage, clock):

@@ -335,8 +335,8 @@ class RunStorage(Protocol):
         """
         ...
 
-    async def next_due(self) -> datetime | None:
-        """Return when the earliest pending run that is not due yet becomes due."""
+    async def next_due(self, after: datetime) -> datetime | None:
+        """Return the earliest time after the given one at which a pending run is due."""
         ...
 
     async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:

@@ -23,6 +23,14 @@ ROOT: Namespace = ()
 # Everything else in ``configurable`` is internal to langgraph or to this server.
 _CHECKPOINT_KEYS = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
 
+# What langgraph says of tools: the clients' name for it, and of its only field, after that field.
+_TOOL_EVENTS = {
+    "tool-started": ("on_tool_start", "input", "input"),
+    "tool-output-delta": ("on_tool_event", "data", "delta"),
+    "tool-finished": ("on_tool_end", "output", "output"),
+    "tool-error": ("on_tool_error", "error", "message"),
+}
+
 # Payloads are plain data of langgraph's own shapes, holding values of the user.
 _Payload: TypeAlias = Any
 _Dict: TypeAlias = dict[str, Any]
@@ -53,7 +61,9 @@ class ChunkEncoder:
             "messages": self._message,
             "checkpoints": self._checkpoint,
             "debug": self._debug,
+            "tools": self._tool,
         }
+        self._tool_names: dict[str, str] = {}
 
     def events(self, namespace: Namespace, mode: str, payload: _Payload) -> list[Event]:
         """Return the events for a chunk; none where the mode was not asked for."""
@@ -83,6 +93,24 @@ class ChunkEncoder:
         if payload["type"] == "checkpoint":
             payload = {**payload, "payload": _debug_checkpoint(payload["payload"])}
         return [_event("debug", namespace, encode(payload))]
+
+    def _tool(self, namespace: Namespace, payload: _Payload) -> list[Event]:
+        if "tools" not in self._modes:
+            return []
+        return [_event("tools", namespace, encode(self._tool_call(payload)))]
+
+    def _tool_call(self, payload: _Dict) -> _Dict:
+        """Return what a tool does in the words of clients, which are not those of langgraph."""
+        key, kind = payload["tool_call_id"], payload["event"]
+        if kind not in _TOOL_EVENTS:
+            return payload
+        if kind == "tool-started":
+            self._tool_names[key] = payload["tool_name"]
+        name = self._tool_names.get(key, "")
+        if kind in {"tool-finished", "tool-error"}:
+            self._tool_names.pop(key, None)
+        event, field, source = _TOOL_EVENTS[kind]
+        return {"event": event, "toolCallId": key, "name": name, field: payload.get(source)}
 
 
 class _PartialMessages:

@@ -81,6 +81,7 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining_since: float | None = None
+        self._looked_at = clock.now()
         self.measures: WorkerMeasures = WorkerMeasures()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -160,7 +161,9 @@ class Worker:
             await self._renew()
 
     async def _patience(self) -> float:
-        due = None if self._draining else await self._storage.runs.next_due()
+        # From the last look on: what has become due since then has not been taken by it.
+        after = self._looked_at
+        due = None if self._draining else await self._storage.runs.next_due(after)
         if due is None:
             return self._options.poll_seconds
         seconds = (due - self._clock.now()).total_seconds()
@@ -168,6 +171,7 @@ class Worker:
 
     async def _claim(self) -> bool:
         """Take as many runs as there is room for; return whether there may be more."""
+        self._looked_at = self._clock.now()
         room = self._options.concurrency - len(self._active)
         if room <= 0 or self._draining:
             return False

@@ -127,9 +127,8 @@ class PostgresRuns:
         values = {"worker": worker, "limit": limit, "now": now, "lease": lease}
         return await self._database.send(lambda c: c.execute(sql.CLAIM, values), _claims)
 
-    async def next_due(self) -> datetime | None:
-        now = self._clock.now()
-        row = await self._database.ask(lambda c: c.execute(sql.NEXT_DUE, (now,)).fetchone())
+    async def next_due(self, after: datetime) -> datetime | None:
+        row = await self._database.ask(lambda c: c.execute(sql.NEXT_DUE, (after,)).fetchone())
         return None if row is None else row[0]
 
     async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:

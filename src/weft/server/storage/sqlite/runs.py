@@ -134,9 +134,9 @@ class SqliteRuns:
         lease = now + int(lease_seconds * 1_000_000)
         return await self._writer.write(lambda c: _claim(c, worker, limit, now, lease))
 
-    async def next_due(self) -> datetime | None:
-        now = micros(self._clock.now())
-        (due,) = self._readers.point(lambda c: c.execute(sql.NEXT_DUE, (now,)).fetchone())
+    async def next_due(self, after: datetime) -> datetime | None:
+        given = (micros(after),)
+        (due,) = self._readers.point(lambda c: c.execute(sql.NEXT_DUE, given).fetchone())
         return None if due is None else moment(due)
 
     async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:

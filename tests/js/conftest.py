@@ -1,0 +1,33 @@
+import os
+
+import pytest
+from tests.js.node import PROJECT, Node, missing
+from tests.postgres import new_schema
+from tests.serving import serving_here
+
+
+@pytest.fixture(scope="session")
+def node():
+    """A Node.js that runs scenarios, one after the other."""
+    if os.environ.get("WEFT_TEST_JS") == "0":
+        pytest.skip("WEFT_TEST_JS=0")
+    if reason := missing():
+        pytest.fail(reason, pytrace=False)
+    with Node() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def sqlite(tmp_path_factory):
+    with serving_here(
+        tmp_path_factory.mktemp("js"), config=PROJECT, heartbeat_seconds="0.2"
+    ) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("js")
+    flags = {"database_url": new_schema(), "heartbeat_seconds": "0.2"}
+    with serving_here(folder, config=PROJECT, **flags) as url:
+        yield url

@@ -1,0 +1,28 @@
+"""The npm packages against our server: each scenario in scenarios/ is a test of its own."""
+
+import pytest
+from tests.js.node import scenarios
+
+# What storage has a part in.
+STORED = {"assistants.mjs", "crons.mjs", "rejoin.mjs", "runs.mjs", "store.mjs", "threads.mjs"}
+
+ALL = scenarios()
+
+
+@pytest.mark.parametrize(("file", "name"), ALL, ids=[name for _, name in ALL])
+def test_on_sqlite(node, sqlite, file, name):
+    check(node, sqlite, file, name)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [each for each in ALL if each[0] in STORED],
+    ids=[name for file, name in ALL if file in STORED],
+)
+def test_on_postgres(node, postgres, file, name):
+    check(node, postgres, file, name)
+
+
+def check(node, url, file, name):
+    if error := node.run(file, name, url):
+        pytest.fail(error, pytrace=False)
