@@ -35,8 +35,8 @@ INTRODUCTION = """# What survives
 
 Written by `python bench/faults.py` ({date}, Python {python}).
 
-{callers} callers start runs of three nodes without a pause, three at a time on a thread of each, and
-wait for them, while the processes that serve them are killed (`SIGKILL`), stopped (`SIGTERM`, with
+{callers} callers start runs of three nodes without a pause, three at a time on a thread of
+each, and wait for them, while the processes that serve them are killed (`SIGKILL`), stopped (`SIGTERM`, with
 {grace} s of grace), and lose what they are connected to, at random moments. Every node notes its
 start and its end in a file. In the end:
 
@@ -44,7 +44,8 @@ start and its end in a file. In the end:
   on purpose);
 * every step of every run is in the state of its thread exactly once, in the order of the runs,
   whether it was executed once or again;
-* no execution did a node twice: a node's side effects happened at most once per execution of its run;
+* no execution did a node twice: a node's side effects happened at most once per execution of the
+  run;
 * no two executions of a thread were ever busy at once, in one process or in several;
 * no thread is left busy, and no caller waited for ever.
 """
