@@ -8,9 +8,10 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -45,6 +46,7 @@ from weft.server.ports.store import IndexOptions, StoreOptions
 from weft.server.services.assistants import AssistantService
 from weft.server.services.crons import CronService
 from weft.server.services.drawings import DrawingService
+from weft.server.services.run_watch import WatchedEvents
 from weft.server.services.runs import RunService
 from weft.server.services.states import StateService
 from weft.server.services.store import StoreService
@@ -60,12 +62,17 @@ from weft.server.worker.plan import ServerFacts
 from weft.server.worker.runners import RunnerOptions, RunnerPool
 from weft.server.worker.sweep import Sweep, Sweeper, store_sweep, thread_sweep
 
+if TYPE_CHECKING:
+    from weft.server.events.redis import RedisEvents
+
 # How long a thread may compute before another gets its turn. Python's own 5 ms would let one busy
 # graph delay every step of the API and of other graphs by that much.
 SWITCH_SECONDS = 0.001
 
 # Python's own 700 would look for garbage several times in each run.
 GC_THRESHOLD = (10_000, 20, 20)
+
+HEALTH_PATHS = frozenset({"/ok", "/metrics"})
 
 EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagination-next")
 
@@ -76,12 +83,28 @@ class Parts:
 
     storage: Storage
     alone: bool
+    redis: RedisEvents | None
+    watch: WatchedEvents
     worker: Worker
     sweeper: Sweeper
     crons: CronStarter
     assistants: AssistantService
     handlers: Handlers
     meter: Meter
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A process that serves, executes runs, or both.
+
+    ``app`` is its whole API, and the lifespan of that opens and closes everything: also where the
+    process only executes runs, whose graphs may be clients of their own server. ``health`` only
+    tells how it is. ``drain`` makes it take no more runs; it is called on the loop.
+    """
+
+    app: Starlette
+    health: Starlette
+    drain: Callable[[], None]
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -91,7 +114,28 @@ def create_app(settings: Settings) -> Starlette:
         GraphLoadError: a configured graph cannot be loaded.
         EmbeddingsLoadError: what makes vectors for the store cannot be loaded.
     """
+    return create_service(settings).app
+
+
+def create_service(settings: Settings) -> Service:
+    """Return all of a process, nothing of which is open yet.
+
+    Raises:
+        GraphLoadError: a configured graph cannot be loaded.
+        EmbeddingsLoadError: what makes vectors for the store cannot be loaded.
+        SettingsError: a driver is not installed, or an address cannot be read.
+    """
     parts = _assemble(settings, Graphs.load(settings.graphs), _store_options(settings.store))
+    entries = table(parts.handlers)
+    health = [entry for entry in entries if entry.path in HEALTH_PATHS]
+    return Service(
+        app=_app(parts),
+        health=Starlette(routes=starlette_routes(health, parts.meter)),
+        drain=parts.worker.drain,
+    )
+
+
+def _app(parts: Parts) -> Starlette:
     app: Starlette = Starlette(
         routes=starlette_routes(table(parts.handlers), parts.meter),
         middleware=[
@@ -109,8 +153,16 @@ def create_app(settings: Settings) -> Starlette:
     return app
 
 
-def make_storage(settings: Settings, clock: Clock, store: StoreOptions | None = None) -> Storage:
+def make_storage(
+    settings: Settings, clock: Clock, store: StoreOptions | None = None, *, serving: bool = True
+) -> Storage:
     """Return the storage that the settings ask for, not opened yet.
+
+    Args:
+        settings: What has been asked for.
+        clock: Time.
+        store: How the store works.
+        serving: Whether runs will be created or executed, which not every other process allows.
 
     Raises:
         SettingsError: the driver is not installed.
@@ -118,7 +170,7 @@ def make_storage(settings: Settings, clock: Clock, store: StoreOptions | None = 
     if not settings.database_url:
         return SqliteStorage(settings.data_dir / "weft.db", clock=clock, store=store)
     try:
-        from weft.server.storage.postgres import PostgresStorage  # noqa: PLC0415 - an extra
+        from weft.server.storage.postgres import PostgresStorage, Use  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise SettingsError(
             "A database in PostgreSQL needs psycopg, which is not installed. Install it with:"
@@ -129,19 +181,59 @@ def make_storage(settings: Settings, clock: Clock, store: StoreOptions | None = 
         clock=clock,
         store=store,
         connections=settings.database_connections,
+        use=Use(shared=bool(settings.redis_url)) if serving else None,
     )
+
+
+def make_redis(settings: Settings) -> RedisEvents | None:
+    """Return the connections to Redis, not opened yet; None: the settings do not ask for it.
+
+    Raises:
+        SettingsError: the driver is not installed, or the address cannot be read.
+    """
+    if not settings.redis_url:
+        return None
+    try:
+        from weft.server.events.redis import RedisEvents, RedisOptions  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise SettingsError(
+            "--redis-url needs redis, which is not installed. Install it with:"
+            ' pip install "weft[server,postgres]"'
+        ) from error
+    options = RedisOptions(prefix=settings.redis_prefix)
+    try:
+        return RedisEvents(settings.redis_url, options, loop_factory=_loop_factory())
+    except ValueError:
+        # The driver's text may quote the address, and with it the password.
+        raise SettingsError(
+            "The address of Redis (--redis-url) cannot be read. It looks like"
+            " redis://user:password@host:6379/0."
+        ) from None
 
 
 @asynccontextmanager
 async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
     _tune_interpreter()
-    await parts.storage.open()
+    async with AsyncExitStack() as stack:
+        # What opens only half is closed as well.
+        stack.push_async_callback(parts.storage.close)
+        await parts.storage.open()
+        if parts.redis is not None:
+            await parts.redis.open()
+            stack.push_async_callback(parts.redis.aclose)
+        async with _working(parts, app):
+            yield
+
+
+@asynccontextmanager
+async def _working(parts: Parts, app: Starlette) -> AsyncIterator[None]:
     # From now on clients without an address, made by graphs, reach this server.
     configure_loopback_transports(Inside(app, asyncio.get_running_loop()))
     try:
         await parts.assistants.ensure_defaults()
         # If the database is locked, whatever is marked as running was left by a dead process.
         await parts.worker.start(orphaned=parts.alone)
+        parts.watch.start()
         parts.sweeper.start()
         parts.crons.start()
         try:
@@ -150,9 +242,9 @@ async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
             await parts.crons.stop()
             await parts.sweeper.stop()
             await parts.worker.stop()
+            await parts.watch.stop()
     finally:
         configure_loopback_transports(None)
-        await parts.storage.close()
 
 
 def _tune_interpreter() -> None:
@@ -176,8 +268,10 @@ def _store_options(settings: StoreSettings) -> StoreOptions:
 def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     clock = SystemClock()
     storage = make_storage(settings, clock, store)
-    events = MemoryEventLog(clock)
-    signals = MemorySignals()
+    redis = make_redis(settings)
+    watch = WatchedEvents(MemoryEventLog(clock) if redis is None else redis.log, storage, clock)
+    events: EventLog = watch
+    signals: Signals = MemorySignals() if redis is None else redis.signals
     assistants = AssistantService(
         storage=storage, graphs=graphs, events=events, signals=signals, clock=clock
     )
@@ -231,6 +325,8 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     return Parts(
         storage,
         not settings.database_url,
+        redis,
+        watch,
         worker,
         sweeper,
         CronStarter(storage, runs, clock),
@@ -294,7 +390,7 @@ def _execute_options(settings: Settings) -> ExecuteOptions:
 def _worker_options(settings: Settings) -> WorkerOptions:
     return WorkerOptions(
         name=f"{socket.gethostname()}-{os.getpid()}",
-        concurrency=settings.concurrency,
+        concurrency=settings.concurrency if settings.worker else 0,
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
         grace_seconds=settings.shutdown_grace_seconds,

@@ -69,6 +69,10 @@ class Settings:
     thread_ttl: ThreadTtlSettings = ThreadTtlSettings()
     database_url: str = field(default="", repr=False)  # holds a password
     database_connections: int = 4
+    redis_url: str = field(default="", repr=False)  # the same
+    redis_prefix: str = "weft:"
+    worker: bool = True
+    health_port: int | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -147,6 +151,16 @@ def database_url(text: str) -> str:
     return text
 
 
+def redis_url(text: str) -> str:
+    if text and not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must look like redis://user:password@host:6379/0, or rediss:// for TLS")
+    return text
+
+
+def optional_port(text: str) -> int | None:
+    return whole(0, 65535)(text) if text else None
+
+
 OPTIONS: Final = (
     Option("config", "langgraph.json", filled, "the file that names the graphs"),
     Option("host", "127.0.0.1", filled, "the address to listen on"),
@@ -158,6 +172,16 @@ OPTIONS: Final = (
         " list of processes", secret=True,
     ),
     Option("database_connections", "4", whole(1, 100), "connections to PostgreSQL"),
+    Option(
+        "redis_url", "", redis_url,
+        "a Redis or Valkey server, redis://... or rediss://..., through which several servers and"
+        " workers on one PostgreSQL database work together", secret=True,
+    ),
+    Option("redis_prefix", "weft:", filled, "what the names of all keys in Redis begin with"),
+    Option("worker", "true", flag, "execute runs in this server: true or false"),
+    Option(
+        "health_port", "", optional_port, "the port on which a worker answers /ok and /metrics",
+    ),
     Option(
         "concurrency", "64", whole(1, 10_000), "runs executed at the same time",
         ("N_JOBS_PER_WORKER",),
@@ -214,6 +238,7 @@ def load_settings(
         option.name: _value(option, flags, environment, defaults[option.name]) for option in OPTIONS
     }
     config_path = Path(str(values.pop("config"))).resolve()
+    _check_shape(values)
     document = _document(config_path)
     folder = config_path.parent
     env, warnings = _env(document, folder, config_path)
@@ -228,6 +253,24 @@ def load_settings(
         dev=dev,
         **(values | {"data_dir": Path(str(values["data_dir"])).resolve()}),  # type: ignore[arg-type]
     )
+
+
+def _check_shape(values: Mapping[str, object]) -> None:
+    """Refuse what cannot work together.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    if values["redis_url"] and not values["database_url"]:
+        raise SettingsError(
+            "--redis-url needs --database-url: servers that work together share a PostgreSQL"
+            " database. A single server on SQLite needs no Redis."
+        )
+    if not values["worker"] and not values["redis_url"]:
+        raise SettingsError(
+            "A server without a worker needs --database-url and --redis-url, through which workers"
+            " get its runs."
+        )
 
 
 def apply_env(settings: Settings) -> None:

@@ -21,12 +21,14 @@ examples:
   weft serve --host 0.0.0.0 --data-dir /var/lib/weft
   WEFT_PORT=8123 WEFT_LOG_JSON=true weft serve
   WEFT_DATABASE_URL=postgresql://user:password@host/name weft serve
+  WEFT_DATABASE_URL=... WEFT_REDIS_URL=redis://host weft worker --concurrency 100
 
 Each option can also be given as a variable; an option wins over its variable."""
 
 _COMMANDS = {
     "dev": "serve while you develop: reload on changes, all error texts shown to clients",
     "serve": "serve: errors of graphs are shown to clients only where they are safe to show",
+    "worker": "execute runs of servers that share a PostgreSQL database and Redis; no HTTP API",
     "migrate": "bring the tables of the database up to date, which a server does at its start, too",
 }
 
@@ -60,6 +62,10 @@ def _main(given: argparse.Namespace, arguments: Sequence[str]) -> int:
             from weft.server.cli.migrate import migrate  # noqa: PLC0415
 
             return migrate(settings)
+        if given.command == "worker":
+            from weft.server.cli.work import work  # noqa: PLC0415
+
+            return work(settings)
         from weft.server.cli.serve import serve  # noqa: PLC0415
     except ModuleNotFoundError as error:
         print(
@@ -105,6 +111,10 @@ def _add_options(command: argparse.ArgumentParser) -> None:
             metavar="X",
             help=f"{option.help} (default {option.default or 'none'}; {variables})",
         )
+    command.add_argument(
+        "--no-worker", dest="worker", action="store_const", const="false",
+        help="leave all runs to workers: the same as --worker false",
+    )  # fmt: skip
     # For the supervisor of `dev`: the socket it has bound, and a pipe that ends when it does.
     command.add_argument("--fd", type=int, help=argparse.SUPPRESS)
     command.add_argument("--parent", type=int, help=argparse.SUPPRESS)

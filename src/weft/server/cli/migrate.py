@@ -15,7 +15,7 @@ from weft.server.settings import Settings, SettingsError
 def migrate(settings: Settings) -> int:
     """Open the database and close it again; return the exit code."""
     try:
-        asyncio.run(_open(make_storage(settings, SystemClock())))
+        asyncio.run(_open(make_storage(settings, SystemClock(), serving=False)))
     except (SettingsError, WeftError) as error:
         print(f"weft: {error}", file=sys.stderr)
         return 1

@@ -10,13 +10,13 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 from starlette.applications import Starlette
 
 from weft.server import logs
-from weft.server.app import create_app
+from weft.server.app import Service, create_service
 from weft.server.cli.sockets import bind, url
 from weft.server.domain.errors import WeftError
 from weft.server.graphs.loader import extend_path
@@ -36,7 +36,7 @@ def serve(settings: Settings, *, descriptor: int | None = None, watch: int | Non
     # Until the server handles it itself: a stop while graphs are imported is as clean as later.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        _prepare(settings)
+        prepare(settings)
         bound = _socket(settings, descriptor)
         if watch is not None:
             threading.Thread(target=_stop_without_parent, args=(watch,), daemon=True).start()
@@ -49,7 +49,8 @@ def serve(settings: Settings, *, descriptor: int | None = None, watch: int | Non
     return 0
 
 
-def _prepare(settings: Settings) -> None:
+def prepare(settings: Settings) -> None:
+    """Set up what belongs to the whole process: logs, variables, where modules are found."""
     logs.configure(level=settings.log_level.upper(), as_json=settings.log_json)
     for warning in settings.warnings:
         logger.warning(warning)
@@ -65,8 +66,15 @@ def _socket(settings: Settings, descriptor: int | None) -> socket.socket:
 
 def _run(settings: Settings, bound: socket.socket) -> None:
     # Not on the loop: what graphs do while they are imported may want a loop of its own.
-    app = create_app(settings)
-    config = uvicorn.Config(
+    service = create_service(settings)
+    config = server_config(service.app, settings)
+    server = Server(config, f"Weft serves {graphs(settings)} at {url(bound)}")
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(run_server(service, server, bound))
+
+
+def server_config(app: Starlette, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         lifespan="off",  # entered here, so that what fails at the start can be said in a sentence
         log_config=None,
@@ -74,25 +82,34 @@ def _run(settings: Settings, bound: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_grace_seconds)),
     )
-    server = _Server(config, f"Weft serves {_graphs(settings)} at {url(bound)}")
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(app, server, bound))
 
 
-def _graphs(settings: Settings) -> str:
+def graphs(settings: Settings) -> str:
     number = len(settings.graphs)
     return f"{number} graph{'' if number == 1 else 's'}"
 
 
-async def _serve(app: Starlette, server: _Server, bound: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, server.handle_exit, number, None)
-    async with app.router.lifespan_context(app):
+async def run_server(service: Service, server: Server, bound: socket.socket) -> None:
+    """Open everything, answer requests until the process is told to end, close everything."""
+
+    def stop(number: int) -> None:
+        # Now, and not when the last of the open requests has ended.
+        service.drain()
+        server.handle_exit(number, None)
+
+    on_stop(stop)
+    async with service.app.router.lifespan_context(service.app):
         await server.serve(sockets=[bound])
 
 
-class _Server(uvicorn.Server):
+def on_stop(act: Callable[[int], None]) -> None:
+    """Have the loop call something when the process is told to end."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, act, number)
+
+
+class Server(uvicorn.Server):
     """Says when it is ready, and leaves signals to the caller."""
 
     def __init__(self, config: uvicorn.Config, ready: str) -> None:

@@ -58,6 +58,9 @@ class StoredEvent(NamedTuple):
     event: Event
 
 
+LAST_FENCE = 2**31 - 1
+"""The fence of what is said about a run that nobody executes any more."""
+
 RESULT = "weft:result"
 """The name of the event that carries a run's result to those who wait."""
 

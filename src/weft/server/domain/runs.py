@@ -94,13 +94,15 @@ class Claim:
 
     ``token`` is the fence: it changes with every claim, and only its holder may write.
     ``fresh`` says that the thread has no checkpoint yet. ``stop`` is an order that an earlier
-    worker died before it could follow.
+    worker died before it could follow. ``number`` counts the claims of the run, and other than
+    ``run.attempt`` also those that were handed over: of two claims the later one has the greater.
     """
 
     run: Run
     token: str
     fresh: bool
     stop: Stop | None = None
+    number: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class _Stream:
     first: int = 0
     bytes: int = 0
     closed: bool = False
+    fence: int = 0
     readers: int = 0
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     ending: list[asyncio.Future[None]] = field(default_factory=list)
@@ -90,11 +91,12 @@ class MemoryEventLog:
         """How many streams there are, closed ones included."""
         return len(self._streams)
 
-    async def append(self, stream: str, events: Sequence[Event]) -> None:
+    async def append(self, stream: str, events: Sequence[Event], fence: int = 0) -> None:
         with self._lock:
             target = self._open(stream)
-            if target.closed:
+            if target.closed or fence < target.fence:
                 return
+            target.fence = fence
             for event in events:
                 target.events.append(StoredEvent(self._next_id(), event))
                 target.bytes += len(event.data)

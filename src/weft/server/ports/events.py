@@ -47,12 +47,18 @@ class EventLog(Protocol):
     Every method may be called from any event loop of the process.
     """
 
-    async def append(self, stream: str, events: Sequence[Event]) -> None:
+    async def append(self, stream: str, events: Sequence[Event], fence: int = 0) -> None:
         """Add events in order. A stream begins with its first event or its first reader.
 
         Never fails: a log that is away for long loses events, and tells the readers so. What is
         appended here precedes what is closed, flushed or read here later; a reader in another
         process may see it a moment later.
+
+        Args:
+            stream: Which stream.
+            events: What has happened.
+            fence: Once a stream has events of a greater number, those of lower ones are dropped:
+                they come from a worker that does not know yet that it has lost the run.
         """
         ...
 

@@ -255,6 +255,10 @@ class RunStorage(Protocol):
         """
         ...
 
+    async def over(self, run_ids: Sequence[UUID]) -> frozenset[UUID]:
+        """Return those that are neither pending nor running, or do not exist."""
+        ...
+
     async def delete(self, thread_id: UUID, run_id: UUID) -> Run:
         """Remove a run and its checkpoints; return it as it was.
 

@@ -7,10 +7,12 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
 from langgraph.types import Interrupt, StateSnapshot
 
 from weft.server.domain.errors import LeaseLost, StorageUnavailable
@@ -61,12 +63,24 @@ Order: TypeAlias = Stop | Release | Lost
 class Assignment:
     """A claim on its way, and the order to stop it if there is one. The first order counts.
 
-    ``finishing``: the outcome is settled; the rest must not be cancelled any more.
+    ``finishing``: the outcome is settled; the rest must not be cancelled any more. ``control`` asks
+    the graph to stop before its next step, from any thread. ``result`` is a status, "handed over"
+    or "lost", once it is over.
     """
 
     claim: Claim
     order: Order | None = None
     finishing: bool = False
+    control: RunControl = field(default_factory=RunControl)
+    result: str = "lost"
+
+    @property
+    def stream(self) -> str:
+        return str(self.claim.run.run_id)
+
+    def hand_over(self) -> None:
+        """Let the run stop where it loses nothing: before its next step."""
+        self.control.request_drain()
 
 
 @dataclass(slots=True)
@@ -116,14 +130,14 @@ class Executor:
         if outcome is None:
             await self._give_back(assignment)
         else:
-            await self._record(claim, outcome, progress)
-        _log_end(claim, outcome, time.perf_counter() - began)
+            await self._record(assignment, outcome, progress)
+        _log_end(claim, assignment.result, time.perf_counter() - began)
 
     async def _attempt(self, assignment: Assignment, progress: _Progress) -> Outcome | None:
         """Run the graph; return the outcome, or None when the run is not to end here."""
         try:
             if assignment.order is None:
-                return await self._run(assignment.claim, progress)
+                return await self._run(assignment, progress)
         except asyncio.CancelledError as error:
             if assignment.order is None:
                 # Not our doing: the graph cancelled itself.
@@ -133,21 +147,25 @@ class Executor:
         except StorageUnavailable:
             # What was not stored has not happened: the run goes on from its last checkpoint.
             assignment.order = Release()
+        except GraphDrained as error:
+            if not assignment.control.drain_requested:
+                return self._failure(assignment.claim, error, progress)
+            assignment.order = assignment.order or Release()
         except BaseException as error:  # noqa: BLE001 - a node may raise anything, even SystemExit
             return self._failure(assignment.claim, error, progress)
         finally:
             assignment.finishing = True
         return _stopped(assignment.order, progress)
 
-    async def _run(self, claim: Claim, progress: _Progress) -> Outcome:
+    async def _run(self, assignment: Assignment, progress: _Progress) -> Outcome:
+        claim = assignment.claim
         run = claim.run
-        stream = str(run.run_id)
-        metadata = encode({"run_id": stream, "attempt": run.attempt})
-        await self._events.append(stream, [Event("metadata", metadata)])
+        metadata = encode({"run_id": assignment.stream, "attempt": run.attempt})
+        await self._append(claim, [Event("metadata", metadata)])
         await self._signals.publish(THREAD, str(run.thread_id))
         plan = make_plan(claim, self._options.facts)
         saver = self._storage.run_checkpointer(claim, wait=plan.durability == "sync")
-        if run.attempt > 1 and await _has_progress(saver, claim):
+        if claim.number > 1 and await _has_progress(saver, claim):
             plan = continued(plan)
         timeout = asyncio.timeout(self._options.timeout_seconds)
         try:
@@ -157,22 +175,27 @@ class Executor:
                     run.graph_id, plan.config, checkpointer=saver, store=self._storage.store
                 ) as graph,
             ):
-                await self._stream(graph, plan, stream, progress)
+                await self._stream(graph, plan, assignment, progress)
                 return await self._success(graph, claim, progress)
         except TimeoutError as error:
             if not timeout.expired():
                 return self._failure(claim, error, progress)
             return _failed(described("TimeoutError", ""), progress, timeout=True)
 
-    async def _stream(self, graph: Graph, plan: Plan, stream: str, progress: _Progress) -> None:
+    async def _stream(
+        self, graph: Graph, plan: Plan, assignment: Assignment, progress: _Progress
+    ) -> None:
         encoder = ChunkEncoder(plan.modes)
-        source = chunks(graph, plan)
+        source = chunks(graph, plan, assignment.control)
         async with aclosing(source):
             async for namespace, mode, payload in source:
                 progress.note(namespace, mode, payload)
                 events = encoder.events(namespace, mode, payload)
                 if events:
-                    await self._events.append(stream, events)
+                    await self._append(assignment.claim, events)
+
+    async def _append(self, claim: Claim, events: Sequence[Event]) -> None:
+        await self._events.append(str(claim.run.run_id), events, claim.number)
 
     async def _success(self, graph: Graph, claim: Claim, progress: _Progress) -> Outcome:
         if not progress.interrupted:
@@ -193,13 +216,13 @@ class Executor:
         )
         return _failed(describe(error, show_all=self._options.show_all_errors), progress)
 
-    async def _record(self, claim: Claim, outcome: Outcome, progress: _Progress) -> None:
+    async def _record(self, assignment: Assignment, outcome: Outcome, progress: _Progress) -> None:
         """Publish and store the outcome, then end the stream.
 
         The status is stored before the stream ends: clients look it up when a stream closes.
         """
-        stream = str(claim.run.run_id)
-        await self._events.append(stream, _closing_events(outcome, progress))
+        claim, stream = assignment.claim, assignment.stream
+        await self._append(claim, _closing_events(outcome, progress))
         await self._events.flush(stream)
         try:
             finished = await self._storage.runs.finish(claim, outcome)
@@ -208,8 +231,9 @@ class Executor:
             return
         except StorageUnavailable:
             logger.exception("the end of a run cannot be stored", extra={"run_id": stream})
-            await self._release_when_possible(claim)
+            await self._release_when_possible(assignment)
             return
+        assignment.result = outcome.status
         keep = self._options
         await self._events.close(
             stream, keep.resumable_keep_seconds if claim.run.resumable else keep.keep_seconds
@@ -219,18 +243,19 @@ class Executor:
 
     async def _give_back(self, assignment: Assignment) -> None:
         if not isinstance(assignment.order, Lost):
-            await self._release_when_possible(assignment.claim)
+            await self._release_when_possible(assignment)
 
-    async def _release_when_possible(self, claim: Claim) -> None:
+    async def _release_when_possible(self, assignment: Assignment) -> None:
         """Put the run back into the queue, however long the database takes to come back."""
         while True:
             try:
-                await self._storage.runs.release(claim)
+                await self._storage.runs.release(assignment.claim)
             except LeaseLost:
                 return
             except StorageUnavailable:
                 await self._clock.sleep(self._options.retry_seconds)
             else:
+                assignment.result = "handed over"
                 await self._signals.publish(WORK)
                 return
 
@@ -264,12 +289,17 @@ def _failed(error: Encoded, progress: _Progress, *, timeout: bool = False) -> Ou
     )
 
 
+def failure_events(error: Encoded) -> list[Event]:
+    """Return what ends the stream of a run that has failed."""
+    return [
+        Event("error", error),
+        Event(RESULT, Encoded(b'{"__error__":' + error + b"}")),
+    ]
+
+
 def _closing_events(outcome: Outcome, progress: _Progress) -> Sequence[Event]:
     if outcome.status in {"error", "timeout"} and outcome.error is not None:
-        return [
-            Event("error", outcome.error),
-            Event(RESULT, Encoded(b'{"__error__":' + outcome.error + b"}")),
-        ]
+        return failure_events(outcome.error)
     if outcome.status == "success" and progress.has_values:
         # With the interrupt, which the thread's values do not show.
         data = encode(progress.values) if progress.interrupted else outcome.values
@@ -301,15 +331,15 @@ def _interrupt(interrupt: Interrupt[Any]) -> dict[str, Any]:
     return shown
 
 
-def _log_end(claim: Claim, outcome: Outcome | None, seconds: float) -> None:
+def _log_end(claim: Claim, result: str, seconds: float) -> None:
     logger.info(
-        "run ended" if outcome else "run given back",
+        "run ended",
         extra={
             "run_id": str(claim.run.run_id),
             "thread_id": str(claim.run.thread_id),
             "graph_id": claim.run.graph_id,
             "attempt": claim.run.attempt,
-            "status": outcome.status if outcome else "pending",
+            "status": result,
             "ms": round(seconds * 1000, 1),
         },
     )

@@ -10,20 +10,37 @@ from functools import partial
 from uuid import UUID
 
 from weft.server.domain.errors import StorageUnavailable
-from weft.server.domain.runs import Claim, Stop
+from weft.server.domain.events import LAST_FENCE
+from weft.server.domain.measures import WorkerMeasures
+from weft.server.domain.runs import ATTEMPTS_EXHAUSTED, Claim, Stop
 from weft.server.ports.clock import Clock
 from weft.server.ports.events import EventLog
 from weft.server.ports.signals import STOP, WORK, Listener, Signals
 from weft.server.ports.storage import Storage
-from weft.server.worker.execute import Assignment, Executor, Lost, Release
+from weft.server.worker.execute import (
+    Assignment,
+    Executor,
+    Lost,
+    Release,
+    failure_events,
+)
 from weft.server.worker.runners import Job, RunnerPool
 
 logger: logging.Logger = logging.getLogger("weft.worker")
 
 
+# Long enough for readers of a run that is given up to learn why.
+_KEEP_SECONDS = 120.0
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """``poll_seconds`` is how long a lost signal can delay a run."""
+    """``poll_seconds`` is how long a lost signal can delay a run.
+
+    A ``concurrency`` of 0 is a worker that takes none. ``look_seconds``: how often runs with an
+    expired lease are looked for. ``release_seconds``: how long runs may take to stop when they
+    are cancelled for the end of the process.
+    """
 
     name: str
     concurrency: int
@@ -32,6 +49,8 @@ class WorkerOptions:
     poll_seconds: float = 2.0
     grace_seconds: float = 10.0
     claim_batch: int = 32
+    look_seconds: float = 1.0
+    release_seconds: float = 2.0
 
 
 class Worker:
@@ -58,7 +77,8 @@ class Worker:
         self._active: dict[UUID, tuple[Assignment, Job]] = {}
         self._idle = asyncio.Event()
         self._idle.set()
-        self._draining = False
+        self._draining_since: float | None = None
+        self.measures: WorkerMeasures = WorkerMeasures()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -77,17 +97,35 @@ class Worker:
         Args:
             orphaned: Whether no other worker can be alive, so that every running run is a leftover.
         """
-        await self._reclaim(orphaned=orphaned)
         self._pool.start()
-        for duty in (self._dispatch, self._keep_leases, self._pool.watch):
+        duties = [self._pool.watch]
+        if self._options.concurrency:
+            await self._reclaim(orphaned=orphaned)
+            duties += [self._dispatch, self._keep_leases, self._look_for_lost]
+        for duty in duties:
             self._tasks.append(asyncio.create_task(self._persist(duty), name=duty.__name__))
 
+    def drain(self) -> None:
+        """Take no more runs. The grace period begins."""
+        if self._draining_since is None:
+            self._draining_since = asyncio.get_running_loop().time()
+            logger.info("no more runs are taken", extra={"running": len(self._active)})
+
     async def stop(self) -> None:
-        """Let running runs end within the grace period, hand the others back, stop the threads."""
-        self._draining = True
-        if not await self._wait_idle(self._options.grace_seconds):
+        """Let running runs end within the grace period, hand the others over, stop the threads.
+
+        After the grace period, for as long again, runs are handed over before their next step.
+        Those that are still in a step then are cancelled, and their step will begin again.
+        """
+        self.drain()
+        grace = self._options.grace_seconds
+        if not await self._wait_idle(grace - self._drained_for()):
+            for assignment, _ in self._active.values():
+                assignment.hand_over()
+            await self._wait_idle(2 * grace - self._drained_for())
+        if self._active:
             self._order(list(self._active), Release())
-            await self._wait_idle(self._options.grace_seconds)
+            await self._wait_idle(self._options.release_seconds)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -112,8 +150,10 @@ class Worker:
                     await self._wait(hints)
 
     async def _wait(self, hints: Listener) -> None:
-        topics = {topic for topic, _ in await hints.wait(await self._patience())}
-        if STOP in topics:
+        hinted = await hints.wait(await self._patience())
+        stops = {payload for topic, payload in hinted if topic == STOP}
+        # Without a name it may be any run: hints have been missed.
+        if "" in stops or not stops.isdisjoint(map(str, self._active)):
             await self._renew()
 
     async def _patience(self) -> float:
@@ -136,6 +176,10 @@ class Worker:
         return len(claims) == limit
 
     def _begin(self, claim: Claim) -> None:
+        self.measures.claimed += 1
+        self.measures.repeated += claim.run.attempt > 1
+        waited = (self._clock.now() - claim.run.created_at).total_seconds()
+        self.measures.waited.add(max(waited, 0.0))
         assignment = Assignment(claim, order=claim.stop)
         job = Job(
             name=str(claim.run.run_id),
@@ -159,6 +203,7 @@ class Worker:
 
     def _ended(self, assignment: Assignment) -> None:
         run_id = assignment.claim.run.run_id
+        self.measures.ended[assignment.result] += 1
         held = self._active.get(run_id)
         if held is not None and held[0] is assignment:
             del self._active[run_id]
@@ -169,6 +214,10 @@ class Worker:
         while True:
             await self._clock.sleep(self._options.lease_seconds / 3)
             await self._renew()
+
+    async def _look_for_lost(self) -> None:
+        while True:
+            await self._clock.sleep(self._options.look_seconds)
             await self._reclaim(orphaned=False)
 
     async def _renew(self) -> None:
@@ -177,6 +226,8 @@ class Worker:
         claims = [assignment.claim for assignment, _ in self._active.values()]
         options = self._options
         renewal = await self._storage.runs.renew(options.name, claims, options.lease_seconds)
+        for run_id in renewal.lost:
+            logger.warning("a run was taken over", extra={"run_id": str(run_id)})
         self._order(renewal.lost, Lost())
         for run_id, stop in renewal.stops.items():
             self._order([run_id], stop)
@@ -196,13 +247,24 @@ class Worker:
             logger.warning("run continues after its worker was lost", extra={"run_id": str(run_id)})
         for run_id in found.given_up:
             logger.error("run failed too often and is given up", extra={"run_id": str(run_id)})
-            await self._events.close(str(run_id), self._options.lease_seconds)
+            await self._events.append(str(run_id), failure_events(ATTEMPTS_EXHAUSTED), LAST_FENCE)
+            await self._events.close(str(run_id), _KEEP_SECONDS)
+        self.measures.requeued += len(found.requeued)
+        self.measures.given_up += len(found.given_up)
         if found.requeued:
             await self._signals.publish(WORK)
 
+    @property
+    def _draining(self) -> bool:
+        return self._draining_since is not None
+
+    def _drained_for(self) -> float:
+        since, now = self._draining_since, asyncio.get_running_loop().time()
+        return 0.0 if since is None else now - since
+
     async def _wait_idle(self, seconds: float) -> bool:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(max(seconds, 0.0)):
                 await self._idle.wait()
         except TimeoutError:
             return False

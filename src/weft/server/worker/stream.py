@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, cast
 
 from langchain_core.runnables.schema import StreamEvent
 from langgraph.pregel import Pregel
+from langgraph.runtime import RunControl
 
 from weft.server.worker.chunks import ROOT, Namespace, library_modes
 from weft.server.worker.plan import Plan
@@ -17,31 +18,38 @@ Graph: TypeAlias = "Pregel[Any, Any, Any, Any]"
 Chunk: TypeAlias = tuple[Namespace, str, Any]
 
 
-async def chunks(graph: Graph, plan: Plan) -> AsyncGenerator[Chunk]:
-    """Yield ``(namespace, mode, payload)`` for everything the graph reports."""
-    source = _events(graph, plan) if "events" in plan.modes else _stream(graph, plan)
+async def chunks(graph: Graph, plan: Plan, control: RunControl) -> AsyncGenerator[Chunk]:
+    """Yield ``(namespace, mode, payload)`` for everything the graph reports.
+
+    Raises:
+        GraphDrained: ``control`` was asked to let the run stop, and it has, between two steps.
+    """
+    find = _events if "events" in plan.modes else _stream
+    source = find(graph, plan, control)
     async with aclosing(source):
         async for chunk in source:
             yield chunk
 
 
-async def _stream(graph: Graph, plan: Plan) -> AsyncGenerator[Chunk]:
+async def _stream(graph: Graph, plan: Plan, control: RunControl) -> AsyncGenerator[Chunk]:
     source = graph.astream(
         cast("Any", plan.input),
         plan.config,
         subgraphs=plan.subgraphs,
+        control=control,
         **_arguments(graph, plan),
     )
     async for chunk in source:
         yield _split(chunk, plan)
 
 
-async def _events(graph: Graph, plan: Plan) -> AsyncGenerator[Chunk]:
+async def _events(graph: Graph, plan: Plan, control: RunControl) -> AsyncGenerator[Chunk]:
     source = graph.astream_events(
         plan.input,
         plan.config,
         version="v2",
         subgraphs=plan.subgraphs,
+        control=control,
         **_arguments(graph, plan),
     )
     async for event in source:

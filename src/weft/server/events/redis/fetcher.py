@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from weft.server.domain.events import EventId, StoredEvent
 from weft.server.events.redis.link import Answer, Away, IoThread, Link
@@ -23,6 +24,12 @@ _ENTRIES = 16
 
 _AT_ONCE = 8
 
+SECONDS = 5.0
+"""For how long an answer may take: pieces of a log may be large and the way narrow."""
+
+
+_Request: TypeAlias = tuple[Command, Answer[object]]
+
 
 class Fetcher:
     """Asks for all readers of the process on one connection, a few of them at once.
@@ -34,7 +41,7 @@ class Fetcher:
         self._io = io
         self._link = link
         self._keys = keys
-        self._requests: deque[tuple[Command, Answer[object]]] = deque()
+        self._requests: deque[_Request] = deque()
         self._work = asyncio.Event()
 
     async def piece(self, stream: str, after: EventId) -> Chunk:
@@ -69,9 +76,17 @@ class Fetcher:
         while True:
             await self._work.wait()
             self._work.clear()
-            while self._requests:
-                count = min(_AT_ONCE, len(self._requests))
-                await self._exchange([self._requests.popleft() for _ in range(count)])
+            while batch := self._next():
+                await self._exchange(batch)
+
+    def _next(self) -> list[_Request]:
+        """Take some requests that somebody still waits for."""
+        found: list[_Request] = []
+        while self._requests and len(found) < _AT_ONCE:
+            request = self._requests.popleft()
+            if not request[1].abandoned:
+                found.append(request)
+        return found
 
     async def _entries(self, command: Command) -> Sequence[Entry]:
         found = await self._ask(command)
@@ -88,10 +103,13 @@ class Fetcher:
             raise found
         return found
 
-    async def _exchange(self, requests: Sequence[tuple[Command, Answer[object]]]) -> None:
+    async def _exchange(self, requests: Sequence[_Request]) -> None:
         try:
             answers = await self._link.execute([command for command, _ in requests])
         except Away as error:
+            # The others would only wait as long for the same answer, one after the other.
+            requests = [*requests, *self._requests]
+            self._requests.clear()
             answers = [error] * len(requests)
         for (_, answer), found in zip(requests, answers, strict=True):
             answer.give(found)

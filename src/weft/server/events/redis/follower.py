@@ -72,6 +72,7 @@ class Follower:
         self._asked: frozenset[str] | None = None
         self._epoch: object = None
         self._newest = START
+        self._losses = 0
         self._away_since: float | None = None
 
     @property
@@ -79,12 +80,27 @@ class Follower:
         """How many streams are followed, or their ends."""
         return len(self._windows) + len(self._endings)
 
+    @property
+    def losses(self) -> int:
+        """How often the server has lost its data, as far as this process has noticed."""
+        return self._losses
+
     # ------------------------------------------------------------------- for readers
 
-    def join(self, stream: str, cursor: EventId) -> Window:
-        """Follow a stream from a position that is known to be the end of the log."""
+    def join(self, stream: str, cursor: EventId, losses: int) -> Window:
+        """Follow a stream from a position that is known to be the end of the log.
+
+        Args:
+            stream: Which stream.
+            cursor: The position.
+            losses: What ``losses`` was when the reader was made.
+
+        Raises:
+            EventsLost: there has been a loss since then.
+        """
         key = self._keys.events(stream)
         with self._lock:
+            self._compare(losses)
             window = self._windows.get(key)
             if window is None:
                 window = self._windows[key] = Window(stream, cursor, cursor)
@@ -119,8 +135,8 @@ class Follower:
             if not window.readers and self._windows.get(key) is window:
                 del self._windows[key]
 
-    async def ended(self, stream: str) -> None:
-        """Return once a stream is closed.
+    async def ended(self, stream: str, losses: int) -> None:
+        """Return once a stream is closed; ``losses`` is as for ``join``.
 
         Raises:
             EventsLost: that cannot be told any more.
@@ -128,6 +144,7 @@ class Follower:
         key = self._keys.end(stream)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._lock:
+            self._compare(losses)
             ending = self._endings.setdefault(key, Ending(stream))
             ending.waiting.append(future)
             ring = self._must_ring(key)
@@ -139,6 +156,11 @@ class Follower:
             self._leave_ending(key, ending, future)
         if ending.failure is not None:
             raise ending.failure
+
+    def _compare(self, losses: int) -> None:
+        # Who was on the way while the data went would wait for what has gone with it.
+        if losses != self._losses:
+            raise EventsLost(_DATA_LOST)
 
     def _leave_ending(self, key: str, ending: Ending, future: asyncio.Future[None]) -> None:
         with self._lock:
@@ -196,6 +218,8 @@ class Follower:
         epoch, newest = known[0], optional_id(known[1]) or START
         if self._epoch is not None and (epoch != self._epoch or newest < self._newest):
             logger.error("the event server has lost data")
+            with self._lock:
+                self._losses += 1
             self._fail_all(EventsLost(_DATA_LOST), EventsLost(_DATA_LOST))
         self._epoch, self._newest = epoch, newest
 

@@ -162,34 +162,41 @@ class IoThread:
     """
 
     def __init__(self, loop_factory: LoopFactory) -> None:
-        self._loop = loop_factory()
-        self._thread = threading.Thread(target=self._main, name="weft-redis", daemon=True)
+        self._loop_factory = loop_factory
+        self._started: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
 
     def start(self) -> None:
-        self._thread.start()
+        loop = self._loop_factory()
+        thread = threading.Thread(target=_main, args=(loop,), name="weft-redis", daemon=True)
+        self._started = loop, thread
+        thread.start()
 
     def post(self, callback: Callable[[], object]) -> None:
-        """Have the loop call something soon; after its end, nothing happens."""
-        try:
-            self._loop.call_soon_threadsafe(callback)
-        except RuntimeError:
+        """Have the loop call something soon; nothing happens before its start or after its end."""
+        if self._started is None:
             return
+        with suppress(RuntimeError):  # the loop is closed
+            self._started[0].call_soon_threadsafe(callback)
 
     async def call(self, work: Coroutine[object, object, Result]) -> Result:
         """Run a coroutine over there and return its result. Cancelling this cancels that."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+        assert self._started is not None
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._started[0]))
 
     async def stop(self) -> None:
-        self.post(self._loop.stop)
-        await asyncio.to_thread(self._thread.join)
+        assert self._started is not None
+        loop, thread = self._started
+        self.post(loop.stop)
+        await asyncio.to_thread(thread.join)
 
-    def _main(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-            self._loop.run_until_complete(_clear())
-        finally:
-            self._loop.close()
+
+def _main(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        loop.run_until_complete(_clear())
+    finally:
+        loop.close()
 
 
 async def _clear() -> None:

@@ -45,9 +45,9 @@ class RedisEventLog:
         """How many streams this process follows or has something to send to."""
         return self._writer.size + self._follower.size
 
-    async def append(self, stream: str, events: Sequence[Event]) -> None:
+    async def append(self, stream: str, events: Sequence[Event], fence: int = 0) -> None:
         if events:
-            await self._writer.append(stream, events)
+            await self._writer.append(stream, events, fence)
 
     def read(self, stream: str, after: Cursor) -> EventReader:
         source = Source(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -58,6 +57,7 @@ class RedisReader:
         self._follower = follower
         self._options = options
         self._after = after
+        self._losses = follower.losses
         self._look = source.look()
         self._cursor: EventId | None = None
         self._settled: Answer[object] | None = None
@@ -92,7 +92,7 @@ class RedisReader:
         try:
             cursor = await self._position(patience)
             if self._follow and not self._closed:
-                await self._follower.ended(self._stream)
+                await self._follower.ended(self._stream, self._losses)
             found = await self._patiently(self._source.newest, patience)
             return found if found is not None and found.id > cursor else None
         finally:
@@ -179,19 +179,21 @@ class RedisReader:
         return optional_id(last), closed is not None, optional_id(trimmed) or START
 
     async def _patiently(self, ask: Callable[[], Awaitable[Result]], patience: float) -> Result:
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                return await ask()
-            except Away:
-                if time.monotonic() >= deadline:
-                    raise EventsUnavailable(UNREACHABLE) from None
-            await asyncio.sleep(_PAUSE_SECONDS)
+        timeout = asyncio.timeout(patience)
+        try:
+            async with timeout:
+                while True:
+                    try:
+                        return await ask()
+                    except Away:
+                        await asyncio.sleep(_PAUSE_SECONDS)
+        except TimeoutError:
+            raise EventsUnavailable(UNREACHABLE) from None
 
     def _join(self, cursor: EventId) -> None:
         self._at_end = False
         if self._window is None:
-            self._window = self._follower.join(self._stream, cursor)
+            self._window = self._follower.join(self._stream, cursor, self._losses)
 
     def _leave_window(self) -> None:
         window, self._window = self._window, None

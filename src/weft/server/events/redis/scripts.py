@@ -8,8 +8,9 @@ also when the server's clock goes back. Other entries are marks: the stream was 
 events at this place.
 
 Beside it, ``meta`` tells whether the stream is closed, the last id, the last id that was trimmed,
-and which batch of each writer came last: a batch that is sent again after a lost connection is
-taken once. ``marks`` are places where the stream can be cut, a tenth of its bounds apart.
+the fence, and which batch of each writer came last: a batch that is sent again after a lost
+connection is taken once. ``marks`` are places where the stream can be cut, a tenth of its bounds
+apart.
 """
 
 from __future__ import annotations
@@ -42,9 +43,11 @@ end
 _APPEND = """
 local writer, number, begun, idle = 'w:' .. ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local most, most_bytes = tonumber(ARGV[5]), tonumber(ARGV[6])
-local gap, count, bytes = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
-local m = redis.call('HMGET', meta, 'closed', writer, 'n', 'b', 'N', 'B', 'touched', 'last')
+local gap, count, bytes, fence = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local m = redis.call('HMGET', meta,
+  'closed', writer, 'n', 'b', 'N', 'B', 'touched', 'last', 'fence')
 if m[1] or (m[2] and tonumber(m[2]) >= tonumber(number)) then return 0 end
+if fence < tonumber(m[9] or 0) then return 0 end
 if gap == '1' or (begun == '1' and not m[7]) then
   redis.call('XADD', events, advance(1), 'gap', m[8] or '0-0')
 end
@@ -53,7 +56,7 @@ local all, all_bytes = tonumber(m[5] or 0) + count, tonumber(m[6] or 0) + bytes
 local id
 if count > 0 then
   id = advance(count)
-  redis.call('XADD', events, id, m[8] or '0-0', '', unpack(ARGV, 10))
+  redis.call('XADD', events, id, m[8] or '0-0', '', unpack(ARGV, 11))
   redis.call('HSET', meta, 'last', id)
 end
 if n * 10 >= most or b * 10 >= most_bytes then
@@ -71,7 +74,7 @@ while all > most or all_bytes > most_bytes do
   redis.call('HSET', meta, 'trimmed', ms .. '-' .. k)
   all, all_bytes = all - tonumber(dropped), all_bytes - tonumber(dropped_bytes)
 end
-redis.call('HSET', meta, writer, number, 'n', n, 'b', b, 'N', all, 'B', all_bytes)
+redis.call('HSET', meta, writer, number, 'n', n, 'b', b, 'N', all, 'B', all_bytes, 'fence', fence)
 local now = tonumber(redis.call('TIME')[1])
 if not m[7] or (now - tonumber(m[7])) * 10000 > idle then
   redis.call('HSET', meta, 'touched', now)

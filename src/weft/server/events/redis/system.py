@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Sequence
 
 from weft.server.domain.errors import EventsUnavailable
-from weft.server.events.redis.fetcher import Fetcher
+from weft.server.events.redis.fetcher import SECONDS, Fetcher
 from weft.server.events.redis.follower import Follower
 from weft.server.events.redis.link import Answer, Away, IoThread, Link, LoopFactory, Pauses
 from weft.server.events.redis.log import RedisEventLog
@@ -52,8 +52,12 @@ class RedisEvents:
         keys = Keys(options.prefix)
         name = uuid.uuid4().hex
         seconds = options.answer_seconds
-        self._links = [Link(url, seconds=seconds, scripts=scripts) for scripts in (ALL, (), (), ())]
-        writing, following, fetching, hearing = self._links
+        writing, following, fetching, hearing = self._links = (
+            Link(url, seconds=seconds, scripts=ALL),
+            Link(url, seconds=seconds),
+            Link(url, seconds=SECONDS),
+            Link(url, seconds=seconds),
+        )
         self._writer = Writer(self._io, writing, keys, name, options)
         follower = Follower(following, keys, name, options, ring=self._post_all)
         self._fetcher = Fetcher(self._io, fetching, keys)

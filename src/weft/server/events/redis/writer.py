@@ -22,6 +22,8 @@ _ROUND_BYTES = 4 * 1024 * 1024
 _ROUND_STEPS = 1024
 """What one round trip carries at most."""
 
+_SLOWEST_BYTES_A_SECOND = 500_000
+
 _BEGUN = 20_000
 """Streams of which it is remembered that they have begun; see ``_Batch``."""
 
@@ -34,6 +36,7 @@ class _Batch:
     when it is told that the stream has begun and knows nothing of it: it has lost its data.
     """
 
+    fence: int = 0
     gap: bool = False
     events: list[Event] = field(default_factory=list)
     bytes: int = 0
@@ -80,6 +83,11 @@ class _Round:
 
     steps: list[tuple[str, _Step]] = field(default_factory=list)
     extras: list[Command] = field(default_factory=list)
+    bytes: int = 0
+
+    def seconds(self, least: float) -> float:
+        """Return how long it may take. Otherwise a slow line would have it sent for ever."""
+        return least + self.bytes / _SLOWEST_BYTES_A_SECOND
 
 
 class Writer:
@@ -124,7 +132,7 @@ class Writer:
         with self._lock:
             return len(self._outboxes.keys() | self._on_way)
 
-    async def append(self, stream: str, events: Sequence[Event]) -> None:
+    async def append(self, stream: str, events: Sequence[Event], fence: int) -> None:
         """Hand events in; waits only if a server that answers cannot keep up."""
         size = sum(len(event.data) for event in events)
         with self._lock:
@@ -134,7 +142,7 @@ class Writer:
                 self._lose(stream, outbox)
                 full = False
             for event in events:
-                self._put(outbox, event)
+                self._put(outbox, event, fence)
             outbox.events += len(events)
             outbox.bytes += size
             self._bytes += size
@@ -211,15 +219,16 @@ class Writer:
                 self._bytes -= dropped.bytes
         return outbox
 
-    def _put(self, outbox: _Outbox, event: Event) -> None:
+    def _put(self, outbox: _Outbox, event: Event, fence: int) -> None:
         options = self._options
         last = outbox.steps[-1] if outbox.steps else None
         if (
             not isinstance(last, _Batch)
+            or last.fence != fence
             or len(last.events) >= options.batch_events
             or last.bytes + len(event.data) > options.batch_bytes
         ):
-            last = _Batch()
+            last = _Batch(fence)
             outbox.steps.append(last)
         last.events.append(event)
         last.bytes += len(event.data)
@@ -237,7 +246,8 @@ class Writer:
             return
         logger.warning("events of a run are lost", extra={"run_id": stream})
         acts = (step for step in outbox.steps if isinstance(step, _Act))
-        outbox.steps = deque([_Batch(gap=True), *acts])
+        fence = max(step.fence for step in outbox.steps if isinstance(step, _Batch))
+        outbox.steps = deque([_Batch(fence, gap=True), *acts])
         self._bytes -= outbox.bytes
         outbox.events = outbox.bytes = 0
 
@@ -272,7 +282,9 @@ class Writer:
             room = _ROUND_BYTES
             while self._outboxes and room > 0 and len(found.steps) < _ROUND_STEPS:
                 stream, outbox = self._outboxes.popitem(last=False)
-                room -= self._take(stream, outbox, found, room)
+                taken = self._take(stream, outbox, found, room)
+                found.bytes += taken
+                room -= taken
                 if outbox.steps:
                     self._outboxes[stream] = outbox
                     self._outboxes.move_to_end(stream, last=False)
@@ -308,7 +320,8 @@ class Writer:
         pauses = Pauses()
         while True:
             try:
-                return await self._link.execute(self._commands(now))
+                seconds = now.seconds(self._options.answer_seconds)
+                return await self._link.execute(self._commands(now), seconds)
             except Away as error:
                 self._note_away(error)
                 now.extras.clear()
@@ -326,7 +339,7 @@ class Writer:
             *self._call(APPEND, stream),
             *(self._name, step.number, int(stream in self._begun)),
             *(int(options.idle_seconds * 1000), options.events, options.bytes),
-            *(int(step.gap), len(step.events), step.bytes),
+            *(int(step.gap), len(step.events), step.bytes, step.fence),
             *fields(step.events),
         )
 
@@ -339,14 +352,15 @@ class Writer:
     def _settle(self, now: _Round, answers: Sequence[object]) -> None:
         if self._away:
             logger.warning("the event server is back")
-        answered = iter(answers)
-        for stream, step in now.steps:
-            executes = isinstance(step, _Batch) or step.command is not None
-            self._note(stream, step, next(answered) if executes else None)
+        # Whoever is answered finds nothing of this round on its way any more.
         with self._lock:
             self._away = False
             self._on_way = set()
             drained, self._drained = self._drained, []
+        answered = iter(answers)
+        for stream, step in now.steps:
+            executes = isinstance(step, _Batch) or step.command is not None
+            self._note(stream, step, next(answered) if executes else None)
         for each in drained:
             each.give(None)
 

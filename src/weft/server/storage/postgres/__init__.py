@@ -1,5 +1,6 @@
 """The distributed database."""
 
+from weft.server.storage.postgres.occupancy import Use
 from weft.server.storage.postgres.storage import PostgresStorage
 
-__all__ = ["PostgresStorage"]
+__all__ = ["PostgresStorage", "Use"]

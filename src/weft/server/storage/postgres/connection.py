@@ -207,7 +207,7 @@ class Database:
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is None or not _usable(connection):
+        if connection is None or not usable(connection):
             self._forget(connection)
             connection = self._local.connection = connect(self._given)
             with self._lock:
@@ -239,7 +239,7 @@ def _transaction(connection: Connection, work: Work[T], begin: str) -> T:
     return result
 
 
-def _usable(connection: Connection) -> bool:
+def usable(connection: Connection) -> bool:
     """Return whether a connection that was idle is still good.
 
     What has come meanwhile is hardly anything else than its end. Looking costs next to nothing, so

@@ -75,6 +75,10 @@ class PostgresRuns:
             lambda connection: list(connection.execute(sql.ALL_ACTIVE_RUNS, row))
         )
 
+    async def over(self, run_ids: Sequence[UUID]) -> frozenset[UUID]:
+        rows = await self._database.ask(lambda c: c.execute(sql.OVER, (list(run_ids),)).fetchall())
+        return frozenset(run_id for (run_id,) in rows)
+
     async def delete(self, thread_id: UUID, run_id: UUID) -> Run:
         now = self._clock.now()
 
@@ -199,9 +203,9 @@ def _claims(rows: Cursor) -> Sequence[Claim]:
 
 
 def _claim(run: Run, rest: _Row) -> Claim:
-    token, action, reason, _, has_checkpoint = rest
+    token, action, reason, _, has_checkpoint, number = rest
     stop = None if action is None else Stop(action, reason)
-    return Claim(run, str(token), fresh=not has_checkpoint, stop=stop)
+    return Claim(run, str(token), fresh=not has_checkpoint, stop=stop, number=number)
 
 
 def _renewal(claims: Sequence[Claim], rows: Cursor) -> Renewal:

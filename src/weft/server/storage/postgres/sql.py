@@ -41,6 +41,12 @@ ALL_ACTIVE_RUNS = """
     ORDER BY run_id LIMIT %s
 """
 
+OVER = """
+    SELECT given.run_id FROM unnest(%s::uuid[]) given (run_id)
+    WHERE (SELECT r.status FROM weft_runs r WHERE r.run_id = given.run_id LIMIT 1)
+        IN ('pending', 'running') IS NOT TRUE
+"""
+
 THREAD_GETS_RUN = """
     UPDATE weft_threads SET status = 'busy', metadata = %s, config = %s, updated_at = %s
     WHERE thread_id = %s
@@ -71,12 +77,13 @@ CLAIM = f"""
                      WHERE o.thread_id = r.thread_id AND o.status IN ('pending', 'running')
                      ORDER BY o.created_at, o.seq LIMIT 1)
         ORDER BY created_at, seq LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-    UPDATE weft_runs SET status = 'running', attempt = attempt + 1, worker = %(worker)s,
-                         token = gen_random_uuid(), lease_until = %(lease)s, updated_at = %(now)s
+    UPDATE weft_runs SET status = 'running', attempt = attempt + 1, claims = claims + 1,
+                         worker = %(worker)s, token = gen_random_uuid(), lease_until = %(lease)s,
+                         updated_at = %(now)s
     FROM due WHERE weft_runs.run_id = due.due_id
     RETURNING {RUN}, token, stop_action, stop_reason, seq,
               (SELECT c.thread_id FROM checkpoints c WHERE c.thread_id = weft_runs.thread_id::text
-               ORDER BY c.checkpoint_ns, c.checkpoint_id LIMIT 1) IS NOT NULL
+               ORDER BY c.checkpoint_ns, c.checkpoint_id LIMIT 1) IS NOT NULL, claims
 """
 
 NEXT_DUE = """

@@ -26,6 +26,7 @@ from weft.server.storage.postgres.crons import PostgresCrons
 from weft.server.storage.postgres.edits import PostgresEdit
 from weft.server.storage.postgres.failures import not_opened
 from weft.server.storage.postgres.migrate import migrate
+from weft.server.storage.postgres.occupancy import Occupancy, Use
 from weft.server.storage.postgres.runs import PostgresRuns
 from weft.server.storage.postgres.savers import DirectSink, Drain, Savers
 from weft.server.storage.postgres.store_items import PostgresItems
@@ -45,8 +46,21 @@ class PostgresStorage:
         clock: Clock,
         store: StoreOptions | None = None,
         connections: int = CONNECTIONS,
+        use: Use | None = None,
     ) -> None:
+        """Make one that is not opened yet.
+
+        Args:
+            url: The address, with a password maybe.
+            clock: Time.
+            store: How the store works.
+            connections: How many threads with a connection each.
+            use: Whether other processes may use the database meanwhile; None: it does not matter,
+                because nothing is going to be executed.
+        """
         self._url = url
+        self._use = use
+        self._occupancy: Occupancy | None = None
         self._store_options = store or StoreOptions()
         self._clock = clock
         self._connections = connections
@@ -56,8 +70,8 @@ class PostgresStorage:
         """Connect, and bring the schema up to date.
 
         Raises:
-            StorageUnavailable: the database cannot be reached or used, or has no pgvector where
-                the store needs it.
+            StorageUnavailable: the database cannot be reached or used, is used by another process
+                that does not expect us, or has no pgvector where the store needs it.
         """
         vectors = await asyncio.to_thread(self._prepare)
         self._database = Database(parameters(self._url), self._connections)
@@ -79,6 +93,8 @@ class PostgresStorage:
         self._opened = False
         await asyncio.to_thread(self._drain.close)
         await asyncio.to_thread(self._database.close)
+        if self._occupancy is not None:
+            await asyncio.to_thread(self._occupancy.close)
 
     async def ping(self) -> None:
         await self._database.ask(lambda connection: connection.execute("SELECT 1").fetchone())
@@ -108,6 +124,10 @@ class PostgresStorage:
         try:
             with closing(connect(given)) as connection:
                 migrate(connection)
-                return open_vectors(connection, self._store_options.index)
+                vectors = open_vectors(connection, self._store_options.index)
+            if self._use is not None:
+                self._occupancy = Occupancy(given, self._use)
+                self._occupancy.take()
+            return vectors
         except psycopg.Error as error:
             raise not_opened(self._url, error) from None

@@ -14,7 +14,7 @@ from weft.server.domain.errors import (
     RunNotFound,
     ThreadNotFound,
 )
-from weft.server.domain.json import Encoded
+from weft.server.domain.json import Encoded, dump
 from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
 from weft.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
@@ -84,6 +84,14 @@ class SqliteRuns:
         def work(connection: sqlite3.Connection) -> Sequence[tuple[UUID, UUID]]:
             rows = connection.execute(sql.ALL_ACTIVE_RUNS, row)
             return [(UUID(thread_id), UUID(run_id)) for thread_id, run_id in rows]
+
+        return await self._readers.read(work)
+
+    async def over(self, run_ids: Sequence[UUID]) -> frozenset[UUID]:
+        given = dump([str(run_id) for run_id in run_ids]).decode()
+
+        def work(connection: sqlite3.Connection) -> frozenset[UUID]:
+            return frozenset(UUID(run_id) for (run_id,) in connection.execute(sql.OVER, (given,)))
 
         return await self._readers.read(work)
 
@@ -195,12 +203,13 @@ def _claim(
 ) -> Sequence[Claim]:
     rows = connection.execute(sql.CLAIMABLE, (now, limit)).fetchall()
     claims = []
-    for *row, checkpoints, action, reason in rows:
+    for *row, checkpoints, action, reason, before in rows:
         token = uuid4().hex
         connection.execute(sql.CLAIM, (worker, token, lease, now, row[0]))
         row[4], row[10], row[12] = "running", row[10] + 1, now
         stop = None if action is None else Stop(action, reason)
-        claims.append(Claim(_run(cast("_Row", row)), token, fresh=not checkpoints, stop=stop))
+        run = _run(cast("_Row", row))
+        claims.append(Claim(run, token, fresh=not checkpoints, stop=stop, number=before + 1))
     return claims
 
 

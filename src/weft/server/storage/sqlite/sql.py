@@ -34,6 +34,11 @@ ALL_ACTIVE_RUNS = """
     ORDER BY run_id LIMIT ?
 """
 
+OVER = """
+    SELECT value FROM json_each(?)
+    WHERE (SELECT status FROM runs WHERE run_id = value) IN ('pending', 'running') IS NOT TRUE
+"""
+
 THREAD_GETS_RUN = """
     UPDATE threads SET status = 'busy', metadata = ?, config = ?, updated_at = ?
     WHERE thread_id = ?
@@ -53,7 +58,7 @@ TEMPORARY = "SELECT temporary FROM runs WHERE run_id = ?"
 # same time are in line as they came: that is what the rowid says.
 CLAIMABLE = f"""
     SELECT {_RUN}, EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = r.thread_id),
-           stop_action, stop_reason
+           stop_action, stop_reason, claims
     FROM runs r
     WHERE status = 'pending' AND created_at <= ?
       AND NOT EXISTS (
@@ -66,8 +71,8 @@ CLAIMABLE = f"""
 """
 
 CLAIM = """
-    UPDATE runs SET status = 'running', attempt = attempt + 1, worker = ?, token = ?,
-                    lease_until = ?, updated_at = ?
+    UPDATE runs SET status = 'running', attempt = attempt + 1, claims = claims + 1, worker = ?,
+                    token = ?, lease_until = ?, updated_at = ?
     WHERE run_id = ?
 """
 
