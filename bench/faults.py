@@ -23,11 +23,11 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests.faults import acts
-from tests.faults.fleet import EMBEDDED, POSTGRES, Fleet, Shape
+from tests.faults.fleet import EMBEDDED, POSTGRES, SCALED, Fleet, Shape
 from tests.faults.load import Load
 from tests.faults.verdict import Verdict, judge
 
-SHAPES = {shape.name[0]: shape for shape in (EMBEDDED, POSTGRES)}
+SHAPES = {shape.name[0]: shape for shape in (EMBEDDED, POSTGRES, SCALED)}
 
 FLAGS = {"lease_seconds": 3, "max_attempts": 100, "shutdown_grace_seconds": 0.2}
 
@@ -35,10 +35,10 @@ INTRODUCTION = """# What survives
 
 Written by `python bench/faults.py` ({date}, Python {python}).
 
-{callers} callers start runs of three nodes without a pause, three at a time on a thread of
-each, and wait for them, while the processes that serve them are killed (`SIGKILL`), stopped (`SIGTERM`, with
-{grace} s of grace), and lose what they are connected to, at random moments. Every node notes its
-start and its end in a file. In the end:
+{callers} callers start runs of three nodes without a pause, three at a time on a thread of each,
+and wait for them, while the processes that serve them are killed (`SIGKILL`), stopped (`SIGTERM`,
+with {grace} s of grace), and lose what they are connected to, at random moments. Every node notes
+its start and its end in a file. In the end:
 
 * every run that was acknowledged has succeeded, or failed with its own error (one in twenty does so
   on purpose);

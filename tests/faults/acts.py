@@ -41,6 +41,13 @@ async def cut(fleet):
     await anyio.to_thread.run_sync(fleet.cut_connections, 0.5)
 
 
+async def outage(fleet, seconds=6.0):
+    """Stop the database for longer than a lease."""
+    await anyio.to_thread.run_sync(fleet.database.stop)
+    await anyio.sleep(seconds)
+    await anyio.to_thread.run_sync(fleet.database.start)
+
+
 async def restart_redis(fleet):
     """Kill Redis and start it again, without its data."""
     fleet.redis.kill()

@@ -113,10 +113,7 @@ def _counts(load, facts, ends, verdict):
     executions = defaultdict(set)
     for fact in begins:
         executions[fact["run"]].add(fact["execution"])
-    pauses = [
-        min((fact["at"] - at for fact in begins if fact["at"] > at), default=0.0)
-        for at in ends.values()
-    ]
+    pauses = sorted(_pauses(facts, ends))
     verdict.counts = {
         "runs acknowledged": len(load.promises),
         "of these, failed as they should": sum(promise.fails for promise in load.promises),
@@ -127,6 +124,18 @@ def _counts(load, facts, ends, verdict):
         "executions of one run, at most": max(map(len, executions.values()), default=0),
         "nodes executed": len(begins),
         "nodes executed again": len(begins) - len(nodes),
-        "seconds from a kill to the next node, median": round(statistics.median(pauses or [0]), 2),
-        "the same, at most": round(max(pauses, default=0), 2),
+        "runs taken over from a killed process": len(pauses),
+        "seconds until these went on, median": round(statistics.median(pauses or [0]), 1),
+        "the same, at most": round(max(pauses, default=0), 1),
     }
+
+
+def _pauses(facts, ends):
+    """Yield how long runs of killed processes waited for the next one."""
+    runs = defaultdict(dict)
+    for fact in facts:
+        runs[fact["run"]].setdefault(fact["execution"], fact)
+    for executions in runs.values():
+        for before, after in itertools.pairwise(executions.values()):
+            if before["pid"] in ends:
+                yield after["at"] - ends[before["pid"]]

@@ -65,7 +65,8 @@ class Assignment:
 
     ``finishing``: the outcome is settled; the rest must not be cancelled any more. ``control`` asks
     the graph to stop before its next step, from any thread. ``result`` is a status, "handed over"
-    or "lost", once it is over.
+    or "lost", once it is over. ``held_until``: when, by the clock of the worker's loop, the lease
+    may have run out.
     """
 
     claim: Claim
@@ -73,6 +74,7 @@ class Assignment:
     finishing: bool = False
     control: RunControl = field(default_factory=RunControl)
     result: str = "lost"
+    held_until: float = 0.0
 
     @property
     def stream(self) -> str:
