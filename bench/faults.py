@@ -46,7 +46,8 @@ its start and its end in a file. In the end:
   whether it was executed once or again;
 * no execution did a node twice: a node's side effects happened at most once per execution of the
   run;
-* no two executions of a thread were ever busy at once, in one process or in several;
+* no two executions of a thread were ever busy at once, in one process or in several (but for what
+  a frozen process does in the moment in which it wakes up: nothing of that is stored);
 * no thread is left busy, and no caller waited for ever.
 """
 
@@ -58,9 +59,9 @@ def plan(shape: Shape, kills: int, others: int) -> list[Any]:
     ]
     chosen += [acts.stop] * others
     if shape.postgres:
-        chosen += [acts.cut] * others
+        chosen += [acts.cut] * others + [acts.outage] * (others // 4)
     if shape.redis:
-        chosen += [acts.restart_redis] * others
+        chosen += [acts.restart_redis] * others + [acts.freeze] * (others // 2)
     random.shuffle(chosen)
     return chosen
 

@@ -36,6 +36,14 @@ async def stop(fleet):
     await _start(member)
 
 
+async def freeze(fleet, seconds=5.0):
+    """Freeze a process for longer than a lease, and let it go on."""
+    member = random.choice(fleet.members)
+    member.freeze()
+    await anyio.sleep(seconds)
+    member.thaw()
+
+
 async def cut(fleet):
     """End every connection to the database, for half a second as soon as it is made."""
     await anyio.to_thread.run_sync(fleet.cut_connections, 0.5)

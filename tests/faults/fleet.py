@@ -48,6 +48,7 @@ class Member:
         self._env = env
         self.process = None
         self.ends = {}  # when, by process id
+        self.frozen = set()  # process ids
 
     def start(self):
         with self._log.open("ab") as log:
@@ -76,6 +77,13 @@ class Member:
         self.ends[self.process.pid] = time.monotonic()
         self.process.kill()
         self.process.wait()
+
+    def freeze(self):
+        self.frozen.add(self.process.pid)
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self, seconds=60):
         self.process.send_signal(signal.SIGTERM)
@@ -113,6 +121,10 @@ class Fleet:
     @property
     def ends(self):
         return {pid: at for member in self.members for pid, at in member.ends.items()}
+
+    @property
+    def frozen(self):
+        return {pid for member in self.members for pid in member.frozen}
 
     def cut_connections(self, seconds):
         """End every connection to the database as soon as it is there, for some time."""

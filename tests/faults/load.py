@@ -11,6 +11,8 @@ import httpx
 
 FINAL = {"success", "error", "timeout", "interrupted"}
 
+PATIENCE_SECONDS = 60
+
 BROKEN = (httpx.HTTPError, httpx.StreamError)
 
 
@@ -39,7 +41,9 @@ class Load:
 
     async def __aenter__(self):
         # Connections are kept alive: a server that is gone must be noticed on these, too.
-        self._client = httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=None))
+        self._client = httpx.AsyncClient(
+            timeout=PATIENCE_SECONDS, limits=httpx.Limits(max_connections=None)
+        )
         return self
 
     async def __aexit__(self, *_):
@@ -87,7 +91,7 @@ class Load:
         """Wait for a run as clients do, at another server when one goes away."""
         while not self.stopped:
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     answer = await self._request("GET", f"/threads/{thread}/runs/{run}/join")
             except TimeoutError:
                 self.unanswered += 1

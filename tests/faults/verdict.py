@@ -5,6 +5,7 @@ import json
 import statistics
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tests.faults.graph import NODES
 
@@ -22,6 +23,13 @@ class Verdict:
     counts: dict[str, object] = field(default_factory=dict)
 
 
+class Span(NamedTuple):
+    begin: float
+    end: float
+    pid: int
+    name: str
+
+
 def judge(load, fleet):
     """Return what is wrong, once the load has settled."""
     facts = [json.loads(line) for line in fleet.notes.read_text().splitlines()]
@@ -30,7 +38,7 @@ def judge(load, fleet):
     _statuses(load, verdict)
     _states(load, verdict)
     _side_effects(facts, verdict)
-    _overlaps(facts, ends, verdict)
+    _overlaps(facts, fleet, verdict)
     _log(fleet.log, verdict)
     _counts(load, facts, ends, verdict)
     return verdict
@@ -75,14 +83,18 @@ def _side_effects(facts, verdict):
     verdict.faults += [f"{key} was executed {n} times" for key, n in begun.items() if n > 1]
 
 
-def _overlaps(facts, ends, verdict):
-    """No two executions of a thread were ever busy at once."""
-    for thread, spans in spans_of(facts, ends).items():
-        spans.sort()
-        for (_, end, one), (begin, _, other) in itertools.pairwise(spans):
-            if begin < end:
+def _overlaps(facts, fleet, verdict):
+    """No two executions of a thread were ever busy at once.
+
+    Only a process that was frozen may end the node that it was in, and begin the next, before it
+    knows that somebody else has its run.
+    """
+    for thread, spans in spans_of(facts, fleet.ends).items():
+        for before, after in itertools.pairwise(sorted(spans)):
+            if after.begin < before.end and before.pid not in fleet.frozen:
                 verdict.faults.append(
-                    f"executions {one} and {other} of {thread} overlap by {end - begin:.3f} s"
+                    f"executions {before.name} and {after.name} of {thread} overlap by"
+                    f" {before.end - after.begin:.3f} s"
                 )
 
 
@@ -93,7 +105,7 @@ def _log(path, verdict):
 
 
 def spans_of(facts, ends):
-    """Return begin, end and name of each execution, by thread."""
+    """Return when each execution was busy, by thread."""
     executions = defaultdict(list)
     for fact in facts:
         executions[fact["thread"], fact["execution"]].append(fact)
@@ -103,7 +115,8 @@ def spans_of(facts, ends):
         end = last["at"]
         if last["what"] == "begin":  # its process was killed in the middle
             end = max(end, ends.get(last["pid"], end))
-        found[thread].append((first["at"], end, f"{execution} (run {first['tag']})"))
+        name = f"{execution} (run {first['tag']})"
+        found[thread].append(Span(first["at"], end, first["pid"], name))
     return found
 
 
