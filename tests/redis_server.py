@@ -1,6 +1,7 @@
 """A Redis server for tests: one of its own, or the one that ``WEFT_TEST_REDIS_URL`` names."""
 
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -40,6 +41,15 @@ class RedisServer:
         self._process.kill()
         self._process.wait()
         self.socket.unlink(missing_ok=True)
+
+    @contextmanager
+    def frozen(self):
+        """Let the server say nothing, with all its connections in place."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def stop(self):
         if self._process.poll() is None:

@@ -69,23 +69,25 @@ def serving_here(folder, *, dev=False, config=PROJECT, **flags):
 
 
 class Process:
-    """A server process of its own."""
+    """A server process of its own, or a worker that tells how it is."""
 
-    def __init__(self, folder, *, command="serve", config=PROJECT, port=None, **flags):
+    def __init__(self, folder, *, command="serve", config=PROJECT, port=None, wait=True, **flags):
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         options = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
+        port_option = "--health-port" if command == "worker" else "--port"
         self.process = subprocess.Popen(
             [
                 sys.executable, "-m", "weft.server.cli", command, "--config", str(config),
-                "--port", str(self.port), "--data-dir", str(folder), *options,
+                port_option, str(self.port), "--data-dir", str(folder), *options,
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
-        self.wait_until_ready()
+        if wait:
+            self.wait_until_ready()
 
     def wait_until_ready(self, seconds=20):
         deadline = time.monotonic() + seconds

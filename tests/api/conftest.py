@@ -1,19 +1,39 @@
+from contextlib import contextmanager
+
 import langgraph_sdk
 import pytest
 from tests.postgres import new_schema
+from tests.redis_server import new_prefix, shared_redis
 from tests.serving import serving_here
 
 import weft
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory):
+    with shared_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@contextmanager
+def serving_apart(folder, redis_url, **flags):
+    """Serve from one server, and execute what it gets in another."""
+    flags |= {"database_url": new_schema(), "redis_url": redis_url, "redis_prefix": new_prefix()}
+    with serving_here(folder, **flags), serving_here(folder, worker="false", **flags) as address:
+        yield address
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres", "apart"])
 def serving(request, tmp_path_factory):
     """What serves from an empty database of one kind: everything is tested on either."""
 
     def serve(**flags):
+        folder = tmp_path_factory.mktemp("data")
+        if request.param == "apart":
+            return serving_apart(folder, request.getfixturevalue("redis_url"), **flags)
         if request.param == "postgres":
             flags["database_url"] = new_schema()
-        return serving_here(tmp_path_factory.mktemp("data"), **flags)
+        return serving_here(folder, **flags)
 
     return serve
 

@@ -16,6 +16,12 @@ async def http(serving):
             yield client
 
 
+@pytest.fixture
+def most(request):
+    """How many runs the server that is asked can have: none where another one executes them."""
+    return 0 if "apart" in request.node.name else 5
+
+
 async def numbers(http, name):
     text = (await http.get("/metrics")).text
     return {
@@ -42,18 +48,18 @@ async def test_requests_are_counted_by_route(http):
     assert (await numbers(http, "lg_api_http_requests_latency_sum"))[labels] > 0
 
 
-async def test_prometheus(http):
+async def test_prometheus(http, most):
     answer = await http.get("/metrics?format=other")
     assert answer.headers["content-type"] == "text/plain; version=1.0.0; charset=utf-8"
-    assert await numbers(http, "lg_api_workers_max") == {"": 5}
+    assert await numbers(http, "lg_api_workers_max") == {"": most}
     assert await numbers(http, "lg_api_workers_active") == {"": 0}
-    assert await numbers(http, "lg_api_workers_available") == {"": 5}
+    assert await numbers(http, "lg_api_workers_available") == {"": most}
     for name in ("process_cpu_seconds_total", "python_gc_collections_total", "python_info"):
         assert f"\n# TYPE {name}" in answer.text
     assert "# TYPE lg_api_http_requests_latency histogram" in (await http.get("/metrics")).text
 
 
-async def test_the_queue(http):
+async def test_the_queue(http, most):
     sleepy = {"assistant_id": "sleepy", "input": {"seconds": 60}}
     thread = (await http.post("/threads", json={})).json()["thread_id"]
     for _ in range(3):
@@ -63,7 +69,10 @@ async def test_the_queue(http):
         continue
     assert await numbers(http, "lg_api_num_pending_runs") == {"": 3}
     found = (await http.get("/metrics?format=json")).json()
-    assert found["workers"] == {"max": 5, "active": 1, "available": 4}
+    active = min(most, 1)
+    assert found["workers"] == {"max": most, "active": active, "available": most - active}
+    assert (await numbers(http, "weft_runs_claimed_total")) == {"": active}
+    assert (await numbers(http, "weft_queue_oldest_seconds"))[""] > 0
     queue = found["queue"]
     assert (queue["n_pending"], queue["n_running"]) == (3, 1)
     assert queue["pending_runs_wait_time_max_secs"] >= queue["pending_runs_wait_time_med_secs"] > 0
@@ -72,6 +81,28 @@ async def test_the_queue(http):
         "http_requests_total"
     ]
     await http.delete(f"/threads/{thread}")
+
+
+async def test_what_the_worker_did(http, most):
+    await http.post("/runs/wait", json=RUN)
+    await http.post("/runs/wait", json=RUN | {"assistant_id": "boom"})
+    done = {'result="success"': 1, 'result="error"': 1} if most else {}
+    while await numbers(http, "weft_runs_ended_total") != done:
+        continue
+    claimed = 2 if most else 0
+    assert await numbers(http, "weft_run_wait_seconds_count") == {"": claimed}
+    assert (await numbers(http, "weft_run_wait_seconds_bucket"))['le="60.0"'] == claimed
+    assert await numbers(http, "weft_runs_repeated_total") == {"": 0}
+    assert await numbers(http, "weft_queue_oldest_seconds") == {"": 0}
+
+
+async def test_readers_are_counted(http):
+    sleepy = {"assistant_id": "sleepy", "input": {"seconds": 60}}
+    async with http.stream("POST", "/runs/stream", json=sleepy | {"on_disconnect": "cancel"}):
+        while await numbers(http, "weft_stream_readers") != {"": 1}:
+            continue
+    while await numbers(http, "weft_stream_readers") != {"": 0}:
+        continue
 
 
 async def test_an_empty_queue(http):

@@ -101,6 +101,25 @@ async def test_a_closed_log_takes_no_more_events_until_it_is_reopened(log):
     assert await numbers(log.read("run", START)) == [1, 3]
 
 
+async def test_who_has_lost_the_run_adds_nothing_any_more(log):
+    await log.append("run", [event(1)], 1)
+    await log.append("run", [event(2)], 2)
+    await log.append("run", [event(3)], 1)
+    await log.append("run", [event(4)])
+    await log.append("run", [event(5)], 2)
+    await log.append("other", [event(6)], 1)
+    await log.close("run", 60)
+    await log.close("other", 60)
+    assert await numbers(log.read("run", START)) == [1, 2, 5]
+    assert await numbers(log.read("other", START)) == [6]
+
+
+async def test_flushing_tells_whether_it_can_be_read(log):
+    assert await log.flush("run")
+    await log.append("run", [event(1)])
+    assert await log.flush("run")
+
+
 async def test_a_draining_reader_does_not_wait(log):
     await log.append("run", [event(1)])
     reader = log.read("run", START)

@@ -1,8 +1,12 @@
 """What only an event log and signals on a server of their own have to do."""
 
 import asyncio
+import contextlib
+import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
 from contextlib import asynccontextmanager
 from uuid import uuid4
@@ -265,6 +269,128 @@ async def test_readers_of_events_wait_as_long_as_they_are_meant_to(server, prefi
         server.kill()
         with pytest.raises(EventsUnavailable):
             await reading
+
+
+async def test_a_server_that_hangs_is_like_one_that_is_away(server, prefix):
+    async with process(server.url, prefix) as here, process(server.url, prefix) as there:
+        reading = asyncio.create_task(numbers(there.log.read("run", START)))
+        await here.log.append("run", [event(1)])
+        assert await here.log.flush("run")
+        waiting = asyncio.create_task(there.log.read("run", START).last())
+        await there.log.flush("run")
+        with server.frozen():
+            began = time.monotonic()
+            await here.log.append("run", [event(2)])
+            assert not await here.log.flush("run")
+            with pytest.raises(EventsUnavailable):
+                await there.log.read("run", START).last()
+            with pytest.raises(EventsUnavailable):
+                await waiting
+            with pytest.raises(EventsUnavailable):
+                await here.ping()
+            assert time.monotonic() - began < 10
+            assert not here.available
+        await here.log.close("run", 60)
+        assert await reading == [1, 2]
+        assert here.available
+
+
+async def test_a_fence_counts_in_all_processes(here, there):
+    await here.log.append("run", [event(1)], 1)
+    await here.log.flush("run")
+    await there.log.append("run", [event(2)], 2)
+    await there.log.flush("run")
+    await here.log.append("run", [event(3)], 1)
+    await here.log.flush("run")
+    await there.log.append("run", [event(4)], 2)
+    await there.log.close("run", 60)
+    assert await numbers(here.log.read("run", START)) == [1, 2, 4]
+
+
+async def test_readers_on_any_loop(here, there):
+    def read():
+        return asyncio.run(numbers(there.log.read("run", START)))
+
+    reading = [asyncio.create_task(asyncio.to_thread(read)) for _ in range(3)]
+    for number in range(100):
+        await here.log.append("run", [event(number)])
+    await here.log.close("run", 60)
+    assert await asyncio.gather(*reading) == [list(range(100))] * 3
+
+
+async def test_nothing_happens_before_it_is_open(redis_url):
+    unused = RedisEvents(redis_url)
+    assert unused.available
+    assert unused.log.size == 0
+
+
+async def test_who_gives_up_opening_leaves_no_thread(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        opening = asyncio.create_task(
+            RedisEvents(f"redis://127.0.0.1:{deaf.getsockname()[1]}").open()
+        )
+        await asyncio.sleep(0.05)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+    assert "weft-redis" not in [thread.name for thread in threading.enumerate()]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate for 127.0.0.1, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    names = [str(folder / name) for name in ("certificate.pem", "key.pem")]
+    command = [
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+        "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+        "-out", names[0], "-keyout", names[1],
+    ]  # fmt: skip
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("there is no openssl to make a certificate with")
+    return names
+
+
+@asynccontextmanager
+async def behind_tls(server, certificate):
+    """Yield the port at which a server is reached with TLS."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    tasks = set()
+
+    async def copy(reader, writer):
+        with contextlib.suppress(OSError):
+            while piece := await reader.read(65536):
+                writer.write(piece)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader, writer):
+        tasks.add(asyncio.current_task())
+        source, target = await asyncio.open_unix_connection(server.socket)
+        await asyncio.gather(copy(reader, target), copy(source, writer))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as listening:
+        yield listening.sockets[0].getsockname()[1]
+    await asyncio.gather(*tasks)
+
+
+async def test_over_tls(server, certificate, prefix):
+    async with behind_tls(server, certificate) as port:
+        url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate[0]}"
+        async with process(url, prefix) as here, process(server.url, prefix) as there:
+            reading = asyncio.create_task(numbers(here.log.read("run", START)))
+            await there.log.append("run", [event(1)])
+            await there.log.close("run", 60)
+            assert await reading == [1]
+
+
+async def test_a_certificate_that_nobody_knows(server, certificate, prefix):
+    async with behind_tls(server, certificate) as port:
+        with pytest.raises(EventsUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            await RedisEvents(f"rediss://:secret@127.0.0.1:{port}/0").open()
 
 
 async def test_too_many_events_for_a_server_that_is_away_leave_a_gap(tmp_path, prefix):

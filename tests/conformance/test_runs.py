@@ -1,6 +1,7 @@
 """What every database must do with runs: the queue, the leases and the outcomes."""
 
 import asyncio
+import dataclasses
 from datetime import timedelta
 
 import pytest
@@ -384,3 +385,39 @@ async def test_a_thread_is_fresh_until_it_has_a_checkpoint(storage):
     assert not again.fresh
     await storage.runs.finish(again, ROLLED_BACK)
     assert (await started(storage, thread)).fresh
+
+
+async def test_claims_are_counted_also_where_attempts_are_not(storage):
+    thread = await thread_of(storage)
+    held = await started(storage, thread)
+    assert (held.number, held.run.attempt) == (1, 1)
+    await storage.runs.release(held)
+    (held,) = await claim(storage)
+    assert (held.number, held.run.attempt) == (2, 1)
+    await storage.runs.reclaim(max_attempts=3, orphaned=True)
+    (held,) = await claim(storage)
+    assert (held.number, held.run.attempt) == (3, 2)
+
+
+async def test_which_runs_are_over(storage):
+    thread = await thread_of(storage)
+    assert await storage.runs.over([]) == frozenset()
+    done = (await started(storage, thread)).run.run_id
+    waiting = await add(storage, thread)
+    nothing = uuid7()
+    asked = [waiting, nothing, done]
+    assert await storage.runs.over(asked) == {nothing}
+    await storage.runs.cancel(thread, [waiting], INTERRUPT)
+    assert await storage.runs.over(asked) == {nothing, waiting}
+
+
+async def test_a_result_that_could_not_be_told_is_kept_for_a_while(storage):
+    run = new_run(uuid7(), create_thread=True, temporary=True, now=NOW)
+    await storage.runs.create(run)
+    (held,) = await claim(storage)
+    await storage.runs.finish(held, dataclasses.replace(DONE, untold=True))
+    thread = await storage.threads.get(run.thread_id)
+    assert (thread.status, thread.values) == ("idle", DONE.values)
+    assert (await storage.runs.get(None, run.run_id)).status == "success"
+    expired = await storage.threads.expire(thread.updated_at + timedelta(minutes=6), 10)
+    assert expired.threads == (run.thread_id,)

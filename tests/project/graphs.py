@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langgraph.config import get_config, get_stream_writer
+from langgraph.errors import GraphDrained
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore
@@ -162,6 +163,11 @@ async def made(config):
     yield chain("made", color=lambda _: {"log": [name]})
 
 
+def drain_itself(_):
+    raise GraphDrained("a graph's own idea")
+
+
+drained = chain("drained", drain=drain_itself)
 leaves = chain("leaves", leave=lambda _: sys.exit(3))
 
 

@@ -1,8 +1,10 @@
 """What is PostgreSQL's own: connections that break, several processes, the drain, adopted tables."""
 
 import asyncio
+import dataclasses
 import threading
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TypedDict
 
 import psycopg
@@ -33,7 +35,7 @@ from weft.server.domain.errors import LeaseLost, StorageUnavailable, ThreadNotFo
 from weft.server.domain.ids import uuid7
 from weft.server.domain.json import Encoded
 from weft.server.domain.runs import Stop
-from weft.server.domain.threads import ThreadState
+from weft.server.domain.threads import ThreadState, Ttl
 from weft.server.ports.store import IndexOptions, StoreOptions
 from weft.server.storage.postgres.connection import CONNECTIONS, QUEUE_MOST
 from weft.server.storage.postgres.savers import PENDING_BYTES
@@ -453,6 +455,20 @@ async def test_workers_of_several_processes_share_the_queue(url):
         assert len({held.run.thread_id for held in claims}) == len(claims) == 20
         await asyncio.gather(*(two.runs.finish(held, DONE) for held in claims))
         assert len(await claim(one, 99)) == 20
+
+
+async def test_sweepers_of_several_processes_do_not_get_into_each_others_way(url):
+    async with open_postgres(url) as one, open_postgres(url) as two:
+        for _ in range(100):
+            made = dataclasses.replace(new_thread(now=NOW), ttl=Ttl(1, "delete"))
+            await one.threads.create(made)
+        later = NOW + timedelta(minutes=2)
+        found = await asyncio.gather(
+            *(storage.threads.expire(later, 10) for _ in range(10) for storage in (one, two))
+        )
+        found.append(await one.threads.expire(later, 1000))
+        swept = [thread for each in found for thread in each.threads]
+        assert len(swept) == len(set(swept)) == 100
 
 
 async def test_what_happens_to_one_thread_at_once_is_one_after_the_other(url):

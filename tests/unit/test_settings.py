@@ -246,3 +246,20 @@ def test_lines_of_variables(line, value):
 
 def test_lines_that_are_no_variables_are_skipped():
     assert parse_env("# A=1\n\nnot a variable\n1A=x\n=x\r\nB=2\r\nB=3\n") == {"B": "3"}
+
+
+def test_several_servers(load, refused):
+    database, redis = "postgresql://h/d", "rediss://me:secret@h:6380/1"
+    found = load(
+        environment={"WEFT_DATABASE_URL": database, "WEFT_REDIS_URL": redis}, worker="false"
+    )
+    assert (found.redis_url, found.redis_prefix, found.worker) == (redis, "weft:", False)
+    assert (found.health_port, load(health_port="8080").health_port) == (None, 8080)
+    assert "secret" not in repr(found)
+    assert "needs --database-url" in refused(redis_url=redis)
+    assert "needs --database-url and --redis-url" in refused(worker="false")
+    assert "needs --database-url and --redis-url" in refused(worker="no", database_url=database)
+    text = refused(redis_url="memcached://me:secret@h", database_url=database)
+    assert "redis://user:password@host:6379/0" in text
+    assert "secret" not in text
+    assert "whole number" in refused(health_port="x")

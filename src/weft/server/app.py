@@ -7,7 +7,7 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
@@ -311,7 +311,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
             openapi=lambda: document(table(handlers), __version__),
             docs=page,
         ),
-        metrics=MetricRoutes(meter, worker, runs.stats),
+        metrics=MetricRoutes(meter, worker, runs.stats, lambda: _gauges(watch, redis)),
         assistants=AssistantRoutes(assistants, drawings, limit),
         threads=ThreadRoutes(threads, limit),
         states=StateRoutes(states, limit),
@@ -334,6 +334,15 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         handlers,
         meter,
     )
+
+
+def _gauges(watch: WatchedEvents, redis: RedisEvents | None) -> Mapping[str, float]:
+    gauges = {"weft_stream_readers": watch.readers}
+    if redis is not None:
+        gauges["weft_redis_available"] = int(redis.available)
+        gauges["weft_redis_streams"] = redis.log.size
+        gauges["weft_redis_events_lost"] = redis.losses
+    return gauges
 
 
 def _worker(

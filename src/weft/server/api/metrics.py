@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -24,28 +21,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from weft.server.api.errors import Handler
 from weft.server.api.wire import Wire, json_response
+from weft.server.domain.measures import REQUEST_MS, Histogram, WorkerMeasures
 from weft.server.domain.runs import QueueStats
-
-_BOUNDS_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 15000, 60000, 300000, 3600000)
-
-
-@dataclass(slots=True)
-class _Histogram:
-    """Counts of requests by how long they took; the last one is for those beyond all bounds."""
-
-    counts: list[int] = field(default_factory=lambda: [0] * (len(_BOUNDS_MS) + 1))
-    sum_ms: float = 0.0
-
-    def add(self, ms: float) -> None:
-        self.counts[bisect_left(_BOUNDS_MS, ms)] += 1
-        self.sum_ms += ms
-
-    def cumulated(self) -> list[tuple[str, float]]:
-        total, found = 0, []
-        for bound, count in zip((*_BOUNDS_MS, math.inf), self.counts, strict=True):
-            total += count
-            found.append((f"{float(bound)}".replace("inf", "+Inf"), float(total)))
-        return found
 
 
 class Meter:
@@ -56,12 +33,12 @@ class Meter:
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, str, int], int] = {}
-        self.latency: dict[tuple[str, str, int], _Histogram] = {}
+        self.latency: dict[tuple[str, str, int], Histogram] = {}
 
     def note(self, method: str, path: str, status: int, ms: float) -> None:
         key = (method, path, status)
         if key not in self.requests:
-            self.requests[key], self.latency[key] = 0, _Histogram()
+            self.requests[key], self.latency[key] = 0, Histogram(REQUEST_MS)
         self.requests[key] += 1
         self.latency[key].add(ms)
 
@@ -93,14 +70,31 @@ class Workers(Protocol):
     @property
     def concurrency(self) -> int: ...
 
+    @property
+    def measures(self) -> WorkerMeasures: ...
+
 
 class MetricRoutes:
+    """Numbers of this process, and of the queue that all processes share.
+
+    Args:
+        meter: The requests.
+        workers: What executes runs here.
+        queue: The queue.
+        more: Other numbers by the names of their metrics.
+    """
+
     def __init__(
-        self, meter: Meter, workers: Workers, queue: Callable[[], Awaitable[QueueStats]]
+        self,
+        meter: Meter,
+        workers: Workers,
+        queue: Callable[[], Awaitable[QueueStats]],
+        more: Callable[[], Mapping[str, float]],
     ) -> None:
         self._meter = meter
         self._workers = workers
         self._queue = queue
+        self._more = more
 
     async def metrics(self, request: Request) -> Response:
         queue = await self._queue()
@@ -109,7 +103,8 @@ class MetricRoutes:
         registry = CollectorRegistry()
         for collector in (GCCollector, PlatformCollector, ProcessCollector):
             collector(registry=registry)
-        registry.register(_Families(self._meter, self._gauges(queue)))
+        registry.register(_Requests(self._meter, self._gauges(queue)))
+        registry.register(_Work(self._workers.measures))
         # Said by hand: Starlette would add the character set a second time.
         headers = {"content-type": CONTENT_TYPE_PLAIN_1_0_0}
         return Response(generate_latest(registry), headers=headers)
@@ -122,6 +117,9 @@ class MetricRoutes:
             "lg_api_workers_available": most - active,
             "lg_api_num_pending_runs": queue.pending,
             "lg_api_num_running_runs": queue.running,
+            "weft_queue_oldest_seconds": queue.longest_wait_seconds or 0.0,
+            "weft_queue_oldest_unblocked_seconds": queue.longest_unblocked_wait_seconds or 0.0,
+            **self._more(),
         }
 
     def _json(self, queue: QueueStats) -> Wire:
@@ -144,8 +142,36 @@ class MetricRoutes:
         }
 
 
-class _Families(Collector):
-    """The server's own numbers, as they are at this moment."""
+class _Work(Collector):
+    """What the worker of this process has done."""
+
+    def __init__(self, measures: WorkerMeasures) -> None:
+        self._measures = measures
+
+    def collect(self) -> Iterable[Metric]:
+        measures = self._measures
+        waited = HistogramMetricFamily(
+            "weft_run_wait_seconds", "From the time a run was due until it was claimed here"
+        )
+        waited.add_metric([], measures.waited.cumulated(), measures.waited.sum)
+        ended = CounterMetricFamily(
+            "weft_runs_ended", "Runs that were executed here, by result", labels=("result",)
+        )
+        for result, count in measures.ended.items():
+            ended.add_metric([result], count)
+        yield waited
+        yield ended
+        for name, text, value in (
+            ("weft_runs_claimed", "Runs that were claimed here", measures.claimed),
+            ("weft_runs_repeated", "Claimed runs that a worker has died with", measures.repeated),
+            ("weft_runs_requeued", "Runs found without a live worker", measures.requeued),
+            ("weft_runs_given_up", "Runs found without one too often", measures.given_up),
+        ):
+            yield CounterMetricFamily(name, text, value=value)
+
+
+class _Requests(Collector):
+    """The requests, and what there is to say about this moment."""
 
     def __init__(self, meter: Meter, gauges: Mapping[str, float]) -> None:
         self._meter = meter
@@ -162,7 +188,7 @@ class _Families(Collector):
             "lg_api_http_requests_latency", "Time to the end of the answer in ms", labels=names
         )
         for (method, path, status), each in self._meter.latency.items():
-            latency.add_metric((method, path, str(status)), each.cumulated(), each.sum_ms)
+            latency.add_metric((method, path, str(status)), each.cumulated(), each.sum)
         yield requests
         yield latency
         for name, value in self._gauges.items():

@@ -118,7 +118,9 @@ class Outcome:
     """How a run ended.
 
     ``values`` None leaves the thread's values as they are. ``roll_back`` removes the run and its
-    checkpoints. ``error`` is ``{"error": class, "message": text}``, encoded, or None.
+    checkpoints. ``error`` is ``{"error": class, "message": text}``, encoded, or None. ``untold``:
+    those who wait for the result could not be told, and will look for it in the database, so the
+    thread of a temporary run stays for ``UNTOLD_MINUTES``.
     """
 
     status: RunStatus
@@ -127,6 +129,10 @@ class Outcome:
     interrupts: Encoded = EMPTY_OBJECT
     error: Encoded | None = None
     roll_back: bool = False
+    untold: bool = False
+
+
+UNTOLD_MINUTES = 5.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,8 +111,9 @@ class MemoryEventLog:
             at = target.position_after(after) if isinstance(after, EventId) else target.end
         return _Reader(self, stream, target, at)
 
-    async def flush(self, stream: str) -> None:
+    async def flush(self, stream: str) -> bool:  # noqa: ARG002
         """Return at once: what was appended is readable."""
+        return True
 
     async def close(self, stream: str, keep_seconds: float) -> None:
         now = self._now()

@@ -62,10 +62,11 @@ class EventLog(Protocol):
         """
         ...
 
-    async def flush(self, stream: str) -> None:
+    async def flush(self, stream: str) -> bool:
         """Return once what was appended here can be read everywhere, after some time anyhow.
 
-        Whatever makes others stop reading, such as a final status, comes after this.
+        Whatever makes others stop reading, such as a final status, comes after this. False: it
+        cannot be read everywhere yet, and maybe never.
         """
         ...
 

@@ -285,7 +285,8 @@ class RunStorage(Protocol):
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
         """Record how a run ended: the run, its thread's status, values, interrupts and error.
 
-        With another run queued the thread stays busy. The thread of a temporary run is deleted.
+        With another run queued the thread stays busy. The thread of a temporary run is deleted,
+        or gets a TTL where the outcome is untold.
 
         Raises:
             LeaseLost: the claim is no longer valid; nothing has been written.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -20,6 +20,12 @@ logger: logging.Logger = logging.getLogger("weft.runs")
 LOOK_SECONDS = 1.0
 """How often the database is asked about the runs that are read, all of them at once."""
 
+_LOOKS_OVER = 2
+"""A run that is over is told by its log, unless something has gone wrong with that."""
+
+_LOOKS_CLOSE = 10
+"""What its worker could not send at once may still come: nothing does after a close."""
+
 _KEEP_SECONDS = 30.0
 
 _AT_ONCE = 10_000
@@ -27,11 +33,35 @@ _AT_ONCE = 10_000
 
 @dataclass(eq=False, slots=True)
 class _Watched:
-    """A run that somebody reads. ``suspected``: it was over already when last looked at."""
+    """A run that somebody reads. ``looks``: how often it has been found to be over."""
 
     readers: int = 0
-    suspected: bool = False
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    looks: int = 0
+    waiting: set[asyncio.Timeout] = field(default_factory=set)
+
+    @property
+    def over(self) -> bool:
+        return self.looks >= _LOOKS_OVER
+
+    @asynccontextmanager
+    async def unless_over(self) -> AsyncIterator[None]:
+        """Wait inside for as long as the run is not over.
+
+        Raises:
+            TimeoutError: it is.
+        """
+        async with asyncio.timeout(0 if self.over else None) as timeout:
+            self.waiting.add(timeout)
+            try:
+                yield
+            finally:
+                self.waiting.discard(timeout)
+
+    def found_over(self) -> None:
+        self.looks += 1
+        if self.looks == _LOOKS_OVER:
+            for timeout in self.waiting:
+                timeout.reschedule(0)
 
 
 class WatchedEvents:
@@ -66,8 +96,8 @@ class WatchedEvents:
     async def append(self, stream: str, events: Sequence[Event], fence: int = 0) -> None:
         await self._log.append(stream, events, fence)
 
-    async def flush(self, stream: str) -> None:
-        await self._log.flush(stream)
+    async def flush(self, stream: str) -> bool:
+        return await self._log.flush(stream)
 
     async def close(self, stream: str, keep_seconds: float) -> None:
         await self._log.close(stream, keep_seconds)
@@ -89,12 +119,12 @@ class WatchedEvents:
         return self._log.read(str(run_id), START)
 
     @contextmanager
-    def watching(self, run_id: UUID) -> Iterator[asyncio.Event]:
-        """Watch a run; the event is set when it is over."""
+    def watching(self, run_id: UUID) -> Iterator[_Watched]:
+        """Watch a run for somebody who waits for something of it."""
         watched = self._watched.setdefault(run_id, _Watched())
         watched.readers += 1
         try:
-            yield watched.over
+            yield watched
         finally:
             watched.readers -= 1
             if not watched.readers and self._watched.get(run_id) is watched:
@@ -120,12 +150,10 @@ class WatchedEvents:
         watched = self._watched.get(run_id)
         if watched is None:
             return
-        if watched.suspected and not watched.over.is_set():
-            # What its worker has appended was in the log before the database knew of the end.
+        watched.found_over()
+        if watched.looks == _LOOKS_CLOSE:
             logger.info("a log is closed in place of its worker", extra={"run_id": str(run_id)})
-            watched.over.set()
             await self._log.close(str(run_id), _KEEP_SECONDS)
-        watched.suspected = True
 
 
 class _WatchedReader:
@@ -144,17 +172,25 @@ class _WatchedReader:
             return await anext(self._reader)
 
     async def last(self) -> StoredEvent | None:
-        """Return the last event; while the log is away, wait for what the database says."""
-        with self._watch.watching(self._run_id) as over:
-            while True:
-                try:
-                    return await self._reader.last()
-                except EventsUnavailable:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(over.wait(), LOOK_SECONDS)
-                if over.is_set():
-                    raise EventsLost
-                self._reader = self._watch.again(self._run_id)
+        """Return the last event.
+
+        Raises:
+            EventsLost: the run is over, and the log does not tell how. A log that is away is not
+                the end of it.
+        """
+        with self._watch.watching(self._run_id) as watched:
+            try:
+                async with watched.unless_over():
+                    return await self._last()
+            except TimeoutError:
+                raise EventsLost from None
+
+    async def _last(self) -> StoredEvent | None:
+        while True:
+            with suppress(EventsUnavailable):
+                return await self._reader.last()
+            await asyncio.sleep(LOOK_SECONDS)
+            self._reader = self._watch.again(self._run_id)
 
     def drain(self) -> None:
         self._reader.drain()

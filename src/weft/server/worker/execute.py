@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -130,7 +130,8 @@ class Executor:
         progress = _Progress()
         outcome = await self._attempt(assignment, progress)
         if outcome is None:
-            await self._give_back(assignment)
+            # One that is lost is refused; either way the storage forgets about the claim.
+            await self._release_when_possible(assignment)
         else:
             await self._record(assignment, outcome, progress)
         _log_end(claim, assignment.result, time.perf_counter() - began)
@@ -225,9 +226,9 @@ class Executor:
         """
         claim, stream = assignment.claim, assignment.stream
         await self._append(claim, _closing_events(outcome, progress))
-        await self._events.flush(stream)
+        told = await self._events.flush(stream)
         try:
-            finished = await self._storage.runs.finish(claim, outcome)
+            finished = await self._storage.runs.finish(claim, replace(outcome, untold=not told))
         except LeaseLost:
             logger.warning("a run was taken over", extra={"run_id": stream})
             return
@@ -242,10 +243,6 @@ class Executor:
         )
         if finished.waiting:
             await self._signals.publish(WORK)
-
-    async def _give_back(self, assignment: Assignment) -> None:
-        if not isinstance(assignment.order, Lost):
-            await self._release_when_possible(assignment)
 
     async def _release_when_possible(self, assignment: Assignment) -> None:
         """Put the run back into the queue, however long the database takes to come back."""

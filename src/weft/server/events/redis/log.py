@@ -57,8 +57,8 @@ class RedisEventLog:
         )
         return RedisReader(stream, after, source, self._follower, self._options)
 
-    async def flush(self, stream: str) -> None:
-        await self._done(self._writer.flush(stream))
+    async def flush(self, stream: str) -> bool:
+        return await self._done(self._writer.flush(stream))
 
     async def close(self, stream: str, keep_seconds: float) -> None:
         await self._done(self._writer.close(stream, keep_seconds))
@@ -69,8 +69,9 @@ class RedisEventLog:
     async def discard(self, stream: str) -> None:
         await self._done(self._writer.discard(stream))
 
-    async def _done(self, answer: Answer[object]) -> None:
+    async def _done(self, answer: Answer[object]) -> bool:
         try:
             await answer.within(self._options.answer_seconds)
         except TimeoutError:
-            return
+            return False
+        return True

@@ -71,6 +71,16 @@ class RedisEvents:
             self.signals.run,
         ]
 
+    @property
+    def available(self) -> bool:
+        """Whether the server answered when something was last sent to it."""
+        return not self._writer.away
+
+    @property
+    def losses(self) -> int:
+        """How often events of a stream were dropped here because the server was away."""
+        return self._writer.losses
+
     async def open(self) -> None:
         """Connect.
 
@@ -80,8 +90,10 @@ class RedisEvents:
         self._io.start()
         try:
             await self._io.call(self._first_contact())
-        except Away as error:
+        except BaseException as error:
             await self._stop()
+            if not isinstance(error, Away):
+                raise
             raise EventsUnavailable(
                 f"The Redis server at {self._address} cannot be used: {error}"
             ) from None

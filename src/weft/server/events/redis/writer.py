@@ -124,7 +124,17 @@ class Writer:
         self._called_urgently = False
         self._sent_at = 0.0
         self._away = False
+        self._losses = 0
         self._drained: list[Answer[None]] = []
+
+    @property
+    def away(self) -> bool:
+        return self._away
+
+    @property
+    def losses(self) -> int:
+        """How often the events of a stream were dropped."""
+        return self._losses
 
     @property
     def size(self) -> int:
@@ -244,6 +254,7 @@ class Writer:
     def _lose(self, stream: str, outbox: _Outbox) -> None:
         if not outbox.events:
             return
+        self._losses += 1
         logger.warning("events of a run are lost", extra={"run_id": stream})
         acts = (step for step in outbox.steps if isinstance(step, _Act))
         fence = max(step.fence for step in outbox.steps if isinstance(step, _Batch))

@@ -14,6 +14,7 @@ from weft.server.domain.json import EMPTY_OBJECT
 from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
 from weft.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
+    UNTOLD_MINUTES,
     Cancelled,
     Claim,
     Created,
@@ -222,9 +223,11 @@ def _hold(connection: Connection, claim: Claim) -> None:
 
 def _finish(connection: Connection, run: Run, outcome: Outcome, now: datetime) -> Cursor | None:
     """End a run that is held; what comes back tells whether another one waits."""
-    if run.temporary:
+    if run.temporary and not outcome.untold:
         delete_thread(connection, run.thread_id)
         return None
+    if run.temporary:
+        connection.execute(sql.LET_EXPIRE, (UNTOLD_MINUTES, run.thread_id))
     error = optional_text(outcome.error)
     if outcome.roll_back:
         _remove(connection, run.thread_id, run.run_id)

@@ -145,6 +145,10 @@ EXPIRED = """
     WHERE status = 'running' AND (%s OR lease_until < %s) ORDER BY seq FOR UPDATE SKIP LOCKED
 """
 
+LET_EXPIRE = """
+    UPDATE weft_threads SET ttl_minutes = %s, ttl_strategy = 'delete' WHERE thread_id = %s
+"""
+
 SET_VALUES = """
     INSERT INTO weft_thread_values (thread_id, content) VALUES (%s, %s)
     ON CONFLICT (thread_id) DO UPDATE SET content = excluded.content

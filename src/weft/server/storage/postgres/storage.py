@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import closing
 from uuid import UUID
 
@@ -34,6 +35,10 @@ from weft.server.storage.postgres.store_vectors import open_vectors
 from weft.server.storage.postgres.threads import PostgresThreads
 from weft.server.storage.saver import StorageSaver
 from weft.server.storage.store import DatabaseStore
+
+logger: logging.Logger = logging.getLogger("weft.storage")
+
+_CLOCK_SECONDS = 2.0
 
 
 class PostgresStorage:
@@ -125,9 +130,21 @@ class PostgresStorage:
             with closing(connect(given)) as connection:
                 migrate(connection)
                 vectors = open_vectors(connection, self._store_options.index)
+                self._compare_clocks(connection)
             if self._use is not None:
                 self._occupancy = Occupancy(given, self._use)
                 self._occupancy.take()
             return vectors
         except psycopg.Error as error:
             raise not_opened(self._url, error) from None
+
+    def _compare_clocks(self, connection: Connection) -> None:
+        """Warn where leases would seem to have run out, or never to do so."""
+        row = connection.execute("SELECT clock_timestamp()").fetchone()
+        assert row is not None
+        seconds = (self._clock.now() - row[0]).total_seconds()
+        if self._use is not None and abs(seconds) > _CLOCK_SECONDS:
+            logger.warning(
+                "the clock of this machine and that of the database differ: set both by NTP",
+                extra={"seconds": round(seconds, 1)},
+            )

@@ -18,6 +18,7 @@ from weft.server.domain.json import Encoded, dump
 from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
 from weft.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
+    UNTOLD_MINUTES,
     Cancelled,
     Claim,
     Created,
@@ -243,9 +244,11 @@ def _finish(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now:
     else:
         error = optional_text(outcome.error)
         connection.execute(sql.END_RUN, (outcome.status, error, now, str(run.run_id)))
-    if run.temporary:
+    if run.temporary and not outcome.untold:
         delete_thread(connection, thread)
         return Finished(waiting=False)
+    if run.temporary:
+        connection.execute(sql.LET_EXPIRE, (UNTOLD_MINUTES, thread))
     if outcome.values is not None:
         connection.execute(sql.SET_VALUES, (thread, outcome.values))
     waiting = connection.execute(sql.HAS_PENDING, (thread,)).fetchone() is not None

@@ -112,6 +112,8 @@ HAS_PENDING = """
     WHERE thread_id = ? AND status IN ('pending', 'running') AND status = 'pending' LIMIT 1
 """
 
+LET_EXPIRE = "UPDATE threads SET ttl_minutes = ?, ttl_strategy = 'delete' WHERE thread_id = ?"
+
 SET_VALUES = """
     INSERT INTO thread_values (thread_id, content) VALUES (?, ?)
     ON CONFLICT (thread_id) DO UPDATE SET content = excluded.content
