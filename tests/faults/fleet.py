@@ -39,11 +39,11 @@ class Member:
 
     def __init__(self, command, options, log, env):
         self.command = command
-        self.port = free_port() if command == "serve" else None
+        self.serves = command == "serve"
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._arguments = [sys.executable, "-m", "weft.server.cli", command, *options]
-        if self.port:
-            self._arguments.append(f"--port={self.port}")
+        self._arguments.append(f"--{'port' if self.serves else 'health-port'}={self.port}")
         self._log = log
         self._env = env
         self.process = None
@@ -57,8 +57,6 @@ class Member:
     def answers(self):
         if self.process.poll() is not None:
             raise AssertionError(f"a process has ended by itself, see {self._log}")
-        if self.port is None:
-            return True
         with (
             contextlib.suppress(OSError),
             urllib.request.urlopen(f"{self.url}/ok", timeout=1) as answer,
@@ -116,7 +114,7 @@ class Fleet:
 
     @property
     def urls(self):
-        return [member.url for member in self.members if member.port]
+        return [member.url for member in self.members if member.serves]
 
     @property
     def ends(self):
