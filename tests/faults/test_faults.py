@@ -1,27 +1,32 @@
 """Processes are killed, stopped and cut off while they work. bench/faults.py does more of it."""
 
+import anyio
 import pytest
-from tests.faults.acts import cut, kill, pause, stop
-from tests.faults.fleet import EMBEDDED, POSTGRES, Fleet
+from tests.faults.acts import cut, kill, outage, pause, restart_redis, stop
+from tests.faults.fleet import EMBEDDED, POSTGRES, Fleet, Shape
 from tests.faults.load import Load
 from tests.faults.verdict import judge
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
+SCALED = Shape("C: 1 server, 2 workers, PostgreSQL, Redis", 1, 2, postgres=True, redis=True)
 
-async def judged(folder, shape, acts, **flags):
-    fleet = Fleet(folder, shape, lease_seconds=3, max_attempts=50, **flags)
-    with fleet:
-        async with Load(fleet.urls) as load:
+
+async def judged(folder, shape, acts, seconds=0.1):
+    flags = {"lease_seconds": 4, "max_attempts": 50, "shutdown_grace_seconds": 0.1}
+    with Fleet(folder, shape, **flags) as fleet:
+        async with Load(fleet.urls, seconds) as load:
             await under_load(fleet, load, acts)
         verdict = judge(load, fleet)
     assert verdict.faults == []
     assert load.unanswered == 0
-    return verdict
+    assert verdict.counts["runs executed more than once"] > 0
 
 
 async def under_load(fleet, load, acts):
     async with load.running(callers=12):
+        while not fleet.notes.exists():
+            await anyio.sleep(0.01)
         for act in acts:
             await pause()
             await act(fleet)
@@ -29,11 +34,18 @@ async def under_load(fleet, load, acts):
     await load.settle(60)
 
 
-@pytest.mark.parametrize("shape", [EMBEDDED, POSTGRES], ids=lambda shape: shape.name[0])
-async def test_killed_and_stopped_under_load(tmp_path, shape):
-    verdict = await judged(tmp_path, shape, [kill, stop, kill, stop], shutdown_grace_seconds=0.1)
-    assert verdict.counts["runs executed more than once"] > 0
+@pytest.mark.parametrize(
+    ("shape", "acts"),
+    [
+        (EMBEDDED, [kill, kill]),
+        (POSTGRES, [kill, cut]),
+        (SCALED, [kill, restart_redis, stop]),
+    ],
+    ids="ABC",
+)
+async def test_what_is_promised_is_kept(tmp_path, shape, acts):
+    await judged(tmp_path, shape, acts)
 
 
-async def test_connections_to_the_database_are_cut(tmp_path):
-    await judged(tmp_path, POSTGRES, [cut] * 5)
+async def test_nothing_is_executed_by_two_after_a_long_outage(tmp_path):
+    await judged(tmp_path, SCALED, [outage], seconds=1.5)
