@@ -4,7 +4,6 @@ import asyncio
 import json
 import operator
 import os
-import random
 import time
 from pathlib import Path
 from typing import Annotated
@@ -58,7 +57,7 @@ def make():
         async def act(state: State, config: RunnableConfig) -> State:
             notes.add("begin", name, state, config)
             try:
-                await asyncio.sleep(random.uniform(0.2, 1.8) * state["seconds"])
+                await asyncio.sleep(state["seconds"])
                 if state.get("fails") and name == NODES[1]:
                     raise ValueError(state["tag"])
                 return {"log": [f"{state['tag']}:{name}"]}

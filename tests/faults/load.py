@@ -68,9 +68,10 @@ class Load:
     async def _create(self, thread, tag):
         """Send a request once: whether an unanswered one was executed cannot be known."""
         fails = random.random() < 0.05
+        seconds = random.uniform(0.2, 1.8) * self.seconds
         body = {
             "assistant_id": "witness",
-            "input": {"tag": tag, "fails": fails, "seconds": self.seconds},
+            "input": {"tag": tag, "fails": fails, "seconds": seconds},
             "multitask_strategy": "enqueue",
             "if_not_exists": "create",
         }

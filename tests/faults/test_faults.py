@@ -2,7 +2,7 @@
 
 import anyio
 import pytest
-from tests.faults.acts import cut, kill, outage, pause, restart_redis, stop
+from tests.faults.acts import cut, kill, pause, restart_redis, stop
 from tests.faults.fleet import EMBEDDED, POSTGRES, Fleet, Shape
 from tests.faults.load import Load
 from tests.faults.verdict import judge
@@ -12,10 +12,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 SCALED = Shape("C: 1 server, 2 workers, PostgreSQL, Redis", 1, 2, postgres=True, redis=True)
 
 
-async def judged(folder, shape, acts, seconds=0.1):
+async def judged(folder, shape, acts):
     flags = {"lease_seconds": 4, "max_attempts": 50, "shutdown_grace_seconds": 0.1}
     with Fleet(folder, shape, **flags) as fleet:
-        async with Load(fleet.urls, seconds) as load:
+        async with Load(fleet.urls) as load:
             await under_load(fleet, load, acts)
         verdict = judge(load, fleet)
     assert verdict.faults == []
@@ -45,7 +45,3 @@ async def under_load(fleet, load, acts):
 )
 async def test_what_is_promised_is_kept(tmp_path, shape, acts):
     await judged(tmp_path, shape, acts)
-
-
-async def test_nothing_is_executed_by_two_after_a_long_outage(tmp_path):
-    await judged(tmp_path, SCALED, [outage], seconds=1.5)
