@@ -509,6 +509,7 @@ def _worker_options(settings: Settings) -> WorkerOptions:
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
         grace_seconds=settings.shutdown_grace_seconds,
+        shared=bool(settings.redis_url),
     )
 
 

@@ -91,7 +91,8 @@ class Assignment:
     ``finishing``: the outcome is settled; the rest must not be cancelled any more. ``deadline``:
     when the run times out, on the monotonic clock, once it has begun. ``control`` asks the graph to
     stop before its next step, from any thread. ``result`` is a status, "handed over" or "lost",
-    once it is over.
+    once it is over. ``held_until``: when, by the clock of the worker's loop, the lease may have run
+    out.
     """
 
     claim: Claim
@@ -101,6 +102,7 @@ class Assignment:
     progress: _Progress = field(default_factory=_Progress)
     control: RunControl = field(default_factory=RunControl)
     result: str = "lost"
+    held_until: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _settled: bool = False
 

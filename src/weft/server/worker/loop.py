@@ -41,7 +41,7 @@ class WorkerOptions:
     A ``concurrency`` of 0 is a worker that takes none. ``look_seconds``: how often runs with an
     expired lease are looked for. ``release_seconds``: how long runs may take to stop when they
     are cancelled for the end of the process. A run that blocks is ended ``overdue_seconds`` after
-    its timeout, whatever it is doing.
+    its timeout, whatever it is doing. ``shared``: other workers may take runs over.
     """
 
     name: str
@@ -54,6 +54,7 @@ class WorkerOptions:
     look_seconds: float = 1.0
     release_seconds: float = 2.0
     overdue_seconds: float = 2.0
+    shared: bool = False
 
 
 class Worker:
@@ -106,13 +107,15 @@ class Worker:
         if self._options.concurrency:
             await self._reclaim(orphaned=orphaned)
             duties += [self._dispatch, self._keep_leases, self._look_for_lost, self._end_overdue]
+            if self._options.shared:
+                duties.append(self._stop_what_is_not_held)
         for duty in duties:
             self._tasks.append(asyncio.create_task(self._persist(duty), name=duty.__name__))
 
     def drain(self) -> None:
         """Take no more runs. The grace period begins."""
         if self._draining_since is None:
-            self._draining_since = asyncio.get_running_loop().time()
+            self._draining_since = _time()
             logger.info("no more runs are taken", extra={"running": len(self._active)})
 
     async def stop(self) -> None:
@@ -177,22 +180,25 @@ class Worker:
             return False
         limit = min(room, self._options.claim_batch)
         options = self._options
+        until = _time() + options.lease_seconds
         claims = await self._storage.runs.claim(options.name, limit, options.lease_seconds)
         for claim in claims:
-            self._begin(claim)
+            self._begin(claim, until)
         return len(claims) == limit
 
-    def _begin(self, claim: Claim) -> None:
+    def _begin(self, claim: Claim, until: float) -> None:
         self.measures.claimed += 1
         self.measures.repeated += claim.run.attempt > 1
         waited = (self._clock.now() - claim.run.created_at).total_seconds()
         self.measures.waited.add(max(waited, 0.0))
-        assignment = Assignment(claim, order=claim.stop)
+        assignment = Assignment(claim, order=claim.stop, held_until=until)
         job = Job(
             name=str(claim.run.run_id),
             start=partial(self._execute, assignment, asyncio.get_running_loop()),
             finishing=lambda: assignment.finishing,
         )
+        # It may have been lost, unnoticed, and come back.
+        self._order([claim.run.run_id], Lost())
         self._active[claim.run.run_id] = (assignment, job)
         self._idle.clear()
         self._pool.submit(job)
@@ -225,6 +231,9 @@ class Worker:
     async def _look_for_lost(self) -> None:
         while True:
             await self._clock.sleep(self._options.look_seconds)
+            if self._late(0.0):
+                # After an outage: what nobody has taken over meanwhile is ours as before.
+                await self._renew()
             await self._reclaim(orphaned=False)
 
     async def _end_overdue(self) -> None:
@@ -240,14 +249,40 @@ class Worker:
             if late:
                 await self._signals.publish(WORK)
 
+    async def _stop_what_is_not_held(self) -> None:
+        """Stop runs whose leases could not be renewed, before somebody else may begin them."""
+        lease = self._options.lease_seconds
+        while True:
+            await self._clock.sleep(lease / 12)
+            late = self._late(lease / 6)
+            if late:
+                logger.warning("runs stop: the database is away", extra={"runs": len(late)})
+                self._order(late, Release())
+
+    def _late(self, margin_seconds: float) -> list[UUID]:
+        """Return the runs whose lease has run out, or will within the margin."""
+        limit = _time() + margin_seconds
+        return [
+            run_id
+            for run_id, (assignment, _) in self._active.items()
+            if assignment.held_until <= limit and assignment.order is None
+        ]
+
     async def _renew(self) -> None:
         if not self._active:
             return
-        claims = [assignment.claim for assignment, _ in self._active.values()]
+        held = [assignment for assignment, _ in self._active.values()]
         options = self._options
-        renewal = await self._storage.runs.renew(options.name, claims, options.lease_seconds)
+        until = _time() + options.lease_seconds
+        renewal = await self._storage.runs.renew(
+            options.name, [assignment.claim for assignment in held], options.lease_seconds
+        )
+        for assignment in held:
+            assignment.held_until = until
         for run_id in renewal.lost:
-            logger.warning("a run was taken over", extra={"run_id": str(run_id)})
+            # The end of a run takes the lease away as well.
+            if run_id in self._active and not self._active[run_id][0].finishing:
+                logger.warning("a run was taken over", extra={"run_id": str(run_id)})
         self._order(renewal.lost, Lost())
         for run_id, stop in renewal.stops.items():
             self._order([run_id], stop)
@@ -281,7 +316,7 @@ class Worker:
         return self._draining_since is not None
 
     def _drained_for(self) -> float:
-        since, now = self._draining_since, asyncio.get_running_loop().time()
+        since, now = self._draining_since, _time()
         return 0.0 if since is None else now - since
 
     async def _wait_idle(self, seconds: float) -> bool:
@@ -291,3 +326,7 @@ class Worker:
         except TimeoutError:
             return False
         return True
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()

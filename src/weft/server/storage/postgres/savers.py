@@ -113,8 +113,11 @@ class WriteBehind:
     def take(self) -> Rows | None:
         """Hand over what has come since the last time; ``written`` must follow."""
         with self._lock:
+            if self._open is None or self._flying is not None:
+                # The end of the claim took it, and what came afterwards has a place of its own.
+                return None
             self._flying, self._open = self._open, None
-            return None if self._flying is None else self._flying.rows
+            return self._flying.rows
 
     def written(self, error: Exception | None) -> None:
         with self._lock:
