@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -50,7 +51,12 @@ def sync_connect(
     """Open a WebSocket."""
     if connect is None:
         from websockets.sync.client import connect  # noqa: PLC0415 - an optional dependency
-    opened: SyncClientConnection = connect(url, **_options(headers), **timing)
+    # What comes back is a connection or, in later versions, something that makes one on entering.
+    with ExitStack() as entered:
+        opened: SyncClientConnection = entered.enter_context(
+            connect(url, **_options(headers), **timing)
+        )
+        entered.pop_all()  # whoever asked closes it
     return opened
 
 

@@ -91,6 +91,7 @@ class Run:
 class Place:
     """Where in the sequence one connection is."""
 
+    number: int
     params: dict[str, Any]
     since: int | None
     seq: int
@@ -147,6 +148,7 @@ class Subscription:
     start: int
     seen: Seen
     position: int = 0
+    place: int | None = None  # the first connection that brings all that is wanted
     ended: bool = False
     endless: bool = False
     channels: frozenset[str] = frozenset()
@@ -295,7 +297,10 @@ class ThreadCore:
         *,
         endless: bool = False,
     ) -> Subscription:
-        """Add somebody who wants events of a run, or of all without an end, from a position on."""
+        """Add somebody who wants events of a run, or of all without an end, from a position on.
+
+        Events come once a connection was planned that brings them all.
+        """
         start = max(position, run.after if run is not None else 0)
         made = Subscription(
             next(self._numbers),
@@ -310,9 +315,6 @@ class ThreadCore:
             simple=not params.get("namespaces") and "custom" not in params["channels"],
         )
         self._subscriptions[made.number] = made
-        if self._kept(params, start):
-            for kept in tuple(self._recent):
-                self._offer(made, kept.event, kept.seq, kept.run_id)
         return made
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -333,15 +335,24 @@ class ThreadCore:
         return self.open(params, _after(self.run))
 
     def plan(self, current: Place | None, subscription: Subscription) -> Place | None:
-        """Return the connection to open for a new subscription; None: the current one will do."""
+        """Return the connection to open for a new subscription; None: the current one will do.
+
+        Until that is there, a narrower one would tell of a run's end before all that was wanted.
+        """
+        wanted = compute_union_filter([_BASE, *self._wanted()])
         if current is None:
-            return self.open(compute_union_filter([_BASE, *self._wanted()]), subscription.start)
-        params = compute_union_filter([_BASE, current.params, *self._wanted()])
-        if filter_covers(current.params, params) and self._kept(
-            subscription.params, subscription.start
-        ):
+            place = self.open(wanted, subscription.start)
+        elif filter_covers(current.params, wanted) and self._recent_after <= subscription.start:
+            subscription.place = current.number
+            for kept in tuple(self._recent):
+                if not subscription.ended:
+                    self._offer(subscription, kept.event, kept.seq, kept.run_id)
             return None
-        return self.open(params, min(subscription.start, current.seq))
+        else:
+            params = compute_union_filter([current.params, wanted])
+            place = self.open(params, min(subscription.start, current.seq))
+        subscription.place = place.number
+        return place
 
     def open(self, params: dict[str, Any], since: int) -> Place:
         """Return a connection that goes on after an event."""
@@ -350,7 +361,8 @@ class ThreadCore:
         self._recent_bytes = 0
         self._recent_after = since
         self._filter = params
-        return Place(params, since or None, since, marks[-1] if marks and since else None)
+        run_id = marks[-1] if marks and since else None
+        return Place(next(self._numbers), params, since or None, since, run_id)
 
     def keep(self, place: Place) -> None:
         """Note that a connection is the current one, after another one could not be opened."""
@@ -394,7 +406,8 @@ class ThreadCore:
                 self._understand(place, event)
         self._keep(place, event, size)
         for subscription in tuple(self._subscriptions.values()):
-            self._offer(subscription, event, place.seq, place.run_id)
+            if subscription.place is not None and subscription.place <= place.number:
+                self._offer(subscription, event, place.seq, place.run_id)
 
     def _mark(self, place: Place, event: Mapping[str, Any]) -> None:
         """Note which run the connection has come to, where the server tells."""
@@ -513,10 +526,6 @@ class ThreadCore:
             dropped = self._recent.popleft()
             self._recent_after = dropped.seq
             self._recent_bytes -= dropped.size
-
-    def _kept(self, params: SubscribeParams, start: int) -> bool:
-        """Return whether all that somebody wants from the past is kept."""
-        return self._recent_after <= start and filter_covers(self._filter, params)
 
     def _wanted(self) -> list[SubscribeParams]:
         return [each.params for each in self._subscriptions.values()]

@@ -273,7 +273,7 @@ class Reader:
         self._link: Link | None = None
         self._stopped = False
         self._task: AsyncTask | None = None
-        self._run_before: Run | None = None
+        self._had_run = False
 
     def start(self) -> None:
         """Begin to read in the background."""
@@ -328,12 +328,13 @@ class Reader:
     def _too_early(self, error: BaseException | None) -> bool:
         """Return whether a thread was not found because its first run had not begun yet."""
         run = self._hub.core.run
-        begun = run is not None and run.own and run is not self._run_before
-        return isinstance(error, NotFoundError) and begun
+        begun = run is not None and run.own
+        return isinstance(error, NotFoundError) and begun and not self._had_run
 
     async def _follow(self) -> BaseException | None:
         """Read one connection to its end; return why it ended, None if cleanly."""
-        self._run_before = self._hub.core.run
+        run = self._hub.core.run
+        self._had_run = run is not None and run.state != "starting"
         self.place.error = None
         try:
             link = self._link = await self._hub.transport.open(self._params())
