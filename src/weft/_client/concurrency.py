@@ -36,15 +36,19 @@ class SyncGuard:
     """Keeps state whole while several threads change it."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self._lock = threading.RLock()
 
     def __enter__(self) -> None:
         """Wait until nobody else is inside."""
-        self.lock.acquire()
+        self._lock.acquire()
 
     def __exit__(self, *_: object) -> None:
         """Let others in."""
-        self.lock.release()
+        self._lock.release()
+
+    def condition(self) -> threading.Condition:
+        """Return a condition to wait for with this guard."""
+        return threading.Condition(self._lock)
 
 
 class AsyncSignal:
@@ -86,7 +90,7 @@ class SyncSignal:
     """Wakes those who wait for a change of some state."""
 
     def __init__(self, guard: SyncGuard) -> None:
-        self._condition = threading.Condition(guard.lock)
+        self._condition = guard.condition()
 
     def notify(self) -> None:
         """Let everybody look again."""

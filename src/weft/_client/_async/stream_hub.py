@@ -118,13 +118,13 @@ class EventHub:
     """
 
     def __init__(self, transport: Transport, queue_size: int, *, endless: bool = False) -> None:
-        self.endless = endless
-        self.guard = AsyncGuard()
-        self.changed = AsyncSignal(self.guard)
-        self.room = AsyncSignal(self.guard)
-        self.core = ThreadCore()
-        self.transport = transport
-        self.queue_size = queue_size
+        self.endless: bool = endless
+        self.guard: AsyncGuard = AsyncGuard()
+        self.changed: AsyncSignal = AsyncSignal(self.guard)
+        self.room: AsyncSignal = AsyncSignal(self.guard)
+        self.core: ThreadCore = ThreadCore()
+        self.transport: Transport = transport
+        self.queue_size: int = queue_size
         self.closed: bool = False
         self._inboxes: dict[int, Inbox[Any]] = {}
         self._reader: Reader | None = None
@@ -265,7 +265,7 @@ class Reader:
     """Reads one connection, and opens it again when it breaks."""
 
     def __init__(self, hub: EventHub, place: Place) -> None:
-        self.place = place
+        self.place: Place = place
         self.opened: bool = False
         self.over: bool = False
         self.error: BaseException | None = None

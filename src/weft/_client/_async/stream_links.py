@@ -69,7 +69,7 @@ class Transport:
         commands_path: str | None = None,
         stream_path: str | None = None,
     ) -> None:
-        self.http = http
+        self.http: HttpClient = http
         self.headers: dict[str, str] = dict(headers or {})
         self._commands = commands_path or path(_COMMANDS, thread_id=thread_id)
         self._stream = stream_path or path(_EVENTS, thread_id=thread_id)

@@ -71,14 +71,14 @@ class Session:
         queue_size: int,
         title: str,
     ) -> None:
-        self.http = http
-        self.transport = transport
-        self.thread_id = thread_id
-        self.named = named
-        self.title = title
+        self.http: HttpClient = http
+        self.transport: Transport = transport
+        self.thread_id: str = thread_id
+        self.named: bool = named
+        self.title: str = title
         self.entered: bool = False
         self.closed: bool = False
-        self.hub = EventHub(transport, queue_size)
+        self.hub: EventHub = EventHub(transport, queue_size)
         self._gate_seconds = gate_seconds if gate_seconds is not None else ASYNC_GATE_SECONDS
         self._numbers = count(1)
         self._others: set[EventHub] = set()

@@ -119,13 +119,13 @@ class EventHub:
     """
 
     def __init__(self, transport: Transport, queue_size: int, *, endless: bool = False) -> None:
-        self.endless = endless
-        self.guard = SyncGuard()
-        self.changed = SyncSignal(self.guard)
-        self.room = SyncSignal(self.guard)
-        self.core = ThreadCore()
-        self.transport = transport
-        self.queue_size = queue_size
+        self.endless: bool = endless
+        self.guard: SyncGuard = SyncGuard()
+        self.changed: SyncSignal = SyncSignal(self.guard)
+        self.room: SyncSignal = SyncSignal(self.guard)
+        self.core: ThreadCore = ThreadCore()
+        self.transport: Transport = transport
+        self.queue_size: int = queue_size
         self.closed: bool = False
         self._inboxes: dict[int, Inbox[Any]] = {}
         self._reader: Reader | None = None
@@ -266,7 +266,7 @@ class Reader:
     """Reads one connection, and opens it again when it breaks."""
 
     def __init__(self, hub: EventHub, place: Place) -> None:
-        self.place = place
+        self.place: Place = place
         self.opened: bool = False
         self.over: bool = False
         self.error: BaseException | None = None
