@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 from tests.conformance.acts import DONE, ROLLED_BACK, add, claim, started, thread_of
 
+from weft.server.domain.errors import ThreadNotFound
+from weft.server.domain.ids import uuid7
 from weft.server.domain.runs import LOST_NUMBERS
 
 
@@ -14,6 +16,12 @@ async def test_a_run_goes_on_after_the_one_before(storage):
     assert first.event_number == 0
     await storage.runs.finish(first, replace(DONE, event_number=7))
     assert (await started(storage, thread)).event_number == 7
+    assert await storage.threads.event_number(thread) == 7
+
+
+async def test_a_thread_that_does_not_exist_has_none(storage):
+    with pytest.raises(ThreadNotFound):
+        await storage.threads.event_number(uuid7())
 
 
 @pytest.mark.parametrize("outcome", [DONE, ROLLED_BACK], ids=["without events", "rolled back"])

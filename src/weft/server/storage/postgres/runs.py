@@ -132,7 +132,7 @@ class PostgresRuns:
             _hold(connection, claim)
             write_rows(connection, rows)
             connection.execute(sql.RELEASE, (now, claim.run.run_id))
-            connection.execute(sql.PASS_NUMBERS, (LOST_NUMBERS, claim.run.thread_id))
+            connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, claim.run.thread_id))
 
         await self._database.call(lambda: self._savers.last(claim, work, itself, strict=False))
 
@@ -273,7 +273,7 @@ def _reclaim(connection: Connection, max_attempts: int, orphaned: bool, now: dat
     connection.execute(sql.LOCK_EXPIRED_THREADS, (orphaned, now))
     rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
     for run_id, thread_id, attempt, temporary in rows:
-        connection.execute(sql.PASS_NUMBERS, (LOST_NUMBERS, thread_id))
+        connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, thread_id))
         if attempt < max_attempts:
             connection.execute(sql.REQUEUE, (now, run_id))
             requeued.append(run_id)

@@ -160,7 +160,9 @@ THREAD_ENDS_RUN = f"""
     RETURNING status = 'busy'
 """
 
-PASS_NUMBERS = """
+EVENT_NUMBER = "SELECT event_number FROM weft_threads WHERE thread_id = %s"
+
+SKIP_NUMBERS = """
     UPDATE weft_threads SET event_number = event_number + %s WHERE thread_id = %s
 """
 

@@ -135,7 +135,7 @@ class SqliteRuns:
         def work(connection: sqlite3.Connection) -> None:
             _check_token(connection, claim)
             connection.execute(sql.RELEASE, (now, str(claim.run.run_id)))
-            connection.execute(sql.PASS_NUMBERS, (LOST_NUMBERS, str(claim.run.thread_id)))
+            connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, str(claim.run.thread_id)))
 
         with self._savers.last_use(claim):
             await self._writer.write(work)
@@ -301,7 +301,7 @@ def _reclaim(
     given_up: list[UUID] = []
     rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
     for run_id, thread, attempt, temporary in rows:
-        connection.execute(sql.PASS_NUMBERS, (LOST_NUMBERS, thread))
+        connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, thread))
         if attempt < max_attempts:
             connection.execute(sql.REQUEUE, (now, run_id))
             requeued.append(UUID(run_id))

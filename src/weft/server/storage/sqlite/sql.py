@@ -119,7 +119,9 @@ THREAD_ENDS_RUN = """
     WHERE thread_id = ?
 """
 
-PASS_NUMBERS = "UPDATE threads SET event_number = event_number + ? WHERE thread_id = ?"
+EVENT_NUMBER = "SELECT event_number FROM threads WHERE thread_id = ?"
+
+SKIP_NUMBERS = "UPDATE threads SET event_number = event_number + ? WHERE thread_id = ?"
 
 SETTLE = """
     UPDATE threads SET status = settled_status, updated_at = ?
