@@ -62,7 +62,7 @@ class PlainEvents:
 
     def end(self, status: str, error: str | None) -> Iterator[Numbered]:
         """Return what ends the run: what it asks for, then how it ended."""
-        number = self._next
+        number = self._next + PLAIN_STEP
         for interrupt_id, (namespace, interrupt) in self._asked.items():
             value = interrupt.get("value")
             asked: JsonObject = {"interrupt_id": interrupt_id, "payload": value, "value": value}

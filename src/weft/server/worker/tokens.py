@@ -144,11 +144,23 @@ class Streamed:
     metadata: _Dict
 
 
+@dataclass(slots=True)
+class _Call:
+    """A call of a model. ``held`` is its first chunk."""
+
+    metadata: _Dict
+    message: ChunkedMessage = field(default_factory=ChunkedMessage)
+    held: AIMessageChunk | None = None
+    begun: bool = False
+
+
 class ChunkHandler(BaseCallbackHandler):
     """Watches the models of one run, and writes the events of chunked messages into its stream.
 
     The stream is that of the node's writer: so they keep their place among all other events, and
-    have the namespace of their graph. ``idle`` is set while the graph itself does nothing.
+    have the namespace of their graph. Models report their chunks as well when langgraph reports the
+    message; whether it does is known when the second chunk comes. ``idle`` is set while the graph
+    itself does nothing.
     """
 
     run_inline = True
@@ -157,8 +169,7 @@ class ChunkHandler(BaseCallbackHandler):
         self.idle = asyncio.Event()
         self.idle.set()
         self._run_id = run_id
-        self._metadata: dict[UUID, _Dict] = {}
-        self._messages: dict[UUID, ChunkedMessage] = {}
+        self._calls: dict[UUID, _Call] = {}
 
     def on_chain_start(
         self,
@@ -190,7 +201,10 @@ class ChunkHandler(BaseCallbackHandler):
         **_: object,
     ) -> None:
         if metadata and TAG_NOSTREAM not in (tags or ()):
-            self._metadata[run_id] = {**metadata, "run_id": str(run_id)}
+            self._calls[run_id] = _Call({**metadata, "run_id": str(run_id)})
+
+    def on_stream_event(self, event: object, *, run_id: UUID, **_: object) -> None:  # noqa: ARG002
+        self._calls.pop(run_id, None)  # langgraph reports this message itself
 
     def on_llm_new_token(
         self,
@@ -200,25 +214,32 @@ class ChunkHandler(BaseCallbackHandler):
         run_id: UUID,
         **_: object,
     ) -> None:
-        metadata = self._metadata.get(run_id)
-        if metadata is None or not isinstance(chunk, ChatGenerationChunk):
+        call = self._calls.get(run_id)
+        message = chunk.message if isinstance(chunk, ChatGenerationChunk) else None
+        if call is None or not isinstance(message, AIMessageChunk):
             return
-        message = chunk.message
-        if isinstance(message, AIMessageChunk):
-            building = self._messages.setdefault(run_id, ChunkedMessage())
-            _write(building.chunk(message), metadata)
+        if not call.begun:
+            call.begun, call.held = True, message
+            return
+        _release(call)
+        _write(call.message.chunk(message), call.metadata)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: object) -> None:
-        metadata = self._metadata.pop(run_id, None)
-        building = self._messages.pop(run_id, None)
-        if metadata is None or building is None:
+        call = self._calls.pop(run_id, None)
+        if call is None or not call.begun:
             return
+        _release(call)
         generation = next(iter(response.generations[0]), None) if response.generations else None
-        _write(building.finish(getattr(generation, "message", None)), metadata)
+        _write(call.message.finish(getattr(generation, "message", None)), call.metadata)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: object) -> None:  # noqa: ARG002
-        self._metadata.pop(run_id, None)
-        self._messages.pop(run_id, None)
+        self._calls.pop(run_id, None)
+
+
+def _release(call: _Call) -> None:
+    held, call.held = call.held, None
+    if held is not None:
+        _write(call.message.chunk(held), call.metadata)
 
 
 def _write(events: Iterator[_Dict], metadata: _Dict) -> None:
