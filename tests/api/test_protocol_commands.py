@@ -103,7 +103,7 @@ async def test_a_thread_that_does_not_exist(thread, method):
 async def test_an_assistant_that_does_not_exist(thread):
     answer = await thread.command("run.start", assistant_id="nobody")
     assert answer["error"] == "unknown_error"
-    assert answer["message"].startswith("404: ")
+    assert answer["message"].startswith("422: Invalid assistant: 'nobody'.")
 
 
 async def test_ids_of_threads_that_are_none(server):
@@ -312,8 +312,8 @@ async def test_several_subscriptions(thread):
         numbers = [event["seq"] for event in both]
         assert numbers == sorted(set(numbers))
         assert {event["method"] for event in both} == {"values", "updates", "lifecycle"}
-        for answer in (first, second):
-            name = answer["result"]["subscription_id"]
+        for subscribed in (first, second):
+            name = subscribed["result"]["subscription_id"]
             answer, _ = await socket.ask("subscription.unsubscribe", subscription_id=name)
             assert answer["result"] == {}
         answer, _ = await socket.ask("run.start", assistant_id="joke", input={"topic": "milk"})
