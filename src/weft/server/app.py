@@ -7,6 +7,7 @@ import gc
 import os
 import socket
 import sys
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from weft.server.api.inside import Inside
 from weft.server.api.meta import Facts, MetaRoutes
 from weft.server.api.metrics import Meter, MetricRoutes
 from weft.server.api.openapi import document
+from weft.server.api.protocol import ProtocolRoutes
+from weft.server.api.protocol_table import protocol_sockets
 from weft.server.api.routes import Handlers, starlette_routes, table
 from weft.server.api.runs import RunRoutes
 from weft.server.api.states import StateRoutes
@@ -45,6 +48,8 @@ from weft.server.ports.store import IndexOptions, StoreOptions
 from weft.server.services.assistants import AssistantService
 from weft.server.services.crons import CronService
 from weft.server.services.drawings import DrawingService
+from weft.server.services.protocol_commands import ProtocolCommands
+from weft.server.services.protocol_events import ProtocolEvents
 from weft.server.services.runs import RunService
 from weft.server.services.states import StateService
 from weft.server.services.store import StoreService
@@ -66,6 +71,9 @@ SWITCH_SECONDS = 0.001
 
 # Python's own 700 would look for garbage several times in each run.
 GC_THRESHOLD = (10_000, 20, 20)
+
+# Said once per process by langgraph, about what the thread protocol is made of.
+_EXPECTED_WARNING = "The v3 streaming protocol on Pregel is experimental"
 
 EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagination-next")
 
@@ -93,7 +101,10 @@ def create_app(settings: Settings) -> Starlette:
     """
     parts = _assemble(settings, Graphs.load(settings.graphs), _store_options(settings.store))
     app: Starlette = Starlette(
-        routes=starlette_routes(table(parts.handlers), parts.meter),
+        routes=[
+            *starlette_routes(table(parts.handlers), parts.meter),
+            *protocol_sockets(parts.handlers.protocol),
+        ],
         middleware=[
             Middleware(
                 CORSMiddleware,
@@ -161,6 +172,7 @@ def _tune_interpreter() -> None:
     The modules loaded by now are some hundred thousand objects that never become garbage. Looking
     through them again and again takes a quarter of the time of short runs, and 50 ms at once.
     """
+    warnings.filterwarnings("ignore", message=_EXPECTED_WARNING)
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
     gc.freeze()
@@ -199,6 +211,13 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
     followers = ThreadStreamService(
         storage=storage, events=events, signals=signals, states=states, clock=clock
     )
+    numbered = ProtocolEvents(
+        storage=storage,
+        events=events,
+        signals=signals,
+        clock=clock,
+        keep_seconds=settings.resumable_keep_seconds,
+    )
     threads = ThreadService(
         storage=storage,
         events=events,
@@ -225,6 +244,12 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
             runs, followers, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds
         ),
         store=StoreRoutes(items, limit),
+        protocol=ProtocolRoutes(
+            ProtocolCommands(storage=storage, runs=runs, states=states, events=numbered),
+            numbered,
+            body_limit=limit,
+            heartbeat_seconds=settings.heartbeat_seconds,
+        ),
         crons=CronRoutes(CronService(storage, assistants, clock), limit),
     )
     sweeper = Sweeper(clock, _sweeps(settings, storage, clock))

@@ -51,15 +51,20 @@ def detail(status: int, text: str, headers: Mapping[str, str] | None = None) -> 
     return json_response({"detail": text}, status=status, headers=headers)
 
 
+def status_of(error: Exception) -> int | None:
+    """Return the status that an error is answered with; None: it is none that is expected."""
+    if isinstance(error, BodyTooLarge):
+        return 413
+    return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), None)
+
+
 def answer(error: Exception) -> Response:
     """Return the answer for an error; what is not for clients is only logged."""
     if isinstance(error, HTTPException):
         return detail(error.status_code, error.detail, error.headers)
-    if isinstance(error, BodyTooLarge):
-        return detail(413, str(error))
-    for kind in type(error).__mro__:
-        if kind in _STATUS:
-            return detail(_STATUS[kind], str(error))
+    status = status_of(error)
+    if status is not None:
+        return detail(status, str(error))
     logger.error("request failed", exc_info=error)
     return detail(500, _INTERNAL)
 

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 
 from weft.server import logs
 from weft.server.app import create_app
-from weft.server.cli.sockets import bind, url
+from weft.server.cli.sockets import bind, url, websockets
 from weft.server.domain.errors import WeftError
 from weft.server.graphs.loader import extend_path
 from weft.server.settings import Settings, SettingsError, apply_env
@@ -72,6 +72,7 @@ def _run(settings: Settings, bound: socket.socket) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        **websockets(settings.body_limit_bytes),  # type: ignore[arg-type]
         timeout_graceful_shutdown=max(1, round(settings.shutdown_grace_seconds)),
     )
     server = _Server(config, f"Weft serves {_graphs(settings)} at {url(bound)}")

@@ -94,13 +94,15 @@ class Claim:
 
     ``token`` is the fence: it changes with every claim, and only its holder may write.
     ``fresh`` says that the thread has no checkpoint yet. ``stop`` is an order that an earlier
-    worker died before it could follow.
+    worker died before it could follow. ``event_number`` is what the events of the thread are
+    numbered up to: those of this execution come after it.
     """
 
     run: Run
     token: str
     fresh: bool
     stop: Stop | None = None
+    event_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ class Outcome:
 
     ``values`` None leaves the thread's values as they are. ``roll_back`` removes the run and its
     checkpoints. ``error`` is ``{"error": class, "message": text}``, encoded, or None.
+    ``event_number`` is the number of the run's last event.
     """
 
     status: RunStatus
@@ -125,6 +128,7 @@ class Outcome:
     interrupts: Encoded = EMPTY_OBJECT
     error: Encoded | None = None
     roll_back: bool = False
+    event_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,9 @@ def pending_run(new: NewRun, metadata: JsonObject) -> Run:
         updated_at=new.now,
     )
 
+
+LOST_NUMBERS = 1_000_000
+"""Numbers that an execution may have given to events nobody counted, because its worker died."""
 
 ATTEMPTS_EXHAUSTED = dump(
     {

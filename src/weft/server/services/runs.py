@@ -27,7 +27,7 @@ from weft.server.ports.signals import STOP, WORK, Signals
 from weft.server.ports.storage import Storage
 from weft.server.services.assistants import AssistantService
 from weft.server.services.requests import RunCreateRequest
-from weft.server.services.run_request import new_run
+from weft.server.services.run_request import new_run, with_protocol
 
 logger: logging.Logger = logging.getLogger("weft.runs")
 
@@ -64,10 +64,20 @@ class RunService:
         self._thread_ttl = thread_ttl
 
     async def create(
-        self, thread_id: UUID | None, body: RunCreateRequest, *, request_id: str
+        self,
+        thread_id: UUID | None,
+        body: RunCreateRequest,
+        *,
+        request_id: str,
+        protocol: bool = False,
     ) -> Run:
-        """Create a run, on a thread or (None) on one of its own."""
+        """Create a run, on a thread or (None) on one of its own.
+
+        ``protocol``: its events are those of the thread protocol.
+        """
         new = await self._new(thread_id, body, request_id)
+        if protocol:
+            new = with_protocol(new)
         try:
             created = await self._storage.runs.create(new)
         except ThreadNotFound:

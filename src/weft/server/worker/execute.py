@@ -7,15 +7,16 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Interrupt, StateSnapshot
 
 from weft.server.domain.errors import LeaseLost, StorageUnavailable
-from weft.server.domain.events import DONE, RESULT, Event
+from weft.server.domain.events import DONE, NUMBERS, RESULT, Event
 from weft.server.domain.json import EMPTY_OBJECT, Encoded
+from weft.server.domain.protocol import PLAIN_END, PLAIN_STEP, run_end
 from weft.server.domain.runs import Claim, Outcome, Stop
 from weft.server.domain.threads import status_after
 from weft.server.graphs.registry import Graphs
@@ -26,7 +27,9 @@ from weft.server.ports.signals import THREAD, WORK, Signals
 from weft.server.ports.storage import Storage
 from weft.server.worker.chunks import ROOT, ChunkEncoder, Namespace
 from weft.server.worker.failures import describe, described, first_failure
+from weft.server.worker.native import native_events
 from weft.server.worker.plan import Plan, ServerFacts, continued, make_plan, thread_config
+from weft.server.worker.protocol import PLAIN_MODES, ProtocolEncoder, as_chunk
 from weft.server.worker.stream import Graph, chunks
 
 logger: logging.Logger = logging.getLogger("weft.worker")
@@ -71,11 +74,16 @@ class Assignment:
 
 @dataclass(slots=True)
 class _Progress:
-    """What a run has come to so far. ``values`` is the last state of the root graph."""
+    """What a run has come to so far. ``values`` is the last state of the root graph.
+
+    ``number`` is that of its last event, where it has no events of the thread protocol.
+    """
 
     values: object = None
     has_values: bool = False
     interrupted: bool = False
+    protocol: ProtocolEncoder | None = None
+    number: int = 0
 
     def note(self, namespace: Namespace, mode: str, payload: object) -> None:
         if namespace != ROOT:
@@ -142,10 +150,9 @@ class Executor:
     async def _run(self, claim: Claim, progress: _Progress) -> Outcome:
         run = claim.run
         stream = str(run.run_id)
-        metadata = encode({"run_id": stream, "attempt": run.attempt})
-        await self._events.append(stream, [Event("metadata", metadata)])
-        await self._signals.publish(THREAD, str(run.thread_id))
         plan = make_plan(claim, self._options.facts)
+        await self._events.append(stream, self._opening(claim, plan, progress))
+        await self._signals.publish(THREAD, str(run.thread_id))
         saver = self._storage.run_checkpointer(claim, wait=plan.durability == "sync")
         if run.attempt > 1 and await _has_progress(saver, claim):
             plan = continued(plan)
@@ -164,13 +171,47 @@ class Executor:
                 return self._failure(claim, error, progress)
             return _failed(described("TimeoutError", ""), progress, timeout=True)
 
+    def _opening(self, claim: Claim, plan: Plan, progress: _Progress) -> list[Event]:
+        run = claim.run
+        metadata = encode({"run_id": str(run.run_id), "attempt": run.attempt})
+        events = [Event("metadata", metadata), Event(NUMBERS, encode(claim.event_number))]
+        progress.number = claim.event_number + PLAIN_END
+        if plan.protocol:
+            encoder = ProtocolEncoder(str(run.run_id), run.graph_id, claim.event_number)
+            progress.protocol = encoder
+            events += encoder.begin(self._milliseconds())
+        return events
+
     async def _stream(self, graph: Graph, plan: Plan, stream: str, progress: _Progress) -> None:
+        if progress.protocol is not None:
+            await self._stream_protocol(graph, plan, stream, progress, progress.protocol)
+            return
         encoder = ChunkEncoder(plan.modes)
         source = chunks(graph, plan)
         async with aclosing(source):
             async for namespace, mode, payload in source:
                 progress.note(namespace, mode, payload)
                 events = encoder.events(namespace, mode, payload)
+                if events:
+                    progress.number += PLAIN_STEP * len(events)
+                    await self._events.append(stream, events)
+
+    async def _stream_protocol(
+        self,
+        graph: Graph,
+        plan: Plan,
+        stream: str,
+        progress: _Progress,
+        encoder: ProtocolEncoder,
+    ) -> None:
+        plain = ChunkEncoder(PLAIN_MODES)
+        async with aclosing(native_events(graph, plan)) as source:
+            async for event in source:
+                events = encoder.events(event)
+                if event["method"] in PLAIN_MODES:
+                    chunk = as_chunk(event)
+                    progress.note(*chunk)
+                    events += plain.events(*chunk)
                 if events:
                     await self._events.append(stream, events)
 
@@ -196,10 +237,16 @@ class Executor:
     async def _record(self, claim: Claim, outcome: Outcome, progress: _Progress) -> None:
         """Publish and store the outcome, then end the stream.
 
-        The status is stored before the stream ends: clients look it up when a stream closes.
+        The status is stored before the stream ends: clients look it up when a stream closes. With
+        the thread protocol they do so when they read how the run ended.
         """
         stream = str(claim.run.run_id)
-        await self._events.append(stream, _closing_events(outcome, progress))
+        closing = _closing_events(outcome, progress)
+        protocol = progress.protocol
+        number = progress.number if protocol is None else protocol.last_number
+        outcome = replace(outcome, event_number=number)
+        if protocol is None:
+            await self._events.append(stream, closing)
         await self._events.flush(stream)
         try:
             finished = await self._storage.runs.finish(claim, outcome)
@@ -210,12 +257,20 @@ class Executor:
             logger.exception("the end of a run cannot be stored", extra={"run_id": stream})
             await self._release_when_possible(claim)
             return
+        if protocol is not None:
+            waits = outcome.thread_status == "interrupted"
+            end, error = run_end(outcome.status, outcome.error, waits=waits)
+            ends = protocol.end(end, error, self._milliseconds())
+            await self._events.append(stream, [*ends, *closing])
         keep = self._options
         await self._events.close(
             stream, keep.resumable_keep_seconds if claim.run.resumable else keep.keep_seconds
         )
         if finished.waiting:
             await self._signals.publish(WORK)
+
+    def _milliseconds(self) -> int:
+        return int(self._clock.now().timestamp() * 1000)
 
     async def _give_back(self, assignment: Assignment) -> None:
         if not isinstance(assignment.order, Lost):

@@ -13,6 +13,7 @@ from langgraph.types import Command, Send
 
 from weft.schema import Durability, StreamMode
 from weft.server.domain.json import JsonObject
+from weft.server.domain.protocol import MARKER
 from weft.server.domain.runs import Claim
 
 Nodes = Literal["*"] | list[str] | None
@@ -28,7 +29,10 @@ class ServerFacts:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One call of a graph. ``modes`` are those of the request, in the server's words."""
+    """One call of a graph. ``modes`` are those of the request, in the server's words.
+
+    ``protocol``: its events are those of the thread protocol.
+    """
 
     input: object
     config: RunnableConfig
@@ -38,6 +42,7 @@ class Plan:
     interrupt_before: Nodes
     interrupt_after: Nodes
     durability: Durability
+    protocol: bool = False
 
 
 def make_plan(claim: Claim, facts: ServerFacts) -> Plan:
@@ -52,6 +57,7 @@ def make_plan(claim: Claim, facts: ServerFacts) -> Plan:
         interrupt_before=kwargs["interrupt_before"],
         interrupt_after=kwargs["interrupt_after"],
         durability=kwargs["durability"],
+        protocol=kwargs["config"].get("configurable", {}).get(MARKER) is True,
     )
 
 

@@ -14,6 +14,7 @@ from weft.server.domain.json import EMPTY_OBJECT
 from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
 from weft.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
+    LOST_NUMBERS,
     Cancelled,
     Claim,
     Created,
@@ -131,6 +132,7 @@ class PostgresRuns:
             _hold(connection, claim)
             write_rows(connection, rows)
             connection.execute(sql.RELEASE, (now, claim.run.run_id))
+            connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, claim.run.thread_id))
 
         await self._database.call(lambda: self._savers.last(claim, work, itself, strict=False))
 
@@ -199,9 +201,9 @@ def _claims(rows: Cursor) -> Sequence[Claim]:
 
 
 def _claim(run: Run, rest: _Row) -> Claim:
-    token, action, reason, _, has_checkpoint = rest
+    token, action, reason, _, has_checkpoint, number = rest
     stop = None if action is None else Stop(action, reason)
-    return Claim(run, str(token), fresh=not has_checkpoint, stop=stop)
+    return Claim(run, str(token), not has_checkpoint, stop, number or 0)
 
 
 def _renewal(claims: Sequence[Claim], rows: Cursor) -> Renewal:
@@ -233,6 +235,7 @@ def _finish(connection: Connection, run: Run, outcome: Outcome, now: datetime) -
         "interrupts": outcome.interrupts.decode(),
         "error": error,
         "now": now,
+        "number": outcome.event_number,
         "thread": run.thread_id,
     }
     return connection.execute(sql.THREAD_ENDS_RUN, values)
@@ -270,6 +273,7 @@ def _reclaim(connection: Connection, max_attempts: int, orphaned: bool, now: dat
     connection.execute(sql.LOCK_EXPIRED_THREADS, (orphaned, now))
     rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
     for run_id, thread_id, attempt, temporary in rows:
+        connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, thread_id))
         if attempt < max_attempts:
             connection.execute(sql.REQUEUE, (now, run_id))
             requeued.append(run_id)
@@ -292,6 +296,7 @@ def _give_up(
         "interrupts": EMPTY_OBJECT.decode(),
         "error": error,
         "now": now,
+        "number": 0,
         "thread": thread_id,
     }
     connection.execute(sql.THREAD_ENDS_RUN, values)

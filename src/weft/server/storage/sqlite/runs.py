@@ -18,6 +18,7 @@ from weft.server.domain.json import Encoded
 from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
 from weft.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
+    LOST_NUMBERS,
     Cancelled,
     Claim,
     Created,
@@ -134,6 +135,7 @@ class SqliteRuns:
         def work(connection: sqlite3.Connection) -> None:
             _check_token(connection, claim)
             connection.execute(sql.RELEASE, (now, str(claim.run.run_id)))
+            connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, str(claim.run.thread_id)))
 
         with self._savers.last_use(claim):
             await self._writer.write(work)
@@ -195,12 +197,13 @@ def _claim(
 ) -> Sequence[Claim]:
     rows = connection.execute(sql.CLAIMABLE, (now, limit)).fetchall()
     claims = []
-    for *row, checkpoints, action, reason in rows:
+    for *row, checkpoints, action, reason, number in rows:
         token = uuid4().hex
         connection.execute(sql.CLAIM, (worker, token, lease, now, row[0]))
         row[4], row[10], row[12] = "running", row[10] + 1, now
         stop = None if action is None else Stop(action, reason)
-        claims.append(Claim(_run(cast("_Row", row)), token, fresh=not checkpoints, stop=stop))
+        run = _run(cast("_Row", row))
+        claims.append(Claim(run, token, not checkpoints, stop, number or 0))
     return claims
 
 
@@ -250,6 +253,7 @@ def _finish(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now:
             optional_text(outcome.error),
             now,
             now,
+            outcome.event_number,
             thread,
         ),
     )
@@ -297,6 +301,7 @@ def _reclaim(
     given_up: list[UUID] = []
     rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
     for run_id, thread, attempt, temporary in rows:
+        connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, thread))
         if attempt < max_attempts:
             connection.execute(sql.REQUEUE, (now, run_id))
             requeued.append(UUID(run_id))
@@ -314,7 +319,7 @@ def _give_up(
         return
     error = ATTEMPTS_EXHAUSTED.decode()
     connection.execute(sql.END_RUN, ("error", error, now, run_id))
-    connection.execute(sql.THREAD_ENDS_RUN, ("busy", "error", "{}", error, now, now, thread))
+    connection.execute(sql.THREAD_ENDS_RUN, ("busy", "error", "{}", error, now, now, 0, thread))
     _settle(connection, thread, now)
 
 
