@@ -125,7 +125,7 @@ async def test_a_run_that_another_client_has_started(served, transport):
 
 
 async def test_the_graph(served):
-    async with get_client(url=served, api_key=None) as client:
-        async with client.threads.stream(assistant_id="talker") as thread:
-            tree = await thread.agent.get_tree()
-            assert "talk" in {node["id"] for node in tree["nodes"]}
+    client = get_client(url=served, api_key=None)
+    async with client, client.threads.stream(assistant_id="talker") as thread:
+        tree = await thread.agent.get_tree()
+        assert "talk" in {node["id"] for node in tree["nodes"]}

@@ -124,7 +124,7 @@ def test_a_run_that_another_client_has_started(served, transport):
 
 
 def test_the_graph(served):
-    with get_sync_client(url=served, api_key=None) as client:
-        with client.threads.stream(assistant_id="talker") as thread:
-            tree = thread.agent.get_tree()
-            assert "talk" in {node["id"] for node in tree["nodes"]}
+    client = get_sync_client(url=served, api_key=None)
+    with client, client.threads.stream(assistant_id="talker") as thread:
+        tree = thread.agent.get_tree()
+        assert "talk" in {node["id"] for node in tree["nodes"]}
