@@ -15,7 +15,7 @@ from pathlib import Path
 import uvicorn
 
 from weft.server.app import create_app
-from weft.server.cli.sockets import bind, url
+from weft.server.cli.sockets import bind, url, websockets
 from weft.server.graphs.loader import extend_path
 from weft.server.settings import load_settings
 
@@ -35,7 +35,13 @@ def serving_here(folder, *, dev=False, config=PROJECT, **flags):
     async def main():
         app = create_app(settings)
         server = uvicorn.Server(
-            uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_config=None,
+                timeout_graceful_shutdown=1,
+                **websockets(settings.body_limit_bytes),
+            )
         )
         server.capture_signals = contextlib.nullcontext
         async with app.router.lifespan_context(app):

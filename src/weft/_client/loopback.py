@@ -40,6 +40,11 @@ class LoopbackTransport(httpx.AsyncBaseTransport):
         self._make_fallback = fallback
         self._fallback: httpx.AsyncBaseTransport | None = None
 
+    @property
+    def inside(self) -> bool:
+        """Whether requests go to the server of this process now."""
+        return self._server.app is not None
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; return its answer as soon as its head is there."""
         app = self._server.app

@@ -7,6 +7,7 @@ import gc
 import os
 import socket
 import sys
+import warnings
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from weft.server.api.inside import Door, Inside, show_official_clients
 from weft.server.api.meta import Facts, MetaRoutes
 from weft.server.api.metrics import Meter, MetricRoutes
 from weft.server.api.openapi import document
+from weft.server.api.protocol import ProtocolRoutes
+from weft.server.api.protocol_table import protocol_sockets
 from weft.server.api.routes import Handlers, path_params, starlette_routes, table
 from weft.server.api.runs import RunRoutes
 from weft.server.api.states import StateRoutes
@@ -51,6 +54,8 @@ from weft.server.ports.store import IndexOptions, StoreOptions
 from weft.server.services.assistants import AssistantService
 from weft.server.services.crons import CronService
 from weft.server.services.drawings import DrawingService
+from weft.server.services.protocol_commands import ProtocolCommands
+from weft.server.services.protocol_events import ProtocolEvents
 from weft.server.services.run_limits import RunLimits
 from weft.server.services.run_watch import WatchedEvents
 from weft.server.services.runs import RunService
@@ -89,6 +94,8 @@ SWITCH_SECONDS = 0.001
 GC_THRESHOLD = (10_000, 20, 20)
 
 HEALTH_PATHS = frozenset({"/ok", "/metrics"})
+# Said once per process by langgraph, about what the thread protocol is made of.
+_EXPECTED_WARNING = "The v3 streaming protocol on Pregel is experimental"
 
 EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagination-next")
 
@@ -182,7 +189,7 @@ def _app(settings: Settings, parts: Parts, auth: AuthSetUp, door: Door) -> Starl
         studio=auth.studio and settings.dev and is_loopback(settings.host),
     )
     app: Starlette = Starlette(
-        routes=routes,
+        routes=[*routes, *protocol_sockets(parts.handlers.protocol)],
         middleware=[
             Middleware(
                 CORSMiddleware,
@@ -314,6 +321,7 @@ def _tune_interpreter() -> None:
     The modules loaded by now are some hundred thousand objects that never become garbage. Looking
     through them again and again takes a quarter of the time of short runs, and 50 ms at once.
     """
+    warnings.filterwarnings("ignore", message=_EXPECTED_WARNING)
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
     gc.freeze()
@@ -362,6 +370,14 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, auth: Aut
     followers = ThreadStreamService(
         storage=storage, events=events, signals=signals, states=states, clock=clock, authz=authz
     )
+    numbered = ProtocolEvents(
+        storage=storage,
+        events=events,
+        signals=signals,
+        clock=clock,
+        authz=authz,
+        keep_seconds=settings.resumable_keep_seconds,
+    )
     threads = ThreadService(
         storage=storage,
         events=events,
@@ -393,6 +409,14 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, auth: Aut
             runs, followers, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds
         ),
         store=StoreRoutes(items, limit),
+        protocol=ProtocolRoutes(
+            ProtocolCommands(
+                storage=storage, runs=runs, states=states, events=numbered, authz=authz
+            ),
+            numbered,
+            body_limit=limit,
+            heartbeat_seconds=settings.heartbeat_seconds,
+        ),
         crons=CronRoutes(CronService(storage, assistants, clock, webhooks.guard, authz), limit),
     )
     sweeper = Sweeper(clock, _sweeps(settings, storage, clock))

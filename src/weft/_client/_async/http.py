@@ -207,6 +207,46 @@ class HttpClient:
         _check_read(response)
         return response
 
+    async def open(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> httpx.Response:
+        """Send a request; return its answer, the body of which is still to be read.
+
+        Args:
+            method: The method, for example `POST`.
+            path: The path below the client's address.
+            json: What to send as JSON; None: no body.
+            headers: Headers for this request.
+            timeout: Seconds, in the forms of `get_client`; None: the client's.
+
+        Returns:
+            The answer. Whoever asked closes it.
+
+        Raises:
+            APIStatusError: the server refused.
+            APIConnectionError: the server could not be reached.
+        """
+        request = await self._request(method, path, json=json, headers=headers, timeout=timeout)
+        response = await self._open(request)
+        try:
+            await _check(response)
+        except BaseException:
+            await response.aclose()
+            raise
+        return response
+
+    async def prepare(
+        self, path: str, *, headers: Mapping[str, str] | None = None
+    ) -> httpx.Request:
+        """Return the request that a GET would send, with its address, headers and cookies."""
+        return await self._request("GET", path, headers=headers)
+
     async def request_reconnect(
         self,
         path: str,

@@ -208,6 +208,44 @@ class SyncHttpClient:
         _check_read(response)
         return response
 
+    def open(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: TimeoutTypes = None,
+    ) -> httpx.Response:
+        """Send a request; return its answer, the body of which is still to be read.
+
+        Args:
+            method: The method, for example `POST`.
+            path: The path below the client's address.
+            json: What to send as JSON; None: no body.
+            headers: Headers for this request.
+            timeout: Seconds, in the forms of `get_sync_client`; None: the client's.
+
+        Returns:
+            The answer. Whoever asked closes it.
+
+        Raises:
+            APIStatusError: the server refused.
+            APIConnectionError: the server could not be reached.
+        """
+        request = self._request(method, path, json=json, headers=headers, timeout=timeout)
+        response = self._open(request)
+        try:
+            _check(response)
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    def prepare(self, path: str, *, headers: Mapping[str, str] | None = None) -> httpx.Request:
+        """Return the request that a GET would send, with its address, headers and cookies."""
+        return self._request("GET", path, headers=headers)
+
     def request_reconnect(
         self,
         path: str,

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
+from uuid import uuid4
 
 from weft._client._compat import PlainStream, sync_stream
 from weft._client._core.options import TimeoutTypes
@@ -28,6 +29,9 @@ from weft.schema import (
     ThreadStreamMode,
     ThreadUpdateStateResponse,
 )
+
+if TYPE_CHECKING:
+    from weft._client._sync.stream import SyncThreadStream
 
 _ONE = "/threads/{thread_id}"
 
@@ -620,6 +624,52 @@ class SyncThreadsClient:
             timeout=timeout,
         )
         return sync_stream(parts)
+
+    def stream(
+        self,
+        thread_id: str | None = None,
+        *,
+        assistant_id: str,
+        headers: Mapping[str, str] | None = None,
+        run_start_timeout: float | None = None,
+        transport: Literal["sse", "websocket"] = "sse",
+    ) -> SyncThreadStream:
+        """Stream a thread: start runs on it and read them in many forms at once.
+
+        Args:
+            thread_id: The id of the thread; None: a new one, which the first run makes.
+            assistant_id: The assistant that its runs use, or the name of a graph.
+            headers: Headers for all requests.
+            run_start_timeout: Seconds that readers wait for a run to be started.
+            transport: How events travel. `websocket` needs the extra `weft[websocket]`.
+
+        Returns:
+            The thread, to be used with `with`. Nothing is sent before.
+
+        Raises:
+            ValueError: there is no such transport.
+            RuntimeError: WebSockets cannot work here.
+
+        Example:
+            >>> with client.threads.stream(assistant_id="agent") as thread:
+            ...     started = thread.run.start(input={"question": "tea?"})
+            ...     print((thread.values)["answer"])
+            Yes.
+        """
+        # Not at the top: most programs stream no threads, and asyncio takes long to load.
+        from weft._client._sync.stream import SyncThreadStream  # noqa: PLC0415
+
+        if transport not in {"sse", "websocket"}:
+            raise ValueError(f"transport must be 'sse' or 'websocket', not '{transport}'")
+        return SyncThreadStream(
+            http=self.http,
+            thread_id=thread_id or str(uuid4()),
+            assistant_id=assistant_id,
+            headers=headers,
+            run_start_timeout=run_start_timeout,
+            explicit_thread_id=thread_id is not None,
+            transport_kind=transport,
+        )
 
 
 def _search(

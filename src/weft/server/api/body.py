@@ -37,7 +37,7 @@ class Body(Generic[T]):
             TooDeep: it is nested too deeply.
             BodyTooLarge: it is longer than the limit.
         """
-        value = _decode(await read_limited(request, self._limit))
+        value = decode_json(await read_limited(request, self._limit))
         try:
             return self._adapter.validate_python(value, strict=True)
         except ValidationError as error:
@@ -111,14 +111,20 @@ def query_list(request: Request, name: str) -> list[str]:
     """Return a list that clients send as repeated parameters or as one JSON array."""
     given = [text for text in request.query_params.getlist(name) if text]
     if len(given) == 1 and given[0].startswith("["):
-        value = _decode(given[0].encode())
+        value = decode_json(given[0].encode())
         if isinstance(value, list) and all(isinstance(each, str) for each in value):
             return value
         raise InvalidInput(f"Invalid {name}: must be a list of strings")
     return given
 
 
-def _decode(raw: bytes) -> object:
+def decode_json(raw: bytes) -> object:
+    """Return what is JSON, without NUL characters.
+
+    Raises:
+        InvalidInput: it is none.
+        TooDeep: it is nested too deeply.
+    """
     try:
         value: object = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

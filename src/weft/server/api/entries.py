@@ -18,7 +18,7 @@ Answer = Literal[
     "assistant", "assistants", "assistant_versions", "count", "graph",
     "schemas", "subgraphs", "item", "items", "namespaces", "cron", "crons",
     "health", "info",
-    "metrics", "stream", "json", "empty", "html",
+    "command", "metrics", "stream", "json", "empty", "html",
 ]  # fmt: skip
 """The schema of a good answer, as ``openapi`` knows it."""
 
@@ -43,8 +43,9 @@ class Query:
 class Entry:
     """One route. ``errors`` are the statuses it may answer besides the good one.
 
-    ``named``: the id in the path may be a name as well. ``minimal``: who prefers a minimal answer
-    gets an empty one. ``idempotent``: it may bear a key, and then does nothing twice.
+    ``named``: the id in the path may be a name as well; ``loose``: what is wrong with it is told
+    in the answer. ``minimal``: who prefers a minimal answer gets an empty one. ``idempotent``: it
+    may bear a key, and then does nothing twice.
     """
 
     method: Method
@@ -58,5 +59,6 @@ class Entry:
     errors: Sequence[int] = ()
     status: int = 200
     named: bool = False
+    loose: bool = False
     minimal: bool = False
     idempotent: bool = False

@@ -47,6 +47,7 @@ _STATUS: Mapping[type[WeftError], int] = {
     GraphTooSlow: 503,
     BodyTooLarge: 413,
     BrokenAuth: 500,
+    TooManyRuns: 429,
 }
 
 _INTERNAL = "Internal Server Error"
@@ -56,21 +57,32 @@ def detail(status: int, text: str, headers: Mapping[str, str] | None = None) -> 
     return json_response({"detail": text}, status=status, headers=headers)
 
 
+def status_of(error: Exception) -> int | None:
+    """Return the status that an error is answered with; None: it is none that is expected."""
+    if isinstance(error, Refused):
+        return error.status
+    return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), None)
+
+
 def answer(error: Exception) -> Response:
     """Return the answer for an error; what is not for clients is only logged."""
     if isinstance(error, HTTPException):
         return detail(error.status_code, error.detail, error.headers)
-    if isinstance(error, Refused):
-        return detail(error.status, str(error), error.headers)
-    if isinstance(error, TooManyRuns):
-        return detail(429, str(error), {"retry-after": str(error.retry_after_seconds)})
     if isinstance(error, BrokenAuth):
         logger.error("%s", error)
-    for kind in type(error).__mro__:
-        if kind in _STATUS:
-            return detail(_STATUS[kind], str(error))
+    status = status_of(error)
+    if status is not None:
+        return detail(status, str(error), _headers(error))
     logger.error("request failed", exc_info=error)
     return detail(500, _INTERNAL)
+
+
+def _headers(error: Exception) -> Mapping[str, str]:
+    if isinstance(error, Refused):
+        return error.headers
+    if isinstance(error, TooManyRuns):
+        return {"retry-after": str(error.retry_after_seconds)}
+    return {}
 
 
 def guarded(handler: Handler) -> Handler:

@@ -129,7 +129,7 @@ def _path_parameters(entry: Entry) -> list[Json]:
 
 
 def _path_schema(entry: Entry, name: str) -> JsonObject:
-    if name == "namespace":
+    if name == "namespace" or entry.loose:
         return _QUERY_SCHEMA["string"]
     return {"type": "string", "format": "assistant" if entry.named else "uuid"}
 

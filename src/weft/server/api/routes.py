@@ -19,6 +19,8 @@ from weft.server.api.entries import Entry, Query
 from weft.server.api.errors import Handler, guarded
 from weft.server.api.meta import MetaRoutes
 from weft.server.api.metrics import Meter, MetricRoutes
+from weft.server.api.protocol import ProtocolRoutes
+from weft.server.api.protocol_table import protocol_table
 from weft.server.api.runs import COLUMNS, LIST_MOST, RunRoutes
 from weft.server.api.states import StateRoutes
 from weft.server.api.store import StoreRoutes
@@ -40,6 +42,7 @@ class Handlers:
     runs: RunRoutes
     store: StoreRoutes
     crons: CronRoutes
+    protocol: ProtocolRoutes
 
 
 _RUN = "/threads/{thread_id}/runs/{run_id}"
@@ -58,6 +61,7 @@ def table(handlers: Handlers) -> list[Entry]:
     return [
         *cron_table(handlers.crons),
         *_run_routes(handlers.runs),
+        *protocol_table(handlers.protocol),
         *thread_table(handlers.threads, handlers.states),
         *assistant_table(handlers.assistants),
         *store_table(handlers.store),

@@ -46,6 +46,7 @@ _ANY: JsonObject = {}
 _TEXT: JsonObject = {"type": "string"}
 _FLAG: JsonObject = {"type": "boolean"}
 _COUNT: JsonObject = {"type": "integer", "minimum": 0}
+_INTEGER: JsonObject = {"type": "integer"}
 _NUMBER: JsonObject = {"type": "number"}
 _ID: JsonObject = {"type": "string", "format": "uuid"}
 _TIME: JsonObject = {"type": "string", "format": "date-time"}
@@ -212,6 +213,15 @@ OBJECTS: JsonObject = {
     ),
     "Item": _object(_ITEM),
     "SearchItem": _object({**_ITEM, "score": {"type": ["number", "null"]}}),
+    "CommandAnswer": {
+        "oneOf": [
+            _object({"type": {"const": "success"}, "id": _INTEGER, "result": _ANY_OBJECT}, meta={}),
+            _object(
+                {"type": {"const": "error"}, "id": _INTEGER, "error": _TEXT, "message": _TEXT},
+                meta={},
+            ),
+        ]
+    },
     "Health": _object({"ok": _FLAG, "services": _ANY_OBJECT}),
     "Info": _object(
         {
@@ -267,6 +277,7 @@ CONTENT: Mapping[Answer, JsonObject] = {
     "namespaces": _json(_object({"namespaces": _array(_array(_TEXT))})),
     "cron": _json(ref("Cron")),
     "crons": _json(_array(ref("CronRow"))),
+    "command": _json(ref("CommandAnswer")),
     "health": _json(ref("Health")),
     "info": _json(ref("Info")),
     "json": _json(_ANY),

@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from weft.server.domain.errors import EventsLost, WeftError
 from weft.server.domain.events import HIDDEN, StoredEvent
 from weft.server.domain.json import Encoded
+from weft.server.domain.protocol import PROTOCOL
 from weft.server.ports.events import EventReader
 from weft.sse import END, HEARTBEAT, encode_event
 
@@ -142,7 +143,9 @@ class Framing:
         event = stored.event
         if event.name in HIDDEN:
             return False
-        return not self.modes or event.mode in self.modes or event.name == "error"
+        if not self.modes:
+            return event.mode != PROTOCOL
+        return event.mode in self.modes or event.name == "error"
 
 
 def event_stream(
@@ -167,11 +170,14 @@ def thread_stream(
     batches: AsyncGenerator[Sequence[StoredEvent]], *, heartbeat_seconds: float
 ) -> LongResponse:
     """Return the events of a thread's runs as server-sent events, until the client leaves."""
+    frames = _frames(batches, Framing.of((), with_ids=True))
+    return endless_stream(frames, heartbeat_seconds=heartbeat_seconds)
+
+
+def endless_stream(source: Source, *, heartbeat_seconds: float) -> LongResponse:
+    """Return frames of server-sent events that go on until the client leaves."""
     return LongResponse(
-        _frames(batches, Framing.of((), with_ids=True)),
-        headers=_SSE_HEADERS,
-        pulse=HEARTBEAT,
-        pulse_seconds=heartbeat_seconds,
+        source, headers=_SSE_HEADERS, pulse=HEARTBEAT, pulse_seconds=heartbeat_seconds
     )
 
 

@@ -28,9 +28,9 @@ def json_response(
     return Response(orjson.dumps(value), status, headers=headers, media_type="application/json")
 
 
-def encoded_response(encoded: Encoded) -> Response:
+def encoded_response(encoded: Encoded, status: int = 200) -> Response:
     """Return what is JSON already."""
-    return Response(encoded, media_type="application/json")
+    return Response(encoded, status, media_type="application/json")
 
 
 def selected(wire: Wire, fields: Sequence[str]) -> Wire:

@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from weft.server import logs
 from weft.server.api.authentication import is_loopback
 from weft.server.app import Service, create_service
-from weft.server.cli.sockets import bind, url
+from weft.server.cli.sockets import bind, url, websockets
 from weft.server.domain.errors import WeftError
 from weft.server.graphs.loader import extend_path
 from weft.server.settings import Settings, SettingsError, apply_env
@@ -89,6 +89,7 @@ def server_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        **websockets(settings.body_limit_bytes),  # type: ignore[arg-type]
         timeout_graceful_shutdown=max(1, round(settings.shutdown_grace_seconds)),
     )
 

@@ -67,5 +67,8 @@ RESULT = "weft:result"
 DONE = "weft:done"
 """The name of the event that ends a run without such a result."""
 
-HIDDEN: frozenset[str] = frozenset({RESULT, DONE})
+NUMBERS = "weft:numbers"
+"""The name of the event that tells, with each execution, what number the thread's events are at."""
+
+HIDDEN: frozenset[str] = frozenset({RESULT, DONE, NUMBERS})
 """Events that are never streamed. One of them is the last of every run that was executed."""

@@ -121,6 +121,8 @@ class Claim:
     ``fresh`` says that the thread has no checkpoint yet. ``stop`` is an order that an earlier
     worker died before it could follow. ``number`` counts the claims of the run, and other than
     ``run.attempt`` also those that were handed over: of two claims the later one has the greater.
+    ``event_number`` is what the events of the thread are numbered up to: those of this execution
+    come after it.
     """
 
     run: Run
@@ -128,6 +130,7 @@ class Claim:
     fresh: bool
     stop: Stop | None = None
     number: int = 1
+    event_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,8 @@ class Outcome:
     ``values`` None leaves the thread's values as they are. ``roll_back`` removes the run and its
     checkpoints. ``error`` is ``{"error": class, "message": text}``, encoded, or None. ``untold``:
     those who wait for the result could not be told, and will look for it in the database, so the
-    thread of a temporary run stays for ``UNTOLD_MINUTES``.
+    thread of a temporary run stays for ``UNTOLD_MINUTES``. ``event_number`` is the number of the
+    run's last event.
     """
 
     status: RunStatus
@@ -155,6 +159,7 @@ class Outcome:
     error: Encoded | None = None
     roll_back: bool = False
     untold: bool = False
+    event_number: int = 0
 
 
 UNTOLD_MINUTES = 5.0
@@ -249,6 +254,9 @@ def replayed(new: NewRun, place: tuple[UUID, UUID], found: Run | None) -> Create
     asked = dataclasses.replace(new, thread_id=thread_id, run_id=run_id)
     return Created(found or pending_run(asked, run_metadata(asked, {})), replayed=True)
 
+
+LOST_NUMBERS = 1_000_000
+"""Numbers that an execution may have given to events nobody counted, because its worker died."""
 
 ATTEMPTS_EXHAUSTED = dump(
     {

@@ -168,6 +168,14 @@ class ThreadStorage(Protocol):
         """
         ...
 
+    async def event_number(self, thread_id: UUID) -> int:
+        """Return how many numbers the events of a thread have used up.
+
+        Raises:
+            ThreadNotFound: there is none with this id.
+        """
+        ...
+
     async def delete(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> tuple[UUID, ...]:
         """Remove a thread and every row that is about it; return the runs that were active.
 

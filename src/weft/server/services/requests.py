@@ -91,6 +91,30 @@ class CommandRequest(TypedDict, total=False):
     goto: Goto
 
 
+class ProtocolCommandRequest(TypedDict, total=False):
+    """A command of the thread protocol. What is wrong with ``params`` is told in the answer."""
+
+    id: Required[Annotated[int, Field(ge=-(2**53), le=2**53)]]
+    method: Required[str]
+    params: Json
+
+
+_CHANNEL = (
+    "^(values|updates|messages|tools|custom|lifecycle|input|checkpoints|tasks|custom:(.|\\n)+)$"
+)
+
+
+class ProtocolStreamRequest(TypedDict, total=False):
+    """Which events of a thread are wanted; what does not fit besides is left alone."""
+
+    channels: Required[
+        Annotated[list[Annotated[str, Field(pattern=_CHANNEL)]], Field(min_length=1)]
+    ]
+    namespaces: Json
+    depth: Json
+    since: Json
+
+
 BATCH_MOST = 1000
 """Runs that one request may create or cancel."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -10,10 +11,16 @@ from weft.schema import Durability, StreamMode
 from weft.server.domain.assistants import Assistant
 from weft.server.domain.errors import ContradictoryInput, InvalidInput
 from weft.server.domain.ids import uuid7
-from weft.server.domain.json import Json, JsonObject, dump
+from weft.server.domain.json import Json, JsonObject, dump, load_object
+from weft.server.domain.protocol import MARKER
 from weft.server.domain.runs import NewRun
 from weft.server.graphs.states import command
 from weft.server.services.requests import RunCreateRequest
+
+PROTOCOL_MODES = (
+    "values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints",
+)  # fmt: skip
+"""The stream modes that a run with events of the thread protocol is shown to have."""
 
 _CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
 _OWN_FIELDS = ("strict_resume", "langsmith_tracer", "timeout_seconds")
@@ -91,6 +98,20 @@ def run_value(
         "after_seconds": body.get("after_seconds", 0),
         "kwargs": kwargs,
     }
+
+
+def with_protocol(new: NewRun) -> NewRun:
+    """Return a run that reports itself in the events of the thread protocol."""
+    kwargs = load_object(new.kwargs)
+    config = _object(kwargs["config"])
+    marked: JsonObject = {**_object(config["configurable"]), MARKER: True}
+    kwargs |= {
+        "config": {**config, "configurable": marked},
+        "stream_mode": list(PROTOCOL_MODES),
+        "subgraphs": True,
+        "resumable": True,
+    }
+    return replace(new, kwargs=dump(kwargs), resumable=True)
 
 
 def stream_modes(body: RunCreateRequest) -> list[StreamMode]:

@@ -36,7 +36,7 @@ from weft.server.ports.storage import Storage
 from weft.server.services.assistants import AssistantService
 from weft.server.services.requests import RunCreateRequest
 from weft.server.services.run_limits import RunLimits
-from weft.server.services.run_request import new_run, run_value
+from weft.server.services.run_request import new_run, run_value, with_protocol
 from weft.server.services.webhooks import WebhookGuard
 
 logger: logging.Logger = logging.getLogger("weft.runs")
@@ -92,6 +92,7 @@ class RunService:
         key: str | None = None,
         reading: bool = False,
         firing: Firing | None = None,
+        protocol: bool = False,
     ) -> Created:
         """Create a run, on a thread or (None) on one of its own.
 
@@ -103,9 +104,10 @@ class RunService:
             key: What makes the request known again when it is sent twice.
             reading: Whether the caller is going to be told what comes of it.
             firing: The due time of a cron that the run belongs to.
+            protocol: Whether its events are those of the thread protocol.
         """
         new = await self._new(caller, thread_id, body, request_id)
-        new = replace(new, firing=firing)
+        new = replace(with_protocol(new) if protocol else new, firing=firing)
         if key is not None:
             scope = run_scope(thread_id, user_id=caller.identity)
             new = replace(new, key=make_key(key, scope, body))

@@ -20,8 +20,9 @@ from langgraph.types import Interrupt, StateSnapshot
 from weft.server.authz.acting import acting_for
 from weft.server.authz.users import Caller
 from weft.server.domain.errors import LeaseLost, StorageUnavailable
-from weft.server.domain.events import DONE, RESULT, Event
+from weft.server.domain.events import DONE, NUMBERS, RESULT, Event
 from weft.server.domain.json import EMPTY_OBJECT, Encoded
+from weft.server.domain.protocol import PLAIN_END, PLAIN_STEP, run_end
 from weft.server.domain.runs import Claim, Outcome, Stop
 from weft.server.domain.threads import status_after
 from weft.server.graphs.registry import Graphs
@@ -34,7 +35,9 @@ from weft.server.ports.storage import Storage
 from weft.server.worker.chunks import ROOT, ChunkEncoder, Namespace
 from weft.server.worker.failures import describe, described, first_failure
 from weft.server.worker.lifecycle import MODE as LIFECYCLE, Lifecycle
+from weft.server.worker.native import native_events
 from weft.server.worker.plan import Plan, ServerFacts, continued, make_plan, thread_config
+from weft.server.worker.protocol import PLAIN_MODES, ProtocolEncoder, as_chunk
 from weft.server.worker.stream import Graph, chunks
 
 logger: logging.Logger = logging.getLogger("weft.worker")
@@ -67,12 +70,17 @@ Order: TypeAlias = Stop | Release | Lost
 
 @dataclass(slots=True)
 class _Progress:
-    """What a run has come to so far. ``values`` is the last state of the root graph."""
+    """What a run has come to so far. ``values`` is the last state of the root graph.
+
+    ``number`` is that of its last event, where it has no events of the thread protocol.
+    """
 
     values: object = None
     has_values: bool = False
     interrupted: bool = False
     lifecycle: Lifecycle | None = None
+    protocol: ProtocolEncoder | None = None
+    number: int = 0
 
     def note(self, namespace: Namespace, mode: str, payload: object) -> None:
         if namespace != ROOT:
@@ -201,10 +209,9 @@ class Executor:
     async def _run(self, assignment: Assignment) -> Outcome:
         claim, progress = assignment.claim, assignment.progress
         run = claim.run
-        metadata = encode({"run_id": assignment.stream, "attempt": run.attempt})
-        await self._append(claim, [Event("metadata", metadata)])
-        await self._signals.publish(THREAD, str(run.thread_id))
         plan = make_plan(claim, self._options.facts)
+        await self._append(claim, self._opening(claim, plan, progress))
+        await self._signals.publish(THREAD, str(run.thread_id))
         caller = Caller.load(run.user)
         purpose = Purpose("threads.create_run", caller.user, plan.context)
         saver = self._storage.run_checkpointer(claim, wait=plan.durability == "sync")
@@ -232,8 +239,22 @@ class Executor:
                 return self._failure(claim, error, progress)
             return _timed_out(progress)
 
+    def _opening(self, claim: Claim, plan: Plan, progress: _Progress) -> list[Event]:
+        run = claim.run
+        metadata = encode({"run_id": str(run.run_id), "attempt": run.attempt})
+        events = [Event("metadata", metadata), Event(NUMBERS, encode(claim.event_number))]
+        progress.number = claim.event_number + PLAIN_END
+        if plan.protocol:
+            encoder = ProtocolEncoder(str(run.run_id), run.graph_id, claim.event_number)
+            progress.protocol = encoder
+            events += encoder.begin(self._milliseconds())
+        return events
+
     async def _stream(self, graph: Graph, plan: Plan, assignment: Assignment) -> None:
         claim, progress = assignment.claim, assignment.progress
+        if progress.protocol is not None:
+            await self._stream_protocol(graph, plan, assignment, progress.protocol)
+            return
         encoder = ChunkEncoder(plan.modes)
         if LIFECYCLE in plan.modes:
             progress.lifecycle = Lifecycle(claim.run.graph_id)
@@ -247,6 +268,24 @@ class Executor:
                 events = encoder.events(namespace, mode, payload)
                 if progress.lifecycle is not None:
                     events = [*progress.lifecycle.note(namespace, mode, payload), *events]
+                if events:
+                    progress.number += PLAIN_STEP * len(events)
+                    await self._append(claim, events)
+
+    async def _stream_protocol(
+        self, graph: Graph, plan: Plan, assignment: Assignment, encoder: ProtocolEncoder
+    ) -> None:
+        claim, progress = assignment.claim, assignment.progress
+        plain = ChunkEncoder(PLAIN_MODES)
+        async with aclosing(native_events(graph, plan, assignment.control)) as source:
+            async for event in source:
+                if assignment.finishing:
+                    raise LeaseLost(claim.run.run_id)  # it has been ended without waiting for this
+                events = encoder.events(event)
+                if event["method"] in PLAIN_MODES:
+                    chunk = as_chunk(event)
+                    progress.note(*chunk)
+                    events += plain.events(*chunk)
                 if events:
                     await self._append(claim, events)
 
@@ -275,13 +314,19 @@ class Executor:
     async def _record(self, assignment: Assignment, outcome: Outcome) -> None:
         """Publish and store the outcome, then end the stream.
 
-        The status is stored before the stream ends: clients look it up when a stream closes.
+        The status is stored before the stream ends: clients look it up when a stream closes. With
+        the thread protocol they do so when they read how the run ended.
         """
         claim, stream = assignment.claim, assignment.stream
-        await self._append(claim, _closing_events(outcome, assignment.progress))
+        closing = _closing_events(outcome, assignment.progress)
+        protocol = assignment.progress.protocol
+        number = assignment.progress.number if protocol is None else protocol.last_number
+        if protocol is None:
+            await self._append(claim, closing)
         told = await self._events.flush(stream)
+        outcome = replace(outcome, event_number=number, untold=not told)
         try:
-            finished = await self._storage.runs.finish(claim, replace(outcome, untold=not told))
+            finished = await self._storage.runs.finish(claim, outcome)
         except LeaseLost:
             logger.warning("a run was taken over", extra={"run_id": stream})
             return
@@ -290,6 +335,11 @@ class Executor:
             await self._release_when_possible(assignment)
             return
         assignment.result = outcome.status
+        if protocol is not None:
+            waits = outcome.thread_status == "interrupted"
+            end, error = run_end(outcome.status, outcome.error, waits=waits)
+            ends = protocol.end(end, error, self._milliseconds())
+            await self._append(claim, [*ends, *closing])
         keep = self._options
         await self._events.close(
             stream, keep.resumable_keep_seconds if claim.run.resumable else keep.keep_seconds
@@ -298,6 +348,9 @@ class Executor:
             await self._signals.publish(WEBHOOK)
         if finished.waiting:
             await self._signals.publish(WORK)
+
+    def _milliseconds(self) -> int:
+        return int(self._clock.now().timestamp() * 1000)
 
     async def _release_when_possible(self, assignment: Assignment) -> None:
         """Put the run back into the queue, however long the database takes to come back."""

@@ -14,6 +14,7 @@ from langgraph.types import Command, Send
 from weft.schema import Durability, StreamMode
 from weft.server.authz.users import Caller
 from weft.server.domain.json import JsonObject
+from weft.server.domain.protocol import MARKER
 from weft.server.domain.runs import Claim
 
 # langgraph has no other way to be told, and its servers and clients agree on this name.
@@ -32,7 +33,10 @@ class ServerFacts:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One call of a graph. ``modes`` are those of the request, in the server's words."""
+    """One call of a graph. ``modes`` are those of the request, in the server's words.
+
+    ``protocol``: its events are those of the thread protocol.
+    """
 
     input: object
     config: RunnableConfig
@@ -43,6 +47,7 @@ class Plan:
     interrupt_after: Nodes
     durability: Durability
     timeout_seconds: float | None = None
+    protocol: bool = False
 
 
 def make_plan(claim: Claim, facts: ServerFacts) -> Plan:
@@ -58,6 +63,7 @@ def make_plan(claim: Claim, facts: ServerFacts) -> Plan:
         interrupt_after=kwargs["interrupt_after"],
         durability=kwargs["durability"],
         timeout_seconds=kwargs.get("timeout_seconds"),
+        protocol=kwargs["config"].get("configurable", {}).get(MARKER) is True,
     )
 
 

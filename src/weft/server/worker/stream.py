@@ -72,7 +72,7 @@ def _split(chunk: object, plan: Plan) -> Chunk:
 
 def _arguments(graph: Graph, plan: Plan) -> dict[str, Any]:
     return {
-        "context": _context(graph, plan),
+        "context": call_context(graph, plan),
         "stream_mode": library_modes(plan.modes),
         "interrupt_before": plan.interrupt_before,
         "interrupt_after": plan.interrupt_after,
@@ -80,7 +80,7 @@ def _arguments(graph: Graph, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _context(graph: Graph, plan: Plan) -> dict[str, Any] | None:
+def call_context(graph: Graph, plan: Plan) -> dict[str, Any] | None:
     """Return the context without the keys that the graph's schema does not know.
 
     The same values serve as ``configurable``, where any key is allowed.

@@ -21,6 +21,7 @@ from weft.server.domain.json import EMPTY_OBJECT
 from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
 from weft.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
+    LOST_NUMBERS,
     UNTOLD_MINUTES,
     Cancelled,
     Claim,
@@ -160,6 +161,7 @@ class PostgresRuns:
             _hold(connection, claim)
             write_rows(connection, rows)
             connection.execute(sql.RELEASE, (now, claim.run.run_id))
+            connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, claim.run.thread_id))
 
         await self._database.call(lambda: self._savers.last(claim, work, itself, strict=False))
 
@@ -269,14 +271,21 @@ def _active(rows: Cursor) -> Sequence[ActiveRun]:
 
 def _claims(rows: Cursor) -> Sequence[Claim]:
     # An update returns its rows in any order.
-    found = sorted(rows, key=lambda row: (row[11], row[18]))
-    return [_claim(_run(row), row[15:]) for row in found]
+    found = sorted(rows, key=lambda row: (row[11], row[19]))
+    return [_claim(_run(row), row[16:]) for row in found]
 
 
 def _claim(run: Run, rest: _Row) -> Claim:
-    token, action, reason, _, has_checkpoint, number = rest
+    token, action, reason, _, has_checkpoint, number, event_number = rest
     stop = None if action is None else Stop(action, reason)
-    return Claim(run, str(token), fresh=not has_checkpoint, stop=stop, number=number)
+    return Claim(
+        run,
+        str(token),
+        fresh=not has_checkpoint,
+        stop=stop,
+        number=number,
+        event_number=event_number or 0,
+    )
 
 
 def _renewal(claims: Sequence[Claim], rows: Cursor) -> Renewal:
@@ -312,6 +321,7 @@ def _finish(connection: Connection, run: Run, outcome: Outcome, now: datetime) -
         "interrupts": outcome.interrupts.decode(),
         "error": error,
         "now": now,
+        "number": outcome.event_number,
         "thread": run.thread_id,
     }
     return connection.execute(sql.THREAD_ENDS_RUN, values)
@@ -372,6 +382,7 @@ def _reclaim(connection: Connection, max_attempts: int, orphaned: bool, now: dat
     connection.execute(sql.LOCK_EXPIRED_THREADS, (orphaned, now))
     rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
     for run in map(_run, rows):
+        connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, run.thread_id))
         if run.attempt < max_attempts:
             connection.execute(sql.REQUEUE, (now, run.run_id))
             requeued.append(run.run_id)
@@ -401,6 +412,7 @@ def _give_up(connection: Connection, run: Run, now: datetime) -> None:
         "interrupts": EMPTY_OBJECT.decode(),
         "error": error,
         "now": now,
+        "number": 0,
         "thread": run.thread_id,
     }
     connection.execute(sql.THREAD_ENDS_RUN, values)

@@ -95,7 +95,8 @@ CLAIM = f"""
     FROM due WHERE weft_runs.run_id = due.due_id
     RETURNING {RUN}, token, stop_action, stop_reason, seq,
               (SELECT c.thread_id FROM checkpoints c WHERE c.thread_id = weft_runs.thread_id::text
-               ORDER BY c.checkpoint_ns, c.checkpoint_id LIMIT 1) IS NOT NULL, claims
+               ORDER BY c.checkpoint_ns, c.checkpoint_id LIMIT 1) IS NOT NULL, claims,
+               (SELECT t.event_number FROM weft_threads t WHERE t.thread_id = weft_runs.thread_id)
 """
 
 NEXT_DUE = """
@@ -176,9 +177,16 @@ THREAD_ENDS_RUN = f"""
     UPDATE weft_threads t
     SET status = CASE WHEN {_ACTIVE} IS NULL THEN %(status)s ELSE 'busy' END,
         settled_status = %(status)s, interrupts = %(interrupts)s, error = %(error)s,
-        updated_at = %(now)s, state_updated_at = %(now)s
+        updated_at = %(now)s, state_updated_at = %(now)s,
+        event_number = greatest(event_number, %(number)s)
     WHERE thread_id = %(thread)s
     RETURNING status = 'busy'
+"""
+
+EVENT_NUMBER = "SELECT event_number FROM weft_threads WHERE thread_id = %s"
+
+SKIP_NUMBERS = """
+    UPDATE weft_threads SET event_number = event_number + %s WHERE thread_id = %s
 """
 
 SETTLE = f"""

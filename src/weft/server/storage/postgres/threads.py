@@ -119,6 +119,14 @@ class PostgresThreads:
             lambda c: _one(c.execute(_GET[with_values], (thread_id,)), thread_id, access)
         )
 
+    async def event_number(self, thread_id: UUID) -> int:
+        row = await self._database.ask(
+            lambda c: c.execute(sql.EVENT_NUMBER, (thread_id,)).fetchone()
+        )
+        if row is None:
+            raise ThreadNotFound(thread_id)
+        return int(row[0])
+
     async def delete(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> tuple[UUID, ...]:
         def work(connection: Connection) -> tuple[UUID, ...]:
             pruned = delete_threads(connection, [thread_id], access)

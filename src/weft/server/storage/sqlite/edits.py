@@ -67,7 +67,7 @@ def _follow(connection: sqlite3.Connection, thread_id: UUID, state: ThreadState)
     """Let a thread's row say what its newest checkpoint says."""
     now = micros(state.now)
     key = str(thread_id)
-    row = (state.status, state.status, state.interrupts.decode(), None, now, now, key)
+    row = (state.status, state.status, state.interrupts.decode(), None, now, now, 0, key)
     if connection.execute(sql.THREAD_ENDS_RUN, row).rowcount == 0:
         raise ThreadNotFound(thread_id)
     connection.execute(sql.SET_VALUES, (key, state.values))

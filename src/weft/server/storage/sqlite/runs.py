@@ -22,6 +22,7 @@ from weft.server.domain.json import Encoded, dump
 from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
 from weft.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
+    LOST_NUMBERS,
     UNTOLD_MINUTES,
     Cancelled,
     Claim,
@@ -159,6 +160,7 @@ class SqliteRuns:
         def work(connection: sqlite3.Connection) -> None:
             _check_token(connection, claim)
             connection.execute(sql.RELEASE, (now, str(claim.run.run_id)))
+            connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, str(claim.run.thread_id)))
 
         with self._savers.last_use(claim):
             await self._writer.write(work)
@@ -276,13 +278,22 @@ def _claim(
 ) -> Sequence[Claim]:
     rows = connection.execute(sql.CLAIMABLE, (now, limit)).fetchall()
     claims = []
-    for *row, checkpoints, action, reason, before in rows:
+    for *row, checkpoints, action, reason, before, event_number in rows:
         token = uuid4().hex
         connection.execute(sql.CLAIM, (worker, token, lease, now, row[0]))
         row[4], row[10], row[12] = "running", row[10] + 1, now
         stop = None if action is None else Stop(action, reason)
         run = _run(cast("_Row", row))
-        claims.append(Claim(run, token, fresh=not checkpoints, stop=stop, number=before + 1))
+        claims.append(
+            Claim(
+                run,
+                token,
+                fresh=not checkpoints,
+                stop=stop,
+                number=before + 1,
+                event_number=event_number or 0,
+            )
+        )
     return claims
 
 
@@ -344,6 +355,7 @@ def _finish(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now:
             optional_text(outcome.error),
             now,
             now,
+            outcome.event_number,
             thread,
         ),
     )
@@ -393,6 +405,7 @@ def _reclaim(
     rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
     for row in rows:
         run = _run(row)
+        connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, str(run.thread_id)))
         if run.attempt < max_attempts:
             connection.execute(sql.REQUEUE, (now, str(run.run_id)))
             requeued.append(run.run_id)
@@ -418,7 +431,7 @@ def _give_up(connection: sqlite3.Connection, run: Run, now: int) -> None:
         return
     error = ATTEMPTS_EXHAUSTED.decode()
     connection.execute(sql.END_RUN, ("error", error, now, str(run.run_id)))
-    connection.execute(sql.THREAD_ENDS_RUN, ("busy", "error", "{}", error, now, now, thread))
+    connection.execute(sql.THREAD_ENDS_RUN, ("busy", "error", "{}", error, now, now, 0, thread))
     _settle(connection, thread, now)
 
 

@@ -64,7 +64,8 @@ DELETE_RUN = "DELETE FROM runs WHERE run_id = ?"
 # same time are in line as they came: that is what the rowid says.
 CLAIMABLE = f"""
     SELECT {_RUN}, EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = r.thread_id),
-           stop_action, stop_reason, claims
+           stop_action, stop_reason, claims,
+           (SELECT event_number FROM threads t WHERE t.thread_id = r.thread_id)
     FROM runs r
     WHERE status = 'pending' AND created_at <= ?
       AND NOT EXISTS (
@@ -127,9 +128,13 @@ SET_VALUES = """
 
 THREAD_ENDS_RUN = """
     UPDATE threads SET status = ?, settled_status = ?, interrupts = ?, error = ?, updated_at = ?,
-                       state_updated_at = ?
+                       state_updated_at = ?, event_number = max(event_number, ?)
     WHERE thread_id = ?
 """
+
+EVENT_NUMBER = "SELECT event_number FROM threads WHERE thread_id = ?"
+
+SKIP_NUMBERS = "UPDATE threads SET event_number = event_number + ? WHERE thread_id = ?"
 
 SETTLE = """
     UPDATE threads SET status = settled_status, updated_at = ?

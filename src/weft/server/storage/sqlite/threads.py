@@ -92,6 +92,14 @@ class SqliteThreads:
             )
         return await self._readers.read(partial(get_thread, thread_id=thread_id, access=access))
 
+    async def event_number(self, thread_id: UUID) -> int:
+        row = self._readers.point(
+            lambda c: c.execute(sql.EVENT_NUMBER, (str(thread_id),)).fetchone()
+        )
+        if row is None:
+            raise ThreadNotFound(thread_id)
+        return int(row[0])
+
     async def delete(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> tuple[UUID, ...]:
         def work(connection: sqlite3.Connection) -> tuple[UUID, ...]:
             check_thread(connection, thread_id, access)

@@ -1,0 +1,252 @@
+"""The events of a thread in the thread protocol: all its runs, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypeAlias
+from uuid import UUID
+
+from weft.server.authz.authorizer import Authorizer
+from weft.server.authz.users import Caller
+from weft.server.domain.access import Condition
+from weft.server.domain.errors import RunNotFound, ThreadNotFound
+from weft.server.domain.events import START, StoredEvent
+from weft.server.domain.json import dump
+from weft.server.domain.protocol import (
+    MARKER,
+    PROTOCOL,
+    RUN_ENDS,
+    Numbered,
+    Topic,
+    ending,
+    make_event,
+    numbered,
+    run_end,
+)
+from weft.server.domain.runs import Run
+from weft.server.ports.clock import Clock
+from weft.server.ports.events import EventLog
+from weft.server.ports.signals import THREAD, Listener, Signals
+from weft.server.ports.storage import Storage
+from weft.server.services.plain_events import PlainEvents
+
+Batches: TypeAlias = AsyncGenerator[Sequence[Numbered]]
+
+# How long a lost hint can hide a run.
+_POLL_SECONDS = 5.0
+
+# Runs of a thread that are looked at: the few that begin between two looks; else these many, which
+# is also what a reader who begins is told about.
+_RUNS = (5, 100)
+
+# What a worker needs at most to log the end of a run that it has stored.
+_GRACE_SECONDS = 2.0
+
+_REMEMBERED = 1000
+
+_MARK = f'"{MARKER}":true'
+
+
+def has_protocol(run: Run) -> bool:
+    """Return whether a run has events of the protocol itself."""
+    return run.kwargs.find(_MARK.encode()) >= 0
+
+
+@dataclass(slots=True)
+class _Reading:
+    """How far a reader has come. Numbers only increase: what a lost worker adds is left out."""
+
+    last: int
+    seen: OrderedDict[UUID, None] = field(default_factory=OrderedDict)
+
+    def new(self, events: Iterable[Numbered]) -> list[Numbered]:
+        found = []
+        for event in events:
+            if event.number > self.last:
+                self.last = event.number
+                found.append(event)
+        return found
+
+    def begin(self, run: Run) -> None:
+        self.seen[run.run_id] = None
+        if len(self.seen) > _REMEMBERED:
+            self.seen.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A thread, as far as it meets a condition."""
+
+    thread_id: UUID
+    access: Condition
+
+
+class ProtocolEvents:
+    """Reads the events of threads.
+
+    Args:
+        keep_seconds: How long the events of a run are kept after its end.
+    """
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        events: EventLog,
+        signals: Signals,
+        clock: Clock,
+        authz: Authorizer,
+        keep_seconds: float,
+    ) -> None:
+        self._authz = authz
+        self._storage = storage
+        self._events = events
+        self._signals = signals
+        self._clock = clock
+        self._keep = timedelta(seconds=keep_seconds)
+
+    async def follow(self, caller: Caller, thread_id: UUID, after: int) -> Batches:
+        """Return the events after a number, and for ever those that come.
+
+        The thread need not exist yet. One that is not for this caller looks like one that does not.
+
+        Raises:
+            EventsLost: while they are read: the reader is so slow that events it has not read are
+                gone.
+        """
+        place = _Place(thread_id, await self._readable(caller, thread_id))
+        return self._follow(place, _Reading(after))
+
+    async def past(self, caller: Caller, thread_id: UUID, after: int) -> Batches:
+        """Return the events after a number that there are by now."""
+        place = _Place(thread_id, await self._readable(caller, thread_id))
+        return self._runs(place, _Reading(after), live=False)
+
+    async def _readable(self, caller: Caller, thread_id: UUID) -> Condition:
+        return await self._authz.allow(caller, "threads", "read", {"thread_id": thread_id})
+
+    async def _follow(self, place: _Place, reading: _Reading) -> Batches:
+        async with self._signals.listen(THREAD) as hints:
+            while True:
+                async with aclosing(self._runs(place, reading, live=True)) as batches:
+                    async for batch in batches:
+                        yield batch
+                await self._news(hints, place.thread_id)
+
+    async def _runs(self, place: _Place, reading: _Reading, *, live: bool) -> Batches:
+        for run in await self._begun(place, reading):
+            reading.begin(run)
+            source = self._own if has_protocol(run) else self._plain
+            async with aclosing(source(run, reading, live=live)) as batches:
+                async for batch in batches:
+                    yield batch
+
+    async def _begun(self, place: _Place, reading: _Reading) -> Sequence[Run]:
+        """Return the runs that have begun and are not known yet, oldest first."""
+        new: Sequence[Run] = []
+        for limit in _RUNS if reading.seen else _RUNS[-1:]:
+            try:
+                runs = await self._storage.runs.list(
+                    place.thread_id, limit=limit, offset=0, status=None, access=place.access
+                )
+            except ThreadNotFound:
+                return []
+            new = [run for run in runs if run.run_id not in reading.seen]
+            if len(new) < limit:
+                break
+        return [run for run in reversed(new) if run.attempt > 0]
+
+    async def _own(self, run: Run, reading: _Reading, *, live: bool) -> Batches:
+        """Yield the events of a run that has them in its log."""
+        ended = False
+        async with aclosing(self._log(run, live=live)) as batches:
+            async for batch in batches:
+                found = [numbered(each.event) for each in batch if each.event.mode == PROTOCOL]
+                new = reading.new(found)
+                if new:
+                    yield new
+                ended = ended or any(each.key == RUN_ENDS for each in found)
+                if ended:
+                    break
+        if live and not ended:
+            yield reading.new(await self._lost_end(run))
+
+    async def _plain(self, run: Run, reading: _Reading, *, live: bool) -> Batches:
+        made = PlainEvents(str(run.run_id), run.graph_id)
+        async with aclosing(self._log(run, live=live)) as batches:
+            async for batch in batches:
+                new = reading.new(made.events(batch))
+                if new:
+                    yield new
+        if not made.known:
+            return
+        with suppress(RunNotFound):
+            run = await self._storage.runs.get(run.thread_id, run.run_id)
+            if not run.active:
+                end = run_end(run.status, run.error, waits=made.interrupted)
+                yield reading.new(made.end(*end))
+
+    async def _lost_end(self, run: Run) -> Sequence[Numbered]:
+        """Return how a run has ended whose log does not tell, as after a crash.
+
+        Only of the newest run: what the database knows of a thread is about that one.
+        """
+        try:
+            newest, *_ = await self._storage.runs.list(
+                run.thread_id, limit=1, offset=0, status=None
+            )
+            thread = await self._storage.threads.get(run.thread_id, with_values=False)
+            number = await self._storage.threads.event_number(run.thread_id)
+        except (ValueError, ThreadNotFound):
+            return []
+        old = self._clock.now() - newest.updated_at > self._keep
+        if newest.run_id != run.run_id or newest.active or old:
+            return []
+        waits = newest.status == "success" and thread.status == "interrupted"
+        status, error = run_end(newest.status, newest.error, waits=waits)
+        data = ending(status, run.graph_id, error)
+        now = int(self._clock.now().timestamp() * 1000)
+        topic = Topic.of(RUN_ENDS)
+        return [make_event(str(run.run_id), number, topic, dump(data), milliseconds=now)]
+
+    async def _log(self, run: Run, *, live: bool) -> AsyncGenerator[Sequence[StoredEvent]]:
+        reader = self._events.read(str(run.run_id), START)
+        try:
+            rest = await self._patience(run) if live else 0.0
+            if rest == 0.0:
+                reader.drain()
+            while True:
+                async with asyncio.timeout(rest or None):
+                    batch = await anext(reader)
+                yield batch
+        except (StopAsyncIteration, TimeoutError):
+            return
+        finally:
+            await reader.aclose()
+
+    async def _patience(self, run: Run) -> float | None:
+        """Return how many seconds the log may still take to change; None: any time.
+
+        How a run has ended is logged right after it has been stored.
+        """
+        try:
+            run = await self._storage.runs.get(run.thread_id, run.run_id)
+        except RunNotFound:
+            return 0.0
+        if run.active:
+            return None
+        past = (self._clock.now() - run.updated_at).total_seconds()
+        return max(_GRACE_SECONDS - past, 0.0)
+
+    async def _news(self, hints: Listener, thread_id: UUID) -> None:
+        """Return when a run of the thread may have begun."""
+        wanted = {str(thread_id), ""}  # hints may have been missed where none names a thread
+        until = self._clock.now().timestamp() + _POLL_SECONDS
+        while (rest := until - self._clock.now().timestamp()) > 0:
+            if any(payload in wanted for _, payload in await hints.wait(rest)):
+                return

@@ -1,0 +1,202 @@
+"""How a message is put together from its events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+__all__ = ["MessageBuild", "delta_text"]
+
+_TEXT: Final = {"text": "text", "text-delta": "text"}
+_REASONING: Final = {"reasoning": "reasoning", "reasoning-delta": "reasoning"}
+_OPEN_CALLS: Final = frozenset({"tool_call_chunk", "server_tool_call_chunk"})
+_CALLS: Final = frozenset({"tool_call", "server_tool_call"})
+
+
+class MessageBuild:
+    """One message, as far as it has come.
+
+    Attributes:
+        events: What has come.
+        text: The pieces of its text.
+        reasoning: The pieces of its reasoning.
+        call_chunks: The pieces of its tool calls.
+        finished: Whether nothing more comes.
+        error: Why it was not finished, if it was not.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.call_chunks: list[dict[str, Any]] = []
+        self.finished: bool = False
+        self.error: BaseException | None = None
+        self._role = "ai"
+        self._id: str | None = None
+        self._blocks: dict[int, dict[str, Any]] = {}
+        self._metadata: dict[str, Any] = {}
+        self._usage: Any = None
+
+    def feed(self, data: Mapping[str, Any]) -> None:
+        """Take one event of this message."""
+        if self.finished:
+            return
+        self.events.append(dict(data))
+        kind = data.get("event")
+        if kind == "message-start":
+            self._start(data)
+        elif kind == "content-block-start":
+            self._open(_index(data), _dict(data.get("content")))
+        elif kind == "content-block-delta":
+            # Results of tools carry their text as `content`.
+            self._delta(_index(data), _dict(data.get("delta") or data.get("content")))
+        elif kind == "content-block-finish":
+            self._close(_index(data), _dict(data.get("content")))
+        elif kind == "message-finish":
+            self._finish(data)
+        elif kind == "error":
+            self.fail(RuntimeError(str(data.get("message") or "The model failed.")))
+
+    def fail(self, error: BaseException) -> None:
+        """End the message without its rest."""
+        if not self.finished:
+            self.error = error
+            self.finished = True
+
+    def whole_text(self) -> str:
+        """Return its text, as far as it has come."""
+        return self._joined("text")
+
+    def whole_reasoning(self) -> str:
+        """Return its reasoning, as far as it has come."""
+        return self._joined("reasoning")
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Return its tool calls; those that are not complete have text as their `args`."""
+        return [block for block in self._ordered() if block.get("type") in _CALLS | _OPEN_CALLS]
+
+    def message(self) -> dict[str, Any]:
+        """Return it in the form that `langchain_core` takes."""
+        blocks = self._ordered()
+        made: dict[str, Any] = {
+            "content": blocks,
+            "id": self._id,
+            "response_metadata": {"output_version": "v1", **self._metadata},
+            "tool_calls": [_call(b) for b in blocks if b.get("type") == "tool_call"],
+            "invalid_tool_calls": [b for b in blocks if b.get("type") == "invalid_tool_call"],
+        }
+        return {**made, "usage_metadata": self._usage} if self._usage else made
+
+    def _start(self, data: Mapping[str, Any]) -> None:
+        self._id = data.get("id") or data.get("message_id")
+        self._role = data.get("role", "ai")
+        self._metadata.update(_dict(data.get("metadata")))
+
+    def _open(self, index: int, content: dict[str, Any]) -> None:
+        self._blocks[index] = dict(content)
+        kind = content.get("type")
+        if kind in _TEXT and content.get("text"):
+            self.text.append(content["text"])
+        elif kind in _REASONING and content.get("reasoning"):
+            self.reasoning.append(content["reasoning"])
+        elif kind in _OPEN_CALLS:
+            self._blocks[index].setdefault("args", "")
+            self.call_chunks.append(_chunk(content, index, content.get("args") or ""))
+
+    def _delta(self, index: int, delta: dict[str, Any]) -> None:
+        kind = delta.get("type")
+        if kind in _TEXT:
+            self._append(index, "text", str(delta.get("text", "")), self.text)
+        elif kind in _REASONING:
+            self._append(index, "reasoning", str(delta.get("reasoning", "")), self.reasoning)
+        elif kind == "tool-call-delta":
+            block = self._block(index, "tool_call_chunk")
+            block["args"] = f"{block.get('args') or ''}{delta.get('args') or ''}"
+            self.call_chunks.append(_chunk(delta, index, delta.get("args") or ""))
+        elif kind == "data-delta":
+            block = self._block(index, "file")
+            block["data"] = f"{block.get('data') or ''}{delta.get('data') or ''}"
+        elif kind == "block-delta":
+            self._merge(index, _dict(delta.get("fields")))
+
+    def _merge(self, index: int, fields: dict[str, Any]) -> None:
+        block = self._block(index, str(fields.get("type", "non_standard")))
+        args, before = fields.get("args"), block.get("args") or ""
+        if isinstance(args, str) and block.get("type") in _OPEN_CALLS:
+            self.call_chunks.append(_chunk(fields, index, args.removeprefix(before)))
+        block.update(fields)
+
+    def _append(self, index: int, field: str, piece: str, pieces: list[str]) -> None:
+        block = self._block(index, field)
+        block[field] = f"{block.get(field) or ''}{piece}"
+        if piece:
+            pieces.append(piece)
+
+    def _close(self, index: int, content: dict[str, Any]) -> None:
+        """Take a block's final form, and deliver what its pieces have left out."""
+        for field, pieces in (("text", self.text), ("reasoning", self.reasoning)):
+            if content.get("type") == field and isinstance(content.get(field), str):
+                before = self._blocks.get(index, {}).get(field) or ""
+                if content[field].startswith(before) and content[field] != before:
+                    pieces.append(content[field][len(before) :])
+        if content:
+            self._blocks[index] = {k: v for k, v in content.items() if k != "index"}
+
+    def _finish(self, data: Mapping[str, Any]) -> None:
+        self._usage = data.get("usage")
+        self._metadata.update(_dict(data.get("metadata")))
+        for index, block in self._blocks.items():
+            if block.get("type") in _OPEN_CALLS:
+                self._blocks[index] = _parsed(block)
+        self.finished = True
+
+    def _block(self, index: int, kind: str) -> dict[str, Any]:
+        return self._blocks.setdefault(index, {"type": kind})
+
+    def _joined(self, kind: str) -> str:
+        return "".join(str(b.get(kind, "")) for b in self._ordered() if b.get("type") == kind)
+
+    def _ordered(self) -> list[dict[str, Any]]:
+        return [self._blocks[index] for index in sorted(self._blocks)]
+
+
+def delta_text(data: Mapping[str, Any]) -> str | None:
+    """Return the text or reasoning that an event carries, if it carries one."""
+    content = _dict(data.get("delta") or data.get("content"))
+    found = content.get("text", content.get("reasoning"))
+    return found if isinstance(found, str) else None
+
+
+def _call(block: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "tool_call", **{name: block.get(name) for name in ("id", "name", "args")}}
+
+
+def _chunk(content: Mapping[str, Any], index: int, args: str) -> dict[str, Any]:
+    named = {name: content.get(name) for name in ("id", "name")}
+    return {"type": "tool_call_chunk", **named, "args": args, "index": index}
+
+
+def _parsed(block: dict[str, Any]) -> dict[str, Any]:
+    text = block.get("args") or "{}"
+    kept = {k: v for k, v in block.items() if k not in {"type", "args", "index"}}
+    try:
+        args = orjson.loads(text) if isinstance(text, str) else text
+    except orjson.JSONDecodeError:
+        args = None
+    if not isinstance(args, dict):
+        reason = "The arguments are not a JSON object."
+        return {"type": "invalid_tool_call", **kept, "args": text, "error": reason}
+    kind = "tool_call" if block["type"] == "tool_call_chunk" else "server_tool_call"
+    return {"type": kind, **kept, "args": args}
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _index(data: Mapping[str, Any]) -> int:
+    index = data.get("index")
+    return index if isinstance(index, int) else 0

@@ -1,0 +1,355 @@
+"""Following a thread: numbers, replay, filters, and what each channel holds."""
+
+import asyncio
+
+import httpx
+import pytest
+from tests.threads import ALL, Thread, data, is_end, take
+
+ASK = {"messages": [{"role": "user", "content": "What is 2 + 3?"}]}
+
+
+@pytest.fixture
+def thread(server):
+    return Thread(server)
+
+
+def questions(events):
+    return {
+        data(event)["payload"]["question"]: data(event)["interrupt_id"]
+        for event in events
+        if event["method"] == "input.requested"
+    }
+
+
+async def converse(thread):
+    """Have the whole conversation; return its events."""
+    await thread.start("assistant", ASK)
+    first = await thread.until_end()
+    asked = questions(first)
+    answers = [
+        {"namespace": [], "interrupt_id": asked[question], "response": text}
+        for question, text in (("Inside?", "yes"), ("Sure?", "very"))
+    ]
+    assert (await thread.command("input.respond", responses=answers))["result"] == {}
+    return await thread.until_end(2)
+
+
+@pytest.fixture
+async def conversation(thread):
+    return await converse(thread)
+
+
+def of(events, method, namespace=None):
+    return [
+        event
+        for event in events
+        if event["method"] == method and namespace in (None, event["params"]["namespace"])
+    ]
+
+
+def texts(events):
+    """Return what each message says, by its id, from the deltas alone."""
+    found = {}
+    for event in of(events, "messages"):
+        delta = data(event).get("delta", {})
+        found.setdefault(data(event)["id"], "")
+        found[data(event)["id"]] += delta.get("text", "")
+    return found
+
+
+async def test_both_transports_show_the_same_events_in_the_same_order(thread):
+    async with thread.sse() as one, thread.subscribed() as other:
+        readers = [asyncio.create_task(take(each, 2)) for each in (one, other)]
+        late = await converse(thread)
+        seen, seen_too = await asyncio.gather(*readers)
+    assert seen == seen_too == late
+    numbers = [event["seq"] for event in seen]
+    assert numbers == list(range(1, len(seen) + 1))
+    assert len({event["event_id"] for event in seen}) == len(seen)
+    assert {event["method"] for event in seen} == {*ALL, "input.requested"} - {"input"}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+async def test_a_connection_that_is_cut_anywhere_goes_on_where_it_was(thread, transport):
+    whole = await converse(thread)
+    for cut in range(len(whole)):
+        if transport == "sse":
+            async with thread.sse(since=whole[cut - 1]["seq"] if cut else 0) as events:
+                rest = await take(events, sum(map(is_end, whole[cut:])))
+        else:
+            async with thread.websocket() as socket:
+                since = whole[cut - 1]["seq"] if cut else 0
+                answer, rest = await socket.ask("subscription.reconnect", channels=ALL, since=since)
+            assert answer["result"]["replayed_events"] == len(rest)
+        assert rest == whole[cut:], cut
+
+
+async def test_a_live_connection_that_is_cut_again_and_again_loses_nothing(thread):
+    found = []
+    task = asyncio.create_task(converse(thread))
+    while sum(map(is_end, found)) < 2:
+        async with thread.sse(since=found[-1]["seq"] if found else 0) as events:
+            found.append(await anext(events))
+    assert found == await task
+
+
+async def test_messages_tell_which_message_they_belong_to(conversation):
+    said = texts(conversation)
+    assert set(said.values()) >= {
+        "Let me add.", "It is five.", "One side.", "Other side.", "Deep thoughts.",
+    }  # fmt: skip
+    for message_id, text in said.items():
+        (start, *_, finish) = [
+            event for event in of(conversation, "messages") if data(event)["id"] == message_id
+        ]
+        assert data(start)["event"] == "message-start"
+        assert data(finish)["event"] == "message-finish"
+        assert (data(start)["role"] == "tool") == (not text)
+
+
+async def test_a_streamed_message_block_by_block(conversation):
+    parts = [
+        event for event in of(conversation, "messages", []) if event["params"].get("node") == "plan"
+    ]
+    for event in parts:
+        data(event).pop("id")
+    call = {"type": "tool_call", "id": "call_1", "name": "add", "args": {"a": 2, "b": 3}}
+    assert [data(event) for event in parts] == [
+        {"event": "message-start", "role": "ai"},
+        {"event": "content-block-start", "index": 0, "content": {"type": "text", "text": ""}},
+        *(
+            {"event": "content-block-delta", "index": 0, "delta": {"type": "text-delta", "text": text}}
+            for text in ("Let me ", "add.")
+        ),
+        {
+            "event": "content-block-start", "index": 1,
+            "content": {
+                "type": "tool_call_chunk", "id": "call_1", "name": "add", "args": "", "index": 0,
+            },
+        },
+        *(
+            {"event": "content-block-delta", "index": 1, "delta": {"type": "tool-call-delta", "args": args}}
+            for args in ('{"a": 2,', ' "b": 3}')
+        ),
+        {"event": "content-block-finish", "index": 0, "content": {"type": "text", "text": "Let me add."}},
+        {"event": "content-block-finish", "index": 1, "content": call},
+        {
+            "event": "message-finish",
+            "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 3},
+            "metadata": {"model_name": "scripted-1"},
+        },
+    ]  # fmt: skip
+
+
+async def test_a_model_that_a_node_iterates_itself_streams_as_well(conversation):
+    parts = [
+        event for event in of(conversation, "messages") if event["params"].get("node") == "answer"
+    ]
+    assert [data(event)["event"] for event in parts] == [
+        "message-start", "content-block-start", *["content-block-delta"] * 3,
+        "content-block-finish", "message-finish",
+    ]  # fmt: skip
+    ids = {data(event)["id"] for event in parts}
+    state = data(of(conversation, "values", [])[-1])
+    assert ids == {state["messages"][-1]["id"]}
+    assert data(parts[-1])["usage"] == {"input_tokens": 3, "output_tokens": 3, "total_tokens": 3}
+
+
+async def test_tools(conversation):
+    started, finished = [data(event) for event in of(conversation, "tools")]
+    assert started == {
+        "event": "tool-started", "tool_call_id": "call_1", "tool_name": "add",
+        "input": {"a": 2, "b": 3},
+    }  # fmt: skip
+    assert finished["event"] == "tool-finished"
+    assert finished["output"]["content"] == "5"
+    result = [data(event) for event in of(conversation, "messages", ["tools:call_1"])]
+    assert [each["event"] for each in result] == [
+        "message-start", "content-block-start", "content-block-delta", "content-block-finish",
+        "message-finish",
+    ]  # fmt: skip
+    assert result[0] == {
+        "event": "message-start", "role": "tool", "tool_call_id": "call_1", "id": "tool-call_1",
+    }  # fmt: skip
+    assert result[2]["content"] == {"type": "text", "text": "5"}
+
+
+async def test_messages_in_states_have_their_plain_form(conversation):
+    messages = data(of(conversation, "values", [])[-1])["messages"]
+    assert [message["type"] for message in messages] == ["human", "ai", "tool", "ai"]
+    for message in messages:
+        assert "additional_kwargs" not in message
+        assert "usage_metadata" not in message
+    assert messages[1]["tool_calls"][0]["name"] == "add"
+    assert messages[2]["tool_call_id"] == "call_1"
+
+
+async def test_every_graph_has_a_beginning_and_an_end(conversation):
+    (started,) = [
+        event for event in of(conversation, "lifecycle") if data(event)["event"] == "started"
+    ][:1]
+    (segment,) = started["params"]["namespace"]
+    assert segment.startswith("child:")
+    assert data(started) == {
+        "event": "started", "namespace": [segment], "graph_name": "child",
+        "trigger_call_id": segment.partition(":")[2],
+    }  # fmt: skip
+    child = [data(event) for event in of(conversation, "lifecycle", [segment])]
+    assert [each["event"] for each in child] == ["started", "interrupted", "started", "completed"]
+    assert [data(event) for event in of(conversation, "lifecycle", [])] == [
+        {"event": event, "graph_name": "assistant"}
+        for event in ("running", "interrupted", "running", "completed")
+    ]
+
+
+async def test_what_a_run_asks_comes_right_before_its_end(conversation):
+    end = next(number for number, event in enumerate(conversation) if is_end(event))
+    asked = conversation[end - 2 : end]
+    assert {event["method"] for event in asked} == {"input.requested"}
+    places = {data(event)["payload"]["question"]: event["params"]["namespace"] for event in asked}
+    assert places["Sure?"] == []
+    assert places["Inside?"][0].startswith("child:")
+    assert all(data(event)["value"] == data(event)["payload"] for event in asked)
+
+
+async def test_checkpoints_come_right_before_their_values(conversation):
+    root = [event for event in conversation if event["params"]["namespace"] == []]
+    kinds = [event["method"] for event in root if event["method"] in {"checkpoints", "values"}]
+    # First what the input is, which has no values; at the end of the first run the values again.
+    assert kinds[:3] == ["checkpoints", "checkpoints", "values"]
+    known = None
+    for event in of(root, "checkpoints"):
+        assert set(data(event)) <= {"id", "parent_id", "step", "source"}
+        if known and data(event)["id"] != known:
+            assert data(event)["parent_id"] == known
+        known = data(event)["id"]
+
+
+async def test_channels_of_the_graph_itself(thread, conversation):
+    named = await thread.until_end(2, channels=["custom:ticks", "lifecycle"], namespaces=[[]])
+    ticks = [data(event) for event in of(named, "custom")]
+    assert ticks[:2] == [
+        {"name": "ticks", "payload": {"count": 1}},
+        {"name": "ticks", "payload": {"count": 2}},
+    ]
+    progress = await thread.until_end(2, channels=["custom:progress", "lifecycle"])
+    assert [data(event) for event in of(progress, "custom")] == [{"name": "progress", "payload": 1}]
+
+
+async def test_filters_leave_numbers_alone(thread, conversation):
+    values = await thread.until_end(2, channels=["values", "lifecycle"], namespaces=[[]], depth=0)
+    assert values == [
+        event
+        for event in conversation
+        if event["method"] in {"values", "lifecycle"} and event["params"]["namespace"] == []
+    ]
+    inside = await thread.until_end(
+        2, channels=["updates", "lifecycle"], namespaces=[["child"], []]
+    )
+    assert any(event["params"]["namespace"] for event in of(inside, "updates"))
+    async with thread.sse(["updates", "lifecycle"], namespaces=[["child"]], depth=1) as events:
+        assert (await anext(events))["params"]["namespace"][0].startswith("child:")
+
+
+async def test_the_next_run_goes_on_counting(thread, conversation):
+    last = conversation[-1]["seq"]
+    await thread.start("talker", ASK | {"tokens": 3})
+    more = await thread.until_end(since=last)
+    assert [event["seq"] for event in more] == list(range(last + 1, last + 1 + len(more)))
+
+
+async def test_runs_of_the_plain_api_are_there_too(client, server):
+    made = await client.threads.create()
+    thread = Thread(server, made["thread_id"])
+    async with thread.sse() as events:
+        modes = ["values", "updates", "custom", "tasks", "checkpoints"]
+        await client.runs.create(
+            thread.id, "ask", input={"log": []}, stream_mode=modes, stream_resumable=True
+        )
+        live = await take(events)
+    assert [data(event)["event"] for event in of(live, "lifecycle")] == ["running", "interrupted"]
+    (asked,) = of(live, "input.requested")
+    assert data(asked)["payload"] == {"question": "Really?"}
+    assert data(of(live, "values")[-1]) == {"log": ["before"]}
+    assert [(event["params"].get("node"), data(event)) for event in of(live, "updates")] == [
+        ("before", {"log": ["before"]})
+    ]
+    assert of(live, "tasks")
+    assert of(live, "checkpoints")
+    assert await thread.until_end() == live
+    answer = await thread.command(
+        "input.respond", namespace=[], interrupt_id=data(asked)["interrupt_id"], response="yes"
+    )
+    assert answer["type"] == "success"
+    both = await thread.until_end(2)
+    assert both[: len(live)] == live
+    assert data(of(both, "values")[-1])["answer"] == "yes"
+    numbers = [event["seq"] for event in both]
+    assert numbers == sorted(set(numbers))
+
+
+async def test_a_thread_that_comes_to_be_while_it_is_followed(thread):
+    async with thread.sse() as events:
+        await thread.start("joke", {"topic": "tea"})
+        assert is_end((await take(events))[-1])
+
+
+async def test_an_idle_stream_has_heartbeats(thread):
+    async with (
+        httpx.AsyncClient(timeout=20) as http,
+        http.stream(
+            "POST", f"{thread.path}/stream/events", json={"channels": ["values"]}
+        ) as response,
+    ):
+        lines = response.aiter_lines()
+        assert [await anext(lines), await anext(lines)] == [": heartbeat", ""]
+
+
+async def test_errors_end_a_run(thread):
+    await thread.start("secret", {"topic": "tea"})
+    assert data((await thread.until_end())[-1]) == {
+        "event": "failed", "graph_name": "secret", "error": "An internal error occurred",
+    }  # fmt: skip
+    await thread.start("boom", {"topic": "tea"})
+    events = await thread.until_end(2)
+    assert data(events[-1])["error"] == "boom: tea"
+    assert data(of(events, "updates")[-1]) == {"first": {"log": ["first"]}}
+
+
+@pytest.mark.parametrize("action", ["interrupt", "rollback"])
+async def test_a_run_that_is_stopped(client, server, thread, action):
+    run = await thread.start("sleepy", {"seconds": 60})
+    async with thread.sse() as events:
+        async for event in events:
+            if event["method"] == "updates":
+                break
+        await client.runs.cancel(thread.id, run, action=action)
+        assert data((await take(events))[-1])["event"] == "interrupted"
+    assert (await client.threads.get(thread.id))["status"] == (
+        "interrupted" if action == "interrupt" else "idle"
+    )
+
+
+async def test_the_state_is_stored_when_a_run_is_said_to_have_ended(client, thread):
+    async with thread.sse(["lifecycle", "input"]) as events:
+        for number in range(10):
+            await thread.start("joke", {"topic": str(number)})
+            await take(events)
+            state = await client.threads.get_state(thread.id)
+            assert state["values"]["topic"] == f"{number} and cats"
+            assert state["next"] == []
+
+
+async def test_a_run_with_the_protocol_is_a_run_like_others(client, thread):
+    run = await thread.start("joke", {"topic": "tea"}, metadata={"mine": 1})
+    assert (await client.runs.join(thread.id, run))["topic"] == "tea and cats"
+    found = await client.runs.get(thread.id, run)
+    assert found["status"] == "success"
+    assert found["metadata"]["mine"] == 1
+    assert found["kwargs"]["stream_mode"][:3] == ["values", "updates", "messages"]
+    assert found["kwargs"]["subgraphs"] is True
+    joined = client.runs.join_stream(thread.id, run, last_event_id="-1")
+    parts = [part.event async for part in joined]
+    assert parts == ["metadata", "values", "updates", "values", "updates", "values"]

@@ -1,0 +1,156 @@
+"""A chat with everything that streams: tools, a subgraph, models side by side, two questions."""
+
+import asyncio
+import operator
+from typing import Annotated
+
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.tools import tool
+from langgraph.config import get_stream_writer
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
+from langgraph.stream import StreamChannel, StreamTransformer
+from langgraph.types import interrupt
+
+
+class ScriptedModel(BaseChatModel):
+    """Says its words one by one; with ``call`` it wants numbers to be added as well."""
+
+    words: list[str]
+    call: bool = False
+    pause: float = 0.0
+
+    @property
+    def _llm_type(self):
+        return "scripted"
+
+    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+        message = AIMessage("".join(self.words))
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _chunks(self):
+        for word in self.words:
+            yield AIMessageChunk(content=word)
+        if self.call:
+            for name, args in (("add", ""), (None, '{"a": 2,'), (None, ' "b": 3}')):
+                call = {
+                    "name": name, "args": args, "id": "call_1" if name else None, "index": 0,
+                    "type": "tool_call_chunk",
+                }  # fmt: skip
+                yield AIMessageChunk(content="", tool_call_chunks=[call])
+        usage = {"input_tokens": 3, "output_tokens": len(self.words), "total_tokens": 3}
+        yield AIMessageChunk(
+            content="", usage_metadata=usage, response_metadata={"model_name": "scripted-1"}
+        )
+
+    async def _astream(self, messages, stop=None, run_manager=None, **kwargs):
+        for number, message in enumerate(self._chunks()):
+            chunk = ChatGenerationChunk(message=message)
+            if run_manager is not None:
+                await run_manager.on_llm_new_token(message.text, chunk=chunk)
+            yield chunk
+            if number % 16 == 0:
+                await asyncio.sleep(self.pause)
+
+
+class State(MessagesState, total=False):
+    log: Annotated[list[str], operator.add]
+    tokens: int
+
+
+@tool
+def add(a: int, b: int) -> str:
+    """Add two numbers."""
+    return str(a + b)
+
+
+async def plan(state):
+    model = ScriptedModel(words=["Let me ", "add."], call=True)
+    return {"messages": [await model.ainvoke(state["messages"])]}
+
+
+async def answer(state):
+    whole = None
+    async for chunk in ScriptedModel(words=["It ", "is ", "five."]).astream(state["messages"]):
+        whole = chunk if whole is None else whole + chunk
+    return {"messages": [whole]}
+
+
+def speaker(*words):
+    async def speak(state):
+        said = await ScriptedModel(words=list(words)).ainvoke(state["messages"])
+        return {"log": [said.text]}
+
+    return speak
+
+
+async def inner(_):
+    get_stream_writer()({"name": "progress", "payload": 1})
+    said = await ScriptedModel(words=["Deep ", "thoughts."]).ainvoke("go")
+    return {"log": [said.text]}
+
+
+def asks(question):
+    def ask(_):
+        return {"log": [f"{question} {interrupt({'question': question})}"]}
+
+    return ask
+
+
+child = StateGraph(State)
+child.add_node("inner", inner)
+child.add_node("ask", asks("Inside?"))
+child.add_edge(START, "inner")
+child.add_edge("inner", "ask")
+
+
+class Ticks(StreamTransformer):
+    """A channel of the graph's own: how many steps there have been."""
+
+    required_stream_modes = ("updates",)
+
+    def __init__(self, scope=()):
+        super().__init__(scope)
+        self._ticks = StreamChannel("ticks")
+        self._count = 0
+
+    def init(self):
+        return {"ticks": self._ticks}
+
+    def process(self, event):
+        if event["method"] == "updates" and not self.scope:
+            self._count += 1
+            self._ticks.push({"count": self._count})
+        return True
+
+
+builder = StateGraph(State)
+builder.add_node("plan", plan)
+builder.add_node("tools", ToolNode([add]))
+builder.add_node("answer", answer)
+builder.add_node("left", speaker("One ", "side."))
+builder.add_node("right", speaker("Other ", "side."))
+builder.add_node("child", child.compile())
+builder.add_node("confirm", asks("Sure?"))
+builder.add_edge(START, "plan")
+builder.add_edge("plan", "tools")
+builder.add_edge("tools", "answer")
+builder.add_edge("answer", "left")
+builder.add_edge("answer", "right")
+builder.add_edge(["left", "right"], "child")
+builder.add_edge(["left", "right"], "confirm")
+assistant = builder.compile(name="assistant", transformers=[Ticks])
+
+
+async def long_talk(state):
+    words = [f"w{number} " for number in range(state.get("tokens", 100))]
+    said = await ScriptedModel(words=words).ainvoke(state["messages"])
+    return {"messages": [said]}
+
+
+talking = StateGraph(State)
+talking.add_node("talk", long_talk)
+talking.add_edge(START, "talk")
+talker = talking.compile(name="talker")
