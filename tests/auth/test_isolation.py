@@ -8,6 +8,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from weft.server.api.authentication import OPEN_PATHS
+
 SECRET = "ada-keeps-this-to-herself"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(\+00:00|Z)")
@@ -255,14 +257,10 @@ def test_nobody_sees_or_changes_what_is_not_theirs(owners_server, route):
 
 @pytest.mark.parametrize(
     "route",
-    [
-        name
-        for name, row in ROWS.items()
-        if row.path not in {"/", "/ok", "/info", "/docs", "/metrics", "/openapi.json"}
-    ],
+    [name for name, row in ROWS.items() if row.path not in OPEN_PATHS],
 )
 def test_nobody_is_nobody(owners_server, route):
     method = route.partition(" ")[0]
     with httpx.Client(base_url=owners_server) as http:
-        assert send(http, method, ROWS[route], World()) == (401, '{"detail":"Who are you?"}')
+        assert send(http, method, ROWS[route], World())[0] == 401
         assert http.get("/nowhere").status_code == 401

@@ -1,7 +1,7 @@
 """Graphs that tell for whom they run."""
 
-from typing import Annotated, Any, TypedDict
 from operator import add
+from typing import Annotated, Any, TypedDict
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import StateGraph
