@@ -112,16 +112,19 @@ async def test_a_run_that_cannot_be_started_does_not_keep_the_others(clock):
             payload={"assistant_id": "a"},
             metadata={},
             on_run_completed=None,
+            user=None,
         )
         for _ in range(250)
     ]
     started = []
 
     class Runs:
-        async def create(self, thread_id, body, *, request_id):
+        async def create(self, caller, thread_id, body, *, request_id):
             started.append(body)
             if len(started) == 3:
                 raise ThreadBusy
+            if len(started) == 5:
+                raise ValueError("a handler of the user")
             return SimpleNamespace(run_id=uuid4(), thread_id=uuid4())
 
     port = Crons(crons)

@@ -271,7 +271,7 @@ class Counting:
         return Caller(User({"identity": request.header("authorization") or "anyone"}))
 
 
-class Headers(dict):
+class Headers(dict[str, str]):
     def header(self, name):
         return self.get(name)
 

@@ -13,7 +13,7 @@ from weft.server.authz.errors import Refused
 from weft.server.domain.errors import AuthLoadError
 
 
-class Headers(dict):
+class Headers(dict[str, str]):
     def header(self, name):
         return self.get(name)
 

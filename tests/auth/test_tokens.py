@@ -82,7 +82,7 @@ def issuer():
     made.close()
 
 
-class Headers(dict):
+class Headers(dict[str, str]):
     def header(self, name):
         return self.get(name)
 

@@ -48,7 +48,7 @@ who = (
 )
 
 
-async def whose(config: RunnableConfig, runtime: ServerRuntime):
+async def whose(config: RunnableConfig, runtime: ServerRuntime[Any]):
     """Make a graph that says for whom it was made."""
     user = runtime.user
     told = f"{runtime.access_context} for {user.identity if user else None}"
