@@ -202,7 +202,8 @@ def send(http, method, row, world):
             return answer.status_code, "endless"
         if not answer.is_stream_consumed:
             answer.read()
-        return answer.status_code, answer.text if not row.endless else "error"
+        ended = row.endless and answer.status_code == 200
+        return answer.status_code, "error" if ended else answer.text
 
 
 def _filled_body(body, filled):
