@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from tests.api.test_thread_stream import done, following, until
 from tests.postgres import new_schema
+from tests.redis_server import new_prefix
 from tests.serving import Process
 
 import weft
@@ -109,11 +110,15 @@ async def test_a_run_that_cannot_be_started_does_not_keep_the_others(client):
 
 
 @pytest.fixture
-async def two_processes(tmp_path):
-    url = new_schema()
+async def two_processes(tmp_path, redis_url):
+    shared = {
+        "database_url": new_schema(),
+        "redis_url": redis_url,
+        "redis_prefix": new_prefix(),
+    }
     with (
-        Process(tmp_path / "a", database_url=url) as one,
-        Process(tmp_path / "b", database_url=url) as two,
+        Process(tmp_path / "a", **shared) as one,
+        Process(tmp_path / "b", **shared) as two,
     ):
         yield one, two
 

@@ -354,7 +354,7 @@ class RunsOfThreads(RuleBasedStateMachine):
             key=lambda pair: pair[1],
         )
         later = [run.due for run in pending if run.due > self.clock.now()]
-        assert self.do(self.storage.runs.next_due()) == min(later, default=None)
+        assert self.do(self.storage.runs.next_due(self.clock.now())) == min(later, default=None)
         statuses = [self.model.thread_status(thread_id) for thread_id in self.model.threads]
         busy = self.do(self.storage.threads.count(ThreadFilter(status="busy")))
         assert busy == statuses.count("busy")

@@ -260,8 +260,8 @@ def test_an_attribute_of_an_attribute(write):
         ("def graph(model: str):\n    pass", ["parameter 'model: str'", "config: RunnableConfig"]),
         ("def graph(config, size):\n    pass", ["parameter 'size'"]),
         (
-            "def graph(runtime: 'ServerRuntime'):\n    pass",
-            ["parameter 'runtime: 'ServerRuntime''"],
+            "def graph(runtime: 'ServerRuntime', size: int):\n    pass",
+            ["parameter 'size: int'", "runtime: ServerRuntime"],
         ),
         (
             "graph = StateGraph(State).add_node('n', lambda s: s)",

@@ -103,6 +103,9 @@ class CronStarter:
             # The graph may be gone, the thread busy: the next time is another.
             logger.warning("a cron could not start a run: %s", error, extra=named)
             return False
+        except Exception:  # a handler of users may raise anything; the others' runs must start
+            logger.exception("a cron could not start a run", extra=named)
+            return False
         run = created.run
         found = {"run_id": str(run.run_id), "thread_id": str(run.thread_id)}
         logger.info("cron started a run", extra={**named, **found})

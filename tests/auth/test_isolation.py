@@ -1,0 +1,267 @@
+"""Every route, and what somebody else can do with it: nothing, and they learn nothing either."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from weft.server.api.authentication import OPEN_PATHS
+
+SECRET = "ada-keeps-this-to-herself"
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(\+00:00|Z)")
+
+
+@dataclass
+class World:
+    """Ids of what a user has; by default of what nobody has."""
+
+    assistant: str = field(default_factory=lambda: str(uuid4()))
+    thread: str = field(default_factory=lambda: str(uuid4()))
+    busy: str = field(default_factory=lambda: str(uuid4()))
+    run: str = field(default_factory=lambda: str(uuid4()))
+    pending: str = field(default_factory=lambda: str(uuid4()))
+    lone: str = field(default_factory=lambda: str(uuid4()))
+    cron: str = field(default_factory=lambda: str(uuid4()))
+    checkpoint: str = field(default_factory=lambda: str(uuid4()))
+
+
+def client(url, name):
+    return httpx.Client(base_url=url, headers={"authorization": f"Bearer {name}"}, timeout=20)
+
+
+def post(http, path, **body):
+    answer = http.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def build(http):
+    """Give a user one of everything."""
+    told = {"metadata": {"note": SECRET}}
+    assistant = post(http, "/assistants", graph_id="joke", name=SECRET, **told)["assistant_id"]
+    thread = post(http, "/threads", **told)["thread_id"]
+    say = {"assistant_id": assistant, "input": {"topic": SECRET}, **told}
+    post(http, f"/threads/{thread}/runs/wait", **say)
+    run = http.get(f"/threads/{thread}/runs").json()[0]["run_id"]
+    busy = post(http, "/threads", **told)["thread_id"]
+    pending = post(http, f"/threads/{busy}/runs", after_seconds=3600, **say)["run_id"]
+    lone = http.post("/runs/wait", json={**say, "on_completion": "keep"})
+    lone_id = lone.headers["content-location"].rpartition("/")[2]
+    cron = post(http, f"/threads/{thread}/runs/crons", schedule="0 0 1 1 *", **say)["cron_id"]
+    item = {"namespace": ["notes"], "key": "one", "value": {"note": SECRET}}
+    assert http.put("/store/items", json=item).status_code == 204
+    state = http.get(f"/threads/{thread}/state").json()["checkpoint"]["checkpoint_id"]
+    return World(assistant, thread, busy, run, pending, lone_id, cron, state)
+
+
+def picture(http, world):
+    """Return everything a user can see of what they have."""
+    places = [
+        f"/assistants/{world.assistant}",
+        f"/threads/{world.thread}",
+        f"/threads/{world.thread}/state",
+        f"/threads/{world.thread}/history",
+        f"/threads/{world.thread}/runs",
+        f"/threads/{world.busy}",
+        f"/threads/{world.busy}/runs",
+        f"/runs/crons/{world.cron}",
+        "/store/items?namespace=notes&key=one",
+    ]
+    seen = [http.get(place).json() for place in places]
+    for group in ("threads", "assistants", "runs/crons"):
+        seen += [http.post(f"/{group}/count", json={}).json()]
+    return json.dumps(seen)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A request. ``path`` and ``body`` name what is in the world.
+
+    ``alike``: the answer tells no difference to a world that is not there. ``status``: what
+    somebody else gets. ``endless``: who may see it gets an answer without end.
+    """
+
+    path: str
+    body: object = None
+    status: int = 404
+    query: str = ""
+    alike: bool = True
+    endless: bool = False
+    mine: int = 200
+
+
+RUN = {"assistant_id": "joke", "input": {"topic": "x"}}
+THREAD, BUSY = "/threads/{thread}", "/threads/{busy}"
+ROWS = {
+    "GET /": Row("/", status=200),
+    "GET /ok": Row("/ok", status=200),
+    "GET /info": Row("/info", status=200),
+    "GET /docs": Row("/docs", status=200),
+    "GET /metrics": Row("/metrics", status=200, alike=False),
+    "GET /openapi.json": Row("/openapi.json", status=200),
+    # Assistants
+    "POST /assistants": Row(
+        "/assistants",
+        {"graph_id": "joke", "assistant_id": "{assistant}", "if_exists": "do_nothing"},
+        status=409, alike=False,
+    ),
+    "POST /assistants/search": Row("/assistants/search", {"metadata": {"note": SECRET}}, 200),
+    "POST /assistants/count": Row("/assistants/count", {"metadata": {"note": SECRET}}, 200),
+    "GET /assistants/{assistant_id}": Row("/assistants/{assistant}"),
+    "PATCH /assistants/{assistant_id}": Row("/assistants/{assistant}", {"name": "stolen"}),
+    "DELETE /assistants/{assistant_id}": Row(
+        "/assistants/{assistant}", query="?delete_threads=true", mine=204
+    ),
+    "POST /assistants/{assistant_id}/versions": Row("/assistants/{assistant}/versions", {}),
+    "POST /assistants/{assistant_id}/latest": Row("/assistants/{assistant}/latest", {"version": 1}),
+    "GET /assistants/{assistant_id}/graph": Row("/assistants/{assistant}/graph"),
+    "GET /assistants/{assistant_id}/schemas": Row("/assistants/{assistant}/schemas"),
+    "GET /assistants/{assistant_id}/subgraphs": Row("/assistants/{assistant}/subgraphs"),
+    "GET /assistants/{assistant_id}/subgraphs/{namespace}": Row(
+        "/assistants/{assistant}/subgraphs/none"
+    ),
+    # Threads
+    "POST /threads": Row(
+        "/threads", {"thread_id": "{thread}", "if_exists": "do_nothing"}, status=409, alike=False
+    ),
+    "POST /threads/search": Row("/threads/search", {"ids": ["{thread}"]}, 200),
+    "POST /threads/count": Row("/threads/count", {"values": {}}, 200),
+    "POST /threads/prune": Row("/threads/prune", {"thread_ids": ["{thread}", "{busy}"]}, 200),
+    "GET /threads/{thread_id}": Row(THREAD),
+    "PATCH /threads/{thread_id}": Row(THREAD, {"metadata": {"note": "stolen"}}),
+    "DELETE /threads/{thread_id}": Row(THREAD, mine=204),
+    "POST /threads/{thread_id}/copy": Row(f"{THREAD}/copy"),
+    "GET /threads/{thread_id}/storage": Row(f"{THREAD}/storage"),
+    "GET /threads/{thread_id}/state": Row(f"{THREAD}/state"),
+    "POST /threads/{thread_id}/state": Row(f"{THREAD}/state", {"values": {"topic": "stolen"}}),
+    "PATCH /threads/{thread_id}/state": Row(
+        f"{THREAD}/state", {"metadata": {"note": "stolen"}}, mine=204
+    ),
+    "POST /threads/{thread_id}/state/checkpoint": Row(
+        f"{THREAD}/state/checkpoint", {"checkpoint": {"checkpoint_id": "{checkpoint}"}}
+    ),
+    "GET /threads/{thread_id}/state/{checkpoint_id}": Row(f"{THREAD}/state/{{checkpoint}}"),
+    "GET /threads/{thread_id}/history": Row(f"{THREAD}/history"),
+    "POST /threads/{thread_id}/history": Row(f"{THREAD}/history", {"limit": 5}),
+    "GET /threads/{thread_id}/stream": Row(f"{THREAD}/stream", status=200, endless=True),
+    # Runs
+    "POST /threads/{thread_id}/runs": Row(f"{THREAD}/runs", {**RUN, "if_not_exists": "create"}, alike=False),
+    "POST /threads/{thread_id}/runs/stream": Row(f"{THREAD}/runs/stream", RUN),
+    "POST /threads/{thread_id}/runs/wait": Row(f"{THREAD}/runs/wait", RUN),
+    "POST /runs": Row("/runs", {"assistant_id": "{assistant}"}),
+    "POST /runs/stream": Row("/runs/stream", {"assistant_id": "{assistant}"}),
+    "POST /runs/wait": Row("/runs/wait", {"assistant_id": "{assistant}"}),
+    "POST /runs/batch": Row("/runs/batch", [{"assistant_id": "{assistant}"}]),
+    "POST /runs/cancel": Row("/runs/cancel", {"status": "all"}, mine=204),
+    "GET /threads/{thread_id}/runs": Row(f"{BUSY}/runs"),
+    "GET /threads/{thread_id}/runs/{run_id}": Row(f"{THREAD}/runs/{{run}}"),
+    "DELETE /threads/{thread_id}/runs/{run_id}": Row(f"{BUSY}/runs/{{pending}}", mine=204),
+    "POST /threads/{thread_id}/runs/{run_id}/cancel": Row(
+        f"{BUSY}/runs/{{pending}}/cancel", mine=202
+    ),
+    "GET /threads/{thread_id}/runs/{run_id}/join": Row(
+        f"{THREAD}/runs/{{run}}/join", query="?cancel_on_disconnect=true", status=200
+    ),
+    "GET /threads/{thread_id}/runs/{run_id}/stream": Row(f"{THREAD}/runs/{{run}}/stream", status=200),
+    "GET /runs/{run_id}/join": Row("/runs/{lone}/join", status=200),
+    "GET /runs/{run_id}/stream": Row("/runs/{lone}/stream", status=200),
+    # Crons
+    "POST /runs/crons": Row("/runs/crons", {"assistant_id": "{assistant}", "schedule": "@daily"}),
+    "POST /threads/{thread_id}/runs/crons": Row(
+        f"{THREAD}/runs/crons", {"assistant_id": "joke", "schedule": "@daily"}
+    ),
+    "POST /runs/crons/search": Row("/runs/crons/search", {"thread_id": "{thread}"}, 200),
+    "POST /runs/crons/count": Row("/runs/crons/count", {"assistant_id": "{assistant}"}, 200),
+    "GET /runs/crons/{cron_id}": Row("/runs/crons/{cron}"),
+    "PATCH /runs/crons/{cron_id}": Row("/runs/crons/{cron}", {"enabled": False}),
+    "DELETE /runs/crons/{cron_id}": Row("/runs/crons/{cron}", mine=204),
+    # Store
+    "PUT /store/items": Row(
+        "/store/items", {"namespace": ["notes"], "key": "one", "value": {}}, status=204, mine=204
+    ),
+    "GET /store/items": Row("/store/items", query="?namespace=notes&key=one", status=200),
+    "DELETE /store/items": Row(
+        "/store/items", {"namespace": ["notes"], "key": "one"}, status=204, mine=204
+    ),
+    "POST /store/items/search": Row("/store/items/search", {"namespace_prefix": []}, 200),
+    "POST /store/namespaces": Row("/store/namespaces", {}, 200),
+}  # fmt: skip
+
+
+def send(http, method, row, world):
+    def filled(text):
+        return re.sub(r"\{(\w+)\}", lambda match: getattr(world, match[1]), text)
+
+    body = None if row.body is None else json.loads(_filled_body(row.body, filled))
+    with http.stream(method, filled(row.path) + row.query, json=body) as answer:
+        if row.endless and answer.status_code == 200 and "error" not in _first(answer, row):
+            return answer.status_code, "endless"
+        if not answer.is_stream_consumed:
+            answer.read()
+        ended = row.endless and answer.status_code == 200
+        return answer.status_code, "error" if ended else answer.text
+
+
+def _filled_body(body, filled):
+    if isinstance(body, dict):
+        return json.dumps(
+            {key: json.loads(_filled_body(each, filled)) for key, each in body.items()}
+        )
+    if isinstance(body, list):
+        return json.dumps([json.loads(_filled_body(each, filled)) for each in body])
+    return json.dumps(filled(body) if isinstance(body, str) else body)
+
+
+def _first(answer, row):
+    try:
+        return next(answer.iter_text(), "")
+    except httpx.ReadTimeout:
+        return ""
+
+
+def told(text):
+    """Return what an answer tells, ids and times aside."""
+    return TIME.sub("a time", UUID.sub("an id", text))
+
+
+def test_every_route_has_a_row(owners_server):
+    paths = httpx.get(f"{owners_server}/openapi.json").json()["paths"]
+    routes = {f"{method.upper()} {path}" for path, found in paths.items() for method in found}
+    assert set(ROWS) == routes
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("route", ROWS)
+def test_nobody_sees_or_changes_what_is_not_theirs(owners_server, route):
+    row, method = ROWS[route], route.partition(" ")[0]
+    name = uuid4().hex
+    with client(owners_server, f"ada-{name}") as ada, client(owners_server, f"bob-{name}") as bob:
+        world = build(ada)
+        before = picture(ada, world)
+        assert before.count(SECRET) > 10
+        status, text = send(bob, method, row, world)
+        assert status == row.status, text
+        assert SECRET not in text
+        assert picture(ada, world) == before
+        if row.alike:
+            nowhere = send(bob, method, row, World())
+            assert (status, told(text)) == (nowhere[0], told(nowhere[1]))
+        # It was not the request that was wrong.
+        mine, text = send(ada, method, row, world)
+        assert mine == row.mine, text
+        assert '"404: ' not in text
+
+
+@pytest.mark.parametrize(
+    "route",
+    [name for name, row in ROWS.items() if row.path not in OPEN_PATHS],
+)
+def test_nobody_is_nobody(owners_server, route):
+    method = route.partition(" ")[0]
+    with httpx.Client(base_url=owners_server) as http:
+        assert send(http, method, ROWS[route], World())[0] == 401
+        assert http.get("/nowhere").status_code == 401
