@@ -47,7 +47,7 @@ from weft.server.services.assistants import AssistantService
 from weft.server.services.crons import CronService
 from weft.server.services.drawings import DrawingService
 from weft.server.services.run_limits import RunLimits
-from weft.server.services.runs import RunService
+from weft.server.services.runs import Admission, RunService
 from weft.server.services.states import StateService
 from weft.server.services.store import StoreService
 from weft.server.services.thread_stream import ThreadStreamService
@@ -186,11 +186,12 @@ async def _lifespan(parts: Parts, app: Starlette, door: Door) -> AsyncIterator[N
         try:
             yield
         finally:
-            await parts.webhooks.sender.stop()
-            await parts.webhooks.client.aclose()
             await parts.crons.stop()
             await parts.sweeper.stop()
             await parts.worker.stop()
+            # After the last run has ended: what it has to tell may still go out.
+            await parts.webhooks.sender.stop()
+            await parts.webhooks.client.aclose()
     finally:
         configure_loopback_transports(None)
         door.close()
@@ -225,15 +226,14 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         storage=storage, graphs=graphs, events=events, signals=signals, clock=clock
     )
     webhooks = _webhooks(settings, storage, signals, clock)
+    admission = Admission(webhooks.guard, _run_limits(settings), settings.thread_ttl.default)
     runs = RunService(
         storage=storage,
         events=events,
         signals=signals,
         assistants=assistants,
         clock=clock,
-        guard=webhooks.guard,
-        limits=_run_limits(settings),
-        thread_ttl=settings.thread_ttl.default,
+        admission=admission,
     )
     pool = RunnerPool(RunnerOptions(least=settings.runners), _loop_factory())
     worker = _worker(

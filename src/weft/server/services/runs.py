@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from weft.schema import CancelAction, RunStatus
+from weft.server.domain.assistants import Assistant
 from weft.server.domain.crons import Firing
 from weft.server.domain.errors import (
     EventsLost,
@@ -49,6 +50,31 @@ class Joined:
     reader: EventReader | None
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What new runs have to meet, and what their threads get that are made for them."""
+
+    guard: WebhookGuard
+    limits: RunLimits = field(default_factory=RunLimits)
+    thread_ttl: Ttl | None = None
+
+    async def admit(self, new: NewRun, body: RunCreateRequest, assistant: Assistant) -> NewRun:
+        """Return a run as it may be created.
+
+        Raises:
+            InvalidInput: it goes beyond a limit, or its webhook must not be sent.
+        """
+        self.limits.check(body, assistant)
+        webhook = body.get("webhook")
+        await self.guard.check(webhook)
+        return replace(
+            new,
+            thread_ttl=self.thread_ttl,
+            webhook=webhook if self.guard.enabled else None,
+            limits=self.limits.queue,
+        )
+
+
 class RunService:
     def __init__(
         self,
@@ -58,18 +84,14 @@ class RunService:
         signals: Signals,
         assistants: AssistantService,
         clock: Clock,
-        guard: WebhookGuard,
-        limits: RunLimits,
-        thread_ttl: Ttl | None = None,
+        admission: Admission,
     ) -> None:
         self._storage = storage
         self._events = events
         self._signals = signals
         self._assistants = assistants
         self._clock = clock
-        self._guard = guard
-        self._limits = limits
-        self._thread_ttl = thread_ttl
+        self._admission = admission
 
     async def create(
         self,
@@ -147,12 +169,9 @@ class RunService:
         assistant = await self._assistants.resolve(body["assistant_id"])
         now = self._clock.now()
         new = new_run(thread_id, body, assistant, request_id=request_id, now=now)
-        self._limits.check(body, assistant)
-        await self._guard.check(body.get("webhook"))
         if body.get("feedback_keys"):
             logger.warning("feedback_keys are ignored", extra={"run_id": str(new.run_id)})
-        webhook = body.get("webhook") if self._guard.enabled else None
-        return replace(new, thread_ttl=self._thread_ttl, webhook=webhook, limits=self._limits.queue)
+        return await self._admission.admit(new, body, assistant)
 
     async def _cancel(self, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop) -> None:
         cancelled = await self._storage.runs.cancel(thread_id, run_ids, stop)
