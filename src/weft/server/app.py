@@ -79,7 +79,10 @@ SWITCH_SECONDS = 0.001
 # Python's own 700 would look for garbage several times in each run.
 GC_THRESHOLD = (10_000, 20, 20)
 
-EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagination-next")
+EXPOSED_HEADERS = (
+    "content-location", "location", "x-pagination-total", "x-pagination-next", "retry-after",
+    "idempotent-replayed",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
