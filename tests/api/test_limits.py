@@ -28,7 +28,7 @@ async def test_the_queues(client, server):
     assert "on this thread: 2 are allowed" in await refused(
         server, f"/threads/{thread}/runs", later
     )
-    runs.extend(await client.runs.create(None, "joke", after_seconds=1000) for _ in range(2))
+    runs += [await client.runs.create(None, "joke", after_seconds=1000) for _ in range(2)]
     for path in ("/runs", "/runs/wait", "/runs/stream"):
         assert "waiting: 4 are allowed" in await refused(server, path, later)
     for run in runs:

@@ -148,6 +148,16 @@ async def test_nobody_else_gets_what_is_taken(storage, clock, thread):
     assert {each.attempt for each in again} == {2}
 
 
+async def test_hosts_that_are_busy_are_passed_over(storage, thread):
+    for url in ("https://A.example/1", "https://b.example:8443/2", "/3", "https://a.example/4"):
+        await add(storage, thread, webhook=url)
+        (held,) = await claim(storage)
+        await storage.runs.finish(held, DONE)
+    found = await storage.webhooks.claim(10, 30.0, avoid=["a.example", "x'\"]"])
+    assert sorted(each.url for each in found) == ["/3", "https://b.example:8443/2"]
+    assert len(await storage.webhooks.claim(10, 30.0)) == 2
+
+
 async def test_a_sender_that_is_late_changes_nothing(storage, clock, thread):
     await ended(storage, thread)
     (late,) = await storage.webhooks.claim(1, 30.0)

@@ -263,3 +263,19 @@ def test_several_servers(load, refused):
     assert "redis://user:password@host:6379/0" in text
     assert "secret" not in text
     assert "whole number" in refused(health_port="x")
+
+
+def test_options_in_the_file(load, refused):
+    section = {"run_timeout_seconds": 60, "log_json": True, "host": "0.0.0.0"}
+    document = GRAPHS | {"weft": section, "env": {"WEFT_CONCURRENCY": "7", "WEFT_RUNNERS": "1"}}
+    found = load(document, {"WEFT_RUNNERS": "3"})
+    assert (found.run_timeout_seconds, found.log_json, found.host) == (60.0, True, "0.0.0.0")
+    assert (found.concurrency, found.runners) == (7, 3)
+    assert load(document, {"BG_JOB_TIMEOUT_SECS": "50"}).run_timeout_seconds == 50
+    assert load(document, run_timeout_seconds="40").run_timeout_seconds == 40
+    assert load(document, dev=True).shutdown_grace_seconds == 1
+    assert "'run_timeout' that is no option" in refused(GRAPHS | {"weft": {"run_timeout": 1}})
+    assert "'config' that is no option" in refused(GRAPHS | {"weft": {"config": "x"}})
+    assert "must be a text" in refused(GRAPHS | {"weft": {"host": ["a"]}})
+    assert '"weft" in' in refused(GRAPHS | {"weft": []})
+    assert "is '0'" in refused(GRAPHS | {"weft": {"runners": 0}})

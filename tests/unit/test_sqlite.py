@@ -1,6 +1,7 @@
 """What is SQLite's own: the writer and its transactions, the lock, the migrations, a full disk."""
 
 import asyncio
+import sqlite3
 import threading
 from contextlib import closing
 
@@ -17,8 +18,10 @@ from tests.conformance.acts import (
 )
 from tests.support import new_thread, open_storage
 
+from weft.server.clock import SystemClock
 from weft.server.domain.errors import StorageUnavailable, ThreadNotFound
 from weft.server.domain.ids import uuid7
+from weft.server.storage.sqlite import SqliteStorage
 from weft.server.storage.sqlite.connection import BATCH_MOST, QUEUE_MOST, READERS, connect
 from weft.server.storage.sqlite.migrate import migrate
 from weft.server.storage.sqlite.savers import PENDING_BYTES
@@ -383,3 +386,17 @@ async def test_a_failure_without_a_loop(storage):
 
     with pytest.raises(StorageUnavailable):
         await asyncio.to_thread(storage._writer.write_blocking, bad)
+
+
+async def test_beside_a_server_nothing_is_migrated(tmp_path):
+    async with open_storage(tmp_path) as server:
+        beside = SqliteStorage(tmp_path / "weft.db", clock=SystemClock(), beside=True)
+        await beside.open()
+        assert await beside.webhooks.dead(10) == []
+        await beside.close()
+        await server.ping()
+    with closing(sqlite3.connect(tmp_path / "weft.db")) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute(f"PRAGMA user_version = {version - 1}")
+    with pytest.raises(StorageUnavailable, match="another version of Weft"):
+        await SqliteStorage(tmp_path / "weft.db", clock=SystemClock(), beside=True).open()

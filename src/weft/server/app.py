@@ -58,7 +58,7 @@ from weft.server.services.protocol_commands import ProtocolCommands
 from weft.server.services.protocol_events import ProtocolEvents
 from weft.server.services.run_limits import RunLimits
 from weft.server.services.run_watch import WatchedEvents
-from weft.server.services.runs import RunService
+from weft.server.services.runs import Admission, RunService
 from weft.server.services.states import StateService
 from weft.server.services.store import StoreService
 from weft.server.services.thread_stream import ThreadStreamService
@@ -97,7 +97,10 @@ HEALTH_PATHS = frozenset({"/ok", "/metrics"})
 # Said once per process by langgraph, about what the thread protocol is made of.
 _EXPECTED_WARNING = "The v3 streaming protocol on Pregel is experimental"
 
-EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagination-next")
+EXPOSED_HEADERS = (
+    "content-location", "location", "x-pagination-total", "x-pagination-next", "retry-after",
+    "idempotent-replayed",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,12 +306,13 @@ async def _working(parts: Parts, app: Starlette, door: Door) -> AsyncIterator[No
         try:
             yield
         finally:
-            await parts.webhooks.sender.stop()
-            await parts.webhooks.client.aclose()
             await parts.crons.stop()
             await parts.sweeper.stop()
             await parts.worker.stop()
             await parts.watch.stop()
+            # After the last run has ended: what it has to tell may still go out.
+            await parts.webhooks.sender.stop()
+            await parts.webhooks.client.aclose()
     finally:
         configure_loopback_transports(None)
         door.close()
@@ -347,6 +351,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, auth: Aut
         storage=storage, graphs=graphs, events=events, signals=signals, clock=clock, authz=authz
     )
     webhooks = _webhooks(settings, storage, signals, clock)
+    admission = Admission(webhooks.guard, _run_limits(settings), settings.thread_ttl.default)
     runs = RunService(
         storage=storage,
         events=events,
@@ -354,9 +359,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, auth: Aut
         assistants=assistants,
         clock=clock,
         authz=authz,
-        guard=webhooks.guard,
-        limits=_run_limits(settings),
-        thread_ttl=settings.thread_ttl.default,
+        admission=admission,
     )
     pool = RunnerPool(RunnerOptions(least=settings.runners), _loop_factory())
     worker = _worker(

@@ -276,22 +276,27 @@ _Json: TypeAlias = Any
 def load_settings(
     flags: Mapping[str, str | None], environment: Mapping[str, str], *, dev: bool
 ) -> Settings:
-    """Return the settings: flags win over the environment, that over defaults.
+    """Return the settings: flags win over the environment, that over the file, that over defaults.
+
+    Variables that the file sets by ``env`` count as well, where the process does not have them.
 
     Raises:
         SettingsError: something cannot be read or does not fit.
     """
     defaults = {option.name: option.default for option in OPTIONS} | (_DEV_DEFAULTS if dev else {})
-    values = {
-        option.name: _value(option, flags, environment, defaults[option.name]) for option in OPTIONS
-    }
-    config_path = Path(str(values.pop("config"))).resolve()
-    _check_shape(values)
+    config, *options = OPTIONS
+    config_path = Path(str(_value(config, flags, environment, config.default))).resolve()
     document = _document(config_path)
     folder = config_path.parent
     env, warnings = _env(document, folder, config_path)
+    variables = {**env, **environment}
+    defaults |= _section_options(document, config_path)
+    values = {
+        option.name: _value(option, flags, variables, defaults[option.name]) for option in options
+    }
+    _check_shape(values)
     try:
-        hooks = webhook_settings(document, {**env, **environment}, values["webhook_networks"])  # type: ignore[arg-type]
+        hooks = webhook_settings(document, variables, values["webhook_networks"])  # type: ignore[arg-type]
     except ValueError as error:
         raise SettingsError(f"In '{config_path}': {error}.") from None
     return Settings(
@@ -333,6 +338,24 @@ def apply_env(settings: Settings) -> None:
         os.environ.setdefault(name, value)
 
 
+def _section_options(document: dict[str, _Json], path: Path) -> dict[str, str]:
+    """Return the options that the section ``weft`` of the file gives."""
+    section = _section(document, "weft", path)
+    known = {option.name: option for option in OPTIONS if option.name != "config"}
+    for name, value in section.items():
+        if name not in known:
+            raise SettingsError(
+                f"\"weft\" in '{path}' has an entry '{name:.200}' that is no option. There are:"
+                f" {', '.join(sorted(known))}."
+            )
+        if not isinstance(value, (str, int, float)):
+            raise SettingsError(
+                f"\"weft.{name}\" in '{path}' must be a text, a number, true or false."
+            )
+        _read(known[name], f"\"weft.{name}\" in '{path}'", _env_text(value))
+    return {name: _env_text(value) for name, value in section.items()}
+
+
 def _value(
     option: Option,
     flags: Mapping[str, str | None],
@@ -344,6 +367,10 @@ def _value(
     if text is None:
         where = next((name for name in option.names if environment.get(name)), "")
         text = environment[where] if where else default
+    return _read(option, where, text)
+
+
+def _read(option: Option, where: str, text: str) -> object:
     try:
         return option.read(text)
     except ValueError as error:

@@ -155,6 +155,14 @@ def parse_target(url: str, policy: WebhookPolicy) -> Target:
     return target
 
 
+def host_of(url: str) -> str:
+    """Return the host that a webhook goes to, as it is told apart from others."""
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""
+
+
 def _own(url: str, policy: WebhookPolicy) -> Target:
     if not policy.allow_loopback:
         raise WebhookBlocked("Webhook host blocked: relative URLs are not allowed")

@@ -465,8 +465,12 @@ class CronStorage(Protocol):
 class WebhookStorage(Protocol):
     """The outbox. Its rows are written by whatever ends a run, in the same transaction."""
 
-    async def claim(self, limit: int, lease_seconds: float) -> Sequence[Delivery]:
+    async def claim(
+        self, limit: int, lease_seconds: float, *, avoid: Sequence[str] = ()
+    ) -> Sequence[Delivery]:
         """Take webhooks that are due, the longest due first; nobody else gets them meanwhile.
+
+        Those that go to hosts in ``avoid`` stay where they are.
 
         What is not reported within the lease is due again: its sender has died.
         """

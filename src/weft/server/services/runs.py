@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 from uuid import UUID
@@ -15,6 +15,7 @@ from weft.schema import CancelAction, RunStatus
 from weft.server.authz.authorizer import Authorizer, Value
 from weft.server.authz.users import Caller
 from weft.server.domain.access import EVERYTHING, Condition, both
+from weft.server.domain.assistants import Assistant
 from weft.server.domain.crons import Firing
 from weft.server.domain.errors import (
     AssistantNotFound,
@@ -58,6 +59,31 @@ class Joined:
     reader: EventReader | None
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What new runs have to meet, and what their threads get that are made for them."""
+
+    guard: WebhookGuard
+    limits: RunLimits = field(default_factory=RunLimits)
+    thread_ttl: Ttl | None = None
+
+    async def admit(self, new: NewRun, body: RunCreateRequest, assistant: Assistant) -> NewRun:
+        """Return a run as it may be created.
+
+        Raises:
+            InvalidInput: it goes beyond a limit, or its webhook must not be sent.
+        """
+        self.limits.check(body, assistant)
+        webhook = body.get("webhook")
+        await self.guard.check(webhook)
+        return replace(
+            new,
+            thread_ttl=self.thread_ttl,
+            webhook=webhook if self.guard.enabled else None,
+            limits=self.limits.queue,
+        )
+
+
 class RunService:
     def __init__(
         self,
@@ -67,20 +93,16 @@ class RunService:
         signals: Signals,
         assistants: AssistantService,
         clock: Clock,
-        guard: WebhookGuard,
-        limits: RunLimits,
+        admission: Admission,
         authz: Authorizer,
-        thread_ttl: Ttl | None = None,
     ) -> None:
         self._storage = storage
         self._events = events
         self._signals = signals
         self._assistants = assistants
         self._clock = clock
-        self._guard = guard
-        self._limits = limits
+        self._admission = admission
         self._authz = authz
-        self._thread_ttl = thread_ttl
 
     async def create(
         self,
@@ -190,14 +212,9 @@ class RunService:
             self._assistants.check_target(assistant, allowed.access)
         except AssistantNotFound:
             raise RunTargetNotFound from None
-        self._limits.check(body, assistant)
-        await self._guard.check(body.get("webhook"))
         if body.get("feedback_keys"):
             logger.warning("feedback_keys are ignored", extra={"run_id": str(new.run_id)})
-        webhook = body.get("webhook") if self._guard.enabled else None
-        return replace(
-            allowed, thread_ttl=self._thread_ttl, webhook=webhook, limits=self._limits.queue
-        )
+        return await self._admission.admit(allowed, body, assistant)
 
     async def _allowed(
         self, caller: Caller, thread_id: UUID | None, body: RunCreateRequest, new: NewRun

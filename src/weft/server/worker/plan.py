@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Literal, cast
+from uuid import UUID
 
 import orjson
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tracers.langchain import LangChainTracer
 from langgraph.types import Command, Send
+from langsmith.utils import tracing_is_enabled
 
 from weft.schema import Durability, StreamMode
 from weft.server.authz.users import Caller
@@ -104,6 +108,17 @@ def _goto(goto: object) -> object:
     return goto
 
 
+def _tracing(tracer: dict[str, str] | None) -> dict[str, Any]:
+    """Return what makes a run be traced to where its client wants; nothing where none is traced."""
+    if not tracer or not tracing_is_enabled():
+        return {}
+    example: UUID | None = None
+    with suppress(ValueError):  # what is no example is no reason to fail the run
+        example = UUID(tracer.get("example_id") or "")
+    made = LangChainTracer(project_name=tracer.get("project_name"), example_id=example)
+    return {"callbacks": [made]}
+
+
 def _config(claim: Claim, kwargs: dict[str, Any], facts: ServerFacts) -> RunnableConfig:
     run = claim.run
     caller = Caller.load(run.user)
@@ -115,6 +130,7 @@ def _config(claim: Claim, kwargs: dict[str, Any], facts: ServerFacts) -> Runnabl
         {
             "run_name": run.graph_id,
             **config,
+            **_tracing(kwargs.get("langsmith_tracer")),
             "run_id": run.run_id,
             "configurable": {
                 "user_id": caller.identity,

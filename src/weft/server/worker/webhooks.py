@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,6 +18,7 @@ from weft.server.domain.webhooks import (
     WebhookBlocked,
     WebhookUnresolved,
     body,
+    host_of,
     retry_delay,
     signed_headers,
 )
@@ -36,7 +38,9 @@ class SenderOptions:
     """How webhooks are sent.
 
     ``keys`` sign them. ``poll_seconds`` is how long a lost signal can delay one. ``most`` are sent
-    at the same time. The lease outlives an attempt by ``margin_seconds``.
+    at the same time. To a host that has ``per_host`` under way no further one is begun, so that one
+    that hangs does not hold up the others; ``batch`` are taken at once. The lease outlives an
+    attempt by ``margin_seconds``.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -44,7 +48,9 @@ class SenderOptions:
     attempts: int = 8
     timeout_seconds: float = 10.0
     retry_seconds: float = 1.0
-    most: int = 16
+    most: int = 64
+    per_host: int = 8
+    batch: int = 8
     poll_seconds: float = 2.0
     margin_seconds: float = 20.0
     grace_seconds: float = 2.0
@@ -75,7 +81,7 @@ class WebhookSender:
         self._options = options
         self._delivered = self._failures = self._given_up = 0
         self._task: asyncio.Task[None] | None = None
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: dict[asyncio.Task[None], str] = {}
 
     async def start(self, *, orphaned: bool) -> None:
         """Begin to send.
@@ -120,20 +126,33 @@ class WebhookSender:
     async def _repeat(self) -> None:
         async with self._signals.listen(WEBHOOK) as hints:
             while True:
-                await self._begin()
-                await self._wait(hints)
+                busy = self._busy_hosts()
+                if not await self._begin(busy):
+                    await self._wait(hints, busy)
 
-    async def _begin(self) -> None:
-        room = self._options.most - len(self._sending)
+    def _busy_hosts(self) -> list[str]:
+        counts = Counter(self._sending.values())
+        return [host for host, count in counts.items() if count >= self._options.per_host]
+
+    async def _begin(self, busy: Sequence[str]) -> bool:
+        """Begin to send as many as there is room for; return whether there may be more."""
+        limit = min(self._options.most - len(self._sending), self._options.batch)
+        if limit == 0:
+            return False
         lease = self._options.timeout_seconds + self._options.margin_seconds
-        for delivery in await self._storage.webhooks.claim(room, lease):
+        taken = await self._storage.webhooks.claim(limit, lease, avoid=busy)
+        for delivery in taken:
             task = asyncio.create_task(self._send(delivery), name="webhook")
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            self._sending[task] = host_of(delivery.url)
+            task.add_done_callback(self._sending.pop)
+        return len(taken) == limit
 
-    async def _wait(self, hints: Listener) -> None:
-        if len(self._sending) >= self._options.most:
-            await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
+    async def _wait(self, hints: Listener, busy: Sequence[str]) -> None:
+        full = len(self._sending) >= self._options.most
+        if self._sending and (full or busy):
+            # What is due may be for a busy host: only an end can change anything.
+            patience = None if full else self._options.poll_seconds
+            await asyncio.wait(self._sending, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             return
         due = await self._storage.webhooks.next_due()
         rest = self._options.poll_seconds

@@ -11,14 +11,14 @@ from weft.server.domain.errors import WebhookNotFound
 from weft.server.domain.ids import uuid7
 from weft.server.domain.json import Encoded
 from weft.server.domain.runs import Run
-from weft.server.domain.webhooks import DeadWebhook, Delivery, OutboxStats, notice
+from weft.server.domain.webhooks import DeadWebhook, Delivery, OutboxStats, host_of, notice
 from weft.server.ports.clock import Clock
 from weft.server.storage.postgres.connection import Connection, Cursor, Database
 from weft.server.storage.postgres.rows import encoded, plain
 
 _INSERT = """
-    INSERT INTO weft_webhooks (webhook_id, run_id, url, payload, content, created_at, due_at)
-    VALUES (%(id)s, %(run)s, %(url)s, %(payload)s,
+    INSERT INTO weft_webhooks (webhook_id, run_id, url, host, payload, content, created_at, due_at)
+    VALUES (%(id)s, %(run)s, %(url)s, %(host)s, %(payload)s,
             (SELECT content FROM weft_thread_values WHERE thread_id = %(thread)s AND %(values)s),
             %(now)s, %(now)s)
 """
@@ -26,6 +26,7 @@ _INSERT = """
 _CLAIM = """
     WITH due AS (
         SELECT webhook_id AS due_id FROM weft_webhooks WHERE dead_at IS NULL AND due_at <= %(now)s
+          AND host <> ALL(%(avoid)s)
         ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
     UPDATE weft_webhooks
     SET attempts = attempts + 1, due_at = %(lease)s, token = gen_random_uuid()
@@ -68,9 +69,12 @@ class PostgresWebhooks:
         self._database = database
         self._clock = clock
 
-    async def claim(self, limit: int, lease_seconds: float) -> Sequence[Delivery]:
+    async def claim(
+        self, limit: int, lease_seconds: float, *, avoid: Sequence[str] = ()
+    ) -> Sequence[Delivery]:
         now = self._clock.now()
-        values = {"now": now, "lease": now + timedelta(seconds=lease_seconds), "limit": limit}
+        lease = now + timedelta(seconds=lease_seconds)
+        values = {"now": now, "lease": lease, "limit": limit, "avoid": list(avoid)}
         return await self._database.send(
             lambda c: c.execute(_CLAIM, values), lambda rows: [_delivery(row) for row in rows]
         )
@@ -134,6 +138,7 @@ def note_end(
         "id": uuid7(),
         "run": run.run_id,
         "url": run.webhook,
+        "host": host_of(run.webhook),
         "payload": payload.decode(),
         "thread": run.thread_id,
         "values": with_values,

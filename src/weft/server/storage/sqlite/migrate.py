@@ -9,6 +9,20 @@ from importlib.resources import files
 from weft.server.domain.errors import StorageUnavailable
 
 
+def look_at_version(connection: sqlite3.Connection) -> None:
+    """Make sure that the database has exactly the scripts that are known here.
+
+    Raises:
+        StorageUnavailable: it has not.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != len(_scripts()):
+        raise StorageUnavailable(
+            "The data directory was last used by another version of Weft. Use the version that its"
+            " server has."
+        )
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Apply the scripts that the database does not have yet.
 

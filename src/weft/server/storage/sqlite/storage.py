@@ -23,7 +23,7 @@ from weft.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints
 from weft.server.storage.sqlite.connection import Access, Readers, Writer, connect, unavailable
 from weft.server.storage.sqlite.crons import SqliteCrons
 from weft.server.storage.sqlite.edits import SqliteEdit
-from weft.server.storage.sqlite.migrate import migrate
+from weft.server.storage.sqlite.migrate import look_at_version, migrate
 from weft.server.storage.sqlite.runs import SqliteRuns
 from weft.server.storage.sqlite.savers import DirectSink, Savers
 from weft.server.storage.sqlite.store_search import SqliteItems
@@ -134,7 +134,10 @@ class SqliteStorage:
     def _connect(self, undo: ExitStack) -> None:
         try:
             connection = undo.enter_context(closing(connect(self._path)))
-            migrate(connection)
+            if self._beside:
+                look_at_version(connection)
+            else:
+                migrate(connection)
             self._readers = Readers(self._path)
         except sqlite3.Error as error:
             raise unavailable(error) from error

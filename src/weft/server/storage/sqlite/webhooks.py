@@ -9,21 +9,22 @@ from uuid import UUID, uuid4
 
 from weft.server.domain.errors import WebhookNotFound
 from weft.server.domain.ids import uuid7
-from weft.server.domain.json import Encoded
+from weft.server.domain.json import Encoded, dump
 from weft.server.domain.runs import Run
-from weft.server.domain.webhooks import DeadWebhook, Delivery, OutboxStats, notice
+from weft.server.domain.webhooks import DeadWebhook, Delivery, OutboxStats, host_of, notice
 from weft.server.ports.clock import Clock
 from weft.server.storage.sqlite.connection import Readers, Writer
 from weft.server.storage.sqlite.rows import micros, moment
 
 _INSERT = """
-    INSERT INTO webhooks (webhook_id, run_id, url, payload, content, created_at, due_at)
-    VALUES (?, ?, ?, ?, (SELECT content FROM thread_values WHERE thread_id = ? AND ?), ?, ?)
+    INSERT INTO webhooks (webhook_id, run_id, url, host, payload, content, created_at, due_at)
+    VALUES (?, ?, ?, ?, ?, (SELECT content FROM thread_values WHERE thread_id = ? AND ?), ?, ?)
 """
 _CLAIM = """
     UPDATE webhooks SET attempts = attempts + 1, due_at = ?, token = ?
     WHERE webhook_id IN (
         SELECT webhook_id FROM webhooks WHERE dead_at IS NULL AND due_at <= ?
+          AND host NOT IN (SELECT value FROM json_each(?))
         ORDER BY due_at LIMIT ?)
     RETURNING webhook_id, run_id, url, payload, content, attempts
 """
@@ -59,16 +60,19 @@ class SqliteWebhooks:
         self._readers = readers
         self._clock = clock
 
-    async def claim(self, limit: int, lease_seconds: float) -> Sequence[Delivery]:
+    async def claim(
+        self, limit: int, lease_seconds: float, *, avoid: Sequence[str] = ()
+    ) -> Sequence[Delivery]:
         now = micros(self._clock.now())
         due = self._due()
         # Looking first: it happens every few seconds, and there is hardly ever anything to do.
         if due is None or due > now:
             return []
         token, lease = uuid4().hex, now + int(lease_seconds * 1_000_000)
+        row = (lease, token, now, dump(list(avoid)).decode(), limit)
 
         def work(connection: sqlite3.Connection) -> Sequence[Delivery]:
-            rows = connection.execute(_CLAIM, (lease, token, now, limit)).fetchall()
+            rows = connection.execute(_CLAIM, row).fetchall()
             return [_delivery(row, token) for row in rows]
 
         return await self._writer.write(work)
@@ -142,7 +146,7 @@ def note_end(
         error=error,
     )
     thread = str(run.thread_id)
-    named = (str(uuid7()), str(run.run_id), run.webhook)
+    named = (str(uuid7()), str(run.run_id), run.webhook, host_of(run.webhook))
     connection.execute(_INSERT, (*named, payload, thread, with_values, now, now))
 
 

@@ -5,6 +5,7 @@ CREATE TABLE weft_webhooks (
     webhook_id uuid        PRIMARY KEY,
     run_id     uuid        NOT NULL,
     url        text        NOT NULL,
+    host       text        NOT NULL,
     payload    json        NOT NULL,
     content    json, -- the values of the thread, if it has any
     created_at timestamptz NOT NULL,

@@ -5,6 +5,7 @@ CREATE TABLE webhooks (
     webhook_id TEXT PRIMARY KEY,
     run_id     TEXT NOT NULL,
     url        TEXT NOT NULL,
+    host       TEXT NOT NULL,
     payload    BLOB NOT NULL,
     content    BLOB, -- the values of the thread, if it has any
     created_at INTEGER NOT NULL,
