@@ -227,7 +227,10 @@ class Worker:
         options = self._options
         renewal = await self._storage.runs.renew(options.name, claims, options.lease_seconds)
         for run_id in renewal.lost:
-            logger.warning("a run was taken over", extra={"run_id": str(run_id)})
+            held = self._active.get(run_id)
+            # One that has ended in the meantime has no lease either.
+            if held is not None and not held[0].finishing:
+                logger.warning("a run was taken over", extra={"run_id": str(run_id)})
         self._order(renewal.lost, Lost())
         for run_id, stop in renewal.stops.items():
             self._order([run_id], stop)
