@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
@@ -42,6 +43,7 @@ class _Followed:
     thread_id: UUID
     access: Condition
     modes: frozenset[ThreadStreamMode]
+    opened: datetime
 
 
 class ThreadStreamService:
@@ -71,6 +73,8 @@ class ThreadStreamService:
     ) -> Batches:
         """Return the events of a thread, which never end.
 
+        They begin now, not only once the first one is asked for.
+
         Args:
             caller: Who follows.
             thread_id: The thread, which need not exist yet.
@@ -80,10 +84,11 @@ class ThreadStreamService:
         Raises:
             ThreadNotFound: not everything is for this caller, and such a thread is not.
         """
+        opened = self._clock.now()
         access = await self._authz.allow(caller, "threads", "read", {"thread_id": thread_id})
         if access != EVERYTHING:
             await self._storage.threads.get(thread_id, with_values=False, access=access)
-        return self._follow(_Followed(caller, thread_id, access, modes), after)
+        return self._follow(_Followed(caller, thread_id, access, modes, opened), after)
 
     async def _follow(self, what: _Followed, after: EventId | None) -> Batches:
         thread_id, modes = what.thread_id, what.modes
@@ -109,8 +114,10 @@ class ThreadStreamService:
             seen[run.run_id] = None
             if len(seen) > _REMEMBERED:
                 seen.popitem(last=False)
-            # The past of a run that does not keep its events is not replayed.
-            place = START if cursor is None else cursor if run.resumable else Live()
+            # One that was made after the client has come may have begun before the first look. The
+            # past of another one that does not keep its events is not replayed.
+            whole = cursor is None or run.created_at >= what.opened
+            place = START if whole or cursor is None else cursor if run.resumable else Live()
             async with aclosing(self._run(run, place)) as batches:
                 async for batch in batches:
                     wanted = batch if "run_modes" in modes else _lifecycle(batch, modes)
