@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
@@ -46,21 +47,30 @@ class ThreadStreamService:
         self._states = states
         self._clock = clock
 
-    async def follow(
+    def follow(
         self, thread_id: UUID, after: EventId | None, modes: frozenset[ThreadStreamMode]
     ) -> Batches:
-        """Yield events for ever.
+        """Yield events for ever, from now on: not only once the first one is asked for.
 
         Args:
             thread_id: The thread, which need not exist yet.
             after: The last event the client has; None: only what comes from now on.
             modes: Which events.
         """
+        return self._follow(thread_id, after, modes, self._clock.now())
+
+    async def _follow(
+        self,
+        thread_id: UUID,
+        after: EventId | None,
+        modes: frozenset[ThreadStreamMode],
+        opened: datetime,
+    ) -> Batches:
         seen: OrderedDict[UUID, None] = OrderedDict()
         async with self._signals.listen(THREAD, STATE) as hints:
             cursor: Cursor | None = Live() if after is None else after
             while True:
-                async with aclosing(self._runs(thread_id, seen, cursor, modes)) as batches:
+                async with aclosing(self._runs(thread_id, seen, cursor, modes, opened)) as batches:
                     async for batch in batches:
                         yield batch
                 cursor = None  # whatever run is new from now on is wanted whole
@@ -73,6 +83,7 @@ class ThreadStreamService:
         seen: OrderedDict[UUID, None],
         cursor: Cursor | None,
         modes: frozenset[ThreadStreamMode],
+        opened: datetime,
     ) -> Batches:
         """Yield the events of the runs that have begun and have not been seen, oldest first."""
         if modes == {"state_update"}:
@@ -81,8 +92,10 @@ class ThreadStreamService:
             seen[run.run_id] = None
             if len(seen) > _REMEMBERED:
                 seen.popitem(last=False)
-            # The past of a run that does not keep its events is not replayed.
-            place = START if cursor is None else cursor if run.resumable else Live()
+            # One that was made after the client has come may have begun before the first look. The
+            # past of another one that does not keep its events is not replayed.
+            whole = cursor is None or run.created_at >= opened
+            place = START if whole or cursor is None else cursor if run.resumable else Live()
             async with aclosing(self._run(run, place)) as batches:
                 async for batch in batches:
                     wanted = batch if "run_modes" in modes else _lifecycle(batch, modes)
