@@ -120,17 +120,21 @@ def main() -> int:
         results[shape.name] = (verdict, counts)
         print(f"\n{shape.name}: {len(verdict.faults)} promises broken")
         print("\n".join(verdict.faults[:20]))
-    broken = sum(len(verdict.faults) for verdict, _ in results.values())
+        # After each, so that an interruption loses no more than it must.
+        args.report.write_text(report(results, args))
+    print(args.report.read_text())
+    return 1 if any(verdict.faults for verdict, _ in results.values()) else 0
+
+
+def report(results: dict[str, tuple[Verdict, dict[str, Any]]], args: argparse.Namespace) -> str:
     introduction = INTRODUCTION.format(
         date=time.strftime("%B %Y"),
         python=platform.python_version(),
         callers=args.callers,
         grace=FLAGS["shutdown_grace_seconds"],
     )
-    text = f"{introduction}\n{table(results)}\n\nPromises broken: {broken}. Seed {args.seed}.\n"
-    args.report.write_text(text)
-    print(text)
-    return 1 if broken else 0
+    broken = sum(len(verdict.faults) for verdict, _ in results.values())
+    return f"{introduction}\n{table(results)}\n\nPromises broken: {broken}. Seed {args.seed}.\n"
 
 
 if __name__ == "__main__":
