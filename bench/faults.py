@@ -1,6 +1,7 @@
 """Kill, stop and cut off servers while they work; write what came of it to bench/faults.md.
 
-    python bench/faults.py [--kills 50] [--others 10] [--only A,B,C] [--minutes 60] [--seed N] [--report PATH]
+    python bench/faults.py [--kills 50] [--others 10] [--only A,B,C] [--minutes 60] [--seed N]
+                           [--report PATH]
 
 For each shape: so many processes are killed at random moments, one in five while it starts; then
 as many other faults of each kind that the shape knows. The tests have a short version of it.
