@@ -1,6 +1,7 @@
 """Kill, stop and cut off servers while they work; write what came of it to bench/faults.md.
 
-    python bench/faults.py [--kills 50] [--others 10] [--only A,B,C] [--seed N] [--report PATH]
+    python bench/faults.py [--kills 50] [--others 10] [--only A,B,C] [--minutes 60] [--seed N]
+                           [--report PATH]
 
 For each shape: so many processes are killed at random moments, one in five while it starts; then
 as many other faults of each kind that the shape knows. The tests have a short version of it.
@@ -66,14 +67,20 @@ def plan(shape: Shape, kills: int, others: int) -> list[Any]:
     return chosen
 
 
-async def suffer(folder: Path, shape: Shape, faults: list[Any], callers: int) -> Verdict:
+async def suffer(
+    folder: Path, shape: Shape, faults: list[Any], args: argparse.Namespace
+) -> tuple[Verdict, int]:
+    """Let a shape suffer; return the verdict, and how many faults there was time for."""
+    deadline = time.monotonic() + args.minutes * 60
+    done = 0
     with Fleet(folder, shape, **FLAGS) as fleet:
         async with Load(fleet.urls) as load:
-            async with load.running(callers):
-                for number, act in enumerate(faults):
+            async with load.running(args.callers):
+                while done < len(faults) and time.monotonic() < deadline:
                     await acts.pause()
-                    await act(fleet)
-                    print(f"\r{shape.name}: {number + 1}/{len(faults)} faults", end="", flush=True)
+                    await faults[done](fleet)
+                    done += 1
+                    print(f"\r{shape.name}: {done}/{len(faults)} faults", end="", flush=True)
                 await acts.pause()
             await load.settle(120)
         verdict = judge(load, fleet)
@@ -82,7 +89,7 @@ async def suffer(folder: Path, shape: Shape, faults: list[Any], callers: int) ->
             fleet.notes.rename(kept / "notes")
             fleet.log.rename(kept / "log")
             print(f"\nnotes and log are kept in {kept}")
-    return verdict
+    return verdict, done
 
 
 def table(results: dict[str, tuple[Verdict, dict[str, Any]]]) -> str:
@@ -100,6 +107,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--others", type=int, default=10)
+    parser.add_argument("--minutes", type=float, default=60.0, help="of each shape, at most")
     parser.add_argument("--callers", type=int, default=12)
     parser.add_argument("--only", default=",".join(SHAPES))
     parser.add_argument("--seed", type=int, default=int(time.time()))
@@ -111,26 +119,32 @@ def main() -> int:
         shape, began = SHAPES[name], time.monotonic()
         faults = plan(shape, args.kills, args.others)
         with tempfile.TemporaryDirectory() as folder:
-            verdict = asyncio.run(suffer(Path(folder), shape, faults, args.callers))
+            verdict, done = asyncio.run(suffer(Path(folder), shape, faults, args))
         counts: dict[str, Any] = {
             act.__doc__.partition("\n")[0].rstrip("."): number
-            for act, number in sorted(Counter(faults).items(), key=lambda pair: pair[0].__name__)
+            for act, number in sorted(
+                Counter(faults[:done]).items(), key=lambda pair: pair[0].__name__
+            )
         }
         counts["seconds"] = round(time.monotonic() - began)
         results[shape.name] = (verdict, counts)
         print(f"\n{shape.name}: {len(verdict.faults)} promises broken")
         print("\n".join(verdict.faults[:20]))
-    broken = sum(len(verdict.faults) for verdict, _ in results.values())
+        # After each, so that an interruption loses no more than it must.
+        args.report.write_text(report(results, args))
+    print(args.report.read_text())
+    return 1 if any(verdict.faults for verdict, _ in results.values()) else 0
+
+
+def report(results: dict[str, tuple[Verdict, dict[str, Any]]], args: argparse.Namespace) -> str:
     introduction = INTRODUCTION.format(
         date=time.strftime("%B %Y"),
         python=platform.python_version(),
         callers=args.callers,
         grace=FLAGS["shutdown_grace_seconds"],
     )
-    text = f"{introduction}\n{table(results)}\n\nPromises broken: {broken}. Seed {args.seed}.\n"
-    args.report.write_text(text)
-    print(text)
-    return 1 if broken else 0
+    broken = sum(len(verdict.faults) for verdict, _ in results.values())
+    return f"{introduction}\n{table(results)}\n\nPromises broken: {broken}. Seed {args.seed}.\n"
 
 
 if __name__ == "__main__":

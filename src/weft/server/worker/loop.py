@@ -290,8 +290,9 @@ class Worker:
         for assignment in held:
             assignment.held_until = until
         for run_id in renewal.lost:
-            # The end of a run takes the lease away as well.
-            if run_id in self._active and not self._active[run_id][0].finishing:
+            active = self._active.get(run_id)
+            # One that has ended in the meantime has no lease either.
+            if active is not None and not active[0].finishing:
                 logger.warning("a run was taken over", extra={"run_id": str(run_id)})
         self._order(renewal.lost, Lost())
         for run_id, stop in renewal.stops.items():

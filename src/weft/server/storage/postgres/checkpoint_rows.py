@@ -90,9 +90,13 @@ _LATEST = f"""
 """
 # Looked up one by one, by primary key: a join could read every blob of a long thread.
 _KEYS = "unnest(%s::text[], %s::text[], %s::text[]) k (thread_id, checkpoint_ns, checkpoint_id)"
-_BLOBS = f"""
+_LATEST_KEY = """
+    (SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints
+     WHERE thread_id = %s AND checkpoint_ns = %s ORDER BY checkpoint_id DESC LIMIT 1) k
+"""
+_BLOBS = """
     SELECT k.thread_id, k.checkpoint_ns, k.checkpoint_id, v.key, b.type, b.blob
-    FROM {_KEYS}
+    FROM {}
     CROSS JOIN LATERAL (
         SELECT checkpoint -> 'channel_versions' AS versions FROM checkpoints c
         WHERE (c.thread_id, c.checkpoint_ns, c.checkpoint_id)
@@ -104,9 +108,9 @@ _BLOBS = f"""
             = (k.thread_id, k.checkpoint_ns, v.key, v.value) LIMIT 1) b
     WHERE b.type <> 'empty'
 """
-_WRITES = f"""
+_WRITES = """
     SELECT k.thread_id, k.checkpoint_ns, k.checkpoint_id, w.task_id, w.channel, w.type, w.blob
-    FROM {_KEYS}
+    FROM {}
     CROSS JOIN LATERAL (
         SELECT * FROM checkpoint_writes w
         WHERE (w.thread_id, w.checkpoint_ns, w.checkpoint_id)
@@ -207,10 +211,14 @@ def load(
 ) -> Stored | None:
     """Return a checkpoint, or (None) the latest of its namespace."""
     if checkpoint_id is None:
-        cursor = connection.execute(_LATEST, (thread_id, checkpoint_ns))
+        # Every run on a thread with a past begins with this: one round trip.
+        place = (thread_id, checkpoint_ns)
+        heads = connection.execute(_LATEST, place)
+        rest = _rest(connection, _LATEST_KEY, place)
     else:
-        cursor = connection.execute(_GET, (thread_id, checkpoint_ns, checkpoint_id))
-    found = _complete(connection, cursor.fetchall())
+        heads = connection.execute(_GET, (thread_id, checkpoint_ns, checkpoint_id))
+        rest = _rest(connection, _KEYS, ([thread_id], [checkpoint_ns], [checkpoint_id]))
+    found = _joined(heads.fetchall(), *rest)
     return found[0] if found else None
 
 
@@ -339,8 +347,16 @@ def _complete(connection: Connection, heads: Sequence[_Head]) -> list[Stored]:
     if not heads:
         return []
     keys = [list(column) for column in zip(*(head[:3] for head in heads), strict=True)]
-    found = connection.execute(_BLOBS, keys, binary=True)
-    written = connection.execute(_WRITES, keys, binary=True)
+    return _joined(heads, *_rest(connection, _KEYS, keys))
+
+
+def _rest(connection: Connection, keys: str, values: Sequence[object]) -> tuple[Cursor, Cursor]:
+    """Ask for the blobs and the writes of checkpoints."""
+    found = connection.execute(_BLOBS.format(keys), values, binary=True)
+    return found, connection.execute(_WRITES.format(keys), values, binary=True)
+
+
+def _joined(heads: Sequence[_Head], found: Cursor, written: Cursor) -> list[Stored]:
     blobs, writes = _grouped(found), _grouped(written)
     return [Stored(*head, blobs[head[:3]], writes[head[:3]]) for head in heads]
 
