@@ -1,5 +1,6 @@
 """What survives when the process is killed."""
 
+import asyncio
 import os
 import time
 
@@ -161,7 +162,7 @@ async def test_a_thread_that_is_followed_goes_on_after_a_crash(tmp_path):
                     break
         # The checkpoint of that step is written while the next step executes.
         until(lambda: begun(tmp_path) == ["one", "two"])
-        time.sleep(0.1)
+        await asyncio.sleep(0.1)
         server.kill()
     for name in ("two", "three"):
         (tmp_path / f"go-{name}").touch()
