@@ -18,7 +18,10 @@ ACCEPTED = ["2xx", "400", "404", "409"]
 
 GRAPHS = st.sampled_from(["joke", "ask", "context", "progress"])
 # What stays open is read for so many seconds.
-ENDLESS = {"GET /threads/{thread_id}/stream": 1}
+ENDLESS = {
+    "GET /threads/{thread_id}/stream": 1,
+    "POST /threads/{thread_id}/stream/events": 1,
+}
 
 # Runs to come are not executed while the test lasts.
 LIMITS = {"webhook_networks": "127.0.0.0/8", "max_queued_runs_per_thread": "1000000"}

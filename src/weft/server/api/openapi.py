@@ -175,6 +175,10 @@ def _responses(entry: Entry, errors: Sequence[int]) -> JsonObject:
     for status in errors:
         responses[str(status)] = {
             "description": _STATUS_TEXT[status],
-            "content": {"application/json": {"schema": ref("Error")}},
+            "content": {"application/json": {"schema": ref(_error(entry, status))}},
         }
     return responses
+
+
+def _error(entry: Entry, status: int) -> str:
+    return "NoCommand" if entry.answer == "command" and status == 400 else "Error"
