@@ -19,6 +19,7 @@ from weft._client._async.stream_projections import (
     ValuesProjection,
 )
 from weft._client._async.stream_session import Cursor, Session
+from weft._client._core.options import TimeoutTypes
 from weft._client._core.requests import path, present, query
 from weft._client.concurrency import AsyncLater, async_later
 from weft.schema import LangSmithTracing, QueryParamTypes
@@ -76,13 +77,14 @@ class AsyncThreadStream:
         run_start_timeout: float | None = None,
         explicit_thread_id: bool = False,
         transport_kind: Literal["sse", "websocket"] = "sse",
+        timeout: TimeoutTypes = None,
     ) -> None:
         self.thread_id: str = thread_id
         self.assistant_id: str = assistant_id
         made = SocketTransport if transport_kind == "websocket" else Transport
         self._session = session = Session(
             http,
-            made(http, thread_id, headers=headers),
+            made(http, thread_id, headers=headers, timeout=timeout),
             thread_id,
             named=explicit_thread_id,
             gate_seconds=run_start_timeout,
@@ -343,6 +345,7 @@ class AgentModule:
             place,
             params=query({"xray": xray} if xray else {}, params),
             headers={**self._session.transport.headers, **(headers or {})},
+            timeout=self._session.transport.timeout,
         )
         return found
 

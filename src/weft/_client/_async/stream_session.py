@@ -123,9 +123,7 @@ class Session:
             APIStatusError: the server refused.
             APIConnectionError: the server could not be reached.
         """
-        found = await self.http.get(
-            path(f"{_THREAD}/state", thread_id=self.thread_id), headers=self.transport.headers
-        )
+        found = await self.transport.get(path(f"{_THREAD}/state", thread_id=self.thread_id))
         return found if isinstance(found, dict) else {}
 
     async def target(self) -> Run | None:
@@ -255,11 +253,8 @@ class Session:
         core = self.hub.core
         before = core.run
         try:
-            found = await self.http.get(
-                path(f"{_THREAD}/runs", thread_id=self.thread_id),
-                params={"limit": _RUNS_ASKED},
-                headers=self.transport.headers,
-            )
+            place = path(f"{_THREAD}/runs", thread_id=self.thread_id)
+            found = await self.transport.get(place, {"limit": _RUNS_ASKED})
         except APIError:
             found = None  # a thread to come, or a server that does not tell: follow what comes
         with self.hub.guard:
@@ -305,7 +300,7 @@ class Session:
             return
         place = path(f"{_THREAD}/runs/{{run_id}}", thread_id=self.thread_id, run_id=run.run_id)
         try:
-            found = await self.http.get(place, headers=self.transport.headers)
+            found = await self.transport.get(place)
         except APIError:
             return
         status = found.get("status") if isinstance(found, dict) else None

@@ -8,6 +8,7 @@ from contextlib import closing
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
+from weft._client._core.options import TimeoutTypes
 from weft._client._core.requests import path, present, query
 from weft._client._sync.http import SyncHttpClient
 from weft._client._sync.stream_handles import SyncScopedStreamHandle, SyncToolCallHandle
@@ -77,13 +78,14 @@ class SyncThreadStream:
         run_start_timeout: float | None = None,
         explicit_thread_id: bool = False,
         transport_kind: Literal["sse", "websocket"] = "sse",
+        timeout: TimeoutTypes = None,
     ) -> None:
         self.thread_id: str = thread_id
         self.assistant_id: str = assistant_id
         made = SocketTransport if transport_kind == "websocket" else Transport
         self._session = session = Session(
             http,
-            made(http, thread_id, headers=headers),
+            made(http, thread_id, headers=headers, timeout=timeout),
             thread_id,
             named=explicit_thread_id,
             gate_seconds=run_start_timeout,
@@ -342,6 +344,7 @@ class SyncAgentModule:
             place,
             params=query({"xray": xray} if xray else {}, params),
             headers={**self._session.transport.headers, **(headers or {})},
+            timeout=self._session.transport.timeout,
         )
         return found
 

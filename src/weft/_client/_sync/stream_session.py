@@ -124,9 +124,7 @@ class Session:
             APIStatusError: the server refused.
             APIConnectionError: the server could not be reached.
         """
-        found = self.http.get(
-            path(f"{_THREAD}/state", thread_id=self.thread_id), headers=self.transport.headers
-        )
+        found = self.transport.get(path(f"{_THREAD}/state", thread_id=self.thread_id))
         return found if isinstance(found, dict) else {}
 
     def target(self) -> Run | None:
@@ -256,11 +254,8 @@ class Session:
         core = self.hub.core
         before = core.run
         try:
-            found = self.http.get(
-                path(f"{_THREAD}/runs", thread_id=self.thread_id),
-                params={"limit": _RUNS_ASKED},
-                headers=self.transport.headers,
-            )
+            place = path(f"{_THREAD}/runs", thread_id=self.thread_id)
+            found = self.transport.get(place, {"limit": _RUNS_ASKED})
         except APIError:
             found = None  # a thread to come, or a server that does not tell: follow what comes
         with self.hub.guard:
@@ -306,7 +301,7 @@ class Session:
             return
         place = path(f"{_THREAD}/runs/{{run_id}}", thread_id=self.thread_id, run_id=run.run_id)
         try:
-            found = self.http.get(place, headers=self.transport.headers)
+            found = self.transport.get(place)
         except APIError:
             return
         status = found.get("status") if isinstance(found, dict) else None
