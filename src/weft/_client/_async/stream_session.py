@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any, Final, cast
 
 from weft._client._async.http import HttpClient
-from weft._client._async.stream_hub import EventHub, Inbox, Item
+from weft._client._async.stream_hub import EventHub, Inbox
 from weft._client._async.stream_links import Transport
 from weft._client._core.requests import path
 from weft._client.concurrency import (
@@ -180,9 +180,10 @@ class Session:
         try:
             if first:
                 yield (await self.state()).get("values")
-            while (item := await self._next(inbox, subscription.run)) is not None:
-                cursor.seq = max(cursor.seq, item.seq)
-                yield item.value
+            while await self._more(inbox, subscription.run):
+                while (item := inbox.pop()) is not None:
+                    cursor.seq = max(cursor.seq, item.seq)
+                    yield item.value
             cursor.seq = max(cursor.seq, subscription.position)
         finally:
             self.hub.drop(subscription)
@@ -202,8 +203,9 @@ class Session:
         inbox: Inbox[Any] = Inbox(hub, lambda event: (event,))
         try:
             await hub.subscribe(params, inbox, None, 0)
-            while (item := await inbox.next(None)) is not None:
-                yield item.value
+            while await inbox.more(None):
+                while (item := inbox.pop()) is not None:
+                    yield item.value
         finally:
             self._others.discard(hub)
             await hub.close()
@@ -266,13 +268,13 @@ class Session:
             running = [run for run in active if run["status"] == "running"]
             return core.follow((running or active)[-1].get("run_id")) if active else None
 
-    async def _next(self, inbox: Inbox[Any], run: Run | None) -> Item | None:
-        """Return what comes next; None at the end."""
+    async def _more(self, inbox: Inbox[Any], run: Run | None) -> bool:
+        """Wait for what comes next; return whether it is there, not the end."""
         while True:
             late = run is not None and run.over
-            item = await inbox.next(REPLAY_SECONDS if late else SILENCE_SECONDS)
-            if item is not None or inbox.over or late:
-                return item
+            found = await inbox.more(REPLAY_SECONDS if late else SILENCE_SECONDS)
+            if found or inbox.over or late:
+                return found
             await self._verify()
 
     async def _ended(self, until: float | None) -> Run:

@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
 from weft._client._core.options import TimeoutTypes
 from weft._client._core.requests import path, present, query
@@ -137,7 +136,7 @@ class SyncThreadStream:
     @property
     def events(self) -> Iterator[Event]:
         """All events of the thread, on a stream of their own: those that are stored, then live."""
-        return self._events()
+        return self._session.everything({"channels": _ALL})
 
     def subscribe(
         self,
@@ -157,7 +156,8 @@ class SyncThreadStream:
             An iterator. Nothing is sent before the first iteration.
         """
         given = {"channels": list(channels), "namespaces": namespaces, "depth": depth}
-        return self._subscribed(present(given))  # type: ignore[arg-type]
+        params = cast("SubscribeParams", present(given))
+        return self._session.read(params, lambda event: (event,), Cursor())
 
     def interleave_projections(self, channels: list[str]) -> Iterator[tuple[str, Any]]:
         """Read several projections in one, in the order of the events.
@@ -203,18 +203,6 @@ class SyncThreadStream:
     ) -> None:
         """Close it."""
         self.close()
-
-    def _events(self) -> Iterator[Event]:
-        events = self._session.everything({"channels": _ALL})
-        with closing(events):
-            for event in events:
-                yield event
-
-    def _subscribed(self, params: SubscribeParams) -> Iterator[Event]:
-        events = self._session.read(params, lambda event: (event,), Cursor())
-        with closing(events):
-            for event in events:
-                yield event
 
 
 class SyncRunModule:

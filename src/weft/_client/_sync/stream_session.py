@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from weft._client._core.requests import path
 from weft._client._sync.http import SyncHttpClient
-from weft._client._sync.stream_hub import EventHub, Inbox, Item
+from weft._client._sync.stream_hub import EventHub, Inbox
 from weft._client._sync.stream_links import Transport
 from weft._client.concurrency import (
     SYNC_GATE_SECONDS,
@@ -181,9 +181,10 @@ class Session:
         try:
             if first:
                 yield (self.state()).get("values")
-            while (item := self._next(inbox, subscription.run)) is not None:
-                cursor.seq = max(cursor.seq, item.seq)
-                yield item.value
+            while self._more(inbox, subscription.run):
+                while (item := inbox.pop()) is not None:
+                    cursor.seq = max(cursor.seq, item.seq)
+                    yield item.value
             cursor.seq = max(cursor.seq, subscription.position)
         finally:
             self.hub.drop(subscription)
@@ -203,8 +204,9 @@ class Session:
         inbox: Inbox[Any] = Inbox(hub, lambda event: (event,))
         try:
             hub.subscribe(params, inbox, None, 0)
-            while (item := inbox.next(None)) is not None:
-                yield item.value
+            while inbox.more(None):
+                while (item := inbox.pop()) is not None:
+                    yield item.value
         finally:
             self._others.discard(hub)
             hub.close()
@@ -267,13 +269,13 @@ class Session:
             running = [run for run in active if run["status"] == "running"]
             return core.follow((running or active)[-1].get("run_id")) if active else None
 
-    def _next(self, inbox: Inbox[Any], run: Run | None) -> Item | None:
-        """Return what comes next; None at the end."""
+    def _more(self, inbox: Inbox[Any], run: Run | None) -> bool:
+        """Wait for what comes next; return whether it is there, not the end."""
         while True:
             late = run is not None and run.over
-            item = inbox.next(REPLAY_SECONDS if late else SILENCE_SECONDS)
-            if item is not None or inbox.over or late:
-                return item
+            found = inbox.more(REPLAY_SECONDS if late else SILENCE_SECONDS)
+            if found or inbox.over or late:
+                return found
             self._verify()
 
     def _ended(self, until: float | None) -> Run:
