@@ -1,11 +1,13 @@
 """Measure the client against the official one, its HTTP library and the floor, in one run.
 
-    python bench/client.py [--rounds 5] [--only imports,requests,sse]
+    python bench/client.py [--rounds 5] [--only imports,requests,sse,threads]
 
 imports: time of a cold import, by `-X importtime`, against httpx alone and the official client.
 requests: `threads.get` against a server that does nothing, one caller and 64 at once.
 sse: events decoded per second from memory, against the floor: cut at the blank line, take the data
    field, parse the JSON. Small events and large ones, both line ends, two sizes of pieces.
+threads: events of a thread per second of CPU time, read with `threads.stream(...).subscribe(...)`
+   from a server that sends what it has made before, and the pieces of one message; both colours.
 Sides alternate; the best of the rounds is shown, in CPU time where it says so.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import subprocess
 import sys
 import threading
@@ -34,11 +37,68 @@ from weft.sse import Decoder
 PORT = 8918
 URL = f"http://127.0.0.1:{PORT}"
 BODY = orjson.dumps(
-    {"thread_id": "t" * 36, "metadata": {"a": "b" * 100}, "values": {"c": "d" * 100}}
+    {
+        "type": "success",
+        "id": 1,
+        "result": {"run_id": "r"},
+        "thread_id": "t" * 36,
+        "metadata": {"a": "b" * 100},
+        "values": {"c": "d" * 100},
+    }
 )
 
 
-async def app(_scope: Any, _receive: Any, send: Any) -> None:
+EVENTS = 20_000
+PIECE = 64 * 1024
+VALUES, PIECES = "/threads/values", "/threads/pieces"
+
+
+def thread_event(seq: int, method: str, data: Any) -> bytes:
+    params = {"namespace": [], "timestamp": 1795220565712, "data": data}
+    event = {"type": "event", "event_id": f"1795220565712-{seq}", "seq": seq, "method": method}
+    text = orjson.dumps({**event, "params": params})
+    return b"event: %b\r\ndata: %b\r\nid: %d\r\n\r\n" % (method.encode(), text, seq)
+
+
+@functools.cache
+def thread_text(path: str, channels: frozenset[str]) -> bytes:
+    """Return what a thread has to tell: many values, or one message of many pieces."""
+    running, completed = {"event": "running"}, {"event": "completed"}
+    found = [thread_event(1, "lifecycle", running)]
+    if path.startswith(PIECES) and "messages" in channels:
+        start = {"event": "message-start", "role": "ai", "id": "m"}
+        block = {
+            "event": "content-block-start",
+            "index": 0,
+            "content": {"type": "text", "text": ""},
+        }
+        found += [thread_event(2, "messages", start), thread_event(3, "messages", block)]
+        delta = {"type": "text-delta", "text": "word "}
+        piece = {"event": "content-block-delta", "index": 0, "delta": delta}
+        found += [thread_event(n, "messages", piece) for n in range(4, EVENTS)]
+        found.append(thread_event(EVENTS, "messages", {"event": "message-finish"}))
+    elif "values" in channels:
+        value = {"messages": [{"type": "ai", "content": "x" * 60, "id": "run-1"}]}
+        found += [thread_event(n, "values", {**value, "step": n}) for n in range(2, EVENTS + 2)]
+    return b"".join([*found, thread_event(EVENTS + 2, "lifecycle", completed)])
+
+
+async def stream_thread(scope: Any, receive: Any, send: Any) -> None:
+    body = orjson.loads((await receive())["body"])
+    text = thread_text(scope["path"], frozenset(body["channels"]))
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for start in range(0, len(text), PIECE):
+        piece = text[start : start + PIECE]
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    while (await receive())["type"] != "http.disconnect":
+        continue
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    if scope["path"].endswith("/stream/events"):
+        await stream_thread(scope, receive, send)
+        return
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": BODY})
@@ -199,6 +259,71 @@ def sse(rounds: int) -> None:
                 )
 
 
+async def read_thread(client: Any, path: str) -> int:
+    count = 0
+    thread_id = path.rpartition("/")[2]
+    async with client, client.threads.stream(thread_id, assistant_id="a") as thread:
+        await thread.run.start()
+        if path == VALUES:
+            async for _ in thread.subscribe(["values"]):
+                count += 1
+            return count
+        async for message in thread.messages:
+            async for _ in message.text:
+                count += 1
+        return count + 4
+
+
+def read_thread_sync(client: Any, path: str) -> int:
+    count = 0
+    thread_id = path.rpartition("/")[2]
+    with client, client.threads.stream(thread_id, assistant_id="a") as thread:
+        thread.run.start()
+        if path == VALUES:
+            for _ in thread.subscribe(["values"]):
+                count += 1
+            return count
+        for message in thread.messages:
+            for _ in message.text:
+                count += 1
+        return count + 4
+
+
+def threads(rounds: int) -> None:
+    def asynchronous(module: Any) -> Callable[[str], int]:
+        async def work(path: str) -> int:
+            return await asyncio.wait_for(read_thread(module.get_client(url=URL), path), 30)
+
+        return lambda path: asyncio.run(work(path))
+
+    def synchronous(module: Any) -> Callable[[str], int]:
+        return lambda path: read_thread_sync(module.get_sync_client(url=URL), path)
+
+    sides = {
+        "official, async": asynchronous(official),
+        "ours, async": asynchronous(ours),
+        "official, sync": synchronous(official),
+        "ours, sync": synchronous(ours),
+    }
+    with server():
+        for name, work in sides.items():
+            print(f"  {name:16} events              {thread_rate(work, VALUES, rounds)}")
+        # The official client's messages do not end here, so there is nothing to compare with.
+        for name in ("ours, async", "ours, sync"):
+            print(f"  {name:16} pieces of a message {thread_rate(sides[name], PIECES, rounds)}")
+
+
+def thread_rate(work: Callable[[str], int], path: str, rounds: int) -> str:
+    """Return events per second of CPU time of this process; the server is another one."""
+    least, count = float("inf"), 0
+    for _ in range(rounds):
+        began = time.process_time()
+        count = work(path)
+        least = min(least, time.process_time() - began)
+    missing = "" if count >= EVENTS else f", {EVENTS - count} of {EVENTS} missing"
+    return f"{count / least / 1000:6.1f}k/s{missing}"
+
+
 def best(work: Callable[[list[bytes]], int], pieces: list[bytes], rounds: int) -> float:
     times = []
     for _ in range(rounds):
@@ -211,13 +336,18 @@ def best(work: Callable[[list[bytes]], int], pieces: list[bytes], rounds: int) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="imports,requests,sse")
+    parser.add_argument("--only", default="imports,requests,sse,threads")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
         uvicorn.run(app, port=PORT, log_level="error", access_log=False)
         return
-    for name, part in (("imports", imports), ("requests", requests), ("sse", sse)):
+    for name, part in (
+        ("imports", imports),
+        ("requests", requests),
+        ("sse", sse),
+        ("threads", threads),
+    ):
         if name in given.only.split(","):
             print(name)
             part(given.rounds)

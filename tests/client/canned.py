@@ -25,6 +25,18 @@ def events(*names):
     return text.encode() + b": end\n\n"
 
 
+def thread_events():
+    frames = [
+        ("lifecycle", {"event": "running"}), ("values", VALUES), ("lifecycle", {"event": "completed"}),
+    ]  # fmt: skip
+    text = ""
+    for seq, (method, data) in enumerate(frames, 1):
+        params = {"namespace": [], "data": data}
+        event = {"type": "event", "event_id": f"e{seq}", "seq": seq, "method": method}
+        text += f"event: {method}\ndata: {json.dumps({**event, 'params': params})}\n\n"
+    return text.encode()
+
+
 def echo(base, *names):
     """Answer with an object that has taken over fields of the request."""
     return lambda body: {**base, **{name: body[name] for name in names if name in body}}
@@ -52,6 +64,8 @@ ROUTES = [
     ("POST /threads/[^/]+/state", {"checkpoint": CHECKPOINT}),
     ("POST /threads/[^/]+/history", [STATE]),
     ("GET /threads/[^/]+/stream", events("metadata", "values", "end")),
+    ("POST /threads/[^/]+/commands", {"type": "success", "id": 1, "result": {"run_id": T}}),
+    ("POST /threads/[^/]+/stream/events", thread_events()),
     ("POST /threads/[^/]+/runs/stream", events("metadata", "updates")),
     ("POST /threads/[^/]+/runs", PENDING),
     ("POST /runs/batch", [PENDING, PENDING]),

@@ -23,10 +23,6 @@ ACCEPTED = {
 }
 
 # What differs on purpose, and why.
-LATER = {
-    "ThreadsClient.stream",
-    "SyncThreadsClient.stream",
-}  # thread streaming, an issue of its own
 OPTIONAL_HERE = {
     # Servers and callers leave these out; requiring them would be wrong.
     "RunCreate": {
@@ -94,8 +90,7 @@ def _inherited(found):
 def methods():
     for path in paths("class", "protocol", "exception"):
         for name, member in definition(path).get("members", {}).items():
-            full = f"{path.rpartition('.')[2]}.{name}"
-            if member["kind"] == "method" and full not in LATER and "params" in member:
+            if member["kind"] == "method" and "params" in member:
                 yield pytest.param(path, name, member, id=f"{path}.{name}")
 
 

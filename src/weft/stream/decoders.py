@@ -101,7 +101,7 @@ class _OpenMessage:
     stream: Any
     message_id: str | None
     node: str | None
-    blocks: dict[int, str] = field(default_factory=dict)  # those that are open, and their text
+    blocks: dict[int, list[str]] = field(default_factory=dict)  # those that are open: their text
     closed: set[int] = field(default_factory=set)
     held: set[int] = field(default_factory=set)  # pieces are missing until the block's end
 
@@ -161,11 +161,11 @@ class MessagesDecoder:
         if found is None:
             return None
         if kind == "content-block-start":
-            found.blocks[index] = delta_text(data) or ""
+            found.blocks[index] = [delta_text(data) or ""]
         elif kind == "content-block-delta":
             if index in found.held:
                 return None
-            found.blocks[index] = found.blocks.get(index, "") + (delta_text(data) or "")
+            found.blocks.setdefault(index, []).append(delta_text(data) or "")
         elif kind == "content-block-finish":
             found.blocks.pop(index, None)
             found.held.discard(index)
@@ -202,7 +202,7 @@ def _likely(open_ones: list[_OpenMessage], data: Mapping[str, Any]) -> _OpenMess
         return holders[0] if holders else None
     if kind == "content-block-finish":
         text = delta_text(data) or ""
-        return next((h for h in holders if text.startswith(h.blocks[index])), holders[0])
+        return next((h for h in holders if text.startswith("".join(h.blocks[index]))), holders[0])
     for each in holders:
         each.held.add(index)
     return None

@@ -28,7 +28,7 @@ class MessageBuild:
     """
 
     def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
+        self.events: list[Mapping[str, Any]] = []
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.call_chunks: list[dict[str, Any]] = []
@@ -37,6 +37,7 @@ class MessageBuild:
         self._role = "ai"
         self._id: str | None = None
         self._blocks: dict[int, dict[str, Any]] = {}
+        self._loose: dict[tuple[int, str], list[str]] = {}  # pieces that are not in blocks yet
         self._metadata: dict[str, Any] = {}
         self._usage: Any = None
 
@@ -44,7 +45,7 @@ class MessageBuild:
         """Take one event of this message."""
         if self.finished:
             return
-        self.events.append(dict(data))
+        self.events.append(data)
         kind = data.get("event")
         if kind == "message-start":
             self._start(data)
@@ -109,34 +110,52 @@ class MessageBuild:
     def _delta(self, index: int, delta: dict[str, Any]) -> None:
         kind = delta.get("type")
         if kind in _TEXT:
-            self._append(index, "text", str(delta.get("text", "")), self.text)
+            self._append(index, "text", "text", delta, self.text)
         elif kind in _REASONING:
-            self._append(index, "reasoning", str(delta.get("reasoning", "")), self.reasoning)
+            self._append(index, "reasoning", "reasoning", delta, self.reasoning)
         elif kind == "tool-call-delta":
-            block = self._block(index, "tool_call_chunk")
-            block["args"] = f"{block.get('args') or ''}{delta.get('args') or ''}"
+            self._append(index, "tool_call_chunk", "args", delta)
             self.call_chunks.append(_chunk(delta, index, delta.get("args") or ""))
         elif kind == "data-delta":
-            block = self._block(index, "file")
-            block["data"] = f"{block.get('data') or ''}{delta.get('data') or ''}"
+            self._append(index, "file", "data", delta)
         elif kind == "block-delta":
             self._merge(index, _dict(delta.get("fields")))
 
     def _merge(self, index: int, fields: dict[str, Any]) -> None:
+        self._settle()
         block = self._block(index, str(fields.get("type", "non_standard")))
         args, before = fields.get("args"), block.get("args") or ""
         if isinstance(args, str) and block.get("type") in _OPEN_CALLS:
             self.call_chunks.append(_chunk(fields, index, args.removeprefix(before)))
         block.update(fields)
 
-    def _append(self, index: int, field: str, piece: str, pieces: list[str]) -> None:
-        block = self._block(index, field)
-        block[field] = f"{block.get(field) or ''}{piece}"
-        if piece:
-            pieces.append(piece)
+    def _append(
+        self,
+        index: int,
+        kind: str,
+        field: str,
+        delta: dict[str, Any],
+        pieces: list[str] | None = None,
+    ) -> None:
+        """Add a piece to a block. Joined later: a long text would be copied with every piece."""
+        piece = delta.get(field)
+        if index not in self._blocks:
+            self._blocks[index] = {"type": kind}
+        if isinstance(piece, str) and piece:
+            self._loose.setdefault((index, field), []).append(piece)
+            if pieces is not None:
+                pieces.append(piece)
+
+    def _settle(self) -> None:
+        """Put the pieces into their blocks."""
+        for (index, field), pieces in self._loose.items():
+            block = self._blocks[index]
+            block[field] = f"{block.get(field) or ''}{''.join(pieces)}"
+        self._loose.clear()
 
     def _close(self, index: int, content: dict[str, Any]) -> None:
         """Take a block's final form, and deliver what its pieces have left out."""
+        self._settle()
         for field, pieces in (("text", self.text), ("reasoning", self.reasoning)):
             if content.get("type") == field and isinstance(content.get(field), str):
                 before = self._blocks.get(index, {}).get(field) or ""
@@ -146,6 +165,7 @@ class MessageBuild:
             self._blocks[index] = {k: v for k, v in content.items() if k != "index"}
 
     def _finish(self, data: Mapping[str, Any]) -> None:
+        self._settle()
         self._usage = data.get("usage")
         self._metadata.update(_dict(data.get("metadata")))
         for index, block in self._blocks.items():
@@ -160,6 +180,7 @@ class MessageBuild:
         return "".join(str(b.get(kind, "")) for b in self._ordered() if b.get("type") == kind)
 
     def _ordered(self) -> list[dict[str, Any]]:
+        self._settle()
         return [self._blocks[index] for index in sorted(self._blocks)]
 
 

@@ -39,6 +39,7 @@ _MARKS_MOST: Final = 1_000
 
 _BASE: Final[SubscribeParams] = {"channels": ["lifecycle", "input"]}
 _RUN_OF_EVENT: Final = re.compile(r"(?:synth:)?([0-9a-fA-F-]{36}):")
+_SPECIAL: Final = frozenset({"lifecycle", "input"})
 _ENDS: Final = frozenset({"completed", "failed"})
 _GOING: Final = frozenset({"starting", "expected", "running"})
 
@@ -346,7 +347,7 @@ class ThreadCore:
             subscription.place = current.number
             for kept in tuple(self._recent):
                 if not subscription.ended:
-                    self._offer(subscription, kept.event, kept.seq, kept.run_id)
+                    self._offer(subscription, kept, infer_channel(kept.event))  # type: ignore[arg-type]
             return None
         else:
             params = compute_union_filter([current.params, wanted])
@@ -386,28 +387,26 @@ class ThreadCore:
                 self._take(place, event, each)
 
     def _take(self, place: Place, event: dict[str, Any], size: int) -> None:
-        failure = stream_error_frame(event)
-        if failure is not None:
-            place.error = failure
-            return
         params = event.get("params")
         if not isinstance(params, dict):
+            place.error = stream_error_frame(event) or place.error
             return
         place.progressed = True
         seq = event.get("seq")
         if isinstance(seq, int):
             place.seq = seq
             self.last_seq = max(self.last_seq, seq)
-        method = event.get("method")
-        if method in {"lifecycle", "input.requested"}:
-            if method == "lifecycle" and not params.get("namespace"):
+        channel = infer_channel(event)  # type: ignore[arg-type]
+        if channel in _SPECIAL:
+            if channel == "lifecycle" and not params.get("namespace"):
                 self._mark(place, event)
             if not self._seen.again(event.get("event_id")):
                 self._understand(place, event)
-        self._keep(place, event, size)
+        kept = _Kept(event, place.seq, place.run_id, size)
+        self._keep(place, kept)
         for subscription in tuple(self._subscriptions.values()):
             if subscription.place is not None and subscription.place <= place.number:
-                self._offer(subscription, event, place.seq, place.run_id)
+                self._offer(subscription, kept, channel)
 
     def _mark(self, place: Place, event: Mapping[str, Any]) -> None:
         """Note which run the connection has come to, where the server tells."""
@@ -418,25 +417,23 @@ class ThreadCore:
         if not self._marks or self._marks[-1][0] < place.seq:
             self._marks.append((place.seq, run_id))
 
-    def _offer(
-        self, subscription: Subscription, event: Mapping[str, Any], seq: int, run_id: str | None
-    ) -> None:
+    def _offer(self, subscription: Subscription, kept: _Kept, channel: str | None) -> None:
         """Deliver an event to a subscription that wants it; end one that ends with it."""
+        event, seq, run_id, _ = kept
         if seq <= subscription.start and "seq" in event:
             return
         run = subscription.run
         if run_id is not None and _foreign(run, run_id):
             return
-        channel = infer_channel(event)  # type: ignore[arg-type]
         wanted = subscription.wants(event, channel)
-        if not wanted and channel not in {"lifecycle", "input"}:
+        if not wanted and channel not in _SPECIAL:
             return
         if subscription.seen.again(event.get("event_id")):
             return
         subscription.position = max(subscription.position, seq)
         if wanted:
             subscription.sink.feed(event)
-        if not subscription.endless and _ends(event, run):
+        if channel in _SPECIAL and not subscription.endless and _ends(event, run):
             self._end(subscription, None)
 
     def _end(self, subscription: Subscription, error: BaseException | None) -> None:
@@ -516,12 +513,12 @@ class ThreadCore:
 
     # ------------------------------------------------------------------------------ what is kept
 
-    def _keep(self, place: Place, event: Mapping[str, Any], size: int) -> None:
+    def _keep(self, place: Place, kept: _Kept) -> None:
         """Keep the last events for those who come late."""
         if place.params is not self._filter:
             return
-        self._recent.append(_Kept(event, place.seq, place.run_id, size))
-        self._recent_bytes += size
+        self._recent.append(kept)
+        self._recent_bytes += kept.size
         while len(self._recent) > RECENT_MOST or self._recent_bytes > RECENT_BYTES_MOST:
             dropped = self._recent.popleft()
             self._recent_after = dropped.seq

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
 from weft._client._async.http import HttpClient
 from weft._client._async.stream_handles import ScopedStreamHandle, ToolCallHandle
@@ -19,6 +18,7 @@ from weft._client._async.stream_projections import (
     ValuesProjection,
 )
 from weft._client._async.stream_session import Cursor, Session
+from weft._client._core.options import TimeoutTypes
 from weft._client._core.requests import path, present, query
 from weft._client.concurrency import AsyncLater, async_later
 from weft.schema import LangSmithTracing, QueryParamTypes
@@ -76,13 +76,14 @@ class AsyncThreadStream:
         run_start_timeout: float | None = None,
         explicit_thread_id: bool = False,
         transport_kind: Literal["sse", "websocket"] = "sse",
+        timeout: TimeoutTypes = None,
     ) -> None:
         self.thread_id: str = thread_id
         self.assistant_id: str = assistant_id
         made = SocketTransport if transport_kind == "websocket" else Transport
         self._session = session = Session(
             http,
-            made(http, thread_id, headers=headers),
+            made(http, thread_id, headers=headers, timeout=timeout),
             thread_id,
             named=explicit_thread_id,
             gate_seconds=run_start_timeout,
@@ -134,7 +135,7 @@ class AsyncThreadStream:
     @property
     def events(self) -> AsyncIterator[Event]:
         """All events of the thread, on a stream of their own: those that are stored, then live."""
-        return self._events()
+        return self._session.everything({"channels": _ALL})
 
     def subscribe(
         self,
@@ -154,7 +155,8 @@ class AsyncThreadStream:
             An iterator. Nothing is sent before the first iteration.
         """
         given = {"channels": list(channels), "namespaces": namespaces, "depth": depth}
-        return self._subscribed(present(given))  # type: ignore[arg-type]
+        params = cast("SubscribeParams", present(given))
+        return self._session.read(params, lambda event: (event,), Cursor())
 
     def interleave_projections(self, channels: list[str]) -> AsyncIterator[tuple[str, Any]]:
         """Read several projections in one, in the order of the events.
@@ -200,18 +202,6 @@ class AsyncThreadStream:
     ) -> None:
         """Close it."""
         await self.close()
-
-    async def _events(self) -> AsyncIterator[Event]:
-        events = self._session.everything({"channels": _ALL})
-        async with aclosing(events):
-            async for event in events:
-                yield event
-
-    async def _subscribed(self, params: SubscribeParams) -> AsyncIterator[Event]:
-        events = self._session.read(params, lambda event: (event,), Cursor())
-        async with aclosing(events):
-            async for event in events:
-                yield event
 
 
 class RunModule:
@@ -343,6 +333,7 @@ class AgentModule:
             place,
             params=query({"xray": xray} if xray else {}, params),
             headers={**self._session.transport.headers, **(headers or {})},
+            timeout=self._session.transport.timeout,
         )
         return found
 

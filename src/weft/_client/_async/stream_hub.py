@@ -75,22 +75,26 @@ class Inbox(Generic[T]):
                 self._finish(error, run)
             self._signal.notify()
 
-    async def next(self, timeout: float | None) -> Item | None:
-        """Return what comes next; None: nothing has come in so many seconds, or ever will.
+    async def more(self, timeout: float | None) -> bool:
+        """Wait for something, at most so many seconds; return whether it is there.
 
         Raises:
             Exception: the stream has failed.
         """
         if not self._items:
             await self._signal.until(lambda: self._items or self.over, timeout)
-        if self._items:
-            item = self._items.popleft()
-            if len(self._items) == self.limit // 2:
-                self._hub.room.notify()
-            return item
-        if self.error is not None:
+        if not self._items and self.error is not None:
             raise self.error
-        return None
+        return bool(self._items)
+
+    def pop(self) -> Item | None:
+        """Return what comes next, if it is there."""
+        if not self._items:
+            return None
+        item = self._items.popleft()
+        if len(self._items) == self.limit // 2:
+            self._hub.room.notify()
+        return item
 
     def waiting(self) -> int:
         """Return how many items wait."""

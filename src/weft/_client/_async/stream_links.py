@@ -10,6 +10,7 @@ import orjson
 
 from weft._client._async.http import HttpClient
 from weft._client._core.codec import encode
+from weft._client._core.options import TimeoutTypes
 from weft._client._core.requests import path
 from weft._client.sockets import (
     CLEAN,
@@ -58,6 +59,7 @@ class Transport:
         headers: Headers for every request.
         commands_path: Where commands go, if not to the usual place.
         stream_path: Where events come from, if not from the usual place.
+        timeout: Seconds for each request.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         commands_path: str | None = None,
         stream_path: str | None = None,
+        timeout: TimeoutTypes = None,
     ) -> None:
         self.http: HttpClient = http
+        self.timeout: TimeoutTypes = timeout
         self.headers: dict[str, str] = dict(headers or {})
         self._commands = commands_path or path(_COMMANDS, thread_id=thread_id)
         self._stream = stream_path or path(_EVENTS, thread_id=thread_id)
@@ -81,7 +85,9 @@ class Transport:
             APIStatusError: the server refused the request.
             APIConnectionError: the server could not be reached.
         """
-        response = await self.http.raw("POST", self._commands, json=command, headers=self.headers)
+        response = await self.http.raw(
+            "POST", self._commands, json=command, headers=self.headers, timeout=self.timeout
+        )
         if response.status_code in _EMPTY:
             return {"type": "success", "id": command["id"], "result": {}}
         try:
@@ -89,6 +95,15 @@ class Transport:
         except orjson.JSONDecodeError:
             return None
         return answer if isinstance(answer, dict) else None
+
+    async def get(self, place: str, params: Mapping[str, Any] | None = None) -> Any:
+        """Get what is at a place of the server.
+
+        Raises:
+            APIStatusError: the server refused.
+            APIConnectionError: the server could not be reached.
+        """
+        return await self.http.get(place, params=params, headers=self.headers, timeout=self.timeout)
 
     async def open(self, params: Mapping[str, Any]) -> Link:
         """Open a stream of events.
@@ -99,7 +114,7 @@ class Transport:
         """
         kept = {k: v for k, v in self.headers.items() if k.lower() not in _OURS}
         response = await self.http.open(
-            "POST", self._stream, json=params, headers={**kept, **_STREAM}
+            "POST", self._stream, json=params, headers={**kept, **_STREAM}, timeout=self.timeout
         )
         kind = response.headers.get("content-type", "").partition(";")[0]
         if "text/event-stream" not in kind:
@@ -117,6 +132,7 @@ class SocketTransport(Transport):
         headers: Headers for every request.
         commands_path: Where commands go, if not to the usual place.
         stream_path: Where events come from, if not from the usual place.
+        timeout: Seconds for each request.
         connect: Opens a WebSocket, if not the library `websockets`.
         ping_interval: Seconds between signs of life; None: none are sent.
         ping_timeout: Seconds to wait for the answer to one.
@@ -133,6 +149,7 @@ class SocketTransport(Transport):
         headers: Mapping[str, str] | None = None,
         commands_path: str | None = None,
         stream_path: str | None = None,
+        timeout: TimeoutTypes = None,
         connect: Any = None,
         ping_interval: float | None = PING_SECONDS,
         ping_timeout: float | None = PING_SECONDS,
@@ -143,6 +160,7 @@ class SocketTransport(Transport):
             headers=headers,
             commands_path=commands_path,
             stream_path=stream_path,
+            timeout=timeout,
         )
         if connect is None:
             check_websockets(http.client)

@@ -634,8 +634,9 @@ class ThreadsClient:
         headers: Mapping[str, str] | None = None,
         run_start_timeout: float | None = None,
         transport: Literal["sse", "websocket"] = "sse",
+        timeout: TimeoutTypes = None,
     ) -> AsyncThreadStream:
-        """Stream a thread: start runs on it and read them in many forms at once.
+        """Start runs on a thread and read them (`POST /threads/{thread_id}/stream/events`).
 
         Args:
             thread_id: The id of the thread; None: a new one, which the first run makes.
@@ -643,6 +644,7 @@ class ThreadsClient:
             headers: Headers for all requests.
             run_start_timeout: Seconds that readers wait for a run to be started.
             transport: How events travel. `websocket` needs the extra `weft[websocket]`.
+            timeout: Seconds for each request.
 
         Returns:
             The thread, to be used with `async with`. Nothing is sent before.
@@ -654,7 +656,7 @@ class ThreadsClient:
         Example:
             >>> async with client.threads.stream(assistant_id="agent") as thread:
             ...     started = await thread.run.start(input={"question": "tea?"})
-            ...     print((await thread.values)["answer"])
+            ...     print((await thread.output)["answer"])
             Yes.
         """
         # Not at the top: most programs stream no threads, and asyncio takes long to load.
@@ -670,6 +672,7 @@ class ThreadsClient:
             run_start_timeout=run_start_timeout,
             explicit_thread_id=thread_id is not None,
             transport_kind=transport,
+            timeout=timeout,
         )
 
 

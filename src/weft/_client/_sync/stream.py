@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
+from weft._client._core.options import TimeoutTypes
 from weft._client._core.requests import path, present, query
 from weft._client._sync.http import SyncHttpClient
 from weft._client._sync.stream_handles import SyncScopedStreamHandle, SyncToolCallHandle
@@ -77,13 +77,14 @@ class SyncThreadStream:
         run_start_timeout: float | None = None,
         explicit_thread_id: bool = False,
         transport_kind: Literal["sse", "websocket"] = "sse",
+        timeout: TimeoutTypes = None,
     ) -> None:
         self.thread_id: str = thread_id
         self.assistant_id: str = assistant_id
         made = SocketTransport if transport_kind == "websocket" else Transport
         self._session = session = Session(
             http,
-            made(http, thread_id, headers=headers),
+            made(http, thread_id, headers=headers, timeout=timeout),
             thread_id,
             named=explicit_thread_id,
             gate_seconds=run_start_timeout,
@@ -135,7 +136,7 @@ class SyncThreadStream:
     @property
     def events(self) -> Iterator[Event]:
         """All events of the thread, on a stream of their own: those that are stored, then live."""
-        return self._events()
+        return self._session.everything({"channels": _ALL})
 
     def subscribe(
         self,
@@ -155,7 +156,8 @@ class SyncThreadStream:
             An iterator. Nothing is sent before the first iteration.
         """
         given = {"channels": list(channels), "namespaces": namespaces, "depth": depth}
-        return self._subscribed(present(given))  # type: ignore[arg-type]
+        params = cast("SubscribeParams", present(given))
+        return self._session.read(params, lambda event: (event,), Cursor())
 
     def interleave_projections(self, channels: list[str]) -> Iterator[tuple[str, Any]]:
         """Read several projections in one, in the order of the events.
@@ -201,18 +203,6 @@ class SyncThreadStream:
     ) -> None:
         """Close it."""
         self.close()
-
-    def _events(self) -> Iterator[Event]:
-        events = self._session.everything({"channels": _ALL})
-        with closing(events):
-            for event in events:
-                yield event
-
-    def _subscribed(self, params: SubscribeParams) -> Iterator[Event]:
-        events = self._session.read(params, lambda event: (event,), Cursor())
-        with closing(events):
-            for event in events:
-                yield event
 
 
 class SyncRunModule:
@@ -342,6 +332,7 @@ class SyncAgentModule:
             place,
             params=query({"xray": xray} if xray else {}, params),
             headers={**self._session.transport.headers, **(headers or {})},
+            timeout=self._session.transport.timeout,
         )
         return found
 

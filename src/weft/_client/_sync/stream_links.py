@@ -10,6 +10,7 @@ import httpx
 import orjson
 
 from weft._client._core.codec import encode
+from weft._client._core.options import TimeoutTypes
 from weft._client._core.requests import path
 from weft._client._sync.http import SyncHttpClient
 from weft._client.sockets import (
@@ -59,6 +60,7 @@ class Transport:
         headers: Headers for every request.
         commands_path: Where commands go, if not to the usual place.
         stream_path: Where events come from, if not from the usual place.
+        timeout: Seconds for each request.
     """
 
     def __init__(
@@ -69,8 +71,10 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         commands_path: str | None = None,
         stream_path: str | None = None,
+        timeout: TimeoutTypes = None,
     ) -> None:
         self.http: SyncHttpClient = http
+        self.timeout: TimeoutTypes = timeout
         self.headers: dict[str, str] = dict(headers or {})
         self._commands = commands_path or path(_COMMANDS, thread_id=thread_id)
         self._stream = stream_path or path(_EVENTS, thread_id=thread_id)
@@ -82,7 +86,9 @@ class Transport:
             APIStatusError: the server refused the request.
             APIConnectionError: the server could not be reached.
         """
-        response = self.http.raw("POST", self._commands, json=command, headers=self.headers)
+        response = self.http.raw(
+            "POST", self._commands, json=command, headers=self.headers, timeout=self.timeout
+        )
         if response.status_code in _EMPTY:
             return {"type": "success", "id": command["id"], "result": {}}
         try:
@@ -90,6 +96,15 @@ class Transport:
         except orjson.JSONDecodeError:
             return None
         return answer if isinstance(answer, dict) else None
+
+    def get(self, place: str, params: Mapping[str, Any] | None = None) -> Any:
+        """Get what is at a place of the server.
+
+        Raises:
+            APIStatusError: the server refused.
+            APIConnectionError: the server could not be reached.
+        """
+        return self.http.get(place, params=params, headers=self.headers, timeout=self.timeout)
 
     def open(self, params: Mapping[str, Any]) -> Link:
         """Open a stream of events.
@@ -99,7 +114,9 @@ class Transport:
             APIConnectionError: the server could not be reached.
         """
         kept = {k: v for k, v in self.headers.items() if k.lower() not in _OURS}
-        response = self.http.open("POST", self._stream, json=params, headers={**kept, **_STREAM})
+        response = self.http.open(
+            "POST", self._stream, json=params, headers={**kept, **_STREAM}, timeout=self.timeout
+        )
         kind = response.headers.get("content-type", "").partition(";")[0]
         if "text/event-stream" not in kind:
             response.close()
@@ -116,6 +133,7 @@ class SocketTransport(Transport):
         headers: Headers for every request.
         commands_path: Where commands go, if not to the usual place.
         stream_path: Where events come from, if not from the usual place.
+        timeout: Seconds for each request.
         connect: Opens a WebSocket, if not the library `websockets`.
         ping_interval: Seconds between signs of life; None: none are sent.
         ping_timeout: Seconds to wait for the answer to one.
@@ -132,6 +150,7 @@ class SocketTransport(Transport):
         headers: Mapping[str, str] | None = None,
         commands_path: str | None = None,
         stream_path: str | None = None,
+        timeout: TimeoutTypes = None,
         connect: Any = None,
         ping_interval: float | None = PING_SECONDS,
         ping_timeout: float | None = PING_SECONDS,
@@ -142,6 +161,7 @@ class SocketTransport(Transport):
             headers=headers,
             commands_path=commands_path,
             stream_path=stream_path,
+            timeout=timeout,
         )
         if connect is None:
             check_websockets(http.client)

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from weft._client._core.requests import path
 from weft._client._sync.http import SyncHttpClient
-from weft._client._sync.stream_hub import EventHub, Inbox, Item
+from weft._client._sync.stream_hub import EventHub, Inbox
 from weft._client._sync.stream_links import Transport
 from weft._client.concurrency import (
     SYNC_GATE_SECONDS,
@@ -124,9 +124,7 @@ class Session:
             APIStatusError: the server refused.
             APIConnectionError: the server could not be reached.
         """
-        found = self.http.get(
-            path(f"{_THREAD}/state", thread_id=self.thread_id), headers=self.transport.headers
-        )
+        found = self.transport.get(path(f"{_THREAD}/state", thread_id=self.thread_id))
         return found if isinstance(found, dict) else {}
 
     def target(self) -> Run | None:
@@ -183,9 +181,10 @@ class Session:
         try:
             if first:
                 yield (self.state()).get("values")
-            while (item := self._next(inbox, subscription.run)) is not None:
-                cursor.seq = max(cursor.seq, item.seq)
-                yield item.value
+            while self._more(inbox, subscription.run):
+                while (item := inbox.pop()) is not None:
+                    cursor.seq = max(cursor.seq, item.seq)
+                    yield item.value
             cursor.seq = max(cursor.seq, subscription.position)
         finally:
             self.hub.drop(subscription)
@@ -205,8 +204,9 @@ class Session:
         inbox: Inbox[Any] = Inbox(hub, lambda event: (event,))
         try:
             hub.subscribe(params, inbox, None, 0)
-            while (item := inbox.next(None)) is not None:
-                yield item.value
+            while inbox.more(None):
+                while (item := inbox.pop()) is not None:
+                    yield item.value
         finally:
             self._others.discard(hub)
             hub.close()
@@ -256,11 +256,8 @@ class Session:
         core = self.hub.core
         before = core.run
         try:
-            found = self.http.get(
-                path(f"{_THREAD}/runs", thread_id=self.thread_id),
-                params={"limit": _RUNS_ASKED},
-                headers=self.transport.headers,
-            )
+            place = path(f"{_THREAD}/runs", thread_id=self.thread_id)
+            found = self.transport.get(place, {"limit": _RUNS_ASKED})
         except APIError:
             found = None  # a thread to come, or a server that does not tell: follow what comes
         with self.hub.guard:
@@ -272,13 +269,13 @@ class Session:
             running = [run for run in active if run["status"] == "running"]
             return core.follow((running or active)[-1].get("run_id")) if active else None
 
-    def _next(self, inbox: Inbox[Any], run: Run | None) -> Item | None:
-        """Return what comes next; None at the end."""
+    def _more(self, inbox: Inbox[Any], run: Run | None) -> bool:
+        """Wait for what comes next; return whether it is there, not the end."""
         while True:
             late = run is not None and run.over
-            item = inbox.next(REPLAY_SECONDS if late else SILENCE_SECONDS)
-            if item is not None or inbox.over or late:
-                return item
+            found = inbox.more(REPLAY_SECONDS if late else SILENCE_SECONDS)
+            if found or inbox.over or late:
+                return found
             self._verify()
 
     def _ended(self, until: float | None) -> Run:
@@ -306,7 +303,7 @@ class Session:
             return
         place = path(f"{_THREAD}/runs/{{run_id}}", thread_id=self.thread_id, run_id=run.run_id)
         try:
-            found = self.http.get(place, headers=self.transport.headers)
+            found = self.transport.get(place)
         except APIError:
             return
         status = found.get("status") if isinstance(found, dict) else None

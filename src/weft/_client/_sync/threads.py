@@ -633,8 +633,9 @@ class SyncThreadsClient:
         headers: Mapping[str, str] | None = None,
         run_start_timeout: float | None = None,
         transport: Literal["sse", "websocket"] = "sse",
+        timeout: TimeoutTypes = None,
     ) -> SyncThreadStream:
-        """Stream a thread: start runs on it and read them in many forms at once.
+        """Start runs on a thread and read them (`POST /threads/{thread_id}/stream/events`).
 
         Args:
             thread_id: The id of the thread; None: a new one, which the first run makes.
@@ -642,6 +643,7 @@ class SyncThreadsClient:
             headers: Headers for all requests.
             run_start_timeout: Seconds that readers wait for a run to be started.
             transport: How events travel. `websocket` needs the extra `weft[websocket]`.
+            timeout: Seconds for each request.
 
         Returns:
             The thread, to be used with `with`. Nothing is sent before.
@@ -653,7 +655,7 @@ class SyncThreadsClient:
         Example:
             >>> with client.threads.stream(assistant_id="agent") as thread:
             ...     started = thread.run.start(input={"question": "tea?"})
-            ...     print((thread.values)["answer"])
+            ...     print((thread.output)["answer"])
             Yes.
         """
         # Not at the top: most programs stream no threads, and asyncio takes long to load.
@@ -669,6 +671,7 @@ class SyncThreadsClient:
             run_start_timeout=run_start_timeout,
             explicit_thread_id=thread_id is not None,
             transport_kind=transport,
+            timeout=timeout,
         )
 
 
