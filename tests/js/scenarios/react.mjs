@@ -93,6 +93,24 @@ scenario("react: a question is edited, and both answers stay", async ({ url }) =
   page.close();
 });
 
+scenario("react: words from inside a subgraph", async ({ url, client }) => {
+  const places = [];
+  const page = openPage(url, {
+    assistantId: "team",
+    onUpdateEvent: (data, { namespace }) => places.push([namespace?.[0].split(":")[0], Object.keys(data)[0]]),
+  });
+  await page.until(quiet);
+  const gate = newGate(client);
+  page.stream.submit(human(`hi there gate ${gate.name}`), { streamSubgraphs: true });
+  await page.until((now) => now.messages.includes("ai: You said: hi there"));
+  equal(page.now.loading, true);
+  await gate.open();
+  await page.until(quiet);
+  deepEqual(page.text(), [`human: hi there gate ${gate.name}`, "ai: You said: hi there"]);
+  deepEqual(places, [["member", "talk"], [undefined, "member"]]);
+  page.close();
+});
+
 scenario("react: stopped", async ({ url, client }) => {
   let created;
   const stopped = [];
