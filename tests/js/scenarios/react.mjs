@@ -41,8 +41,10 @@ scenario("react: a thread is made and the answer grows", async ({ url, client })
 scenario("react: a second question on the thread", async ({ url }) => {
   const page = openPage(url, { assistantId: "chat" });
   await page.until(quiet);
-  for (const word of ["one", "two"]) await page.stream.submit(human(word));
-  await page.until(quiet);
+  for (const word of ["one", "two"]) {
+    page.stream.submit(human(word));
+    await page.until((now) => quiet(now) && now.messages.at(-1) === `ai: You said: ${word}`);
+  }
   deepEqual(page.text(), ["human: one", "ai: You said: one", "human: two", "ai: You said: two"]);
   page.close();
 });
