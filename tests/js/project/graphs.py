@@ -107,6 +107,8 @@ async def talk(state: MessagesState, runtime: Runtime) -> MessagesState:
 
 chat = chain(MessagesState, talk=talk)
 
+team = chain(MessagesState, member=chat)
+
 
 @tool
 def weather(city: str, runtime: ToolRuntime) -> str:

@@ -67,6 +67,26 @@ scenario("quiet: signs of life while nothing happens", async ({ url, client, off
   match(text, /^event: metadata\r\ndata: \{"run_id":.*\}\r\n\r\nevent: custom\r\n/);
 });
 
+scenario("quiet: the SDK's own watch does not give up a stream", async ({ newClient, client, official }) => {
+  if (official) return; // As above.
+  let requests = 0;
+  const counting = (...given) => {
+    requests += 1;
+    return fetch(...given);
+  };
+  const gate = newGate(client);
+  const parts = newClient({ callerOptions: { fetch: counting } }).runs.stream(null, "gate", {
+    input: { gate: gate.name },
+    streamMode: "custom",
+    streamIdleReconnect: 800,
+  });
+  await until(parts, (part) => part.event === "custom");
+  const rest = collect(parts);
+  await new Promise((resolve) => setTimeout(resolve, 1200));
+  await gate.open();
+  deepEqual([await rest, requests], [[], 1]);
+});
+
 scenario("quiet: neither waiting nor streaming minds them", async ({ client }) => {
   const gate = newGate(client);
   const input = { gate: gate.name };

@@ -41,8 +41,10 @@ scenario("react: a thread is made and the answer grows", async ({ url, client })
 scenario("react: a second question on the thread", async ({ url }) => {
   const page = openPage(url, { assistantId: "chat" });
   await page.until(quiet);
-  for (const word of ["one", "two"]) await page.stream.submit(human(word));
-  await page.until(quiet);
+  for (const word of ["one", "two"]) {
+    page.stream.submit(human(word));
+    await page.until((now) => quiet(now) && now.messages.at(-1) === `ai: You said: ${word}`);
+  }
   deepEqual(page.text(), ["human: one", "ai: You said: one", "human: two", "ai: You said: two"]);
   page.close();
 });
@@ -90,6 +92,24 @@ scenario("react: a question is edited, and both answers stay", async ({ url }) =
   await page.until((now) => quiet(now) && meta(1)?.branchOptions?.length === 2);
   deepEqual(page.text(), ["human: one", "ai: You said: one"]);
   ok(page.stream.history.length >= 2);
+  page.close();
+});
+
+scenario("react: words from inside a subgraph", async ({ url, client }) => {
+  const places = [];
+  const page = openPage(url, {
+    assistantId: "team",
+    onUpdateEvent: (data, { namespace }) => places.push([namespace?.[0].split(":")[0], Object.keys(data)[0]]),
+  });
+  await page.until(quiet);
+  const gate = newGate(client);
+  page.stream.submit(human(`hi there gate ${gate.name}`), { streamSubgraphs: true });
+  await page.until((now) => now.messages.includes("ai: You said: hi there"));
+  equal(page.now.loading, true);
+  await gate.open();
+  await page.until(quiet);
+  deepEqual(page.text(), [`human: hi there gate ${gate.name}`, "ai: You said: hi there"]);
+  deepEqual(places, [["member", "talk"], [undefined, "member"]]);
   page.close();
 });
 

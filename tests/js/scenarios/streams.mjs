@@ -90,6 +90,20 @@ scenario("streams: subgraphs", async ({ client }) => {
   deepEqual(names(await stream(client, "parent", TEA, { streamMode: "updates" })), ["metadata", "updates", "updates"]);
 });
 
+scenario("streams: messages from inside a subgraph", async ({ client }) => {
+  const parts = await stream(client, "team", HI, { streamMode: "messages-tuple", streamSubgraphs: true });
+  const found = parts.filter((part) => part.event.startsWith("messages"));
+  equal(found.map((part) => part.data[0].content).join(""), "You said: hi");
+  const places = new Set(found.map((part) => part.event.replace(/:[0-9a-f-]{36}$/, "")));
+  deepEqual([...places], ["messages|member"]);
+});
+
+scenario("streams: what only LangSmith has an answer to", async ({ client, official }) => {
+  if (official) return; // The run fails.
+  const parts = await stream(client, "joke", TEA, { streamMode: "updates", feedbackKeys: ["liked"] });
+  deepEqual(names(parts), ["metadata", "updates", "updates"]);
+});
+
 scenario("streams: a failure", async ({ client }) => {
   const parts = await stream(client, "boom", TEA, { streamMode: "updates" });
   deepEqual(names(parts), ["metadata", "updates", "error"]);
