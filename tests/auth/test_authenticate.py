@@ -221,6 +221,7 @@ def test_what_cannot_work_does_not_start(serve, code, words):
     [
         ({"cache": {}}, '"path"'),
         ({"path": 7}, '"path" must be'),
+        ({"path": "m:a", "private": True}, '"private" is for servers without "path"'),
         ({"path": "auth.py"}, '"path" must be'),
         ({"path": "m:a", "disable_studio_auth": "no"}, "true or false"),
         ({"path": "m:a", "cache": {"ttl_seconds": 0}}, '"ttl_seconds" must be'),
