@@ -195,8 +195,11 @@ class Fuzzer:
             return [self._value(inner, depth + 1) for _ in range(self._random.randrange(3))]
         if kind == "string":
             return self._string(schema.get("format"))
-        numbers = {"integer": [0, 1, 2, 10, -1, 10**6], "number": [0, 0.5, 86_400]}
-        words: dict[str, list[Any]] = {**numbers, "boolean": [True, False]}
+        words: dict[object, list[Any]] = {
+            "integer": [0, 1, 2, 10, -1, 10**6],
+            "number": [0, 0.5, 86_400],
+            "boolean": [True, False],
+        }
         return self._random.choice(words[kind]) if kind in words else self._junk()
 
     def _string(self, form: str | None) -> str:
