@@ -61,6 +61,7 @@ def error(value):
 FORMS |= {{
     "401": lambda: error(Refusal()),
     "403": lambda: error(Refusal(403, "no")),
+    "303": lambda: error(Refusal(303, "log in", {{"location": "/login"}})),
     "429": lambda: error(Refusal(429, "slow", {{"retry-after": "7"}})),
     "starlette": lambda: error(HTTPException(402, "pay", {{"x-why": "so"}})),
     "asleep": lambda: error(AuthenticationError("asleep")),
@@ -90,6 +91,7 @@ USERS = {
 REFUSED = {
     "401": (401, "Unauthorized", {}),
     "403": (403, "no", {}),
+    "303": (303, "log in", {"location": "/login"}),
     "429": (429, "slow", {"retry-after": "7"}),
     "starlette": (402, "pay", {"x-why": "so"}),
     "asleep": (403, "asleep", {}),

@@ -169,7 +169,7 @@ async def test_bad_tokens(issuer):
         signed(url, exp=now - 60), signed(url, exp=None), signed(url, nbf=now + 60),
         signed(url, aud="elsewhere"), signed(url, aud=None),
         signed("https://evil.example"), signed(url, iss=None),
-        signed(url, sub=None), signed(url, sub=""), signed(url, sub="*"), signed(url, sub="a\0"),
+        signed(url, sub=None), signed(url, sub=""), signed(url, sub="*"), signed(url, sub="a\0"), signed(url, sub="\ud83d"), signed(url, sub="a" * 1001),
         signed(url, key=RSA_KEYS[1]), signed(url, key=RSA_KEYS[1], kid="two"),
         signed(url, alg="RS512"), unsigned(url), confused(url), signed(url)[:-3],
         signed(url, key=EC_KEY, alg="ES256"),

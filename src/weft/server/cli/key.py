@@ -6,12 +6,16 @@ import json
 import sys
 
 from weft.server.authn.keys import new_key
+from weft.server.authz.users import is_identity
 
 
 def key(identity: str) -> int:
     """Print a new key and its entry for the file of keys; return the exit code."""
-    if identity in {"", "*"} or "\0" in identity:
-        print("weft: the name of the key's user must not be empty or '*'", file=sys.stderr)
+    if not is_identity(identity):
+        print(
+            "weft: the name of the key's user must not be empty, '*', or have control characters",
+            file=sys.stderr,
+        )
         return 2
     made, entry = new_key(identity)
     print(f"The key of {identity}, which is shown only now:\n\n  {made}\n")
