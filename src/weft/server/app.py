@@ -196,7 +196,6 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, auth: Aut
     clock = SystemClock()
     storage = make_storage(settings, clock, store)
     authz = Authorizer(auth.handlers)
-    protected = auth.authenticator is not None
     events = MemoryEventLog(clock)
     signals = MemorySignals()
     assistants = AssistantService(
@@ -237,12 +236,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, auth: Aut
     meter = Meter()
     handlers = Handlers(
         meta=MetaRoutes(
-            _facts(),
-            storage.ping,
-            openapi=lambda: document(
-                table(handlers), __version__, protected=protected, extra=auth.openapi
-            ),
-            docs=page,
+            _facts(), storage.ping, openapi=lambda: _document(handlers, auth), docs=page
         ),
         metrics=MetricRoutes(meter, worker, runs.stats),
         assistants=AssistantRoutes(assistants, drawings, limit),
@@ -264,8 +258,13 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, auth: Aut
         assistants,
         handlers,
         meter,
-        protected,
+        auth.protected,
     )
+
+
+def _document(handlers: Handlers, auth: AuthSetUp) -> bytes:
+    entries = table(handlers)
+    return document(entries, __version__, protected=auth.protected, extra=auth.openapi)
 
 
 def _worker(

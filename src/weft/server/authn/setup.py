@@ -27,6 +27,11 @@ class AuthSetUp:
     studio: bool = False
     openapi: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def protected(self) -> bool:
+        """Whether nobody is served without being known."""
+        return self.authenticator is not None
+
 
 def set_up(options: AuthOptions | None, environment: Mapping[str, str], clock: Clock) -> AuthSetUp:
     """Return what finds out who asks, and what says what they may.
