@@ -61,6 +61,7 @@ def error(value):
 FORMS |= {{
     "401": lambda: error(Refusal()),
     "403": lambda: error(Refusal(403, "no")),
+    "303": lambda: error(Refusal(303, "log in", {{"location": "/login"}})),
     "429": lambda: error(Refusal(429, "slow", {{"retry-after": "7"}})),
     "starlette": lambda: error(HTTPException(402, "pay", {{"x-why": "so"}})),
     "asleep": lambda: error(AuthenticationError("asleep")),
@@ -90,6 +91,7 @@ USERS = {
 REFUSED = {
     "401": (401, "Unauthorized", {}),
     "403": (403, "no", {}),
+    "303": (303, "log in", {"location": "/login"}),
     "429": (429, "slow", {"retry-after": "7"}),
     "starlette": (402, "pay", {"x-why": "so"}),
     "asleep": (403, "asleep", {}),
@@ -221,6 +223,7 @@ def test_what_cannot_work_does_not_start(serve, code, words):
     [
         ({"cache": {}}, '"path"'),
         ({"path": 7}, '"path" must be'),
+        ({"path": "m:a", "private": True}, '"private" is for servers without "path"'),
         ({"path": "auth.py"}, '"path" must be'),
         ({"path": "m:a", "disable_studio_auth": "no"}, "true or false"),
         ({"path": "m:a", "cache": {"ttl_seconds": 0}}, '"ttl_seconds" must be'),

@@ -121,3 +121,21 @@ def test_keys_with_handlers(serve, tmp_path):
         place = f"{url}/threads/{made_thread['thread_id']}"
         assert httpx.get(place, headers={"x-api-key": ada}).status_code == 200
         assert httpx.get(place, headers={"x-api-key": bob}).status_code == 404
+
+
+def test_a_private_server(serve, tmp_path):
+    names = ("a.b@x.com", "a%2Eb@x.com")
+    keys, entries = made(*names)
+    (tmp_path / "keys.json").write_text(json.dumps(entries))
+    with serve({"api_keys": {"file": "./keys.json"}, "private": True}) as url:
+        ada, bob = (httpx.Client(base_url=url, headers={"x-api-key": key}) for key in keys)
+        with ada, bob:
+            thread = ada.post("/threads", json={}).json()
+            assert thread["metadata"] == {"owner": names[0]}
+            assert bob.get(f"/threads/{thread['thread_id']}").status_code == 404
+            for http, text in ((ada, "of ada"), (bob, "of bob")):
+                item = {"namespace": ["n"], "key": "k", "value": {"text": text}}
+                assert http.put("/store/items", json=item).status_code == 204
+            found = [http.get("/store/items?namespace=n&key=k").json() for http in (ada, bob)]
+            assert [each["value"]["text"] for each in found] == ["of ada", "of bob"]
+            assert len(ada.post("/store/namespaces", json={}).json()["namespaces"]) == 1

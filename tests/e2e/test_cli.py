@@ -1,6 +1,7 @@
 """The command line as a user has it: processes, signals, files that change."""
 
 import contextlib
+import hashlib
 import json
 import os
 import queue
@@ -156,6 +157,43 @@ def test_a_graph_that_does_not_load_exits_with_1(start, project, command):
     assert "raised ValueError: no key" in text
     assert "agent.py, line 3" in text
     assert "Traceback" not in text
+
+
+OPEN = "THIS SERVER IS OPEN TO EVERYBODY"
+KEYS = {
+    "graphs": {"agent": "./agent.py:graph"},
+    "auth": {"api_keys": {"env": "KEYS"}},
+    "env": {"KEYS": "[]"},
+}
+
+
+@pytest.mark.parametrize(
+    ("host", "config", "warned"),
+    [("0.0.0.0", None, True), ("127.0.0.1", None, False), ("0.0.0.0", KEYS, False)],
+)
+def test_an_open_server_says_so(start, project, host, config, warned):
+    if config is not None:
+        (project / "langgraph.json").write_text(json.dumps(config))
+    process = start("serve", "--host", host, "--port", "0")
+    process.line("Weft serves")
+    assert any(OPEN in line for line in process.lines) is warned
+
+
+def test_auth_that_does_not_load_exits_with_1(start, project):
+    config = {"graphs": KEYS["graphs"], "auth": {"api_keys": {"file": "nowhere.json"}}}
+    (project / "langgraph.json").write_text(json.dumps(config))
+    code, text = start("serve", "--port", "0").end()
+    assert (code, "Traceback" in text) == (1, False)
+    assert "weft: Failed to load 'auth' from" in text
+
+
+def test_making_a_key(start):
+    code, text = start("key", "ada").end()
+    key = next(line.strip() for line in text.splitlines() if "weft_" in line)
+    entry = json.loads(next(line for line in text.splitlines() if "sha256" in line))
+    assert (code, entry["identity"]) == (0, "ada")
+    assert entry["sha256"] == hashlib.sha256(key.encode()).hexdigest()
+    assert start("key", "*").end()[0] == 2
 
 
 @pytest.mark.parametrize("command", ["serve", "dev"])

@@ -342,7 +342,6 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, auth: Aut
     clock = SystemClock()
     storage = make_storage(settings, clock, store)
     authz = Authorizer(auth.handlers)
-    protected = auth.authenticator is not None
     redis = make_redis(settings)
     watch = WatchedEvents(MemoryEventLog(clock) if redis is None else redis.log, storage, clock)
     events: EventLog = watch
@@ -395,12 +394,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, auth: Aut
     meter = Meter()
     handlers = Handlers(
         meta=MetaRoutes(
-            _facts(),
-            storage.ping,
-            openapi=lambda: document(
-                table(handlers), __version__, protected=protected, extra=auth.openapi
-            ),
-            docs=page,
+            _facts(), storage.ping, openapi=lambda: _document(handlers, auth), docs=page
         ),
         metrics=MetricRoutes(
             meter, worker, runs.stats, lambda: _gauges(watch, redis), webhooks.sender.report
@@ -435,7 +429,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, auth: Aut
         assistants,
         handlers,
         meter,
-        protected,
+        auth.protected,
     )
 
 
@@ -468,6 +462,11 @@ def _webhooks(settings: Settings, storage: Storage, signals: Signals, clock: Clo
         ),
     )
     return Webhooks(resolver, client, guard, sender)
+
+
+def _document(handlers: Handlers, auth: AuthSetUp) -> bytes:
+    entries = table(handlers)
+    return document(entries, __version__, protected=auth.protected, extra=auth.openapi)
 
 
 def _worker(

@@ -36,6 +36,7 @@ def auth_options(section: _Section, folder: Path) -> AuthOptions:
         path=_path(section, folder),
         # Closed unless somebody has written that it shall not be.
         studio=_flag(section, "disable_studio_auth", default=True) is False,
+        private=_flag(section, "private", default=False),
         cache=_cache(_object(section, "cache")),
         keys=_keys(_object(section, "api_keys"), folder),
         tokens=_tokens(_object(section, "jwt")),
@@ -43,6 +44,8 @@ def auth_options(section: _Section, folder: Path) -> AuthOptions:
     )
     if options.path is None and options.keys is None and options.tokens is None:
         raise ValueError('give "path" (of your Auth object), "api_keys" or "jwt".')
+    if options.private and options.path is not None:
+        raise ValueError('"private" is for servers without "path": its handlers say who sees what.')
     return options
 
 

@@ -23,7 +23,7 @@ _OF_BODY: Final = frozenset({"content-length", "content-type"})
 def delay(attempt: int) -> float:
     """Return the seconds to wait before a reconnect, counted from 0."""
     seconds: float = min(_LONGEST_SECONDS, 2.0**attempt)
-    return seconds * (1 + random.uniform(0, _JITTER))  # noqa: S311 - no secret
+    return seconds * (1 + random.uniform(0, _JITTER))  # noqa: S311 - no secret  # nosec B311
 
 
 def retryable(status: int) -> bool:

@@ -11,15 +11,12 @@ from typing import Any, Final, cast
 from weft.server.authz.authorizer import AuthObject, refusal
 from weft.server.authz.errors import BrokenAuth, Refused
 from weft.server.authz.requests import PARAMETERS, AuthRequest
-from weft.server.authz.users import FIELDS, Caller, User
+from weft.server.authz.users import FIELDS, Caller, User, is_identity
 from weft.server.domain.errors import AuthLoadError, GraphLoadError
 from weft.server.graphs.loader import load_attribute
 from weft.server.graphs.spec import GraphSpec
 
 _PARTS: Final = ("_handlers", "_global_handlers", "_authenticate_handler", "types")
-
-# A wildcard where namespaces of the store are listed, and what no database can keep.
-_NO_IDENTITIES: Final = ("", "*")
 
 
 def load_auth(spec: GraphSpec) -> AuthObject:
@@ -82,11 +79,12 @@ def caller_of(result: object) -> Caller:
         permissions, result = result
     fields = _fields(result)
     identity = fields.get("identity")
-    if not isinstance(identity, str) or identity in _NO_IDENTITIES or "\0" in identity:
+    if not is_identity(identity):
         raise BrokenAuth(
             "Expected a BaseUser instance with required property: identity (str). Your auth handler"
             f" returned {type(result).__name__}. Return a text, a dictionary with 'identity', or an"
-            " object with that attribute; the identity must not be empty or '*'."
+            " object with that attribute; the identity must not be empty, '*', or have control"
+            " characters."
         )
     if permissions is not None:
         fields["permissions"] = permissions

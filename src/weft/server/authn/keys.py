@@ -16,7 +16,7 @@ import orjson
 from weft.server.authn.options import KeyOptions
 from weft.server.authz.errors import Refused
 from weft.server.authz.requests import AuthRequest
-from weft.server.authz.users import Caller, User
+from weft.server.authz.users import Caller, User, is_identity
 from weft.server.domain.errors import AuthLoadError
 from weft.server.ports.clock import Clock
 
@@ -135,8 +135,11 @@ def _entry(entry: object, source: str) -> tuple[str, User]:
     fields = entry if isinstance(entry, dict) else {}
     identity, hashed = fields.get("identity"), fields.get("sha256")
     permissions = fields.get("permissions", [])
-    good = isinstance(identity, str) and identity not in {"", "*"} and "\0" not in identity
-    if not good or not isinstance(hashed, str) or not re.fullmatch("[0-9a-f]{64}", hashed):
+    if (
+        not is_identity(identity)
+        or not isinstance(hashed, str)
+        or not re.fullmatch("[0-9a-f]{64}", hashed)
+    ):
         raise AuthLoadError(
             source, 'an entry lacks "identity" or "sha256", which is 64 hexadecimal digits.'
         )

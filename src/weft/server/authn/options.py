@@ -50,10 +50,15 @@ class TokenOptions:
 
 @dataclass(frozen=True, slots=True)
 class AuthOptions:
-    """The whole section. ``studio``: the header of studios lets developers in, on loopback."""
+    """The whole section.
+
+    ``studio``: the header of studios lets developers in, on loopback. ``private``: without handlers
+    everybody sees their own.
+    """
 
     path: GraphSpec | None = None
     studio: bool = False
+    private: bool = False
     cache: CacheOptions | None = None
     keys: KeyOptions | None = None
     tokens: TokenOptions | None = None

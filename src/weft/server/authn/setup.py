@@ -10,6 +10,7 @@ from weft.server.authn.cache import CachedAuthenticator
 from weft.server.authn.handler import HandlerAuthenticator, load_auth
 from weft.server.authn.keys import KeyAuthenticator
 from weft.server.authn.options import AuthOptions, TokenOptions
+from weft.server.authn.private import private_auth
 from weft.server.authn.several import KeysOrTokens
 from weft.server.authz.authorizer import AuthObject
 from weft.server.authz.requests import Authenticator
@@ -26,6 +27,11 @@ class AuthSetUp:
     studio: bool = False
     openapi: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def protected(self) -> bool:
+        """Whether nobody is served without being known."""
+        return self.authenticator is not None
+
 
 def set_up(options: AuthOptions | None, environment: Mapping[str, str], clock: Clock) -> AuthSetUp:
     """Return what finds out who asks, and what says what they may.
@@ -39,7 +45,8 @@ def set_up(options: AuthOptions | None, environment: Mapping[str, str], clock: C
     authenticator = _authenticator(options, auth, environment, clock)
     if options.cache is not None:
         authenticator = CachedAuthenticator(authenticator, options.cache, clock)
-    return AuthSetUp(authenticator, auth, options.studio, options.openapi)
+    handlers = private_auth() if options.private else auth
+    return AuthSetUp(authenticator, handlers, options.studio, options.openapi)
 
 
 def _authenticator(

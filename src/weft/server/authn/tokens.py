@@ -12,7 +12,7 @@ from weft.server.authn.keys import bearer
 from weft.server.authn.options import TokenOptions
 from weft.server.authz.errors import Refused
 from weft.server.authz.requests import AuthRequest
-from weft.server.authz.users import Caller, User
+from weft.server.authz.users import Caller, User, is_identity
 
 logger: logging.Logger = logging.getLogger("weft.auth")
 
@@ -73,7 +73,7 @@ class TokenAuthenticator:
 
     def _user(self, claims: Mapping[str, Any]) -> User:
         identity = claims.get(self._options.identity_claim)
-        if not isinstance(identity, str) or identity in {"", "*"} or "\0" in identity:
+        if not is_identity(identity):
             raise _denied()
         name = claims.get("name")
         return User(

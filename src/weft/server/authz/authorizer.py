@@ -121,7 +121,7 @@ def refusal(error: BaseException) -> Refused | None:
     """
     status = getattr(error, "status_code", None)
     named = any(kind.__name__ == "HTTPException" for kind in type(error).__mro__)
-    if not named or not isinstance(status, int) or not 400 <= status <= 599:
+    if not named or not isinstance(status, int) or not 300 <= status <= 599:
         return None
     headers = getattr(error, "headers", None)
     return Refused(status, str(getattr(error, "detail", "")), headers)

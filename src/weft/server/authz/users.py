@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, KeysView, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
+from unicodedata import category
 
 import orjson
 
@@ -12,6 +13,24 @@ from weft.server.domain.json import Encoded, load_object
 
 FIELDS: Final = ("identity", "display_name", "is_authenticated", "permissions")
 """What every user has, asked for or not."""
+
+
+_IDENTITY_MOST: Final = 1000
+_UNSPEAKABLE: Final = frozenset({"Cc", "Cs"})
+
+
+def is_identity(value: object) -> TypeGuard[str]:
+    """Return whether something can tell a user from all others, wherever it is written.
+
+    A star is a wildcard where namespaces are listed; control characters and halves of characters
+    are what databases change or refuse.
+    """
+    return (
+        isinstance(value, str)
+        and value not in {"", "*"}
+        and len(value) <= _IDENTITY_MOST
+        and not any(category(each) in _UNSPEAKABLE for each in value)
+    )
 
 
 class User:

@@ -1,4 +1,4 @@
-"""The command line: ``weft dev``, ``serve``, ``worker``, ``migrate`` and ``webhooks``."""
+"""The command line: ``weft dev``, ``serve``, ``worker``, ``migrate``, ``webhooks``, ``key``."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ _COMMANDS = {
     "migrate": "bring the tables of the database up to date, which a server does at its start, too",
 }
 
+_KEY = "make an API key, and the entry by which a server knows it (docs/auth.md)"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code.
@@ -48,6 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(given: argparse.Namespace, arguments: Sequence[str]) -> int:
+    if given.command == "key":
+        from weft.server.cli.key import key  # noqa: PLC0415 - as below
+
+        return key(given.identity)
     dev = given.command == "dev"
     try:
         settings = load_settings(vars(given), os.environ, dev=dev)
@@ -121,6 +127,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--no-reload", action="store_true", help="do not watch files")
         else:
             command.set_defaults(no_reload=True)
+    made = commands.add_parser("key", help=_KEY, description=f"{_KEY[0].upper()}{_KEY[1:]}.")
+    made.add_argument("identity", help="whose key it is")
     return parser
 
 

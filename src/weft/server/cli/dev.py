@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404
 import sys
 import threading
 from collections.abc import Sequence
@@ -84,7 +84,7 @@ class _Child:
         # Ctrl-C reaches both. The child leaves it to its supervisor, until its server handles it.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            return subprocess.Popen(  # noqa: S603 - this program itself
+            return subprocess.Popen(  # noqa: S603 - this program itself  # nosec B603
                 self._command, pass_fds=self._descriptors
             )
         finally:

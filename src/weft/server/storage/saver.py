@@ -199,7 +199,8 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         The random part keeps two forks of one checkpoint from naming different values alike.
         """
         number = 0 if current is None else int(str(current).partition(".")[0])
-        return f"{number + 1:016d}.{random.getrandbits(48):012x}"
+        chance = random.getrandbits(48)  # nosec B311
+        return f"{number + 1:016d}.{chance:012x}"
 
     async def _change(self, work: Work[Connection]) -> None:
         await self._sink.settle()

@@ -221,7 +221,7 @@ class Pauses:
     async def sleep(self) -> None:
         pause = self._next
         self._next = min(max(_FIRST_PAUSE, pause * 2), _LONGEST_PAUSE)
-        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects  # nosec B311
 
 
 class Answer(Generic[Result]):
