@@ -285,6 +285,8 @@ def load_settings(
     """
     defaults = {option.name: option.default for option in OPTIONS} | (_DEV_DEFAULTS if dev else {})
     config, *options = OPTIONS
+    for option in options:  # what is wrong on the command line is told before there is any file
+        _value(option, flags, environment, option.default)
     config_path = Path(str(_value(config, flags, environment, config.default))).resolve()
     document = _document(config_path)
     folder = config_path.parent
