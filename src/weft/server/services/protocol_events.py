@@ -14,7 +14,7 @@ from uuid import UUID
 from weft.server.authz.authorizer import Authorizer
 from weft.server.authz.users import Caller
 from weft.server.domain.access import Condition
-from weft.server.domain.errors import RunNotFound, ThreadNotFound
+from weft.server.domain.errors import RunNotFound, StorageUnavailable, ThreadNotFound
 from weft.server.domain.events import START, StoredEvent
 from weft.server.domain.json import dump
 from weft.server.domain.protocol import (
@@ -49,6 +49,8 @@ _GRACE_SECONDS = 2.0
 
 _REMEMBERED = 1000
 
+_RETRY_SECONDS = 1.0
+
 _MARK = f'"{MARKER}":true'
 
 
@@ -59,10 +61,14 @@ def has_protocol(run: Run) -> bool:
 
 @dataclass(slots=True)
 class _Reading:
-    """How far a reader has come. Numbers only increase: what a lost worker adds is left out."""
+    """How far a reader has come. Numbers only increase: what a lost worker adds is left out.
+
+    ``broken``: the last look broke off, and what it did not come to is still to be read.
+    """
 
     last: int
     seen: OrderedDict[UUID, None] = field(default_factory=OrderedDict)
+    broken: bool = False
 
     def new(self, events: Iterable[Numbered]) -> list[Numbered]:
         found = []
@@ -133,18 +139,34 @@ class ProtocolEvents:
     async def _follow(self, place: _Place, reading: _Reading) -> Batches:
         async with self._signals.listen(THREAD) as hints:
             while True:
-                async with aclosing(self._runs(place, reading, live=True)) as batches:
+                async with aclosing(self._patient_runs(place, reading)) as batches:
                     async for batch in batches:
                         yield batch
-                await self._news(hints, place.thread_id)
+                if not reading.broken:
+                    await self._news(hints, place.thread_id)
+
+    async def _patient_runs(self, place: _Place, reading: _Reading) -> Batches:
+        """Yield events; a database that is away ends this, and readers need not notice."""
+        reading.broken = False
+        try:
+            async with aclosing(self._runs(place, reading, live=True)) as batches:
+                async for batch in batches:
+                    yield batch
+        except StorageUnavailable:
+            reading.broken = True
+            await self._clock.sleep(_RETRY_SECONDS)
 
     async def _runs(self, place: _Place, reading: _Reading, *, live: bool) -> Batches:
         for run in await self._begun(place, reading):
             reading.begin(run)
             source = self._own if has_protocol(run) else self._plain
-            async with aclosing(source(run, reading, live=live)) as batches:
-                async for batch in batches:
-                    yield batch
+            try:
+                async with aclosing(source(run, reading, live=live)) as batches:
+                    async for batch in batches:
+                        yield batch
+            except StorageUnavailable:
+                del reading.seen[run.run_id]
+                raise
 
     async def _begun(self, place: _Place, reading: _Reading) -> Sequence[Run]:
         """Return the runs that have begun and are not known yet, oldest first."""
