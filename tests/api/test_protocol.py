@@ -114,7 +114,7 @@ async def test_a_streamed_message_block_by_block(conversation):
         event for event in of(conversation, "messages", []) if event["params"].get("node") == "plan"
     ]
     for event in parts:
-        data(event).pop("id")
+        assert data(event).pop("id") == f"lc_run--{data(event).pop('run_id')}"
     call = {"type": "tool_call", "id": "call_1", "name": "add", "args": {"a": 2, "b": 3}}
     assert [data(event) for event in parts] == [
         {"event": "message-start", "role": "ai"},

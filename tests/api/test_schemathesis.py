@@ -18,7 +18,10 @@ ACCEPTED = ["2xx", "400", "404", "409"]
 
 GRAPHS = st.sampled_from(["joke", "ask", "context", "progress"])
 # What stays open is read for so many seconds.
-ENDLESS = {"GET /threads/{thread_id}/stream": 1}
+ENDLESS = {
+    "GET /threads/{thread_id}/stream": 1,
+    "POST /threads/{thread_id}/stream/events": 1,
+}
 
 FORMATS = {
     "graph": GRAPHS,

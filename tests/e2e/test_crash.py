@@ -1,10 +1,12 @@
 """What survives when the process is killed."""
 
+import asyncio
 import os
 import time
 
 import pytest
-from tests.serving import Process
+from tests.serving import Process, free_port
+from tests.threads import Thread, take
 
 from weft import get_sync_client
 
@@ -144,3 +146,52 @@ def test_a_stopped_server_hands_its_runs_over(tmp_path):
         assert client.runs.join(thread, run["run_id"])["log"] == ["one", "two", "three"]
         parts = client.runs.get(thread, run["run_id"])
         assert parts["status"] == "success"
+
+
+async def test_a_thread_that_is_followed_goes_on_after_a_crash(tmp_path):
+    port = free_port()
+    with Process(tmp_path / "data", port=port, lease_seconds="1") as server:
+        thread = Thread(server.url)
+        await thread.start("steps", {"folder": str(tmp_path)})
+        before = []
+        async with thread.sse() as events:
+            (tmp_path / "go-one").touch()
+            async for event in events:
+                before.append(event)
+                if event["method"] == "checkpoints" and event["params"]["data"]["step"] == 1:
+                    break
+        # The checkpoint of that step is written while the next step executes.
+        until(lambda: begun(tmp_path) == ["one", "two"])
+        await asyncio.sleep(0.1)
+        server.kill()
+    for name in ("two", "three"):
+        (tmp_path / f"go-{name}").touch()
+    with Process(tmp_path / "data", port=port):
+        async with thread.sse(since=before[-1]["seq"]) as events:
+            after = await take(events)
+        everything = await thread.until_end()
+    assert before[-1]["seq"] < after[0]["seq"]
+    assert after == everything
+    numbers = [event["seq"] for event in before + after]
+    assert numbers == sorted(set(numbers))
+    names = [event["event_id"] for event in before + after]
+    assert len(set(names)) == len(names)
+    last = [event for event in after if event["method"] == "values"][-1]
+    assert last["params"]["data"]["log"] == ["one", "two", "three"]
+
+
+async def test_how_a_run_ended_is_told_though_its_events_are_lost(tmp_path):
+    port = free_port()
+    with Process(tmp_path / "data", port=port) as server:
+        thread = Thread(server.url)
+        await thread.start("boom", {"topic": "tea"})
+        whole = await thread.until_end()
+        server.kill()
+    with Process(tmp_path / "data", port=port):
+        async with thread.sse(since=whole[-2]["seq"]) as events:
+            (end,) = await take(events)
+        assert end["event_id"] == whole[-1]["event_id"]
+        assert end["params"]["data"] == whole[-1]["params"]["data"]
+        await thread.start("joke", {"topic": "tea"})
+        async with thread.sse(since=whole[-1]["seq"]) as events:
+            assert [event["seq"] for event in await take(events)][0] == whole[-1]["seq"] + 1

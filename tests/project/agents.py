@@ -56,7 +56,7 @@ class ScriptedModel(BaseChatModel):
 
 
 class State(MessagesState, total=False):
-    log: Annotated[list, operator.add]
+    log: Annotated[list[str], operator.add]
     tokens: int
 
 

@@ -131,6 +131,10 @@ def _responses(entry: Entry) -> JsonObject:
     for status in entry.errors:
         responses[str(status)] = {
             "description": _STATUS_TEXT[status],
-            "content": {"application/json": {"schema": ref("Error")}},
+            "content": {"application/json": {"schema": ref(_error(entry, status))}},
         }
     return responses
+
+
+def _error(entry: Entry, status: int) -> str:
+    return "NoCommand" if entry.answer == "command" and status == 400 else "Error"

@@ -43,6 +43,8 @@ class Command:
         """
         given: JsonObject = value if isinstance(value, dict) else {}
         command_id, method = given.get("id"), given.get("method")
+        if isinstance(command_id, float) and command_id.is_integer():
+            command_id = int(command_id)  # JSON has one kind of number
         whole = isinstance(command_id, int) and not isinstance(command_id, bool)
         if not whole or abs(cast("int", command_id)) > _ID_MOST:
             raise BadCommand(_NO_COMMAND)

@@ -56,6 +56,16 @@ _MAYBE_ID: JsonObject = {"type": ["string", "null"], "format": "uuid"}
 _MAYBE_TIME: JsonObject = {"type": ["string", "null"], "format": "date-time"}
 _MAYBE_OBJECT: JsonObject = {"type": ["object", "null"]}
 
+_COMMAND_DONE: JsonObject = _object(
+    {"type": {"const": "success"}, "id": _INTEGER, "result": _ANY_OBJECT}, meta={}
+)
+
+
+def _command_failed(command_id: JsonObject) -> JsonObject:
+    fields: JsonObject = {"type": {"const": "error"}, "id": command_id}
+    return _object({**fields, "error": _TEXT, "message": _TEXT}, meta={})
+
+
 _VERSION: JsonObject = {
     "assistant_id": _ID,
     "graph_id": _TEXT,
@@ -213,14 +223,9 @@ OBJECTS: JsonObject = {
     ),
     "Item": _object(_ITEM),
     "SearchItem": _object({**_ITEM, "score": {"type": ["number", "null"]}}),
-    "CommandAnswer": {
-        "oneOf": [
-            _object({"type": {"const": "success"}, "id": _INTEGER, "result": _ANY_OBJECT}, meta={}),
-            _object(
-                {"type": {"const": "error"}, "id": _INTEGER, "error": _TEXT, "message": _TEXT},
-                meta={},
-            ),
-        ]
+    "CommandAnswer": {"oneOf": [_COMMAND_DONE, _command_failed(_INTEGER)]},
+    "NoCommand": {
+        "oneOf": [_object({"detail": _TEXT}), _command_failed({"type": ["integer", "null"]})]
     },
     "Health": _object({"ok": _FLAG, "services": _ANY_OBJECT}),
     "Info": _object(

@@ -7,7 +7,7 @@ import logging
 from contextlib import aclosing, suppress
 from uuid import UUID, uuid4
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from weft.server.api.body import decode_json
 from weft.server.api.protocol_wire import BadCommand, Command, failure, lost, success
@@ -75,7 +75,7 @@ class Connection:
         except _GONE:
             return
         finally:
-            await self._pause()
+            await self._stop()
 
     async def _answer(self, frame: str | bytes | None) -> Encoded:
         try:
@@ -170,6 +170,14 @@ class Connection:
         with suppress(asyncio.CancelledError):
             await pump
 
+    async def _stop(self) -> None:
+        """End the pump, wherever it is: nobody reads what it sends."""
+        pump, self._pump = self._pump, None
+        if pump is not None:
+            pump.cancel()
+            with suppress(asyncio.CancelledError):
+                await pump
+
     async def _send_events(self) -> None:
         try:
             await self._follow()
@@ -190,7 +198,7 @@ class Connection:
                     self._position = event.number
 
     async def _break_off(self, reason: Encoded) -> None:
-        with suppress(*_GONE, RuntimeError):
+        with suppress(*_GONE):
             await self._send(reason)
             await self._socket.close(1011, "thread stream ended")
 
@@ -200,6 +208,8 @@ class Connection:
 
     async def _send(self, data: Encoded) -> None:
         async with self._sending:
+            if self._socket.application_state is not WebSocketState.CONNECTED:
+                raise WebSocketDisconnect  # the pump has broken off
             await self._socket.send({"type": "websocket.send", "text": data.decode()})
 
 

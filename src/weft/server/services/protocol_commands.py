@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import cast, get_args
 from uuid import UUID
 from weakref import WeakValueDictionary
 
 import orjson
 
-from weft.schema import MultitaskStrategy, RunStatus
+from weft.schema import MultitaskStrategy
 from weft.server.domain.agents import AgentTree
 from weft.server.domain.errors import InvalidInput, ThreadNotFound, WeftError
 from weft.server.domain.json import Json, JsonObject, load_object
@@ -26,7 +26,7 @@ from weft.server.services.states import HistoryQuery, StateService
 _CHECKPOINTS = 10
 _CHECKPOINTS_MOST = 1000
 
-# Runs that wait on a thread among which an answer is looked for a second time.
+# The newest runs of a thread, among which those are that have not ended.
 _WAITING = 100
 
 
@@ -91,8 +91,10 @@ class ProtocolCommands:
         answers = _answers(params)
         # One after the other: of two answers to the same question the second is refused.
         async with self._locks.setdefault(thread_id, asyncio.Lock()):
+            # In this order: a run that ends in between is either seen, or has changed the thread.
+            taken = await self._answered(thread_id)
             thread = await self._thread(thread_id)
-            await self._check_pending(thread, answers)
+            _check_pending(_pending(thread) - taken, answers)
             assistant = await self._assistant(thread)
             body = _body(assistant, {**params, "multitask_strategy": "enqueue"})
             extra = {key: params[key] for key in ("update", "goto") if params.get(key) is not None}
@@ -170,24 +172,15 @@ class ProtocolCommands:
             return False
         return thread.status == "interrupted" and bool(_pending(thread))
 
-    async def _check_pending(self, thread: Thread, answers: Mapping[str, Json]) -> None:
-        pending = _pending(thread)
-        if thread.status == "busy":
-            pending -= await self._answered(thread.thread_id)
-        for interrupt_id in answers:
-            if interrupt_id not in pending:
-                raise CommandFailed(
-                    "no_such_interrupt",
-                    f"Unknown or already-consumed interrupt: {interrupt_id:.200}",
-                )
-
     async def _answered(self, thread_id: UUID) -> set[str]:
         """Return the interrupts for which there is an answer that waits or is being worked on."""
+        try:
+            runs = await self._storage.runs.list(thread_id, limit=_WAITING, offset=0, status=None)
+        except ThreadNotFound as error:
+            raise CommandFailed("no_such_run", str(error)) from None
         found: set[str] = set()
-        statuses: Sequence[RunStatus] = ("pending", "running")
-        for status in statuses:
-            runs = await self._storage.runs.list(thread_id, limit=_WAITING, offset=0, status=status)
-            for run in runs:
+        for run in runs:
+            if run.active:
                 command = load_object(run.kwargs).get("command")
                 resume = command.get("resume") if isinstance(command, dict) else None
                 found |= set(resume) if isinstance(resume, dict) else set()
@@ -243,6 +236,15 @@ def _answers(params: JsonObject) -> dict[str, Json]:
             raise CommandFailed("invalid_argument", "input.respond requires an interrupt_id.")
         answers[interrupt_id] = each.get("response")
     return answers
+
+
+def _check_pending(pending: set[str], answers: Mapping[str, Json]) -> None:
+    for interrupt_id in answers:
+        if interrupt_id not in pending:
+            raise CommandFailed(
+                "no_such_interrupt",
+                f"Unknown or already-consumed interrupt: {interrupt_id:.200}",
+            )
 
 
 def _pending(thread: Thread) -> set[str]:

@@ -139,8 +139,9 @@ class ProtocolEncoder:
         run = str(metadata.get("run_id", ""))
         if event["event"] == "message-start":
             self._messages[run] = str(event.get("id") or f"lc_run--{run}")
-        # Of models that answer at the same time, every event tells which message it belongs to.
-        data = encode({**event, "id": self._messages.get(run)})
+        # Of models that answer at the same time, every event tells which message it belongs to: by
+        # the id for the Python clients, by the run of the model for the JavaScript ones.
+        data = encode({**event, "id": self._messages.get(run), "run_id": run})
         if event["event"] == "message-finish":
             self._messages.pop(run, None)
         node = metadata.get("langgraph_node")

@@ -1,0 +1,104 @@
+"""The official Python clients, on the thread protocol."""
+
+import asyncio
+
+import pytest
+from langgraph.pregel.remote import RemoteGraph
+from langgraph_sdk import get_client, get_sync_client
+
+ASK = {"messages": [{"role": "user", "content": "What is 2 + 3?"}]}
+SAID = ["Let me add.", "It is five.", "One side.", "Other side."]
+
+
+@pytest.fixture
+async def official(server):
+    async with get_client(url=server, api_key=None) as client:
+        yield client
+
+
+@pytest.fixture
+def official_sync(server):
+    with get_sync_client(url=server, api_key=None) as client:
+        yield client
+
+
+async def texts(messages):
+    """Return what the messages say. A message gets its text while one waits for the next."""
+    found = [message async for message in messages]
+    return sorted([await message.text for message in found])
+
+
+async def asked(thread):
+    """Return what the thread asks, by its question, once it has asked everything."""
+    while len(thread.interrupts) < 2:
+        await asyncio.sleep(0.01)
+    return {each["value"]["question"]: each["interrupt_id"] for each in thread.interrupts}
+
+
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+async def test_a_conversation(official, transport):
+    async with official.threads.stream(assistant_id="assistant", transport=transport) as thread:
+        await thread.run.start(input=ASK)
+        assert await texts(thread.messages) == sorted(SAID)
+        waiting = await asked(thread)
+        await thread.run.respond("yes", interrupt_id=waiting["Inside?"])
+        await thread.run.respond("very", interrupt_id=waiting["Sure?"])
+        state = await asyncio.wait_for(thread.output.with_timeout(20), 20)
+        assert state["log"][-2:] == ["Inside? yes", "Sure? very"]
+
+
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+async def test_projections(official, transport):
+    async with official.threads.stream(assistant_id="assistant", transport=transport) as thread:
+        await thread.run.start(input=ASK)
+
+        async def calls():
+            found = [call async for call in thread.tool_calls]
+            return [(call.name, call.input, (await call.output)["content"]) for call in found]
+
+        async def graphs():
+            return [(graph.path[0].partition(":")[0]) async for graph in thread.subgraphs]
+
+        async def values():
+            return [value async for value in thread.values]
+
+        async def ticks():
+            return [tick["payload"]["count"] async for tick in thread.extensions["ticks"]]
+
+        found = await asyncio.gather(calls(), graphs(), values(), ticks())
+    assert found[0] == [("add", {"a": 2, "b": 3}, "5")]
+    assert found[1] == ["child"]
+    assert len(found[2][-1]["messages"]) == 4
+    assert found[3][:3] == [1, 2, 3]
+
+
+async def test_a_run_that_fails(official):
+    async with official.threads.stream(assistant_id="boom") as thread:
+        await thread.run.start(input={"topic": "tea"})
+        with pytest.raises(RuntimeError, match="boom: tea"):
+            await asyncio.wait_for(thread.output.with_timeout(20), 20)
+
+
+async def test_one_run_after_the_other(official):
+    async with official.threads.stream(assistant_id="joke") as thread:
+        await thread.run.start(input={"topic": "tea"})
+        assert (await thread.output)["topic"] == "tea and cats"
+    async with official.threads.stream(thread.thread_id, assistant_id="joke") as again:
+        assert (await again.output)["topic"] == "tea and cats"
+
+
+def test_without_async(official_sync):
+    with official_sync.threads.stream(assistant_id="assistant") as thread:
+        thread.run.start(input=ASK)
+        messages = list(thread.messages)
+        assert sorted(str(message.text) for message in messages) == sorted(SAID)
+        assert thread.interrupted
+
+
+async def test_a_graph_from_afar(server):
+    async with get_client(url=server, api_key=None) as client:
+        with get_sync_client(url=server, api_key=None) as sync_client:
+            remote = RemoteGraph("assistant", client=client, sync_client=sync_client)
+            async with await remote.astream_events(ASK, version="v3") as run:
+                assert await texts(run.messages) == sorted(SAID)
+                assert len(await run.interrupts()) == 2

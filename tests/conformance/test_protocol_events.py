@@ -1,0 +1,190 @@
+"""The thread protocol on every event log: what one process does, any other one can read."""
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+
+import orjson
+import pytest
+from tests.support import new_run, new_thread, open_storage
+
+from weft.server.clock import SystemClock
+from weft.server.domain.errors import EventsLost
+from weft.server.domain.json import dump
+from weft.server.domain.protocol import (
+    RUN_ENDS,
+    Filter,
+    Selection,
+    Topic,
+    logged,
+    make_event,
+    numbered,
+)
+from weft.server.graphs.loader import extend_path
+from weft.server.graphs.registry import Graphs
+from weft.server.graphs.spec import GraphSpec
+from weft.server.services.protocol_events import ProtocolEvents
+from weft.server.services.run_request import with_protocol
+from weft.server.worker.execute import Assignment, ExecuteOptions, Executor
+from weft.server.worker.plan import ServerFacts
+
+PROJECT = Path(__file__).parents[1] / "project"
+KWARGS: dict[str, object] = {
+    "input": {"messages": "hi", "tokens": 20}, "command": None, "context": {},
+    "config": {"configurable": {}}, "interrupt_before": None, "interrupt_after": None,
+    "durability": "async",
+}  # fmt: skip
+
+
+class Cluster:
+    """A worker, and a server that reads what the worker does."""
+
+    def __init__(self, storage, written, read, signals, other_signals):
+        self.storage = storage
+        self.log = written
+        clock = SystemClock()
+        extend_path([PROJECT])
+        spec = GraphSpec("talker", "./agents.py:talker", "talker", path=PROJECT / "agents.py")
+        self._executor = Executor(
+            storage=storage,
+            events=written,
+            signals=signals,
+            graphs=Graphs.load([spec]),
+            clock=clock,
+            options=ExecuteOptions(ServerFacts("0"), False, 60.0, 60.0),
+        )
+        self.events = ProtocolEvents(
+            storage=storage, events=read, signals=other_signals, clock=clock, keep_seconds=60.0
+        )
+
+    async def claim(self, thread_id):
+        new = new_run(thread_id, graph_id="talker", kwargs=dump(KWARGS))
+        await self.storage.runs.create(with_protocol(new))
+        (claim,) = await self.storage.runs.claim("worker", 1, 60.0)
+        return claim
+
+    async def execute(self, thread_id):
+        await self._executor.execute(Assignment(await self.claim(thread_id)))
+
+    async def until_end(self, thread_id, after=0, ends=1):
+        found = []
+        async with aclosing(self.events.follow(thread_id, after)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    found.append(event)
+                    ends -= event.key == RUN_ENDS
+                    if not ends:
+                        return found
+        raise AssertionError("the stream has ended")
+
+
+@pytest.fixture
+async def cluster(world, tmp_path):
+    log, signals = await world.log(events=20_000), await world.signals()
+    same = type(log).__name__ == "MemoryEventLog"
+    read = log if same else await world.log(events=20_000)
+    heard = signals if same else await world.signals()
+    async with open_storage(tmp_path) as storage:
+        yield Cluster(storage, log, read, signals, heard)
+
+
+@pytest.fixture
+async def thread(cluster):
+    return (await cluster.storage.threads.create(new_thread())).thread_id
+
+
+def words(events):
+    found = [orjson.loads(event.data)["params"]["data"] for event in events]
+    return [each["delta"]["text"] for each in found if each.get("event") == "content-block-delta"]
+
+
+async def test_live_and_later_another_process_reads_the_same(cluster, thread):
+    live = asyncio.create_task(cluster.until_end(thread))
+    await cluster.execute(thread)
+    whole = await live
+    assert words(whole) == [f"w{number} " for number in range(20)]
+    assert [event.number for event in whole] == list(range(1, len(whole) + 1))
+    assert await cluster.until_end(thread) == whole
+    for cut in range(0, len(whole) - 1, 5):
+        assert await cluster.until_end(thread, cut) == whole[cut:]
+    await cluster.execute(thread)
+    both = await cluster.until_end(thread, ends=2)
+    assert both[: len(whole)] == whole
+    assert [event.number for event in both] == list(range(1, len(both) + 1))
+
+
+def event(claim, number):
+    data = dump({"n": number})
+    return logged(make_event(str(claim.run.run_id), number, Topic("custom"), data, milliseconds=1))
+
+
+async def test_what_a_worker_adds_that_has_lost_the_run_is_left_out(cluster, thread):
+    claim = await cluster.claim(thread)
+    stream = str(claim.run.run_id)
+    await cluster.log.append(stream, [event(claim, 1), event(claim, 2)])
+    await cluster.log.append(stream, [event(claim, 1_000_001)])
+    await cluster.log.append(stream, [event(claim, 3), event(claim, 1_000_002)])
+    await cluster.log.flush(stream)
+    found = [each.number async for batch in cluster.events.past(thread, 0) for each in batch]
+    assert found == [1, 2, 1_000_001, 1_000_002]
+
+
+async def test_a_reader_ten_thousand_events_behind_loses_none(cluster, thread):
+    claim = await cluster.claim(thread)
+    stream = str(claim.run.run_id)
+    batches = cluster.events.follow(thread, 0)
+    await cluster.log.append(stream, [event(claim, 1)])
+    first = await anext(batches)
+    for start in range(2, 10_002, 500):
+        numbers = range(start, start + 500)
+        await cluster.log.append(stream, [event(claim, number) for number in numbers])
+    found = [each.number for each in first]
+    while found[-1] < 10_001:
+        batch = await anext(batches)
+        assert len(batch) <= 5000
+        found += [each.number for each in batch]
+    assert found == list(range(1, 10_002))
+    await batches.aclose()
+
+
+async def test_a_reader_that_is_too_far_behind_is_told(cluster, thread):
+    claim = await cluster.claim(thread)
+    stream = str(claim.run.run_id)
+    batches = cluster.events.follow(thread, 0)
+    await cluster.log.append(stream, [event(claim, 1)])
+    await anext(batches)
+    for start in range(2, 50_002, 1000):
+        numbers = range(start, start + 1000)
+        await cluster.log.append(stream, [event(claim, number) for number in numbers])
+    await cluster.log.flush(stream)
+    with pytest.raises(EventsLost):
+        while True:
+            await anext(batches)
+    await batches.aclose()
+    # Whoever comes back gets what is still there, with the numbers it always had.
+    async with aclosing(cluster.events.follow(thread, 1)) as again:
+        batch = await anext(again)
+    assert batch[0].number > 20_000
+
+
+@pytest.mark.parametrize(
+    ("topic", "wanted"),
+    [
+        (Topic("values"), True),
+        (Topic("values", ("child:1",)), False),
+        (Topic("updates"), False),
+        (Topic("input.requested"), True),
+        (Topic("custom", (), "mine"), True),
+        (Topic("custom", (), "other"), False),
+    ],
+)
+def test_filters(topic, wanted):
+    only_root = Filter(frozenset({"values", "input"}), frozenset({"mine"}), ((),), 0)
+    selection = Selection([only_root])
+    assert [selection.wants(topic.key) for _ in range(2)] == [wanted, wanted]
+    assert Topic.of(topic.key) == topic
+
+
+def test_an_event_comes_out_of_a_log_as_it_went_in():
+    made = make_event("run", 7, Topic("values", ("a:1", "b:2")), dump({"x": 1}), milliseconds=5)
+    assert numbered(logged(made)) == made

@@ -1,0 +1,297 @@
+"""The parts of the thread protocol that need no server."""
+
+from types import SimpleNamespace
+
+import orjson
+import pytest
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
+
+from weft.server.domain.agents import AgentTree
+from weft.server.domain.events import RESULT, Event, EventId, StoredEvent
+from weft.server.domain.ids import uuid7
+from weft.server.domain.json import Encoded, dump
+from weft.server.domain.messages import normalised
+from weft.server.domain.protocol import Topic, make_event, run_end, since
+from weft.server.services.plain_events import PlainEvents
+from weft.server.worker.protocol import ProtocolEncoder
+from weft.server.worker.tokens import ChunkedMessage, ChunkHandler
+
+
+def plain(value):
+    return orjson.loads(normalised(dump(value)))
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (
+            {"type": "user", "content": "hi", "id": "1", "name": None, "additional_kwargs": {}},
+            {"type": "human", "content": "hi", "id": "1"},
+        ),
+        (
+            {"type": "assistant", "content": ["a", {"type": "reasoning", "reasoning": "b"}, 3]},
+            {
+                "type": "ai",
+                "content": [
+                    {"type": "text", "text": "a"},
+                    {"type": "reasoning", "reasoning": "b"},
+                    {"type": "non_standard", "value": {"value": 3}},
+                ],
+            },
+        ),
+        (
+            {"type": "human", "content": [{"type": "image_url", "image_url": {"url": "u"}}]},
+            {"type": "human", "content": [{"type": "image", "url": "u"}]},
+        ),
+        (
+            {"type": "human", "content": [{"type": "image_url", "image_url": "u"}, {"type": "x"}]},
+            {
+                "type": "human",
+                "content": [
+                    {"type": "image", "url": "u"}, {"type": "non_standard", "value": {"type": "x"}},
+                ],
+            },
+        ),
+        (
+            {"type": "tool", "content": "5", "tool_call_id": "c", "status": "error", "artifact": 1},
+            {"type": "tool", "content": "5", "tool_call_id": "c", "status": "error", "artifact": 1},
+        ),
+        (
+            {
+                "type": "ai", "content": "", "tool_calls": [{"name": "f"}], "invalid_tool_calls": [],
+                "usage_metadata": {"x": 1}, "response_metadata": {"model": "m"},
+            },
+            {
+                "type": "ai", "content": "", "response_metadata": {"model": "m"},
+                "tool_calls": [{"name": "f"}],
+            },
+        ),
+        ({"type": "remove", "content": "", "id": "1"}, {"type": "remove", "content": "", "id": "1"}),
+    ],
+)  # fmt: skip
+def test_messages_in_lists(message, shown):
+    assert plain({"a": [message]}) == {"a": [shown]}
+    assert plain({"a": {"b": [[message, 1]]}}) == {"a": {"b": [[shown, 1]]}}
+    assert plain({"a": message}) == {"a": message}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"role": "user", "content": "hi"}, {"type": "chat", "content": "hi", "role": "x"},
+        {"type": "function", "function": {"name": "f"}}, {"type": 3}, "text", None,
+    ],
+)  # fmt: skip
+def test_what_is_no_message(other):
+    assert plain([other, {"type": "x"}]) == [other, {"type": "x"}]
+
+
+def events(*chunks, whole=None):
+    message = ChunkedMessage()
+    found = [event for chunk in chunks for event in message.chunk(chunk)]
+    return found + list(message.finish(whole))
+
+
+def test_blocks_of_several_kinds():
+    found = events(
+        AIMessageChunk(content=[{"type": "reasoning", "reasoning": "Hm", "index": 0}], id="m"),
+        AIMessageChunk(content=[{"type": "reasoning", "reasoning": "m.", "index": 0}]),
+        AIMessageChunk(content=[{"type": "text", "text": "Yes.", "index": 1}]),
+        AIMessageChunk(content=[{"type": "image", "url": "u", "index": 2}]),
+        whole=AIMessage("Yes."),
+    )
+    assert [event["event"] for event in found] == [
+        "message-start", "content-block-start", "content-block-delta", "content-block-delta",
+        "content-block-start", "content-block-delta", "content-block-start",
+        *["content-block-finish"] * 3, "message-finish",
+    ]  # fmt: skip
+    first, second, third = [
+        event["content"] for event in found if event["event"] == "content-block-finish"
+    ]
+    assert (first["type"], first["reasoning"]) == ("reasoning", "Hmm.")
+    assert (second["type"], second["text"]) == ("text", "Yes.")
+    assert third["url"] == "u"
+    assert [event.get("index") for event in found[1:-1]] == [0, 0, 0, 1, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "content"),
+    [
+        (['{"a":', " 1}"], {"type": "tool_call", "args": {"a": 1}}),
+        ([""], {"type": "tool_call", "args": {}}),
+        (
+            ['{"a"'],
+            {
+                "type": "invalid_tool_call", "args": '{"a"',
+                "error": "Failed to parse tool call arguments as JSON",
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_calls_of_tools(pieces, content):
+    chunks = [
+        AIMessageChunk(
+            content="",
+            tool_call_chunks=[
+                {"name": None if number else "f", "id": None if number else "c", "args": piece,
+                 "index": 0, "type": "tool_call_chunk"}
+            ],
+        )
+        for number, piece in enumerate(pieces)
+    ]  # fmt: skip
+    found = events(*chunks)
+    assert found[-2]["content"] == {"name": "f", "id": "c", **content}
+
+
+def test_a_message_without_chunks_is_none():
+    assert events() == []
+
+
+class TestHandler:
+    """What models tell while they work, when nobody is there to write it to."""
+
+    def test_models_that_are_left_alone(self):
+        handler = ChunkHandler(uuid7())
+        chunk = ChatGenerationChunk(message=AIMessageChunk(content="x"))
+        result = LLMResult(generations=[[ChatGeneration(message=AIMessage("x"))]])
+        for tags, metadata in ((["nostream"], {"a": 1}), (None, None), (None, {"a": 1})):
+            run = uuid7()
+            handler.on_chat_model_start({}, [], run_id=run, tags=tags, metadata=metadata)
+            handler.on_llm_new_token("x", chunk=chunk, run_id=run)
+            handler.on_llm_new_token("x", chunk=chunk, run_id=run)
+            handler.on_llm_new_token("x", run_id=run)
+            handler.on_llm_end(result, run_id=run)
+            handler.on_llm_error(ValueError(), run_id=run)
+
+    def test_the_graph_itself(self):
+        run = uuid7()
+        handler = ChunkHandler(run)
+        handler.on_chain_start({}, {}, run_id=uuid7())
+        assert handler.idle.is_set()
+        handler.on_chain_start({}, {}, run_id=run)
+        handler.on_chain_error(ValueError(), run_id=uuid7())
+        handler.on_chain_end({}, run_id=uuid7())
+        assert not handler.idle.is_set()
+        handler.on_chain_error(ValueError(), run_id=run)
+        assert handler.idle.is_set()
+
+
+def native(method, data, namespace=(), **params):
+    return {
+        "type": "event", "method": method,
+        "params": {"namespace": [*namespace], "timestamp": 5, "data": data, **params},
+    }  # fmt: skip
+
+
+def shown(logged):
+    return [orjson.loads(event.data) for event in logged]
+
+
+def test_values_wait_for_their_checkpoint():
+    encoder = ProtocolEncoder("run", "graph", 10)
+    assert encoder.events(native("values", {"a": 1})) == []
+    assert encoder.last_number == 12
+    config = {"configurable": {"checkpoint_id": "c"}}
+    checkpoint = {
+        "config": config,
+        "parent_config": None,
+        "metadata": {"step": 1, "source": "loop"},
+    }
+    found = shown(encoder.events(native("checkpoints", checkpoint)))
+    assert [(event["method"], event["seq"]) for event in found] == [
+        ("checkpoints", 11),
+        ("values", 12),
+    ]
+    assert encoder.events(native("values", {"a": 2})) == []
+    found = shown(encoder.events(native("custom", 1)))
+    assert [event["method"] for event in found] == ["values", "custom"]
+    encoder.events(native("values", {"a": 3}))
+    assert [event["method"] for event in shown(encoder.rest())] == ["values"]
+
+
+def test_what_nobody_can_see():
+    encoder = ProtocolEncoder("run", "graph", 0)
+    assert encoder.events(native("debug", {})) == []
+    assert encoder.events(native("messages", (AIMessage("x"), {}))) == []
+    assert encoder.last_number == 1
+
+
+def test_a_schema_for_the_answer_is_told():
+    encoder = ProtocolEncoder("run", "graph", 0)
+    asked = SimpleNamespace(id="i", value="v", response_schema={"type": "string"})
+    encoder.events(native("values", {}, interrupts=(asked,)))
+    request, _ = shown(encoder.end("interrupted", None, 7))
+    assert request["params"]["data"] == {
+        "interrupt_id": "i", "payload": "v", "value": "v", "response_schema": {"type": "string"},
+    }  # fmt: skip
+
+
+def test_results_of_tools_that_are_no_text():
+    encoder = ProtocolEncoder("run", "graph", 0)
+    finished = {"event": "tool-finished", "tool_call_id": "c", "output": {"a": 1}}
+    found = shown(encoder.events(native("tools", finished)))
+    assert found[3]["params"]["data"]["content"] == {"type": "text", "text": '{"a":1}'}
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "waits", "end"),
+    [
+        ("success", None, False, ("completed", None)),
+        ("success", None, True, ("interrupted", None)),
+        ("interrupted", None, False, ("interrupted", None)),
+        ("error", Encoded(b'{"error":"E","message":"m"}'), False, ("failed", "m")),
+        ("timeout", Encoded(b'{"error":"TimeoutError","message":""}'), False, ("failed", "TimeoutError")),
+        ("error", None, False, ("failed", "error")),
+    ],
+)  # fmt: skip
+def test_how_a_run_ended(status, error, waits, end):
+    assert run_end(status, error, waits=waits) == end
+
+
+@pytest.mark.parametrize(("given", "number"), [(3, 3), (-1, 0), (True, 0), ("3", 0), (None, 0)])
+def test_since(given, number):
+    assert since({"since": given}) == number
+
+
+def test_a_tree_is_that_of_the_last_run():
+    tree = AgentTree()
+    assert tree.tree() is None
+    for run, event in (("one", "failed"), ("two", "running")):
+        data = dump({"event": event, "graph_name": "g"})
+        tree.add(make_event(run, 1, Topic("lifecycle"), data, milliseconds=1))
+        tree.add(make_event(run, 2, Topic("values"), dump({}), milliseconds=1))
+    assert tree.tree() == {"namespace": [], "graph_name": "g", "status": "running"}
+
+
+def stored(*given):
+    return [
+        StoredEvent(EventId(7, number), Event(name, dump(data)))
+        for number, (name, data) in enumerate(given)
+    ]
+
+
+def test_runs_without_the_protocol():
+    made = PlainEvents("run", "graph")
+    assert list(made.events(stored(("values", {"lost": 1})))) == []
+    assert not made.known
+    batch = stored(
+        ("metadata", {}), ("weft:numbers", 100), ("updates", {"a": 1, "b": 2}),
+        ("updates|child:1", {str(number): number for number in range(9)}), ("updates", None),
+        ("custom", "text"), ("tools", {"event": "tool-started"}), ("messages", []),
+        ("values", {"x": 1, "__interrupt__": [{"id": "i", "value": "v"}, 3]}), ("values", 3),
+        ("checkpoints", {"config": {"configurable": {"checkpoint_id": "c"}}, "metadata": None}),
+        ("checkpoints", None), (RESULT, {}),
+    )  # fmt: skip
+    found = list(made.events(batch)) + list(made.end("failed", "m"))
+    numbers = [event.number for event in found]
+    assert numbers[:3] == [101, 105, 106]
+    assert numbers == sorted(set(numbers))
+    methods = [Topic.of(event.key).method for event in found]
+    assert methods == [
+        "lifecycle", "updates", "updates", "updates", "custom", "tools", "values", "values",
+        "checkpoints", "input.requested", "lifecycle",
+    ]  # fmt: skip
+    assert made.interrupted
+    assert orjson.loads(found[1].data)["params"]["node"] == "a"
+    assert orjson.loads(found[-1].data)["params"]["data"]["error"] == "m"
