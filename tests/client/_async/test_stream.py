@@ -739,10 +739,9 @@ async def test_what_is_wanted_is_asked_for(server):
         assert (await anext(events))["seq"] == 2
         covered = thread.subscribe(["values"])
         assert (await anext(covered))["seq"] == 2
-    assert server.bodies() == [
-        {"channels": ["lifecycle", "input"]},
-        {"channels": ["input", "lifecycle", "updates", "values"]},
-    ]
+    base = {"channels": ["lifecycle", "input"]}
+    wide = {"channels": ["input", "lifecycle", "updates", "values"]}
+    assert [body for body in server.bodies() if body != base] == [wide]
 
 
 async def test_a_web_socket_is_closed_properly(server):
@@ -752,8 +751,9 @@ async def test_a_web_socket_is_closed_properly(server):
         async with stream as thread:
             await thread.run.start()
             assert [value async for value in thread.values][-1] == {"n": 1}
-    wanted = {"channels": ["lifecycle", "input"]}
-    assert server.frames[0] == {"id": 1, "method": "subscription.subscribe", "params": wanted}
+    wanted = {"channels": ["input", "lifecycle", "values"]}
+    command = {"id": 1, "method": "subscription.subscribe", "params": wanted}
+    assert command in server.frames
     done = threading.Event()
     for _ in range(100):
         if None not in server.closed:
