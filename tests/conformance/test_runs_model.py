@@ -289,6 +289,7 @@ class RunsOfAThread(RuleBasedStateMachine):
         return [each.metadata["run_id"] async for each in saver.alist(root(self.thread))]
 
 
+@pytest.mark.timeout(90)
 @pytest.mark.parametrize("database", DATABASES)
 def test_runs_of_a_thread(database):
     machine = type("Machine", (RunsOfAThread,), {"database": database})
