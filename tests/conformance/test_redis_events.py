@@ -221,6 +221,7 @@ async def test_a_server_that_comes_back_empty_is_noticed_by_readers(server, pref
         reading = asyncio.create_task(anext(reader))
         waiting = asyncio.create_task(there.log.read("run", START).last())
         await here.log.flush("run")
+        await there.log.flush("run")
         await asyncio.to_thread(server.kill)
         await asyncio.to_thread(server.start)
         for task in (reading, waiting):
@@ -231,6 +232,24 @@ async def test_a_server_that_comes_back_empty_is_noticed_by_readers(server, pref
         with pytest.raises(EventsLost, match="lost"):
             await numbers(there.log.read("run", START))
         assert (await there.log.read("run", START).last()).event == event(2)
+
+
+async def test_readers_of_what_is_to_come_do_not_mind_a_server_that_comes_back_empty(
+    server, prefix
+):
+    async with process(server.url, prefix) as here, process(server.url, prefix) as there:
+        await here.log.append("old", [event(0)])
+        await here.log.flush("old")
+        reading = asyncio.create_task(numbers(there.log.read("new", START)))
+        waiting = asyncio.create_task(there.log.read("new", START).last())
+        await asyncio.sleep(0)
+        await there.log.flush("new")
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+        await here.log.append("new", [event(1), event(2)])
+        await here.log.close("new", 60)
+        assert await reading == [1, 2]
+        assert (await waiting).event == event(2)
 
 
 async def test_a_server_that_is_away_delays_nobody_for_long(server, prefix):
