@@ -219,7 +219,8 @@ async def test_a_server_that_comes_back_empty_is_noticed_by_readers(server, pref
         await here.log.append("run", [event(1)])
         await anext(reader)
         reading = asyncio.create_task(anext(reader))
-        waiting = asyncio.create_task(there.log.read("run", START).last())
+        end = there.log.read("run", START)
+        waiting = asyncio.create_task(end.last())
         await here.log.flush("run")
         await there.log.flush("run")
         await asyncio.to_thread(server.kill)
@@ -508,7 +509,8 @@ async def test_a_slow_reader_goes_back_to_the_log(redis_url, prefix, here):
 async def test_a_live_reader_passes_what_was_lost_before_it_came(server, prefix):
     async with process(server.url, prefix) as here:
         await here.log.append("run", [event(1)])
-        waiting = asyncio.create_task(here.log.read("run", START).last())
+        reader = here.log.read("run", START)
+        waiting = asyncio.create_task(reader.last())
         await here.log.flush("run")
         server.kill()
         await asyncio.to_thread(server.start)
