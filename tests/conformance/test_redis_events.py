@@ -219,8 +219,10 @@ async def test_a_server_that_comes_back_empty_is_noticed_by_readers(server, pref
         await here.log.append("run", [event(1)])
         await anext(reader)
         reading = asyncio.create_task(anext(reader))
-        waiting = asyncio.create_task(there.log.read("run", START).last())
+        end = there.log.read("run", START)
+        waiting = asyncio.create_task(end.last())
         await here.log.flush("run")
+        await there.log.flush("run")
         await asyncio.to_thread(server.kill)
         await asyncio.to_thread(server.start)
         for task in (reading, waiting):
@@ -231,6 +233,24 @@ async def test_a_server_that_comes_back_empty_is_noticed_by_readers(server, pref
         with pytest.raises(EventsLost, match="lost"):
             await numbers(there.log.read("run", START))
         assert (await there.log.read("run", START).last()).event == event(2)
+
+
+async def test_readers_of_what_is_to_come_do_not_mind_a_server_that_comes_back_empty(
+    server, prefix
+):
+    async with process(server.url, prefix) as here, process(server.url, prefix) as there:
+        await here.log.append("old", [event(0)])
+        await here.log.flush("old")
+        reading = asyncio.create_task(numbers(there.log.read("new", START)))
+        waiting = asyncio.create_task(there.log.read("new", START).last())
+        await asyncio.sleep(0)
+        await there.log.flush("new")
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+        await here.log.append("new", [event(1), event(2)])
+        await here.log.close("new", 60)
+        assert await reading == [1, 2]
+        assert (await waiting).event == event(2)
 
 
 async def test_a_server_that_is_away_delays_nobody_for_long(server, prefix):
@@ -489,7 +509,8 @@ async def test_a_slow_reader_goes_back_to_the_log(redis_url, prefix, here):
 async def test_a_live_reader_passes_what_was_lost_before_it_came(server, prefix):
     async with process(server.url, prefix) as here:
         await here.log.append("run", [event(1)])
-        waiting = asyncio.create_task(here.log.read("run", START).last())
+        reader = here.log.read("run", START)
+        waiting = asyncio.create_task(reader.last())
         await here.log.flush("run")
         server.kill()
         await asyncio.to_thread(server.start)

@@ -87,13 +87,14 @@ class Follower:
 
     # ------------------------------------------------------------------- for readers
 
-    def join(self, stream: str, cursor: EventId, losses: int) -> Window:
+    def join(self, stream: str, cursor: EventId, losses: int | None) -> Window:
         """Follow a stream from a position that is known to be the end of the log.
 
         Args:
             stream: Which stream.
             cursor: The position.
-            losses: What ``losses`` was when the reader was made.
+            losses: What ``losses`` was when the reader was made; None: the server knew nothing of
+                the stream, so that there was nothing to lose.
 
         Raises:
             EventsLost: there has been a loss since then.
@@ -135,7 +136,7 @@ class Follower:
             if not window.readers and self._windows.get(key) is window:
                 del self._windows[key]
 
-    async def ended(self, stream: str, losses: int) -> None:
+    async def ended(self, stream: str, losses: int | None) -> None:
         """Return once a stream is closed; ``losses`` is as for ``join``.
 
         Raises:
@@ -146,6 +147,7 @@ class Follower:
         with self._lock:
             self._compare(losses)
             ending = self._endings.setdefault(key, Ending(stream))
+            ending.known |= losses is not None
             ending.waiting.append(future)
             ring = self._must_ring(key)
         if ring:
@@ -157,9 +159,9 @@ class Follower:
         if ending.failure is not None:
             raise ending.failure
 
-    def _compare(self, losses: int) -> None:
+    def _compare(self, losses: int | None) -> None:
         # Who was on the way while the data went would wait for what has gone with it.
-        if losses != self._losses:
+        if losses is not None and losses != self._losses:
             raise EventsLost(_DATA_LOST)
 
     def _leave_ending(self, key: str, ending: Ending, future: asyncio.Future[None]) -> None:
@@ -220,7 +222,7 @@ class Follower:
             logger.error("the event server has lost data")
             with self._lock:
                 self._losses += 1
-            self._fail_all(EventsLost(_DATA_LOST), EventsLost(_DATA_LOST))
+            self._fail_all(EventsLost(_DATA_LOST), EventsLost(_DATA_LOST), new_too=False)
         self._epoch, self._newest = epoch, newest
 
     async def _ask(self) -> object:
@@ -289,17 +291,24 @@ class Follower:
             failure = EventsUnavailable(UNREACHABLE)
             self._fail_all(failure if late else None, failure)
 
-    def _fail_all(self, events: EventsLost | None, ends: EventsLost) -> None:
-        """End all waiting for ends, and (unless None) all following of events."""
+    def _fail_all(
+        self, events: EventsLost | None, ends: EventsLost, *, new_too: bool = True
+    ) -> None:
+        """End all waiting for ends, and (unless None) all following of events.
+
+        Without ``new_too`` streams of which nothing is known yet are left alone: should they have
+        begun after all, whoever writes them leaves a gap.
+        """
         woken: list[asyncio.Future[None]] = []
         with self._lock:
-            for ending in self._endings.values():
-                ending.failure = ends
-                woken += ending.waiting
-            self._endings.clear()
-            if events is not None:
-                for window in self._windows.values():
+            for key, ending in list(self._endings.items()):
+                if new_too or ending.known:
+                    ending.failure = ends
+                    woken += ending.waiting
+                    del self._endings[key]
+            for key, window in list(self._windows.items()):
+                if events is not None and (new_too or window.end > START):
                     window.failure = events
                     woken += window.all_waiting()
-                self._windows.clear()
+                    del self._windows[key]
         wake(woken)

@@ -57,7 +57,7 @@ class RedisReader:
         self._follower = follower
         self._options = options
         self._after = after
-        self._losses = follower.losses
+        self._losses: int | None = follower.losses
         self._look = source.look()
         self._cursor: EventId | None = None
         self._settled: Answer[object] | None = None
@@ -157,6 +157,8 @@ class RedisReader:
         if self._cursor is None:
             last, self._closed, trimmed = await self._state(self._look, patience)
             end = last or START
+            if end == trimmed == START and not self._closed:
+                self._losses = None
             # An id of the future is no position: it would hide what comes before it.
             after = end if isinstance(self._after, Live) else min(self._after, end)
             self._cursor = max(after, trimmed)

@@ -77,9 +77,13 @@ class Window:
 
 @dataclass(eq=False, slots=True)
 class Ending:
-    """The end of a stream, for those who wait for nothing else."""
+    """The end of a stream, for those who wait for nothing else.
+
+    ``known``: one of them has found something of the stream on the server.
+    """
 
     stream: str
+    known: bool = False
     over: bool = False
     failure: EventsLost | None = None
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
