@@ -307,6 +307,28 @@ async def test_an_idle_stream_has_heartbeats(thread):
         assert [await anext(lines), await anext(lines)] == [": heartbeat", ""]
 
 
+async def test_the_same_node_several_times_at_once(thread):
+    await thread.start("chorus", {"log": []})
+    events = await thread.until_end()
+    assert set(texts(events).values()) == {"Ada sings.", "Bob sings.", "Cy sings."}
+    asked = [event for event in events if event["method"] == "input.requested"]
+    places = {data(event)["payload"]["name"]: event["params"]["namespace"] for event in asked}
+    assert set(places) == {"Ada", "Bob", "Cy"}
+    for voice, inner in places.values():
+        assert (voice.partition(":")[0], inner.partition(":")[0]) == ("voice", "again")
+    assert len({voice for voice, _ in places.values()}) == 3
+    ids = {data(event)["payload"]["name"]: data(event)["interrupt_id"] for event in asked}
+    await thread.command("input.respond", interrupt_id=ids["Bob"], response="first")
+    events = await thread.until_end(2)
+    left = [event for event in events if event["method"] == "input.requested"][3:]
+    assert {data(event)["payload"]["name"] for event in left} == {"Ada", "Cy"}
+    rest = [{"interrupt_id": ids[name], "response": "then"} for name in ("Ada", "Cy")]
+    await thread.command("input.respond", responses=rest)
+    events = await thread.until_end(3)
+    log = data(of(events, "values", [])[-1])["log"]
+    assert {"Ada then", "Bob first", "Cy then"} <= set(log)
+
+
 async def test_errors_end_a_run(thread):
     await thread.start("secret", {"topic": "tea"})
     assert data((await thread.until_end())[-1]) == {

@@ -12,7 +12,8 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.stream import StreamChannel, StreamTransformer
-from langgraph.types import interrupt
+from langgraph.types import Send, interrupt
+from typing_extensions import TypedDict
 
 
 class ScriptedModel(BaseChatModel):
@@ -154,3 +155,38 @@ talking = StateGraph(State)
 talking.add_node("talk", long_talk)
 talking.add_edge(START, "talk")
 talker = talking.compile(name="talker")
+
+
+async def say(state):
+    said = await ScriptedModel(words=[f"{state['name']} ", "sings."]).ainvoke("go")
+    return {"log": [said.text]}
+
+
+class Song(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+
+
+class Voice(Song, total=False):
+    name: str
+
+
+def ask_again(state):
+    return {"log": [f"{state['name']} {interrupt({'name': state['name']})}"]}
+
+
+again = StateGraph(Voice, output_schema=Song)
+again.add_node("ask", ask_again)
+again.add_edge(START, "ask")
+
+voice = StateGraph(Voice, output_schema=Song)
+voice.add_node("say", say)
+voice.add_node("again", again.compile())
+voice.add_edge(START, "say")
+voice.add_edge("say", "again")
+
+singing = StateGraph(Song)
+singing.add_node("voice", voice.compile())
+singing.add_conditional_edges(
+    START, lambda _: [Send("voice", {"name": name, "log": []}) for name in ("Ada", "Bob", "Cy")]
+)
+chorus = singing.compile(name="chorus")

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TypeAlias
 from uuid import UUID
 
-from weft.server.domain.errors import RunNotFound, ThreadNotFound
+from weft.server.domain.errors import RunNotFound, StorageUnavailable, ThreadNotFound
 from weft.server.domain.events import START, StoredEvent
 from weft.server.domain.json import dump
 from weft.server.domain.protocol import (
@@ -46,6 +46,8 @@ _GRACE_SECONDS = 2.0
 
 _REMEMBERED = 1000
 
+_RETRY_SECONDS = 1.0
+
 _MARK = f'"{MARKER}":true'
 
 
@@ -56,10 +58,14 @@ def has_protocol(run: Run) -> bool:
 
 @dataclass(slots=True)
 class _Reading:
-    """How far a reader has come. Numbers only increase: what a lost worker adds is left out."""
+    """How far a reader has come. Numbers only increase: what a lost worker adds is left out.
+
+    ``broken``: the last look broke off, and what it did not come to is still to be read.
+    """
 
     last: int
     seen: OrderedDict[UUID, None] = field(default_factory=OrderedDict)
+    broken: bool = False
 
     def new(self, events: Iterable[Numbered]) -> list[Numbered]:
         found = []
@@ -108,10 +114,11 @@ class ProtocolEvents:
         reading = _Reading(after)
         async with self._signals.listen(THREAD) as hints:
             while True:
-                async with aclosing(self._runs(thread_id, reading, live=True)) as batches:
+                async with aclosing(self._patient_runs(thread_id, reading)) as batches:
                     async for batch in batches:
                         yield batch
-                await self._news(hints, thread_id)
+                if not reading.broken:
+                    await self._news(hints, thread_id)
 
     async def past(self, thread_id: UUID, after: int) -> Batches:
         """Yield the events after a number that there are by now."""
@@ -119,13 +126,28 @@ class ProtocolEvents:
             async for batch in batches:
                 yield batch
 
+    async def _patient_runs(self, thread_id: UUID, reading: _Reading) -> Batches:
+        """Yield events; a database that is away ends this, and readers need not notice."""
+        reading.broken = False
+        try:
+            async with aclosing(self._runs(thread_id, reading, live=True)) as batches:
+                async for batch in batches:
+                    yield batch
+        except StorageUnavailable:
+            reading.broken = True
+            await self._clock.sleep(_RETRY_SECONDS)
+
     async def _runs(self, thread_id: UUID, reading: _Reading, *, live: bool) -> Batches:
         for run in await self._begun(thread_id, reading):
             reading.begin(run)
             source = self._own if has_protocol(run) else self._plain
-            async with aclosing(source(run, reading, live=live)) as batches:
-                async for batch in batches:
-                    yield batch
+            try:
+                async with aclosing(source(run, reading, live=live)) as batches:
+                    async for batch in batches:
+                        yield batch
+            except StorageUnavailable:
+                del reading.seen[run.run_id]
+                raise
 
     async def _begun(self, thread_id: UUID, reading: _Reading) -> Sequence[Run]:
         """Return the runs that have begun and are not known yet, oldest first."""

@@ -45,7 +45,6 @@ class ProtocolEncoder:
         self._held: tuple[Namespace, ProtocolEvent] | None = None
         self._asked: dict[str, tuple[Namespace, Interrupt[Any]]] = {}
         self._messages: dict[str, str] = {}
-        self._nodes: dict[str, str] = {}
         self._graphs: dict[Namespace, str] = {}
         self._special: dict[str, Callable[[Namespace, Any], list[Event]]] = {
             "messages": self._message,
@@ -134,7 +133,7 @@ class ProtocolEncoder:
 
     def _message(self, namespace: Namespace, payload: tuple[Any, _Dict]) -> list[Event]:
         event, metadata = payload
-        if not isinstance(event, dict):
+        if not isinstance(event, dict) or "event" not in event:
             return []  # a message that was not streamed: it is in the values
         run = str(metadata.get("run_id", ""))
         if event["event"] == "message-start":
