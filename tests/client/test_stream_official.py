@@ -30,9 +30,13 @@ async def one(client, read, **options):
     with thread_server() as server:
         script(server)
         made = client.get_client(url=server.url, api_key=None)
-        async with made, made.threads.stream("t", assistant_id="agent", **options) as thread:
+        # Not a thread that was named: leaving its context early, the official client may hang.
+        async with made, made.threads.stream(assistant_id="agent", **options) as thread:
             found = await read(thread, server)
-        asked = [(method, path, body) for method, path, _, body in server.requests]
+        asked = [
+            (method, path.replace(thread.thread_id, "t"), body)
+            for method, path, _, body in server.requests
+        ]
         commands = [each for each in asked if each[1].endswith(("/commands", "/state", "/graph"))]
         return found, commands
 
@@ -94,13 +98,6 @@ async def test_output_and_graph():
         return await thread.output, tree, thread.interrupted, thread.interrupts
 
     await both(read)
-
-
-async def test_a_thread_on_which_nothing_runs():
-    async def read(thread, server):
-        return await thread.output
-
-    assert await both(read) == {"n": 1}
 
 
 async def test_failure():

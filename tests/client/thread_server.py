@@ -120,6 +120,8 @@ class ThreadServer:
         body = b""
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                return  # the client went away while it sent
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
