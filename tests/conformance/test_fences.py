@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import asynccontextmanager
 
 import pytest
 from tests.conformance.acts import DONE, checkpoint, claim, thread_of
@@ -15,7 +16,7 @@ from weft.server.events.memory import MemoryEventLog
 from weft.server.events.signals import MemorySignals
 from weft.server.graphs.registry import Graphs
 from weft.server.settings import load_settings
-from weft.server.worker.execute import Assignment, ExecuteOptions, Executor
+from weft.server.worker.execute import Assignment, ExecuteOptions, Executor, Lost
 from weft.server.worker.plan import ServerFacts
 
 
@@ -77,6 +78,19 @@ def executor(storage, events, clock):
     )
 
 
+@asynccontextmanager
+async def executing(work, assignment):
+    """Execute a run meanwhile. It ends with this block: the database is still there then."""
+    task = asyncio.create_task(work.execute(assignment))
+    try:
+        yield task
+    finally:
+        if not task.done():
+            assignment.order = Lost()
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def begun(folder, count):
     notes = folder / "begun"
     while not notes.exists() or len(notes.read_text().split()) < count:
@@ -89,14 +103,14 @@ async def test_a_graph_that_goes_on_without_its_lease(storage, clock, tmp_path):
     kwargs = request(input={"folder": str(tmp_path)})
     claims = taken_over(storage, clock, graph_id="steps", kwargs=kwargs)
     old = Assignment(await anext(claims))
-    executing = asyncio.create_task(work.execute(old))
-    await begun(tmp_path, 1)
-    new = Assignment(await anext(claims))
-    continuing = asyncio.create_task(work.execute(new))
-    await begun(tmp_path, 2)
-    for name in ("one", "two", "three"):
-        (tmp_path / f"go-{name}").touch()
-    await asyncio.gather(executing, continuing)
+    async with executing(work, old) as first:
+        await begun(tmp_path, 1)
+        new = Assignment(await anext(claims))
+        async with executing(work, new) as second:
+            await begun(tmp_path, 2)
+            for name in ("one", "two", "three"):
+                (tmp_path / f"go-{name}").touch()
+            await asyncio.gather(first, second)
     assert (old.result, new.result) == ("lost", "success")
     run = await storage.runs.get(None, old.claim.run.run_id)
     assert (run.status, run.attempt) == ("success", 2)
@@ -122,12 +136,12 @@ async def test_a_run_that_is_handed_over_goes_on_with_its_next_step(storage, clo
     await storage.runs.create(new_run(thread, now=clock.now(), graph_id="steps", kwargs=kwargs))
     (held,) = await claim(storage)
     assignment = Assignment(held)
-    executing = asyncio.create_task(work.execute(assignment))
-    await begun(tmp_path, 1)
-    assignment.hand_over()
-    for name in ("one", "two", "three"):
-        (tmp_path / f"go-{name}").touch()
-    await executing
+    async with executing(work, assignment) as task:
+        await begun(tmp_path, 1)
+        assignment.hand_over()
+        for name in ("one", "two", "three"):
+            (tmp_path / f"go-{name}").touch()
+        await task
     assert assignment.result == "handed over"
     (held,) = await claim(storage)
     assert (held.run.attempt, held.number) == (1, 2)

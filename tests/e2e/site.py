@@ -53,7 +53,8 @@ class Site:
         for process in processes:
             self._stack.enter_context(process)
         with ThreadPoolExecutor() as pool:
-            list(pool.map(Process.wait_until_ready, processes))
+            # Four interpreters on a machine with few cores that does other things besides.
+            list(pool.map(lambda process: process.wait_until_ready(60), processes))
         return processes
 
     def rows(self, statement, *values):

@@ -16,6 +16,9 @@ from weft import get_sync_client
 
 GRAPHS = len(json.loads(PROJECT.read_text())["graphs"])
 
+# What a machine that does other things besides may add to a promise.
+BUSY = 3
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
@@ -100,7 +103,7 @@ def test_a_killed_worker_is_replaced_within_its_lease(four, clients, place, tmp_
     place.worker_of(run_id, four[2:]).kill()
     killed = time.monotonic()
     until(lambda: begun(tmp_path) == ["one", "two", "two"])
-    assert time.monotonic() - killed < LEASE + 2
+    assert time.monotonic() - killed < LEASE + 2 + BUSY
     go(tmp_path, "two", "three")
     assert two.runs.join(thread, run_id)["log"] == ["one", "two", "three"]
     assert one.runs.get(thread, run_id)["status"] == "success"
@@ -274,7 +277,7 @@ def test_without_redis_runs_go_on_and_no_result_is_lost(place, tmp_path):
         assert results[0]["log"] == ["one", "two", "three"]
         began = time.monotonic()
         assert one.runs.wait(None, "joke", input={"topic": "x"})["topic"] == "x and cats"
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 8 + BUSY
         sleeping = one.runs.create(thread, "sleepy", input={})["run_id"]
         until(lambda: one.runs.get(thread, sleeping)["status"] == "running")
         two.runs.cancel(thread, sleeping, wait=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -78,6 +79,7 @@ class Worker:
         self._active: dict[UUID, tuple[Assignment, Job]] = {}
         self._idle = asyncio.Event()
         self._idle.set()
+        self._claiming = asyncio.Lock()
         self._draining_since: float | None = None
         self.measures: WorkerMeasures = WorkerMeasures()
         self._tasks: list[asyncio.Task[None]] = []
@@ -98,13 +100,13 @@ class Worker:
         Args:
             orphaned: Whether no other worker can be alive, so that every running run is a leftover.
         """
-        self._pool.start()
         duties = [self._pool.watch]
         if self._options.concurrency:
             await self._reclaim(orphaned=orphaned)
             duties += [self._dispatch, self._keep_leases, self._look_for_lost]
             if self._options.shared:
                 duties.append(self._stop_what_is_not_held)
+        self._pool.start()
         for duty in duties:
             self._tasks.append(asyncio.create_task(self._persist(duty), name=duty.__name__))
 
@@ -121,6 +123,7 @@ class Worker:
         Those that are still in a step then are cancelled, and their step will begin again.
         """
         self.drain()
+        await self._settle_claims()
         grace = self._options.grace_seconds
         if not await self._wait_idle(grace - self._drained_for()):
             for assignment, _ in self._active.values():
@@ -133,6 +136,13 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._pool.stop()
+
+    async def _settle_claims(self) -> None:
+        # The database may be taking runs for us at this moment. Whoever did not wait for the answer
+        # would have runs that nobody executes until their lease has run out.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._options.release_seconds), self._claiming:
+                return
 
     async def _persist(self, duty: Callable[[], Awaitable[None]]) -> None:
         """Do a duty for ever, again after the database was away."""
@@ -168,15 +178,15 @@ class Worker:
 
     async def _claim(self) -> bool:
         """Take as many runs as there is room for; return whether there may be more."""
-        room = self._options.concurrency - len(self._active)
-        if room <= 0 or self._draining:
-            return False
-        limit = min(room, self._options.claim_batch)
         options = self._options
-        until = _time() + options.lease_seconds
-        claims = await self._storage.runs.claim(options.name, limit, options.lease_seconds)
-        for claim in claims:
-            self._begin(claim, until)
+        async with self._claiming:
+            limit = min(options.concurrency - len(self._active), options.claim_batch)
+            if limit <= 0 or self._draining:
+                return False
+            until = _time() + options.lease_seconds
+            claims = await self._storage.runs.claim(options.name, limit, options.lease_seconds)
+            for claim in claims:
+                self._begin(claim, until)
         return len(claims) == limit
 
     def _begin(self, claim: Claim, until: float) -> None:
