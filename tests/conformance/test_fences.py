@@ -26,6 +26,8 @@ async def taken_over(storage, clock, **fields):
     await storage.runs.create(new_run(thread, now=clock.now(), **fields))
     (first,) = await claim(storage)
     yield first
+    # A run that is being written to at this moment is not taken over.
+    await storage.flush(first)
     clock.move(16)
     found = await storage.runs.reclaim(max_attempts=3)
     assert found.requeued == (first.run.run_id,)

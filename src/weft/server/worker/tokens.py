@@ -166,7 +166,7 @@ class ChunkHandler(BaseCallbackHandler):
     run_inline = True
 
     def __init__(self, run_id: UUID) -> None:
-        self.idle = asyncio.Event()
+        self.idle: asyncio.Event = asyncio.Event()
         self.idle.set()
         self._run_id = run_id
         self._calls: dict[UUID, _Call] = {}
