@@ -148,6 +148,12 @@ ROWS = {
     "GET /threads/{thread_id}/history": Row(f"{THREAD}/history"),
     "POST /threads/{thread_id}/history": Row(f"{THREAD}/history", {"limit": 5}),
     "GET /threads/{thread_id}/stream": Row(f"{THREAD}/stream", status=200, endless=True),
+    "POST /threads/{thread_id}/commands": Row(
+        f"{THREAD}/commands", {"id": 1, "method": "state.get", "params": {}}, status=200
+    ),
+    "POST /threads/{thread_id}/stream/events": Row(
+        f"{THREAD}/stream/events", {"channels": ["values"]}, status=200, endless=True
+    ),
     # Runs
     "POST /threads/{thread_id}/runs": Row(f"{THREAD}/runs", {**RUN, "if_not_exists": "create"}, alike=False),
     "POST /threads/{thread_id}/runs/stream": Row(f"{THREAD}/runs/stream", RUN),

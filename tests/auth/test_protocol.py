@@ -1,0 +1,121 @@
+"""The thread protocol and threads of others: commands, events, WebSockets."""
+
+import json
+from uuid import uuid4
+
+import pytest
+from tests.auth.test_isolation import SECRET, build, client, picture
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+EVERYTHING = {"channels": ["values", "updates", "messages", "lifecycle", "input", "custom"]}
+COMMANDS = [
+    ("run.start", {"assistant_id": "joke", "input": {"topic": "stolen"}}, "404: "),
+    ("input.respond", {"interrupt_id": "x", "response": 1}, "Thread with ID "),
+    ("agent.getTree", {}, "No active run"),
+    ("state.get", {}, "Thread with ID "),
+    ("state.listCheckpoints", {}, "Thread with ID "),
+    ("state.fork", {"checkpoint_id": "CHECKPOINT", "input": {}}, "Thread with ID "),
+]
+
+
+@pytest.fixture
+def users(owners_server):
+    name = uuid4().hex
+    with client(owners_server, f"ada-{name}") as ada, client(owners_server, f"bob-{name}") as bob:
+        yield ada, bob
+
+
+def events(http, thread):
+    """Return what a stream has told when nothing more comes: at its first heartbeat."""
+    told = ""
+    with http.stream("POST", f"/threads/{thread}/stream/events", json=EVERYTHING) as answer:
+        assert answer.status_code == 200
+        for text in answer.iter_text():
+            told += text
+            if ": heartbeat" in told:
+                return told
+    return told
+
+
+@pytest.mark.parametrize(("method", "params", "said"), COMMANDS)
+def test_commands(users, method, params, said):
+    ada, bob = users
+    world = build(ada)
+    before = picture(ada, world)
+    params = {
+        key: world.checkpoint if value == "CHECKPOINT" else value for key, value in params.items()
+    }
+    command = {"id": 7, "method": method, "params": params}
+    for place in (world.thread, world.busy):
+        answer = bob.post(f"/threads/{place}/commands", json=command).json()
+        assert (answer["type"], answer["id"]) == ("error", 7)
+        assert answer["message"].startswith(said)
+        assert SECRET not in answer["message"]
+    assert picture(ada, world) == before
+
+
+def test_commands_of_the_owner(users):
+    ada, bob = users
+    thread = str(uuid4())
+    start = {"assistant_id": "joke", "input": {"topic": SECRET}}
+    command = {"id": 1, "method": "run.start", "params": start}
+    assert ada.post(f"/threads/{thread}/commands", json=command).json()["type"] == "success"
+    run = ada.get(f"/threads/{thread}/runs").json()[0]["run_id"]
+    ada.get(f"/threads/{thread}/runs/{run}/join")
+    found = ada.post(
+        f"/threads/{thread}/commands", json={"id": 2, "method": "state.get", "params": {}}
+    ).json()
+    assert SECRET in found["result"]["values"]["topic"]
+    assert bob.get(f"/threads/{thread}").status_code == 404
+
+
+def test_events(users):
+    ada, bob = users
+    world = build(ada)
+    assert SECRET in events(ada, world.thread)
+    told = events(bob, world.thread)
+    assert "data:" not in told
+    assert SECRET not in told
+
+
+def socket(url, thread, name):
+    return connect(
+        f"{url.replace('http', 'ws', 1)}/threads/{thread}/stream/events",
+        additional_headers={"authorization": f"Bearer {name}"} if name else {},
+    )
+
+
+def told_over(connection, command):
+    connection.send(json.dumps(command))
+    found = []
+    while True:
+        found.append(json.loads(connection.recv(timeout=20)))
+        if found[-1].get("id") == command["id"]:
+            return found
+
+
+def test_sockets(users, owners_server):
+    ada, bob = users
+    world = build(ada)
+    subscribe = {"id": 1, "method": "subscription.subscribe", "params": EVERYTHING}
+    state = {"id": 2, "method": "state.get", "params": {}}
+
+    def answers(user):
+        name = user.headers["authorization"].removeprefix("Bearer ")
+        with socket(owners_server, world.thread, name) as connection:
+            return told_over(connection, subscribe), told_over(connection, state)
+
+    (*seen, subscribed), (*_, mine) = answers(ada)
+    assert subscribed["result"]["replayed_events"] == len(seen) > 0
+    assert SECRET in json.dumps(mine)
+    (*seen, subscribed), (*_, theirs) = answers(bob)
+    assert (seen, subscribed["result"]["replayed_events"]) == ([], 0)
+    assert theirs["type"] == "error"
+    assert SECRET not in json.dumps(theirs)
+
+
+def test_a_socket_of_nobody(owners_server):
+    with pytest.raises(InvalidStatus) as caught, socket(owners_server, uuid4(), None):
+        pass
+    assert caught.value.response.status_code in {401, 403}
