@@ -13,6 +13,7 @@ from weft.server.domain.ids import uuid7
 from weft.server.domain.json import Encoded, dump
 from weft.server.domain.messages import normalised
 from weft.server.domain.protocol import Topic, make_event, run_end, since
+from weft.server.domain.tools import protocol_tool
 from weft.server.services.plain_events import PlainEvents
 from weft.server.worker.protocol import ProtocolEncoder
 from weft.server.worker.tokens import ChunkedMessage, ChunkHandler
@@ -271,6 +272,35 @@ def stored(*given):
     ]
 
 
+STARTED = {"event": "on_tool_start", "toolCallId": "c", "name": "add", "input": {"a": 2}}
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (
+            STARTED,
+            {"event": "tool-started", "tool_call_id": "c", "tool_name": "add", "input": {"a": 2}},
+        ),
+        (
+            {"event": "on_tool_event", "toolCallId": "c", "name": "add", "data": "part"},
+            {"event": "tool-output-delta", "tool_call_id": "c", "delta": "part"},
+        ),
+        (
+            {"event": "on_tool_end", "toolCallId": "c", "name": "add", "output": 3},
+            {"event": "tool-finished", "tool_call_id": "c", "output": 3},
+        ),
+        (
+            {"event": "on_tool_error", "toolCallId": "c", "name": "add", "error": "no"},
+            {"event": "tool-error", "tool_call_id": "c", "message": "no"},
+        ),
+        ({"event": "new"}, {"event": "new"}),
+    ],
+)
+def test_tools_of_runs_without_the_protocol(told, expected):
+    assert protocol_tool(told) == expected
+
+
 def test_runs_without_the_protocol():
     made = PlainEvents("run", "graph")
     assert list(made.events(stored(("values", {"lost": 1})))) == []
@@ -278,7 +308,7 @@ def test_runs_without_the_protocol():
     batch = stored(
         ("metadata", {}), ("weft:numbers", 100), ("updates", {"a": 1, "b": 2}),
         ("updates|child:1", {str(number): number for number in range(9)}), ("updates", None),
-        ("custom", "text"), ("tools", {"event": "tool-started"}), ("messages", []),
+        ("custom", "text"), ("tools", STARTED), ("messages", []),
         ("values", {"x": 1, "__interrupt__": [{"id": "i", "value": "v"}, 3]}), ("values", 3),
         ("checkpoints", {"config": {"configurable": {"checkpoint_id": "c"}}, "metadata": None}),
         ("checkpoints", None), (RESULT, {}),

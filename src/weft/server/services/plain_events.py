@@ -19,6 +19,7 @@ from weft.server.domain.protocol import (
     ending,
     make_event,
 )
+from weft.server.domain.tools import protocol_tool
 
 _INTERRUPT = "__interrupt__"
 
@@ -42,7 +43,7 @@ class PlainEvents:
             "updates": self._updates,
             "custom": self._custom,
             "tasks": lambda namespace, data: self._plain("tasks", namespace, data),
-            "tools": lambda namespace, data: self._plain("tools", namespace, data),
+            "tools": self._tools,
             "checkpoints": self._checkpoint,
         }
 
@@ -111,6 +112,10 @@ class PlainEvents:
 
     def _custom(self, namespace: Namespace, data: Json) -> Iterator[tuple[Topic, Encoded, str]]:
         yield Topic("custom", namespace), dump({"payload": data}), ""
+
+    def _tools(self, namespace: Namespace, data: Json) -> Iterator[tuple[Topic, Encoded, str]]:
+        told = protocol_tool(data) if isinstance(data, dict) else data
+        yield Topic("tools", namespace), dump(told), ""
 
     def _plain(
         self, method: str, namespace: Namespace, data: Json

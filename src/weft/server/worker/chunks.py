@@ -14,6 +14,7 @@ from langchain_core.messages import (
 from weft.schema import StreamMode
 from weft.server.domain.events import Event
 from weft.server.domain.json import Encoded
+from weft.server.domain.tools import TOOL_EVENTS
 from weft.server.graphs.serde import MessageEncoder, encode
 
 Namespace: TypeAlias = tuple[str, ...]
@@ -22,14 +23,6 @@ ROOT: Namespace = ()
 
 # Everything else in ``configurable`` is internal to langgraph or to this server.
 _CHECKPOINT_KEYS = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
-
-# What langgraph says of tools: the clients' name for it, and of its only field, after that field.
-_TOOL_EVENTS = {
-    "tool-started": ("on_tool_start", "input", "input"),
-    "tool-output-delta": ("on_tool_event", "data", "delta"),
-    "tool-finished": ("on_tool_end", "output", "output"),
-    "tool-error": ("on_tool_error", "error", "message"),
-}
 
 # Payloads are plain data of langgraph's own shapes, holding values of the user.
 _Payload: TypeAlias = Any
@@ -102,14 +95,14 @@ class ChunkEncoder:
     def _tool_call(self, payload: _Dict) -> _Dict:
         """Return what a tool does in the words of clients, which are not those of langgraph."""
         key, kind = payload["tool_call_id"], payload["event"]
-        if kind not in _TOOL_EVENTS:
+        if kind not in TOOL_EVENTS:
             return payload
         if kind == "tool-started":
             self._tool_names[key] = payload["tool_name"]
         name = self._tool_names.get(key, "")
         if kind in {"tool-finished", "tool-error"}:
             self._tool_names.pop(key, None)
-        event, field, source = _TOOL_EVENTS[kind]
+        event, field, source = TOOL_EVENTS[kind]
         return {"event": event, "toolCallId": key, "name": name, field: payload.get(source)}
 
 
