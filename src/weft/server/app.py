@@ -13,21 +13,17 @@ from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 
 from weft._version import __version__
 from weft.client import configure_loopback_transports
 from weft.server.api.assistants import AssistantRoutes
 from weft.server.api.crons import CronRoutes
 from weft.server.api.docs import page
-from weft.server.api.errors import http_exception
 from weft.server.api.inside import Inside
+from weft.server.api.limits import from_inside
 from weft.server.api.meta import Facts, MetaRoutes
 from weft.server.api.metrics import Meter, MetricRoutes
-from weft.server.api.openapi import document
-from weft.server.api.routes import Handlers, starlette_routes, table
+from weft.server.api.routes import Handlers, table
 from weft.server.api.runs import RunRoutes
 from weft.server.api.states import StateRoutes
 from weft.server.api.store import StoreRoutes
@@ -35,6 +31,7 @@ from weft.server.api.threads import ThreadRoutes
 from weft.server.clock import SystemClock
 from weft.server.events.memory import MemoryEventLog
 from weft.server.events.signals import MemorySignals
+from weft.server.front import Front
 from weft.server.graphs.embeddings import load_embeddings
 from weft.server.graphs.registry import Graphs
 from weft.server.ports.clock import Clock
@@ -67,8 +64,6 @@ SWITCH_SECONDS = 0.001
 # Python's own 700 would look for garbage several times in each run.
 GC_THRESHOLD = (10_000, 20, 20)
 
-EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagination-next")
-
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -88,23 +83,13 @@ def create_app(settings: Settings) -> Starlette:
     """Return the ASGI application of a server; its lifespan opens and closes everything.
 
     Raises:
-        GraphLoadError: a configured graph cannot be loaded.
+        GraphLoadError: a configured graph, or the application around ours, cannot be loaded.
         EmbeddingsLoadError: what makes vectors for the store cannot be loaded.
     """
-    parts = _assemble(settings, Graphs.load(settings.graphs), _store_options(settings.store))
-    app: Starlette = Starlette(
-        routes=starlette_routes(table(parts.handlers), parts.meter),
-        middleware=[
-            Middleware(
-                CORSMiddleware,
-                allow_origins=["*"],
-                allow_methods=["*"],
-                allow_headers=["*"],
-                expose_headers=EXPOSED_HEADERS,
-            )
-        ],
-        exception_handlers={HTTPException: http_exception},
-        lifespan=lambda _: _lifespan(parts, app),
+    front = Front(settings)
+    parts = _assemble(settings, Graphs.load(settings.graphs), _store_options(settings.store), front)
+    app: Starlette = front.application(
+        table(parts.handlers), parts.meter, lambda: _lifespan(parts, app)
     )
     return app
 
@@ -137,7 +122,7 @@ async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
     _tune_interpreter()
     await parts.storage.open()
     # From now on clients without an address, made by graphs, reach this server.
-    configure_loopback_transports(Inside(app, asyncio.get_running_loop()))
+    configure_loopback_transports(Inside(from_inside(app), asyncio.get_running_loop()))
     try:
         await parts.assistants.ensure_defaults()
         # If the database is locked, whatever is marked as running was left by a dead process.
@@ -173,7 +158,7 @@ def _store_options(settings: StoreSettings) -> StoreOptions:
     return StoreOptions(settings.default_ttl_minutes, settings.refresh_on_read, index)
 
 
-def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
+def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, front: Front) -> Parts:
     clock = SystemClock()
     storage = make_storage(settings, clock, store)
     events = MemoryEventLog(clock)
@@ -214,7 +199,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         meta=MetaRoutes(
             _facts(),
             storage.ping,
-            openapi=lambda: document(table(handlers), __version__),
+            openapi=lambda: front.describe(table(handlers)),
             docs=page,
         ),
         metrics=MetricRoutes(meter, worker, runs.stats),
@@ -222,7 +207,11 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions) -> Parts:
         threads=ThreadRoutes(threads, limit),
         states=StateRoutes(states, limit),
         runs=RunRoutes(
-            runs, followers, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds
+            runs,
+            followers,
+            body_limit=limit,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            headers=front.headers,
         ),
         store=StoreRoutes(items, limit),
         crons=CronRoutes(CronService(storage, assistants, clock), limit),

@@ -33,6 +33,7 @@ from weft.server.domain.errors import InvalidInput, NothingToCancel, RunNotFound
 from weft.server.domain.events import START, EventId
 from weft.server.domain.json import Encoded, dump
 from weft.server.domain.runs import Run
+from weft.server.services.headers import HeaderPicker
 from weft.server.services.requests import (
     OFFSET_MOST,
     RunBatchRequest,
@@ -64,6 +65,7 @@ class RunRoutes:
         *,
         body_limit: int,
         heartbeat_seconds: float,
+        headers: HeaderPicker | None = None,
     ) -> None:
         self._runs = runs
         self._threads = threads
@@ -71,6 +73,7 @@ class RunRoutes:
         self._batch: Body[list[RunCreateRequest]] = Body(RunBatchRequest, body_limit)
         self._cancel = Body(RunCancelRequest, body_limit)
         self._heartbeat = heartbeat_seconds
+        self._headers = headers or HeaderPicker()
 
     async def create(self, request: Request) -> Response:
         run, _ = await self._new(request)
@@ -101,7 +104,11 @@ class RunRoutes:
 
     async def batch(self, request: Request) -> Response:
         bodies = await self._batch.read(request)
-        runs = await self._runs.create_batch(bodies, request_id=_request_id(request))
+        runs = await self._runs.create_batch(
+            bodies,
+            request_id=_request_id(request),
+            headers=self._headers.pick(request.headers.items()),
+        )
         return json_response([run_wire(run) for run in runs])
 
     async def cancel_many(self, request: Request) -> Response:
@@ -194,7 +201,12 @@ class RunRoutes:
     async def _new(self, request: Request) -> tuple[Run, RunCreateRequest]:
         thread_id = path_uuid(request, "thread") if "thread_id" in request.path_params else None
         body = await self._body.read(request)
-        run = await self._runs.create(thread_id, body, request_id=_request_id(request))
+        run = await self._runs.create(
+            thread_id,
+            body,
+            request_id=_request_id(request),
+            headers=self._headers.pick(request.headers.items()),
+        )
         return run, body
 
     def _leaving(self, thread_id: UUID | None, run_id: UUID) -> Leaving:

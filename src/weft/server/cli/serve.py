@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 
 from weft.server import logs
 from weft.server.app import create_app
+from weft.server.cli.protocol import bounded
 from weft.server.cli.sockets import bind, url
 from weft.server.domain.errors import WeftError
 from weft.server.graphs.loader import extend_path
@@ -68,6 +69,7 @@ def _run(settings: Settings, bound: socket.socket) -> None:
     app = create_app(settings)
     config = uvicorn.Config(
         app,
+        http=bounded(settings.header_limit_bytes),
         lifespan="off",  # entered here, so that what fails at the start can be said in a sentence
         log_config=None,
         access_log=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import cast
 from uuid import UUID
@@ -12,6 +13,7 @@ from weft.server.domain.errors import ContradictoryInput, InvalidInput
 from weft.server.domain.ids import uuid7
 from weft.server.domain.json import Json, JsonObject, dump
 from weft.server.domain.runs import NewRun
+from weft.server.domain.secrets import SECRETS, is_secret
 from weft.server.graphs.states import command
 from weft.server.services.requests import RunCreateRequest
 
@@ -28,8 +30,12 @@ def new_run(
     *,
     request_id: str,
     now: datetime,
+    headers: Mapping[str, str] | None = None,
 ) -> NewRun:
     """Return the run a request asks for.
+
+    ``headers`` are those that the graph may read in ``configurable``. They win over what the
+    request says by the same name: who sets them may be a proxy that knows better.
 
     Raises:
         ContradictoryInput: fields that exclude each other are given.
@@ -47,11 +53,13 @@ def new_run(
             **config,
             "configurable": {
                 **user_keys,
+                **(headers or {}),
                 **_checkpoint(body),
                 "langgraph_request_id": request_id,
             },
         },
         "context": user_keys,
+        **_secrets(headers or {}),
     }
     return NewRun(
         run_id=uuid7(),
@@ -134,6 +142,11 @@ def _kwargs(body: RunCreateRequest, *, temporary: bool) -> dict[str, object]:
         "checkpoint_during": durability != "exit",
         "durability": durability,
     }
+
+
+def _secrets(headers: Mapping[str, str]) -> dict[str, object]:
+    names = [name for name in headers if is_secret(name)]
+    return {SECRETS: names} if names else {}
 
 
 def _durability(body: RunCreateRequest) -> Durability:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -64,10 +64,18 @@ class RunService:
         self._thread_ttl = thread_ttl
 
     async def create(
-        self, thread_id: UUID | None, body: RunCreateRequest, *, request_id: str
+        self,
+        thread_id: UUID | None,
+        body: RunCreateRequest,
+        *,
+        request_id: str,
+        headers: Mapping[str, str] | None = None,
     ) -> Run:
-        """Create a run, on a thread or (None) on one of its own."""
-        new = await self._new(thread_id, body, request_id)
+        """Create a run, on a thread or (None) on one of its own.
+
+        ``headers`` are those of the request that its graph may read.
+        """
+        new = await self._new(thread_id, body, request_id, headers)
         try:
             created = await self._storage.runs.create(new)
         except ThreadNotFound:
@@ -76,10 +84,14 @@ class RunService:
         return created.run
 
     async def create_batch(
-        self, bodies: Sequence[RunCreateRequest], *, request_id: str
+        self,
+        bodies: Sequence[RunCreateRequest],
+        *,
+        request_id: str,
+        headers: Mapping[str, str] | None = None,
     ) -> Sequence[Run]:
         """Create runs, each on a thread of its own; none of them unless all requests are valid."""
-        news = [await self._new(None, body, request_id) for body in bodies]
+        news = [await self._new(None, body, request_id, headers) for body in bodies]
         created = await asyncio.gather(*[self._storage.runs.create(new) for new in news])
         for each in created:
             await self._announce(each)
@@ -111,10 +123,16 @@ class RunService:
         """
         await self._cancel(thread_id, [run_id], Stop(action, reason))
 
-    async def _new(self, thread_id: UUID | None, body: RunCreateRequest, request_id: str) -> NewRun:
+    async def _new(
+        self,
+        thread_id: UUID | None,
+        body: RunCreateRequest,
+        request_id: str,
+        headers: Mapping[str, str] | None,
+    ) -> NewRun:
         assistant = await self._assistants.resolve(body["assistant_id"])
         now = self._clock.now()
-        new = new_run(thread_id, body, assistant, request_id=request_id, now=now)
+        new = new_run(thread_id, body, assistant, request_id=request_id, now=now, headers=headers)
         if body.get("feedback_keys"):
             logger.warning("feedback_keys are ignored", extra={"run_id": str(new.run_id)})
         return replace(new, thread_ttl=self._thread_ttl)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Literal, cast
@@ -14,6 +15,7 @@ from langgraph.types import Command, Send
 from weft.schema import Durability, StreamMode
 from weft.server.domain.json import JsonObject
 from weft.server.domain.runs import Claim
+from weft.server.domain.secrets import MASK, SECRETS
 
 Nodes = Literal["*"] | list[str] | None
 
@@ -45,7 +47,7 @@ def make_plan(claim: Claim, facts: ServerFacts) -> Plan:
     kwargs = orjson.loads(claim.run.kwargs)
     return Plan(
         input=_input(kwargs),
-        config=_config(claim, kwargs["config"], facts),
+        config=_config(claim, kwargs["config"], facts, kwargs.get(SECRETS, ())),
         context=kwargs["context"],
         modes=frozenset(kwargs["stream_mode"]),
         subgraphs=kwargs["subgraphs"],
@@ -92,7 +94,9 @@ def _goto(goto: object) -> object:
     return goto
 
 
-def _config(claim: Claim, config: JsonObject, facts: ServerFacts) -> RunnableConfig:
+def _config(
+    claim: Claim, config: JsonObject, facts: ServerFacts, secrets: Sequence[str]
+) -> RunnableConfig:
     run = claim.run
     given = cast("JsonObject", config.get("metadata") or {})
     return cast(
@@ -119,6 +123,9 @@ def _config(claim: Claim, config: JsonObject, facts: ServerFacts) -> RunnableCon
                 "langgraph_version": facts.langgraph_version,
                 "langgraph_api_version": facts.version,
                 "langgraph_host": "weft",
+                # langgraph adds what is configurable to the metadata of events and checkpoints,
+                # but for what is there already.
+                **dict.fromkeys(secrets, MASK),
             },
         },
     )

@@ -1,0 +1,165 @@
+"""What stands before the routes: limits, headers for browsers, the user's own application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Mount
+from starlette.types import ASGIApp
+
+from weft._version import __version__
+from weft.server.api.describing import merged
+from weft.server.api.entries import Entry
+from weft.server.api.errors import http_exception
+from weft.server.api.hosting import CustomApp, Layer
+from weft.server.api.limits import Rate, RateLimit, RequestSize, StreamLimit
+from weft.server.api.metrics import Meter
+from weft.server.api.openapi import document
+from weft.server.api.pages import NoSniffing
+from weft.server.api.prefix import MountPrefix
+from weft.server.api.requestlog import RequestLog
+from weft.server.api.routes import enabled, starlette_routes
+from weft.server.graphs.loader import load_attribute
+from weft.server.sections import CorsSettings
+from weft.server.services.headers import HeaderPicker
+from weft.server.settings import JSON_DEPTH_MOST, Settings
+
+# Clients read their runs' places from the first two.
+EXPOSED_HEADERS: Final = (
+    "content-location", "location", "x-pagination-total", "x-pagination-next", "retry-after",
+)  # fmt: skip
+
+_BURST_SECONDS: Final = 10
+
+Lifespan = Callable[[], AbstractAsyncContextManager[None]]
+
+
+class Front:
+    """Puts a server's routes behind what the settings ask for.
+
+    Args:
+        settings: What is asked for.
+        authenticate: What tells who asks and refuses who may not; None: anybody may.
+
+    Raises:
+        GraphLoadError: the user's application cannot be loaded.
+    """
+
+    def __init__(self, settings: Settings, authenticate: Layer | None = None) -> None:
+        self._settings = settings
+        self._authenticate = authenticate
+        spec = settings.http.app
+        self._custom = None
+        if spec is not None:
+            self._custom = CustomApp.of(load_attribute(spec), spec.source)
+
+    @property
+    def headers(self) -> HeaderPicker:
+        """Return what picks the headers that runs may read."""
+        rules = self._settings.http.configurable_headers
+        return HeaderPicker(rules.includes, rules.excludes)
+
+    def describe(self, entries: Sequence[Entry]) -> bytes:
+        """Return the OpenAPI document of everything that is served."""
+        ours = document(enabled(entries, self._settings.http.disabled), __version__)
+        return ours if self._custom is None else merged(ours, self._custom.openapi())
+
+    def application(self, entries: Sequence[Entry], meter: Meter, lifespan: Lifespan) -> Starlette:
+        """Return the application; ``lifespan`` is around that of the user's."""
+        most = self._settings.streams_per_user
+        streams = StreamLimit(most) if most else None
+        routes = starlette_routes(enabled(entries, self._settings.http.disabled), meter, streams)
+        outside, inside = self._outer_layers(), self._inner_layers()
+        handlers = {HTTPException: http_exception}
+        if self._custom is None:
+            return Starlette(
+                routes=routes,
+                middleware=[*outside, *inside],
+                exception_handlers=handlers,
+                lifespan=lambda _: self._lifespan(lifespan),
+            )
+        http = self._settings.http
+        served = self._custom.serving(
+            Starlette(routes=routes, exception_handlers=handlers),
+            authenticate=_all_of(inside),
+            order=http.middleware_order,
+            everywhere=http.enable_custom_route_auth,
+        )
+        return Starlette(
+            routes=[Mount("", app=served)],
+            middleware=outside,
+            exception_handlers=handlers,
+            lifespan=lambda _: self._lifespan(lifespan),
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, ours: Lifespan) -> AsyncIterator[None]:
+        async with ours():
+            if self._custom is None:
+                yield
+                return
+            async with self._custom.lifespan():
+                yield
+
+    def _outer_layers(self) -> list[Middleware]:
+        settings = self._settings
+        layers = [
+            Middleware(CORSMiddleware, **_cors(settings.http.cors)),
+            Middleware(NoSniffing),
+            Middleware(
+                RequestSize,
+                header_bytes=settings.header_limit_bytes,
+                body_bytes=settings.body_limit_bytes,
+                json_depth=None if settings.json_depth == JSON_DEPTH_MOST else settings.json_depth,
+            ),
+        ]
+        if settings.http.mount_prefix:
+            layers.insert(0, Middleware(MountPrefix, prefix=settings.http.mount_prefix))
+        logged = settings.http.logging_headers
+        if logged.includes:
+            picker = HeaderPicker(logged.includes, logged.excludes)
+            layers.insert(0, Middleware(RequestLog, headers=picker))
+        return layers
+
+    def _inner_layers(self) -> list[Middleware]:
+        settings = self._settings
+        layers = [] if self._authenticate is None else [Middleware(self._authenticate)]
+        if settings.requests_per_second:
+            burst = settings.request_burst or max(
+                1, round(settings.requests_per_second * _BURST_SECONDS)
+            )
+            rate = Rate(settings.requests_per_second, burst)
+            layers.append(Middleware(RateLimit, rate=rate))
+        return layers
+
+
+def _all_of(layers: Sequence[Middleware]) -> Layer | None:
+    if not layers:
+        return None
+
+    def around(app: ASGIApp) -> ASGIApp:
+        for cls, args, kwargs in reversed(layers):
+            app = cls(app, *args, **kwargs)
+        return app
+
+    return around
+
+
+def _cors(settings: CorsSettings) -> dict[str, Any]:
+    exposed = settings.expose_headers or EXPOSED_HEADERS
+    return {
+        "allow_origins": settings.allow_origins,
+        "allow_origin_regex": settings.allow_origin_regex,
+        "allow_methods": settings.allow_methods,
+        "allow_headers": settings.allow_headers,
+        "allow_credentials": settings.allow_credentials,
+        # Without these two clients do not find the runs they have started.
+        "expose_headers": tuple(dict.fromkeys([*exposed, "content-location", "location"])),
+        "max_age": settings.max_age_seconds,
+    }
