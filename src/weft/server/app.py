@@ -29,6 +29,7 @@ from weft.server.api.states import StateRoutes
 from weft.server.api.store import StoreRoutes
 from weft.server.api.threads import ThreadRoutes
 from weft.server.clock import SystemClock
+from weft.server.encryption import make_sealer
 from weft.server.events.memory import MemoryEventLog
 from weft.server.events.signals import MemorySignals
 from weft.server.front import Front
@@ -48,6 +49,9 @@ from weft.server.services.store import StoreService
 from weft.server.services.thread_stream import ThreadStreamService
 from weft.server.services.threads import ThreadService
 from weft.server.settings import Settings, SettingsError, StoreSettings
+from weft.server.storage.encrypted import EncryptedStorage
+from weft.server.storage.saver import SaverOptions
+from weft.server.storage.serde import safe_serde
 from weft.server.storage.sqlite import SqliteStorage
 from weft.server.worker.calls import RunnerCalls
 from weft.server.worker.crons import CronStarter
@@ -98,10 +102,22 @@ def make_storage(settings: Settings, clock: Clock, store: StoreOptions | None = 
     """Return the storage that the settings ask for, not opened yet.
 
     Raises:
-        SettingsError: the driver is not installed.
+        SettingsError: a package that it needs is not installed, or the user's encryption cannot
+            be used.
+        UnknownType: a type that checkpoints may be made of does not exist.
     """
+    sealer = make_sealer(settings)
+    allowed = settings.serde
+    serde = safe_serde(allowed.msgpack_types, allowed.json_types, pickle=allowed.pickle)
+    plain = _make_plain_storage(settings, clock, store, SaverOptions(sealer, serde))
+    return plain if sealer is None else EncryptedStorage(plain, sealer)
+
+
+def _make_plain_storage(
+    settings: Settings, clock: Clock, store: StoreOptions | None, saver: SaverOptions
+) -> Storage:
     if not settings.database_url:
-        return SqliteStorage(settings.data_dir / "weft.db", clock=clock, store=store)
+        return SqliteStorage(settings.data_dir / "weft.db", clock=clock, store=store, saver=saver)
     try:
         from weft.server.storage.postgres import PostgresStorage  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -114,6 +130,7 @@ def make_storage(settings: Settings, clock: Clock, store: StoreOptions | None = 
         clock=clock,
         store=store,
         connections=settings.database_connections,
+        saver=saver,
     )
 
 

@@ -14,6 +14,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from weft._version import __version__
+from weft.server.api.acting import ActingUser
 from weft.server.api.describing import merged
 from weft.server.api.entries import Entry
 from weft.server.api.errors import http_exception
@@ -136,6 +137,8 @@ class Front:
             )
             rate = Rate(settings.requests_per_second, burst)
             layers.append(Middleware(RateLimit, rate=rate))
+        if settings.encryption is not None:
+            layers.append(Middleware(ActingUser))
         return layers
 
 

@@ -93,7 +93,7 @@ class Settings:
     http: HttpSettings = field(default_factory=HttpSettings)
     encryption: GraphSpec | None = None
     encryption_keys: str = field(default="", repr=False)
-    encryption_plain_keys: str = ""
+    encryption_metadata_keys: str = ""
     serde: SerdeSettings = field(default_factory=SerdeSettings)
     json_depth: int = 250
     header_limit_bytes: int = 64 * 1024
@@ -263,8 +263,9 @@ OPTIONS: Final = (
         ("LANGGRAPH_AES_KEY",), secret=True,
     ),
     Option(
-        "encryption_plain_keys", "", str,
-        "names in metadata, by comma, that the built-in encryption leaves readable and searchable",
+        "encryption_metadata_keys", "", str,
+        "names in metadata, by comma, that these keys encrypt as well; *: all. They can no longer"
+        " be searched for", ("LANGGRAPH_AES_JSON_KEYS",),
     ),
     Option("log_level", "info", choice(*LOG_LEVELS), "how much is logged", ("LOG_LEVEL",)),
     Option("log_json", "false", flag, "log JSON lines: true or false", ("LOG_JSON",)),

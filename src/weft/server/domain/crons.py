@@ -30,7 +30,8 @@ class Cron:
 
     ``thread_id`` None: every run gets a thread of its own, and ``on_run_completed`` says what
     becomes of it. ``end_time`` is kept as the client wrote it. ``payload`` is the client's request.
-    ``next_run_date`` None: it is never due again.
+    ``next_run_date`` None: it is never due again. ``sealing`` is the context that its request was
+    encrypted with.
     """
 
     cron_id: UUID
@@ -47,6 +48,7 @@ class Cron:
     next_run_date: datetime | None
     created_at: datetime
     updated_at: datetime
+    sealing: JsonObject = field(default_factory=dict)
 
     @property
     def ends_at(self) -> datetime | None:

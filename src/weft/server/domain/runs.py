@@ -18,7 +18,8 @@ class Run:
     """A run's row. ``kwargs`` is the request, encoded: only the worker reads it.
 
     ``attempt`` counts the executions that have begun: 0 while it has never been claimed. ``error``
-    is ``{"error": class, "message": text}``, encoded, once it has failed.
+    is ``{"error": class, "message": text}``, encoded, once it has failed. ``sealing`` is the
+    context that its request was encrypted with: what it stores is encrypted with the same.
     """
 
     run_id: UUID
@@ -35,6 +36,7 @@ class Run:
     created_at: datetime
     updated_at: datetime
     error: Encoded | None = None
+    sealing: JsonObject = field(default_factory=dict)
 
     @property
     def active(self) -> bool:

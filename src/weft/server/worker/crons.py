@@ -11,6 +11,7 @@ from weft.server.domain.crons import Cron, run_fields
 from weft.server.domain.errors import StorageUnavailable, WeftError
 from weft.server.domain.json import JsonObject
 from weft.server.ports.clock import Clock
+from weft.server.ports.sealing import ACTING, Acting
 from weft.server.ports.storage import Storage
 from weft.server.services.requests import RunCreateRequest
 from weft.server.services.runs import RunService
@@ -75,6 +76,7 @@ class CronStarter:
 
     async def _start(self, cron: Cron) -> None:
         named = {"cron_id": str(cron.cron_id)}
+        ACTING.set(Acting(metadata=cron.sealing))
         try:
             run = await self._runs.create(cron.thread_id, _body(cron), request_id=str(uuid4()))
         except WeftError as error:

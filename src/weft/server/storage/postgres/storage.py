@@ -31,7 +31,7 @@ from weft.server.storage.postgres.savers import DirectSink, Drain, Savers
 from weft.server.storage.postgres.store_items import PostgresItems
 from weft.server.storage.postgres.store_vectors import open_vectors
 from weft.server.storage.postgres.threads import PostgresThreads
-from weft.server.storage.saver import StorageSaver
+from weft.server.storage.saver import SaverOptions, StorageSaver
 from weft.server.storage.store import DatabaseStore
 
 
@@ -45,9 +45,11 @@ class PostgresStorage:
         clock: Clock,
         store: StoreOptions | None = None,
         connections: int = CONNECTIONS,
+        saver: SaverOptions | None = None,
     ) -> None:
         self._url = url
         self._store_options = store or StoreOptions()
+        self._saver_options = saver or SaverOptions()
         self._clock = clock
         self._connections = connections
         self._opened = False
@@ -67,7 +69,9 @@ class PostgresStorage:
         self._opened = True
         options = self._store_options
         items = PostgresItems(options.index, vectors)
-        self._store = DatabaseStore(self._database, items, self._clock, options)
+        self._store = DatabaseStore(
+            self._database, items, self._clock, options, self._saver_options.sealer
+        )
         self.assistants: PostgresAssistants = PostgresAssistants(self._database)
         self.crons: PostgresCrons = PostgresCrons(self._database)
         self.threads: PostgresThreads = PostgresThreads(self._database)
@@ -91,7 +95,7 @@ class PostgresStorage:
         return self._saver(DirectSink(self._database))
 
     def edit(self, thread_id: UUID) -> PostgresEdit:
-        return PostgresEdit(self._database, thread_id)
+        return PostgresEdit(self._database, thread_id, self._saver_options)
 
     def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
         sink: Sink = self._savers.sink(claim)
@@ -101,7 +105,7 @@ class PostgresStorage:
         await self._savers.settle(claim)
 
     def _saver(self, sink: Sink, claim: Claim | None = None) -> StorageSaver[Connection]:
-        return StorageSaver(self._database, PostgresCheckpoints(), sink, claim)
+        return StorageSaver(self._database, PostgresCheckpoints(), sink, claim, self._saver_options)
 
     def _prepare(self) -> str | None:
         given = parameters(self._url)

@@ -17,7 +17,7 @@ from weft.server.domain.runs import Claim
 from weft.server.ports.clock import Clock
 from weft.server.ports.store import Store, StoreOptions
 from weft.server.storage.checkpoints import Settled, Sink
-from weft.server.storage.saver import StorageSaver
+from weft.server.storage.saver import SaverOptions, StorageSaver
 from weft.server.storage.sqlite.assistants import SqliteAssistants
 from weft.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints
 from weft.server.storage.sqlite.connection import Access, Readers, Writer, connect, unavailable
@@ -34,10 +34,18 @@ from weft.server.storage.store import DatabaseStore
 class SqliteStorage:
     """``Storage`` in one SQLite file, for one process at a time."""
 
-    def __init__(self, path: Path, *, clock: Clock, store: StoreOptions | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        store: StoreOptions | None = None,
+        saver: SaverOptions | None = None,
+    ) -> None:
         self._path = path
         self._clock = clock
         self._store_options = store or StoreOptions()
+        self._saver_options = saver or SaverOptions()
         self._lock: int | None = None
 
     async def open(self) -> None:
@@ -51,7 +59,13 @@ class SqliteStorage:
         self._writer.start()
         options = self._store_options
         access = Access(self._writer, self._readers)
-        self._store = DatabaseStore(access, SqliteItems(options.index), self._clock, options)
+        self._store = DatabaseStore(
+            access,
+            SqliteItems(options.index),
+            self._clock,
+            options,
+            self._saver_options.sealer,
+        )
         self.assistants: SqliteAssistants = SqliteAssistants(self._writer, self._readers)
         self.crons: SqliteCrons = SqliteCrons(self._writer, self._readers)
         self.threads: SqliteThreads = SqliteThreads(self._writer, self._readers)
@@ -79,14 +93,14 @@ class SqliteStorage:
         return self._saver(Settled(sink) if wait else sink, claim)
 
     def edit(self, thread_id: UUID) -> SqliteEdit:
-        return SqliteEdit(self._writer, self._readers, thread_id)
+        return SqliteEdit(self._writer, self._readers, thread_id, self._saver_options)
 
     async def flush(self, claim: Claim) -> None:
         await self._savers.settle(claim)
 
     def _saver(self, sink: Sink, claim: Claim | None = None) -> StorageSaver[sqlite3.Connection]:
         access = Access(self._writer, self._readers)
-        return StorageSaver(access, SqliteCheckpoints(), sink, claim)
+        return StorageSaver(access, SqliteCheckpoints(), sink, claim, self._saver_options)
 
     def _prepare(self) -> None:
         folder = self._path.parent

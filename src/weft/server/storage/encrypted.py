@@ -1,0 +1,412 @@
+"""Any storage, with what it holds encrypted: the rows here, checkpoints and items by their savers.
+
+What the database must find or merge stays readable: ids, names, times, statuses, the keys of
+objects, and the server's own keys in metadata.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime
+from typing import cast
+from uuid import UUID
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from weft.schema import OnConflictBehavior, RunStatus
+from weft.server.domain.assistants import (
+    Assistant,
+    AssistantFilter,
+    AssistantPatch,
+    AssistantQuery,
+    AssistantVersion,
+)
+from weft.server.domain.filters import Page
+from weft.server.domain.json import Encoded, JsonObject, dump, load_object
+from weft.server.domain.runs import (
+    Cancelled,
+    Claim,
+    Created,
+    Finished,
+    NewRun,
+    Outcome,
+    QueueStats,
+    Reclaimed,
+    Renewal,
+    Run,
+    Stop,
+)
+from weft.server.domain.threads import (
+    FoundThread,
+    NewThread,
+    Pruned,
+    PruneStrategy,
+    Thread,
+    ThreadFilter,
+    ThreadPatch,
+    ThreadQuery,
+    ThreadSize,
+    ThreadState,
+)
+from weft.server.ports.sealing import ACTING, Acting
+from weft.server.ports.storage import (
+    AssistantStorage,
+    CronStorage,
+    RunStorage,
+    StateEdit,
+    Storage,
+    ThreadStorage,
+)
+from weft.server.ports.store import Store
+from weft.server.storage.encrypted_crons import EncryptedCrons
+from weft.server.storage.extracting import found_thread, needs_values
+from weft.server.storage.sealing import Sealer, Seals, is_marked, split_context, with_context
+
+
+class EncryptedStorage:
+    """``Storage`` that encrypts what goes into another one and decrypts what comes back.
+
+    The other one must have been made with the same ``sealer``.
+    """
+
+    def __init__(self, inner: Storage, sealer: Sealer) -> None:
+        self._inner = inner
+        self._sealer = sealer
+
+    async def open(self) -> None:
+        await self._inner.open()
+        self.assistants: AssistantStorage = EncryptedAssistants(
+            self._inner.assistants, self._sealer
+        )
+        self.threads: ThreadStorage = EncryptedThreads(self._inner.threads, self._sealer)
+        self.runs: RunStorage = EncryptedRuns(self._inner.runs, self._sealer)
+        self.crons: CronStorage = EncryptedCrons(self._inner.crons, self._sealer)
+
+    async def close(self) -> None:
+        await self._inner.close()
+        await self._sealer.close()
+
+    async def ping(self) -> None:
+        await self._inner.ping()
+
+    @property
+    def store(self) -> Store:
+        return self._inner.store
+
+    def checkpointer(self) -> BaseCheckpointSaver[str]:
+        return self._inner.checkpointer()
+
+    def edit(self, thread_id: UUID) -> StateEdit:
+        return EncryptedEdit(self._inner.edit(thread_id), self._sealer)
+
+    def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
+        # The run acts from here on: what its nodes put into the store is its own as well.
+        ACTING.set(Acting(metadata=claim.run.sealing))
+        return self._inner.run_checkpointer(claim, wait=wait)
+
+    async def flush(self, claim: Claim) -> None:
+        await self._inner.flush(claim)
+
+
+class EncryptedEdit:
+    def __init__(self, inner: StateEdit, sealer: Sealer) -> None:
+        self._inner = inner
+        self._sealer = sealer
+
+    @property
+    def checkpointer(self) -> BaseCheckpointSaver[str]:
+        return self._inner.checkpointer
+
+    async def commit(self, state: ThreadState, new: NewThread | None = None) -> Thread:
+        async def seal(seals: Seals) -> tuple[ThreadState, NewThread | None]:
+            values = await seals.seal_text("thread", "values", state.values)
+            interrupts = await seals.seal_text("thread", "interrupts", state.interrupts)
+            sealed = dataclasses.replace(
+                state,
+                values=cast("Encoded", values),
+                interrupts=cast("Encoded", interrupts),
+            )
+            return sealed, None if new is None else await _seal_new_thread(seals, new)
+
+        thread = await self._inner.commit(*await self._sealer.run(seal))
+        return await self._sealer.run(lambda seals: _open_thread(seals, thread))
+
+
+class EncryptedThreads:
+    def __init__(self, inner: ThreadStorage, sealer: Sealer) -> None:
+        self._inner = inner
+        self._sealer = sealer
+
+    async def create(self, new: NewThread) -> Thread:
+        sealed = await self._sealer.run(lambda seals: _seal_new_thread(seals, new))
+        return await self._opened(await self._inner.create(sealed))
+
+    async def get(self, thread_id: UUID, *, with_values: bool = True) -> Thread:
+        return await self._opened(await self._inner.get(thread_id, with_values=with_values))
+
+    async def delete(self, thread_id: UUID) -> tuple[UUID, ...]:
+        return await self._inner.delete(thread_id)
+
+    async def search(self, query: ThreadQuery) -> Page[FoundThread]:
+        # Paths lead into what only we can read.
+        plain = dataclasses.replace(query, extract={}, with_values=needs_values(query))
+        page = await self._inner.search(plain)
+
+        async def row(seals: Seals, found: FoundThread) -> FoundThread:
+            thread = await _open_thread(seals, found.thread)
+            shown = found_thread(thread, query.extract)
+            if query.with_values:
+                return shown
+            return dataclasses.replace(shown, thread=dataclasses.replace(thread, values=None))
+
+        async def rows(seals: Seals) -> list[FoundThread]:
+            return await seals.each(lambda found: row(seals, found), page.rows)
+
+        return dataclasses.replace(page, rows=await self._sealer.run(rows))
+
+    async def count(self, where: ThreadFilter) -> int:
+        return await self._inner.count(where)
+
+    async def update(
+        self, thread_id: UUID, patch: ThreadPatch, *, with_values: bool = True
+    ) -> Thread:
+        metadata = await self._sealer.run(
+            lambda seals: seals.seal("thread", "metadata", patch.metadata)
+        )
+        sealed = dataclasses.replace(patch, metadata=metadata)
+        return await self._opened(
+            await self._inner.update(thread_id, sealed, with_values=with_values)
+        )
+
+    async def copy(self, thread_id: UUID, new_id: UUID, now: datetime) -> Thread:
+        return await self._opened(await self._inner.copy(thread_id, new_id, now))
+
+    async def prune(self, thread_ids: Sequence[UUID], strategy: PruneStrategy) -> Pruned:
+        return await self._inner.prune(thread_ids, strategy)
+
+    async def size(self, thread_id: UUID) -> ThreadSize:
+        return await self._inner.size(thread_id)
+
+    async def expire(self, now: datetime, limit: int) -> Pruned:
+        return await self._inner.expire(now, limit)
+
+    async def _opened(self, thread: Thread) -> Thread:
+        return await self._sealer.run(lambda seals: _open_thread(seals, thread))
+
+
+class EncryptedRuns:
+    def __init__(self, inner: RunStorage, sealer: Sealer) -> None:
+        self._inner = inner
+        self._sealer = sealer
+
+    async def create(self, new: NewRun) -> Created:
+        sealed = await self._sealer.run(lambda seals: _seal_new_run(seals, new))
+        created = await self._inner.create(sealed)
+        return dataclasses.replace(created, run=await self._opened(created.run))
+
+    async def get(self, thread_id: UUID | None, run_id: UUID) -> Run:
+        return await self._opened(await self._inner.get(thread_id, run_id))
+
+    async def list(
+        self, thread_id: UUID, *, limit: int, offset: int, status: RunStatus | None
+    ) -> Sequence[Run]:
+        runs = await self._inner.list(thread_id, limit=limit, offset=offset, status=status)
+        return await self._all(runs)
+
+    async def active(
+        self, status: RunStatus | None, *, after: UUID | None, limit: int
+    ) -> Sequence[tuple[UUID, UUID]]:
+        return await self._inner.active(status, after=after, limit=limit)
+
+    async def delete(self, thread_id: UUID, run_id: UUID) -> Run:
+        return await self._opened(await self._inner.delete(thread_id, run_id))
+
+    async def claim(self, worker: str, limit: int, lease_seconds: float) -> Sequence[Claim]:
+        claims = await self._inner.claim(worker, limit, lease_seconds)
+        runs = await self._all([claim.run for claim in claims]) if claims else ()
+        return [
+            dataclasses.replace(claim, run=run) for claim, run in zip(claims, runs, strict=True)
+        ]
+
+    async def next_due(self) -> datetime | None:
+        return await self._inner.next_due()
+
+    async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:
+        return await self._inner.renew(worker, claims, lease_seconds)
+
+    async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
+        async def seal(_: Seals) -> Outcome:
+            seals = Seals(self._sealer, Acting(metadata=claim.run.sealing))
+            values = await seals.seal_text("thread", "values", outcome.values)
+            interrupts = await seals.seal_text("thread", "interrupts", outcome.interrupts)
+            error = await seals.seal_text("run", "error", outcome.error)
+            return dataclasses.replace(
+                outcome, values=values, interrupts=cast("Encoded", interrupts), error=error
+            )
+
+        return await self._inner.finish(claim, await self._sealer.run(seal))
+
+    async def release(self, claim: Claim) -> None:
+        await self._inner.release(claim)
+
+    async def cancel(self, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop) -> Cancelled:
+        return await self._inner.cancel(thread_id, run_ids, stop)
+
+    async def reclaim(self, *, max_attempts: int, orphaned: bool = False) -> Reclaimed:
+        return await self._inner.reclaim(max_attempts=max_attempts, orphaned=orphaned)
+
+    async def stats(self) -> QueueStats:
+        return await self._inner.stats()
+
+    async def _opened(self, run: Run) -> Run:
+        return await self._sealer.run(lambda seals: _open_run(seals, run))
+
+    async def _all(self, runs: Sequence[Run]) -> Sequence[Run]:
+        async def work(seals: Seals) -> Sequence[Run]:
+            return await seals.each(lambda run: _open_run(seals, run), runs)
+
+        return await self._sealer.run(work)
+
+
+class EncryptedAssistants:
+    def __init__(self, inner: AssistantStorage, sealer: Sealer) -> None:
+        self._inner = inner
+        self._sealer = sealer
+
+    async def ensure(self, assistants: Sequence[Assistant]) -> None:
+        async def seal(seals: Seals) -> Sequence[Assistant]:
+            return await seals.each(lambda each: _seal_assistant(seals, each), assistants)
+
+        await self._inner.ensure(await self._sealer.run(seal))
+
+    async def create(self, assistant: Assistant, if_exists: OnConflictBehavior) -> Assistant:
+        sealed = await self._sealer.run(lambda seals: _seal_assistant(seals, assistant))
+        return await self._opened(await self._inner.create(sealed, if_exists))
+
+    async def get(self, assistant_id: UUID) -> Assistant:
+        return await self._opened(await self._inner.get(assistant_id))
+
+    async def search(self, query: AssistantQuery) -> Page[Assistant]:
+        page = await self._inner.search(query)
+
+        async def work(seals: Seals) -> Sequence[Assistant]:
+            return await seals.each(lambda each: _open_assistant(seals, each), page.rows)
+
+        return dataclasses.replace(page, rows=await self._sealer.run(work))
+
+    async def count(self, where: AssistantFilter) -> int:
+        return await self._inner.count(where)
+
+    async def update(self, assistant_id: UUID, patch: AssistantPatch) -> Assistant:
+        async def seal(seals: Seals) -> AssistantPatch:
+            config, context = patch.config, patch.context
+            return dataclasses.replace(
+                patch,
+                config=None if config is None else await seals.seal_config("assistant", config),
+                context=None if context is None else await _seal_context(seals, context),
+                metadata=await seals.seal("assistant", "metadata", patch.metadata),
+            )
+
+        return await self._opened(
+            await self._inner.update(assistant_id, await self._sealer.run(seal))
+        )
+
+    async def delete(self, assistant_id: UUID, *, delete_threads: bool) -> tuple[UUID, ...]:
+        return await self._inner.delete(assistant_id, delete_threads=delete_threads)
+
+    async def versions(
+        self, assistant_id: UUID, *, metadata: JsonObject, limit: int, offset: int
+    ) -> Sequence[AssistantVersion]:
+        found = await self._inner.versions(
+            assistant_id, metadata=metadata, limit=limit, offset=offset
+        )
+
+        async def work(seals: Seals) -> Sequence[AssistantVersion]:
+            return await seals.each(lambda each: _open_version(seals, each), found)
+
+        return await self._sealer.run(work)
+
+    async def set_latest(self, assistant_id: UUID, version: int, now: datetime) -> Assistant:
+        return await self._opened(await self._inner.set_latest(assistant_id, version, now))
+
+    async def _opened(self, assistant: Assistant) -> Assistant:
+        return await self._sealer.run(lambda seals: _open_assistant(seals, assistant))
+
+
+async def _seal_new_thread(seals: Seals, new: NewThread) -> NewThread:
+    return dataclasses.replace(new, metadata=await seals.seal("thread", "metadata", new.metadata))
+
+
+async def _open_thread(seals: Seals, thread: Thread) -> Thread:
+    return dataclasses.replace(
+        thread,
+        metadata=await seals.open(thread.metadata),
+        config=await seals.open_config(thread.config),
+        values=await seals.open_text(thread.values),
+        interrupts=await seals.open_text(thread.interrupts),
+        error=await seals.open_text(thread.error),
+    )
+
+
+async def _seal_new_run(seals: Seals, new: NewRun) -> NewRun:
+    # The metadata of the assistant becomes the run's.
+    own = await seals.seal("run", "metadata", {**new.assistant_metadata, **new.metadata})
+    return dataclasses.replace(
+        new,
+        assistant_metadata={key: own[key] for key in new.assistant_metadata},
+        metadata={key: own[key] for key in new.metadata},
+        kwargs=await _seal_kwargs(seals, new.kwargs),
+        thread_config=await seals.seal_config("thread", new.thread_config),
+    )
+
+
+async def _seal_kwargs(seals: Seals, kwargs: Encoded) -> Encoded:
+    sealed = await seals.seal("run", "kwargs", load_object(kwargs))
+    return dump(with_context(sealed, await seals.metadata()))
+
+
+async def _open_run(seals: Seals, run: Run) -> Run:
+    kwargs = run.kwargs
+    context: JsonObject = {}
+    if is_marked(kwargs):
+        request, context = split_context(load_object(kwargs))
+        kwargs = dump(await seals.open(request))
+    return dataclasses.replace(
+        run,
+        metadata=await seals.open(run.metadata),
+        kwargs=kwargs,
+        error=await seals.open_text(run.error),
+        sealing=context,
+    )
+
+
+async def _seal_context(seals: Seals, context: JsonObject) -> JsonObject:
+    return await seals.seal("assistant", "context", context)
+
+
+async def _seal_assistant(seals: Seals, assistant: Assistant) -> Assistant:
+    return dataclasses.replace(
+        assistant,
+        config=await seals.seal_config("assistant", assistant.config),
+        context=await _seal_context(seals, assistant.context),
+        metadata=await seals.seal("assistant", "metadata", assistant.metadata),
+    )
+
+
+async def _open_assistant(seals: Seals, assistant: Assistant) -> Assistant:
+    return dataclasses.replace(
+        assistant,
+        config=await seals.open_config(assistant.config),
+        context=await seals.open(assistant.context),
+        metadata=await seals.open(assistant.metadata),
+    )
+
+
+async def _open_version(seals: Seals, version: AssistantVersion) -> AssistantVersion:
+    return dataclasses.replace(
+        version,
+        config=await seals.open_config(version.config),
+        context=await seals.open(version.context),
+        metadata=await seals.open(version.metadata),
+    )
