@@ -28,7 +28,7 @@ from typing_extensions import TypedDict
 from weft.server.domain.errors import UnknownType
 from weft.server.storage.serde import safe_serde
 
-CALLS = []
+CALLS: list[Any] = []
 
 
 def called(*arguments, **keywords):

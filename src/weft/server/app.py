@@ -28,6 +28,7 @@ from weft.server.api.runs import RunRoutes
 from weft.server.api.states import StateRoutes
 from weft.server.api.store import StoreRoutes
 from weft.server.api.threads import ThreadRoutes
+from weft.server.caching import shared_cache
 from weft.server.clock import SystemClock
 from weft.server.encryption import make_sealer
 from weft.server.events.memory import MemoryEventLog
@@ -141,20 +142,27 @@ async def _lifespan(parts: Parts, app: Starlette) -> AsyncIterator[None]:
     # From now on clients without an address, made by graphs, reach this server.
     configure_loopback_transports(Inside(from_inside(app), asyncio.get_running_loop()))
     try:
-        await parts.assistants.ensure_defaults()
-        # If the database is locked, whatever is marked as running was left by a dead process.
-        await parts.worker.start(orphaned=parts.alone)
-        parts.sweeper.start()
-        parts.crons.start()
-        try:
-            yield
-        finally:
-            await parts.crons.stop()
-            await parts.sweeper.stop()
-            await parts.worker.stop()
+        with shared_cache(parts.storage.cache):
+            await parts.assistants.ensure_defaults()
+            async with _working(parts):
+                yield
     finally:
         configure_loopback_transports(None)
         await parts.storage.close()
+
+
+@asynccontextmanager
+async def _working(parts: Parts) -> AsyncIterator[None]:
+    # If the database is locked, whatever is marked as running was left by a dead process.
+    await parts.worker.start(orphaned=parts.alone)
+    parts.sweeper.start()
+    parts.crons.start()
+    try:
+        yield
+    finally:
+        await parts.crons.stop()
+        await parts.sweeper.stop()
+        await parts.worker.stop()
 
 
 def _tune_interpreter() -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import cast
 from uuid import UUID
 
+import orjson
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from weft.cache import Backend
 from weft.schema import OnConflictBehavior, RunStatus
 from weft.server.domain.assistants import (
     Assistant,
@@ -94,6 +96,10 @@ class EncryptedStorage:
     def store(self) -> Store:
         return self._inner.store
 
+    @property
+    def cache(self) -> Backend:
+        return EncryptedCache(self._inner.cache, self._sealer)
+
     def checkpointer(self) -> BaseCheckpointSaver[str]:
         return self._inner.checkpointer()
 
@@ -107,6 +113,24 @@ class EncryptedStorage:
 
     async def flush(self, claim: Claim) -> None:
         await self._inner.flush(claim)
+
+
+class EncryptedCache:
+    def __init__(self, inner: Backend, sealer: Sealer) -> None:
+        self._inner = inner
+        self._sealer = sealer
+
+    async def get(self, key: str) -> object | None:
+        found = await self._inner.get(key)
+        if not isinstance(found, dict):
+            return None
+        opened = await self._sealer.run(lambda seals: seals.open(found))
+        return opened.get("value")
+
+    async def set(self, key: str, value: object, ttl: timedelta) -> None:
+        given = load_object(orjson.dumps({"value": value}))
+        sealed = await self._sealer.run(lambda seals: seals.seal("cache", "value", given))
+        await self._inner.set(key, sealed, ttl)
 
 
 class EncryptedEdit:

@@ -14,6 +14,7 @@ from weft.server.ports.clock import Clock
 from weft.server.ports.store import Store, StoreOptions
 from weft.server.storage.checkpoints import Settled, Sink
 from weft.server.storage.postgres.assistants import PostgresAssistants
+from weft.server.storage.postgres.cache import PostgresCache
 from weft.server.storage.postgres.checkpoint_rows import PostgresCheckpoints
 from weft.server.storage.postgres.connection import (
     CONNECTIONS,
@@ -72,6 +73,7 @@ class PostgresStorage:
         self._store = DatabaseStore(
             self._database, items, self._clock, options, self._saver_options.sealer
         )
+        self.cache: PostgresCache = PostgresCache(self._database, self._clock)
         self.assistants: PostgresAssistants = PostgresAssistants(self._database)
         self.crons: PostgresCrons = PostgresCrons(self._database)
         self.threads: PostgresThreads = PostgresThreads(self._database)

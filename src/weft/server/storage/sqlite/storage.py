@@ -17,6 +17,7 @@ from weft.server.domain.runs import Claim
 from weft.server.ports.clock import Clock
 from weft.server.ports.store import Store, StoreOptions
 from weft.server.storage.checkpoints import Settled, Sink
+from weft.server.storage.memory_cache import MemoryCache
 from weft.server.storage.saver import SaverOptions, StorageSaver
 from weft.server.storage.sqlite.assistants import SqliteAssistants
 from weft.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints
@@ -47,6 +48,8 @@ class SqliteStorage:
         self._store_options = store or StoreOptions()
         self._saver_options = saver or SaverOptions()
         self._lock: int | None = None
+        # One process has the file, so it needs to share with nobody.
+        self.cache: MemoryCache = MemoryCache(clock)
 
     async def open(self) -> None:
         """Open the file, creating it where it does not exist.
