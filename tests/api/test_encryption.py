@@ -1,5 +1,6 @@
 """Encryption at rest: nothing readable is left in the database, and everything works as before."""
 
+import asyncio
 import base64
 import json
 import sys
@@ -12,6 +13,7 @@ from tests.postgres import new_schema
 from tests.serving import PROJECT, serving_here
 
 import weft
+from weft.server.cli import main
 from weft.server.domain.errors import GraphLoadError
 from weft.server.settings import SettingsError
 
@@ -228,21 +230,60 @@ async def test_metadata_stays_readable_unless_named(place):
     assert b"visible" in content
 
 
-async def test_keys_are_replaced(place):
-    with serve(place, encryption_keys=OLD) as address:
+async def reencrypt(place, **flags):
+    options = {"config": place.folder / "langgraph.json", "data_dir": place.folder / "data"}
+    given = [f"--{name.replace('_', '-')}={each}" for name, each in (options | flags).items()]
+    return await asyncio.to_thread(main, ["reencrypt", *given])
+
+
+@pytest.mark.parametrize("metadata", ["", "*"])
+async def test_keys_are_replaced(place, capsys, metadata):
+    named = {"encryption_metadata_keys": metadata}
+    with serve(place, encryption_keys=OLD, **named) as address:
         async with weft.get_client(url=address, api_key=None) as client:
             places = await use(client)
-    with serve(place, encryption_keys=f"{NEW},{OLD}") as address:
+            searchable = {"owner": not metadata, "word": not metadata, "values": False}
+            await check(client, places, searchable=searchable)
+    both = {"encryption_keys": f"{NEW},{OLD}", **named}
+    with serve(place, **both) as address:
         async with weft.get_client(url=address, api_key=None) as client:
-            assert (await client.threads.get(places["thread"]))["values"]["short"]
+            await check(client, places, searchable=searchable)
             await client.store.put_item(("new",), key="k", value={"v": SECRET})
-    with serve(place, encryption_keys=NEW) as address:
+    with serve(place, encryption_keys=NEW, **named) as address:
         async with weft.get_client(url=address, api_key=None) as client:
             assert (await client.store.get_item(("new",), key="k"))["value"] == {"v": SECRET}
         async with httpx.AsyncClient(base_url=address) as http:
             lost = await http.get(f"/threads/{places['thread']}")
             assert (lost.status_code, lost.json()) == (500, {"detail": "Internal Server Error"})
             assert (await http.get(f"/threads/{places['thread']}/state")).status_code == 500
+    assert await reencrypt(place, **both, **place.flags) == 0
+    assert int(capsys.readouterr().out.split()[0]) > 20
+    with serve(place, encryption_keys=NEW, **named) as address:
+        async with weft.get_client(url=address, api_key=None) as client:
+            await check(client, places, searchable=searchable)
+            done = await client.runs.wait(places["copied"], "sealed", command={"resume": "yes"})
+            assert done["messages"][0]["content"] == SECRET
+
+
+async def test_encrypting_anew_keeps_the_tenants(place):
+    path = f"{FOLDER}/handlers.py:tenants"
+    with serve(place, path=path, http={"app": f"{FOLDER}/tenants.py:app"}) as address:
+        async with weft.get_client(url=address, api_key=None, headers={"x-tenant": "acme"}) as acme:
+            places = await use(acme)
+    assert await reencrypt(place, **place.flags) == 0
+    assert place.content().count(b'"tenant"') > 100
+    with serve(place, path=path) as address:
+        async with weft.get_client(url=address, api_key=None) as client:
+            await check(client, places, searchable={"owner": True, "word": False, "values": False})
+
+
+async def test_nothing_to_encrypt_anew(tmp_path, capsys):
+    place = Sqlite(tmp_path)
+    with serve(place):
+        pass
+    assert await reencrypt(place) == 1
+    assert "No encryption is configured" in capsys.readouterr().err
+    assert await reencrypt(place, encryption_keys=OLD) == 0
 
 
 async def test_each_tenant_has_a_key(place):
@@ -285,13 +326,38 @@ async def test_handlers_that_fail(tmp_path, name, caplog):
             assert (await http.post("/threads/count", json={})).json() == 0
 
 
-async def test_what_looks_encrypted_is_refused(tmp_path):
+async def test_what_looks_encrypted_is_what_it_is(tmp_path):
+    odd = {"weft:sealed": "aes:AAAA", "context": {"tenant": "other"}}
     with serve(Sqlite(tmp_path), encryption_keys=OLD) as address:
-        async with httpx.AsyncClient(base_url=address) as http:
-            bad = {"metadata": {"word": {"weft:sealed": "aes:AAAA"}}}
-            answer = await http.post("/threads", json=bad)
-            assert answer.status_code == 422
-            assert "'word'" in answer.json()["detail"]
+        async with weft.get_client(url=address, api_key=None) as client:
+            thread = await client.threads.create(metadata={"word": odd, "graph_id": odd})
+            assert thread["metadata"] == {"word": odd, "graph_id": odd}
+            cron = await client.crons.create(
+                "sealed",
+                schedule="@yearly",
+                input={"short": odd},
+                metadata=odd,
+                config={"configurable": odd},
+            )
+            (found,) = await client.crons.search()
+            assert found["cron_id"] == cron["cron_id"]
+            assert found["payload"]["input"] == {"short": odd}
+            assert found["payload"]["metadata"] == odd
+            assert found["metadata"] == odd
+            assert found["payload"]["config"]["configurable"].items() >= odd.items()
+            assistant = await client.assistants.create("sealed", context=odd, metadata=odd)
+            found = await client.assistants.get(assistant["assistant_id"])
+            assert found["context"] == found["config"]["configurable"] == odd
+            values = await client.runs.wait(thread["thread_id"], "sealed", input={"short": odd})
+            assert values["short"] == f"{odd} again"
+    assert await reencrypt(Sqlite(tmp_path), encryption_keys=f"{NEW},{OLD}") == 0
+    with serve(Sqlite(tmp_path), encryption_keys=NEW) as address:
+        async with weft.get_client(url=address, api_key=None) as client:
+            assert (await client.crons.search())[0]["metadata"] == odd
+            found = await client.assistants.get(assistant["assistant_id"])
+            assert found["context"] == found["config"]["configurable"] == odd
+            found = await client.threads.get(thread["thread_id"])
+            assert found["metadata"]["word"] == odd
 
 
 @pytest.mark.parametrize(

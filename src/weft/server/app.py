@@ -50,7 +50,7 @@ from weft.server.services.store import StoreService
 from weft.server.services.thread_stream import ThreadStreamService
 from weft.server.services.threads import ThreadService
 from weft.server.settings import Settings, SettingsError, StoreSettings
-from weft.server.storage.encrypted import EncryptedStorage
+from weft.server.storage.encrypted import EncryptedStorage, RewritableStorage
 from weft.server.storage.saver import SaverOptions
 from weft.server.storage.serde import safe_serde
 from weft.server.storage.sqlite import SqliteStorage
@@ -116,7 +116,7 @@ def make_storage(settings: Settings, clock: Clock, store: StoreOptions | None = 
 
 def _make_plain_storage(
     settings: Settings, clock: Clock, store: StoreOptions | None, saver: SaverOptions
-) -> Storage:
+) -> RewritableStorage:
     if not settings.database_url:
         return SqliteStorage(settings.data_dir / "weft.db", clock=clock, store=store, saver=saver)
     try:

@@ -1,4 +1,4 @@
-"""The command line: ``weft dev``, ``weft serve`` and ``weft migrate``."""
+"""The command line: ``weft dev``, ``weft serve``, ``weft migrate``, ``weft reencrypt``."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ _COMMANDS = {
     "dev": "serve while you develop: reload on changes, all error texts shown to clients",
     "serve": "serve: errors of graphs are shown to clients only where they are safe to show",
     "migrate": "bring the tables of the database up to date, which a server does at its start, too",
+    "reencrypt": "encrypt everything with the first of the keys, so that the others can be dropped",
 }
 
 
@@ -60,6 +61,10 @@ def _main(given: argparse.Namespace, arguments: Sequence[str]) -> int:
             from weft.server.cli.migrate import migrate  # noqa: PLC0415
 
             return migrate(settings)
+        if given.command == "reencrypt":
+            from weft.server.cli.reencrypt import reencrypt  # noqa: PLC0415
+
+            return reencrypt(settings)
         from weft.server.cli.serve import serve  # noqa: PLC0415
     except ModuleNotFoundError as error:
         print(

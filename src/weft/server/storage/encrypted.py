@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Protocol, cast
 from uuid import UUID
 
 import orjson
@@ -24,6 +24,7 @@ from weft.server.domain.assistants import (
     AssistantQuery,
     AssistantVersion,
 )
+from weft.server.domain.errors import EncryptionFailed
 from weft.server.domain.filters import Page
 from weft.server.domain.json import Encoded, JsonObject, dump, load_object
 from weft.server.domain.runs import (
@@ -63,7 +64,14 @@ from weft.server.ports.storage import (
 from weft.server.ports.store import Store
 from weft.server.storage.encrypted_crons import EncryptedCrons
 from weft.server.storage.extracting import found_thread, needs_values
+from weft.server.storage.rewriting import Rewriter, rewrite
 from weft.server.storage.sealing import Sealer, Seals, is_marked, split_context, with_context
+
+
+class RewritableStorage(Storage, Protocol):
+    def rewriter(self) -> Rewriter:
+        """Return what changes encrypted rows in their places."""
+        ...
 
 
 class EncryptedStorage:
@@ -72,9 +80,17 @@ class EncryptedStorage:
     The other one must have been made with the same ``sealer``.
     """
 
-    def __init__(self, inner: Storage, sealer: Sealer) -> None:
+    def __init__(self, inner: RewritableStorage, sealer: Sealer) -> None:
         self._inner = inner
         self._sealer = sealer
+
+    async def reencrypt(self) -> int:
+        """Encrypt everything anew that is encrypted, in an open storage; return how many rows.
+
+        Raises:
+            EncryptionFailed: a handler has failed. It may be called again.
+        """
+        return await rewrite(self._inner.rewriter(), self._sealer)
 
     async def open(self) -> None:
         await self._inner.open()
@@ -124,7 +140,10 @@ class EncryptedCache:
         found = await self._inner.get(key)
         if not isinstance(found, dict):
             return None
-        opened = await self._sealer.run(lambda seals: seals.open(found))
+        try:
+            opened = await self._sealer.run(lambda seals: seals.open(found))
+        except EncryptionFailed:
+            return None  # its key is gone; it would have been forgotten in a day
         return opened.get("value")
 
     async def set(self, key: str, value: object, ttl: timedelta) -> None:

@@ -12,7 +12,7 @@ from weft.server.domain.crons import Cron, CronFilter, CronQuery
 from weft.server.domain.filters import Page
 from weft.server.domain.json import JsonObject
 from weft.server.ports.storage import CronStorage
-from weft.server.storage.sealing import Sealer, Seals, split_context, with_context
+from weft.server.storage.sealing import KEPT, Sealer, Seals, split_context, with_context
 
 # What says which runs are due, and when: the database and the schedule need it.
 _PLAIN: Final = frozenset({
@@ -73,6 +73,7 @@ class EncryptedCrons:
 
 async def _seal_request(seals: Seals, payload: JsonObject) -> JsonObject:
     """Encrypt what a cron starts runs with, so that its config can be looked into."""
+    payload = {key: each for key, each in payload.items() if key != KEPT}
     apart = {"config", "metadata", *_PLAIN}
     rest = {key: each for key, each in payload.items() if key not in apart}
     sealed = await seals.seal("cron", "payload", rest)
@@ -86,7 +87,8 @@ async def _seal_request(seals: Seals, payload: JsonObject) -> JsonObject:
 
 async def _open(seals: Seals, cron: Cron) -> Cron:
     stored, context = split_context(cron.payload)
-    payload = await seals.open(stored)
+    apart = {name for name in ("config", "metadata") if isinstance(stored.get(name), dict)}
+    payload = await seals.open({key: each for key, each in stored.items() if key not in apart})
     config, metadata = stored.get("config"), stored.get("metadata")
     if isinstance(config, dict):
         payload = {**payload, "config": await seals.open_config(config)}
@@ -94,7 +96,7 @@ async def _open(seals: Seals, cron: Cron) -> Cron:
         payload = {**payload, "metadata": await seals.open(metadata)}
     return dataclasses.replace(
         cron,
-        payload=payload,
+        payload={key: payload[key] for key in stored},
         metadata=await seals.open(cron.metadata),
         sealing=context,
     )

@@ -14,7 +14,7 @@ from weft.server.ports.sealing import ACTING
 from weft.server.storage.checkpoints import BlobRow, PutRow, Rows, Stored, WriteRow
 from weft.server.storage.sealing import BLOB_PREFIX, Sealer, Seals, is_system
 
-_VALUES: Final = "sealed_values"
+SEALED_VALUES: Final = "sealed_values"
 
 # langgraph and the database look for these in the metadata of checkpoints.
 _PLAIN: Final = frozenset({
@@ -64,7 +64,7 @@ async def _seal_checkpoint(seals: Seals, row: PutRow) -> PutRow:
     values = content["channel_values"]
     if seals.blobs and values:
         _, sealed = await seals.seal_blob("json", orjson.dumps(values))
-        content[_VALUES] = base64.b64encode(sealed).decode()
+        content[SEALED_VALUES] = base64.b64encode(sealed).decode()
         # Which channels have a value is looked up without decrypting them.
         content["channel_values"] = dict.fromkeys(values)
     plain = {key: each for key, each in metadata.items() if is_plain(key)}
@@ -103,9 +103,9 @@ async def _open(seals: Seals, stored: Stored) -> Stored:
 
 async def _open_content(seals: Seals, encoded: str | bytes) -> str | bytes:
     content = orjson.loads(encoded)
-    if _VALUES not in content:
+    if SEALED_VALUES not in content:
         return encoded
-    sealed = base64.b64decode(content.pop(_VALUES))
+    sealed = base64.b64decode(content.pop(SEALED_VALUES))
     _, values = await seals.open_blob(f"{BLOB_PREFIX}json", sealed)
     content["channel_values"] = orjson.loads(values)
     return orjson.dumps(content)
@@ -121,7 +121,7 @@ def _is_sealed(stored: Stored) -> bool:
         return part in text if isinstance(text, str) else part.encode() in text
 
     return (
-        has(stored.content, _VALUES)
+        has(stored.content, SEALED_VALUES)
         or has(stored.metadata, "weft:sealed")
         or any(kind.startswith(BLOB_PREFIX) for _, kind, _ in stored.blobs)
         or any(kind.startswith(BLOB_PREFIX) for _, _, kind, _ in stored.writes)

@@ -16,8 +16,8 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 import orjson
 
 from weft.encryption.types import EncryptionContext
-from weft.server.domain.errors import EncryptionFailed, InvalidInput
-from weft.server.domain.json import Encoded, Json, JsonObject
+from weft.server.domain.errors import EncryptionFailed
+from weft.server.domain.json import Encoded, Json, JsonObject, load_object
 from weft.server.ports.sealing import ACTING, Acting
 
 S = TypeVar("S")
@@ -28,8 +28,11 @@ _Handler: TypeAlias = Callable[[EncryptionContext, Any], Awaitable[Any]]
 
 SEALED: Final = "weft:sealed"
 _CONTEXT: Final = "context"
+_ESCAPED: Final = "plain"
+_MEMBERS: Final = frozenset({SEALED, _CONTEXT, _ESCAPED})
 KEPT: Final = "weft:context"
-_MARK: Final = f'"{SEALED}"'.encode()
+WHOLE: Final = "weft:whole"
+"""The only key of what stands for a value that is no object."""
 
 BLOB_PREFIX: Final = "sealed:"
 """How the type of an encrypted blob begins; the type of what is inside follows."""
@@ -141,12 +144,11 @@ class Seals:
 
         Raises:
             EncryptionFailed: the handler fails, or gives back other keys or no JSON.
-            InvalidInput: a value that stays plain looks like an encrypted one.
         """
         own = field == "metadata"
         given = {key: each for key, each in data.items() if not (own and is_system(key))}
         if self._sealer.json is None or not given:
-            return data
+            return {key: _distinct(each) for key, each in data.items()}
         metadata = await self.metadata()
         context = EncryptionContext(model, dict(metadata), field)
         made = await _call(self._sealer.json[0], context, dict(given), "JSON encryptor")
@@ -157,12 +159,12 @@ class Seals:
         """Return an object with what was encrypted of it decrypted."""
         if not any(is_sealed(each) for each in data.values()):
             return data
-        if self._sealer.json is None:
-            raise EncryptionFailed("There is no JSON decryptor for what is stored.")
-        opened = dict(data)
+        opened = {key: _undone(each) for key, each in data.items()}
         for metadata, keys in _by_context(data):
             given = {key: cast("JsonObject", data[key])[SEALED] for key in keys}
             context = EncryptionContext(None, dict(metadata), None)
+            if self._sealer.json is None:
+                raise EncryptionFailed("There is no JSON decryptor for what is stored.")
             made = _plaintext(await _call(self._sealer.json[1], context, given, "JSON decryptor"))
             _check_keys(made, given, "JSON decryptor")
             opened |= made
@@ -180,11 +182,12 @@ class Seals:
         return {key: sealed.get(key, inner) for key in config}
 
     async def open_config(self, config: JsonObject) -> JsonObject:
+        rest = {key: each for key, each in config.items() if key != "configurable"}
+        opened = await self.open(rest)
         inner = config.get("configurable")
-        opened = await self.open(config)
-        if isinstance(inner, dict) and not is_sealed(inner):
-            opened = {**opened, "configurable": await self.open(inner)}
-        return opened
+        if isinstance(inner, dict):
+            inner = await self.open(inner)
+        return {key: opened.get(key, inner) for key in config}
 
     async def seal_text(self, model: str, field: str, encoded: Encoded | None) -> Encoded | None:
         """Return JSON text with its values encrypted; what is no object is encrypted whole."""
@@ -194,16 +197,16 @@ class Seals:
         if isinstance(value, dict):
             return _dumped(await self.seal(model, field, value))
         sealed = await self.seal(model, field, {field: value})
-        return _dumped({SEALED: sealed})
+        return _dumped({WHOLE: sealed})
 
     async def open_text(self, encoded: Encoded | None) -> Encoded | None:
-        if encoded is None or _MARK not in bytes(encoded):
+        if encoded is None or not is_marked(encoded):
             return encoded
         value = orjson.loads(encoded)
         if not isinstance(value, dict):
             return encoded
-        if value.keys() == {SEALED}:
-            (whole,) = (await self.open(value[SEALED])).values()
+        if value.keys() == {WHOLE}:
+            (whole,) = (await self.open(value[WHOLE])).values()
             return _dumped(whole)
         return _dumped(await self.open(value))
 
@@ -225,11 +228,16 @@ class Seals:
             raise EncryptionFailed("There is no blob decryptor for what is stored.")
         raw = bytes(content)
         end = 4 + int.from_bytes(raw[:4], "big")
-        metadata = orjson.loads(raw[4:end]) if end > 4 else {}
-        context = EncryptionContext(None, metadata, None)
+        context = EncryptionContext(None, blob_context(raw), None)
         made = _plaintext(await _call(self._sealer.blobs[1], context, raw[end:], "blob decryptor"))
         _check_bytes(made, "blob decryptor")
         return kind.removeprefix(BLOB_PREFIX), made
+
+
+def blob_context(content: bytes) -> JsonObject:
+    """Return the context that bytes were encrypted with."""
+    end = 4 + int.from_bytes(content[:4], "big")
+    return load_object(content[4:end]) if end > 4 else {}
 
 
 def is_system(key: str) -> bool:
@@ -238,7 +246,13 @@ def is_system(key: str) -> bool:
 
 
 def is_sealed(value: Json) -> bool:
-    return isinstance(value, dict) and SEALED in value and value.keys() <= {SEALED, _CONTEXT}
+    """Return whether a value is stored as what a handler has made, or looks like it."""
+    return isinstance(value, dict) and SEALED in value and value.keys() <= _MEMBERS
+
+
+def is_escaped(value: JsonObject) -> bool:
+    """Return whether what looks encrypted is not."""
+    return _ESCAPED in value
 
 
 def is_marked(encoded: Encoded) -> bool:
@@ -263,18 +277,26 @@ def _marked(
     value: Json, given: JsonObject, made: JsonObject, key: str, metadata: JsonObject
 ) -> Json:
     if key not in given or made[key] == value:
-        if is_sealed(value):
-            raise InvalidInput(f"'{key:.200}': an object must not consist of '{SEALED}'.")
-        return value
+        return _distinct(value)
     sealed: JsonObject = {SEALED: made[key]}
     return {**sealed, _CONTEXT: metadata} if metadata else sealed
+
+
+def _distinct(value: Json) -> Json:
+    """Return a plain value so that nobody takes it for the work of a handler."""
+    return {SEALED: value, _ESCAPED: True} if is_sealed(value) else value
+
+
+def _undone(value: Json) -> Json:
+    escaped = isinstance(value, dict) and is_sealed(value) and is_escaped(value)
+    return cast("JsonObject", value)[SEALED] if escaped else value
 
 
 def _by_context(data: JsonObject) -> Iterable[tuple[JsonObject, Sequence[str]]]:
     """Return the names of encrypted values by the context that they were encrypted with."""
     groups: dict[bytes, list[str]] = {}
     for key, value in data.items():
-        if isinstance(value, dict) and is_sealed(value):
+        if isinstance(value, dict) and is_sealed(value) and not is_escaped(value):
             context = orjson.dumps(value.get(_CONTEXT, {}), option=orjson.OPT_SORT_KEYS)
             groups.setdefault(context, []).append(key)
     return [(orjson.loads(context), keys) for context, keys in groups.items()]

@@ -27,6 +27,7 @@ from weft.server.storage.postgres.crons import PostgresCrons
 from weft.server.storage.postgres.edits import PostgresEdit
 from weft.server.storage.postgres.failures import not_opened
 from weft.server.storage.postgres.migrate import migrate
+from weft.server.storage.postgres.rewriting import PostgresRewriter
 from weft.server.storage.postgres.runs import PostgresRuns
 from weft.server.storage.postgres.savers import DirectSink, Drain, Savers
 from weft.server.storage.postgres.store_items import PostgresItems
@@ -102,6 +103,9 @@ class PostgresStorage:
     def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
         sink: Sink = self._savers.sink(claim)
         return self._saver(Settled(sink) if wait else sink, claim)
+
+    def rewriter(self) -> PostgresRewriter:
+        return PostgresRewriter(self._database)
 
     async def flush(self, claim: Claim) -> None:
         await self._savers.settle(claim)

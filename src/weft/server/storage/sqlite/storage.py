@@ -25,6 +25,7 @@ from weft.server.storage.sqlite.connection import Access, Readers, Writer, conne
 from weft.server.storage.sqlite.crons import SqliteCrons
 from weft.server.storage.sqlite.edits import SqliteEdit
 from weft.server.storage.sqlite.migrate import migrate
+from weft.server.storage.sqlite.rewriting import SqliteRewriter
 from weft.server.storage.sqlite.runs import SqliteRuns
 from weft.server.storage.sqlite.savers import DirectSink, Savers
 from weft.server.storage.sqlite.store_search import SqliteItems
@@ -97,6 +98,9 @@ class SqliteStorage:
 
     def edit(self, thread_id: UUID) -> SqliteEdit:
         return SqliteEdit(self._writer, self._readers, thread_id, self._saver_options)
+
+    def rewriter(self) -> SqliteRewriter:
+        return SqliteRewriter(Access(self._writer, self._readers))
 
     async def flush(self, claim: Claim) -> None:
         await self._savers.settle(claim)
