@@ -27,7 +27,10 @@ _TABLES: Final = (
     ),
     Table("weft_crons", ("cron_id",), "cron", {"payload": "payload", "metadata": "metadata"}),
     Table("weft_store_items", ("item_id",), "store", {"value": "value"}),
-    Table("checkpoints", _CHECKPOINT, "checkpoint", {"checkpoint": CONTENT, "metadata": "metadata"}),
+    Table(
+        "checkpoints", _CHECKPOINT, "checkpoint",
+        {"checkpoint": CONTENT, "metadata": "metadata"},
+    ),
     Table(
         "checkpoint_blobs", ("thread_id", "checkpoint_ns", "channel", "version"), "checkpoint",
         blob=("type", "blob"),
