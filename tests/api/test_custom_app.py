@@ -286,6 +286,17 @@ async def test_no_header_is_passed_on_unless_configured(custom):
     assert values == {"seen": {}, "known": False}
 
 
+def test_requests_are_logged_where_headers_are_named(serve, caplog):
+    caplog.set_level("INFO", "weft.requests")
+    rules = {"includes": ["x-*", "authorization"], "excludes": ["x-internal"]}
+    with serve(logging_headers=rules) as address:
+        httpx.post(f"{address}/threads", json={}, headers=HEADERS)
+    (record,) = [each for each in caplog.records if each.name == "weft.requests"]
+    assert (record.method, record.path, record.status) == ("POST", "/threads", 200)
+    expected = {"x-tenant": "acme", "x-other": "other", "authorization": "***"}
+    assert record.headers == expected
+
+
 async def answer_with_name(request):
     return PlainTextResponse(request.scope.get("user", "nobody"))
 
