@@ -112,6 +112,7 @@ async def test_a_run_that_cannot_be_started_does_not_keep_the_others(clock):
             payload={"assistant_id": "a"},
             metadata={},
             on_run_completed=None,
+            sealing={},
         )
         for _ in range(250)
     ]
