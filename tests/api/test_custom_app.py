@@ -304,8 +304,11 @@ async def answer_with_name(request):
 class Guard:
     """Stands for authentication: who has no name is refused."""
 
+    made = 0
+
     def __init__(self, app):
         self.app = app
+        Guard.made += 1
 
     async def __call__(self, scope, receive, send):
         names = [value.decode() for name, value in scope["headers"] if name == b"x-name"]
@@ -334,6 +337,7 @@ class Outer:
 @pytest.mark.parametrize("order", ["middleware_first", "auth_first"])
 @pytest.mark.parametrize("everywhere", [False, True])
 async def test_where_authentication_stands(order, everywhere):
+    Guard.made = 0
     theirs = Starlette(routes=[Route("/theirs", answer_with_name)])
     theirs.add_middleware(Outer)
     ours = Starlette(routes=[Route("/ours", answer_with_name)])
@@ -352,3 +356,4 @@ async def test_where_authentication_stands(order, everywhere):
         )
         # Even an address that is nowhere is not told to strangers.
         assert (await http.get("/nowhere")).status_code == 401
+    assert Guard.made == 1

@@ -87,7 +87,7 @@ class CustomApp:
             guarded = authenticate(open_to_all)
             return guarded if everywhere else self._unless_theirs(guarded, open_to_all)
         if everywhere:
-            return self._around(ours, authenticate)
+            return self._around(ours, _made_once(authenticate))
         return self._around(authenticate(ours), None)
 
     def matches(self, scope: Scope) -> bool:
@@ -157,6 +157,18 @@ class _Innermost:
         layer: Layer | None = scope.get(_INNERMOST)
         app = self._app if layer is None else layer(self._app)
         await app(scope, receive, send)
+
+
+def _made_once(layer: Layer) -> Layer:
+    """Return a layer that keeps what it has made: what it counts is not for one request."""
+    made: list[ASGIApp] = []
+
+    def around(app: ASGIApp) -> ASGIApp:
+        if not made:
+            made.append(layer(app))
+        return made[0]
+
+    return around
 
 
 def _with_other_slash(scope: Scope) -> str | None:
