@@ -286,6 +286,19 @@ async def test_no_header_is_passed_on_unless_configured(custom):
     assert values == {"seen": {}, "known": False}
 
 
+@pytest.mark.parametrize("order", ["middleware_first", "auth_first"])
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_their_routes_are_counted_too(serve, order, everywhere):
+    flags = {"requests_per_second": "0.01", "request_burst": "4"}
+    rules = {"middleware_order": order, "enable_custom_route_auth": everywhere}
+    app = web("starlette_app.py:app")
+    with serve(document={"flags": flags}, app=app, **rules) as address:
+        paths = ("/hello", "/threads/mine", "/docs", "/hello", "/hello", "/docs")
+        statuses = [httpx.get(f"{address}{path}").status_code for path in paths]
+        assert statuses == [200] * 4 + [429] * 2
+        assert httpx.get(f"{address}/ok").status_code == 200
+
+
 def test_requests_are_logged_where_headers_are_named(serve, caplog):
     caplog.set_level("INFO", "weft.requests")
     rules = {"includes": ["x-*", "authorization"], "excludes": ["x-internal"]}

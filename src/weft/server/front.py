@@ -19,7 +19,7 @@ from weft.server.api.describing import merged
 from weft.server.api.entries import Entry
 from weft.server.api.errors import http_exception
 from weft.server.api.hosting import CustomApp, Layer
-from weft.server.api.limits import Rate, RateLimit, RequestSize, StreamLimit
+from weft.server.api.limits import Rate, RateLimit, RequestSize, StreamLimit, TokenBuckets
 from weft.server.api.metrics import Meter
 from weft.server.api.openapi import document
 from weft.server.api.pages import NoSniffing
@@ -76,7 +76,8 @@ class Front:
         most = self._settings.streams_per_user
         streams = StreamLimit(most) if most else None
         routes = starlette_routes(enabled(entries, self._settings.http.disabled), meter, streams)
-        outside, inside = self._outer_layers(), self._inner_layers()
+        outside, limit = self._outer_layers(), self._rate_limit()
+        inside = self._inner_layers(limit)
         handlers = {HTTPException: http_exception}
         if self._custom is None:
             return Starlette(
@@ -91,6 +92,7 @@ class Front:
             authenticate=_all_of(inside),
             order=http.middleware_order,
             everywhere=http.enable_custom_route_auth,
+            limit=_all_of(limit),
         )
         return Starlette(
             routes=[Mount("", app=served)],
@@ -128,16 +130,17 @@ class Front:
             layers.insert(0, Middleware(RequestLog, headers=picker))
         return layers
 
-    def _inner_layers(self) -> list[Middleware]:
-        settings = self._settings
+    def _rate_limit(self) -> list[Middleware]:
+        per_second = self._settings.requests_per_second
+        if not per_second:
+            return []
+        burst = self._settings.request_burst or max(1, round(per_second * _BURST_SECONDS))
+        return [Middleware(RateLimit, buckets=TokenBuckets(Rate(per_second, burst)))]
+
+    def _inner_layers(self, limit: list[Middleware]) -> list[Middleware]:
         layers = [] if self._authenticate is None else [Middleware(self._authenticate)]
-        if settings.requests_per_second:
-            burst = settings.request_burst or max(
-                1, round(settings.requests_per_second * _BURST_SECONDS)
-            )
-            rate = Rate(settings.requests_per_second, burst)
-            layers.append(Middleware(RateLimit, rate=rate))
-        if settings.encryption is not None:
+        layers += limit
+        if self._settings.encryption is not None:
             layers.append(Middleware(ActingUser))
         return layers
 

@@ -71,6 +71,7 @@ class CustomApp:
         authenticate: Layer | None = None,
         order: Order = "middleware_first",
         everywhere: bool = False,
+        limit: Layer | None = None,
     ) -> ASGIApp:
         """Return the whole: requests that fit none of their routes are for ``ours``.
 
@@ -79,16 +80,19 @@ class CustomApp:
             authenticate: What is put around ours, and around theirs if ``everywhere``.
             order: Whether their middleware is outside of ``authenticate`` or inside.
             everywhere: Whether their routes need authentication as well.
+            limit: What is put around theirs where ``authenticate`` is not.
         """
+        theirs = None if limit is None else self._for_theirs(limit)
         if authenticate is None:
-            return self._around(ours, None)
-        if order == "auth_first":
-            open_to_all = self._around(ours, None)
-            guarded = authenticate(open_to_all)
-            return guarded if everywhere else self._unless_theirs(guarded, open_to_all)
+            return self._around(ours, theirs)
+        if everywhere and order == "auth_first":
+            return authenticate(self._around(ours, None))
         if everywhere:
             return self._around(ours, _made_once(authenticate))
-        return self._around(authenticate(ours), None)
+        if order == "auth_first":
+            open_to_all = self._around(ours, theirs)
+            return self._either(open_to_all, authenticate(open_to_all))
+        return self._around(authenticate(ours), theirs)
 
     def matches(self, scope: Scope) -> bool:
         """Return whether a request is for one of their routes."""
@@ -121,9 +125,12 @@ class CustomApp:
 
         return serve
 
-    def _unless_theirs(self, guarded: ASGIApp, open_to_all: ASGIApp) -> ASGIApp:
+    def _for_theirs(self, layer: Layer) -> Layer:
+        return _made_once(lambda app: self._either(layer(app), app))
+
+    def _either(self, theirs: ASGIApp, others: ASGIApp) -> ASGIApp:
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-            await (open_to_all if self.matches(scope) else guarded)(scope, receive, send)
+            await (theirs if self.matches(scope) else others)(scope, receive, send)
 
         return serve
 

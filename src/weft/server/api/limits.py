@@ -94,11 +94,9 @@ _CLOSE: Final = {"connection": "close"}
 class RateLimit:
     """Answers 429 to who asks more often than allowed, and says when to come back."""
 
-    def __init__(
-        self, app: ASGIApp, *, rate: Rate, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, buckets: TokenBuckets) -> None:
         self._app = app
-        self._buckets = TokenBuckets(rate, clock)
+        self._buckets = buckets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or INSIDE in scope or _below_root(scope) in _WATCHED:
@@ -114,7 +112,9 @@ class RateLimit:
 class TokenBuckets:
     """Counts by caller. Each has a bucket that fills steadily, and a request takes one token."""
 
-    def __init__(self, rate: Rate, clock: Callable[[], float], tracked: int = _TRACKED) -> None:
+    def __init__(
+        self, rate: Rate, clock: Callable[[], float] = time.monotonic, tracked: int = _TRACKED
+    ) -> None:
         self._rate = rate
         self._clock = clock
         self._tracked = tracked
