@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -68,7 +69,10 @@ class Front:
 
     def describe(self, entries: Sequence[Entry]) -> bytes:
         """Return the OpenAPI document of everything that is served."""
-        ours = document(enabled(entries, self._settings.http.disabled), __version__)
+        shown = enabled(entries, self._settings.http.disabled)
+        if self._settings.requests_per_second or self._settings.streams_per_user:
+            shown = [replace(entry, errors=(*entry.errors, 429)) for entry in shown]
+        ours = document(shown, __version__)
         return ours if self._custom is None else merged(ours, self._custom.openapi())
 
     def application(self, entries: Sequence[Entry], meter: Meter, lifespan: Lifespan) -> Starlette:
