@@ -3,6 +3,8 @@
 import pytest
 from tests import postgres
 
+import weft.server  # noqa: F401 - before langgraph, as in a server
+
 
 @pytest.fixture(scope="session")
 def anyio_backend():

@@ -4,12 +4,16 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from weft.encryption.aes import AesEncryption
 from weft.server.clock import SystemClock
 from weft.server.domain.ids import uuid7
 from weft.server.domain.json import Encoded
 from weft.server.domain.runs import NewRun
 from weft.server.domain.threads import NewThread
+from weft.server.storage.encrypted import EncryptedStorage
 from weft.server.storage.postgres import PostgresStorage
+from weft.server.storage.saver import SaverOptions
+from weft.server.storage.sealing import Sealer
 from weft.server.storage.sqlite import SqliteStorage
 
 ASSISTANT = UUID("00000000-0000-4000-8000-000000000001")
@@ -34,6 +38,30 @@ class StandingClock:
 @asynccontextmanager
 async def open_storage(folder, clock=None, store=None):
     storage = SqliteStorage(folder / "weft.db", clock=clock or SystemClock(), store=store)
+    await storage.open()
+    try:
+        yield storage
+    finally:
+        await storage.close()
+
+
+class ReadableJson(AesEncryption):
+    """Encryption that leaves JSON as it is, so that filters find what they find without it."""
+
+    async def _encrypt_json(self, _, data):
+        return data
+
+
+@asynccontextmanager
+async def open_encrypted(folder, clock=None, store=None):
+    sealer = Sealer(ReadableJson([b"k" * 32]))
+    inner = SqliteStorage(
+        folder / "weft.db",
+        clock=clock or SystemClock(),
+        store=store,
+        saver=SaverOptions(sealer),
+    )
+    storage = EncryptedStorage(inner, sealer)
     await storage.open()
     try:
         yield storage

@@ -8,7 +8,7 @@ import pytest
 import redis
 from tests.postgres import new_schema
 from tests.redis_server import new_prefix, shared_redis
-from tests.support import StandingClock, open_postgres, open_storage
+from tests.support import StandingClock, open_encrypted, open_postgres, open_storage
 
 from weft.server.events.memory import Bounds, MemoryEventLog
 from weft.server.events.redis import RedisEvents, RedisOptions
@@ -32,6 +32,13 @@ class SqliteDatabase:
                 name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
                 for (name,) in tables.fetchall()
             }
+
+
+class EncryptedDatabase(SqliteDatabase):
+    """The same, encrypted: nobody notices."""
+
+    def open(self, clock=None, store=None):
+        return open_encrypted(self._folder, clock, store)
 
 
 class PostgresDatabase:
@@ -63,7 +70,11 @@ class PostgresDatabase:
         return self._statement
 
 
-DATABASES = {"sqlite": SqliteDatabase, "postgres": PostgresDatabase}
+DATABASES = {
+    "sqlite": SqliteDatabase,
+    "encrypted": EncryptedDatabase,
+    "postgres": PostgresDatabase,
+}
 
 
 @pytest.fixture(params=DATABASES)

@@ -1,6 +1,7 @@
 """What survives when the process is killed."""
 
 import asyncio
+import base64
 import os
 import time
 
@@ -30,9 +31,16 @@ def begun(folder):
     return notes.read_text().split() if notes.exists() else []
 
 
+KEYS = {"encryption_keys": base64.b64encode(b"k" * 32).decode()}
+
+
+@pytest.mark.parametrize("flags", [{}, KEYS], ids=["plain", "encrypted"])
 @pytest.mark.parametrize("_", range(ROUNDS))
-def test_a_running_run_continues_from_its_last_checkpoint(tmp_path, _):
-    with Process(tmp_path / "data") as server, get_sync_client(url=server.url) as client:
+def test_a_running_run_continues_from_its_last_checkpoint(tmp_path, _, flags):
+    with (
+        Process(tmp_path / "data", **flags) as server,
+        get_sync_client(url=server.url) as client,
+    ):
         thread = client.threads.create()["thread_id"]
         run = client.runs.create(thread, "steps", input={"folder": str(tmp_path)})
         (tmp_path / "go-one").touch()
@@ -42,7 +50,10 @@ def test_a_running_run_continues_from_its_last_checkpoint(tmp_path, _):
         server.kill()
     for name in ("two", "three"):
         (tmp_path / f"go-{name}").touch()
-    with Process(tmp_path / "data") as server, get_sync_client(url=server.url) as client:
+    with (
+        Process(tmp_path / "data", **flags) as server,
+        get_sync_client(url=server.url) as client,
+    ):
         result = client.runs.join(thread, run["run_id"])
         assert result["log"] == ["one", "two", "three"]
         assert client.runs.get(thread, run["run_id"])["status"] == "success"

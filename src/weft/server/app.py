@@ -9,41 +9,36 @@ import socket
 import sys
 import warnings
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 
 from weft._version import __version__
 from weft.client import configure_loopback_transports
 from weft.server.api.assistants import AssistantRoutes
-from weft.server.api.authentication import Authentication, Gate, is_loopback
 from weft.server.api.crons import CronRoutes
 from weft.server.api.docs import page
-from weft.server.api.errors import http_exception
 from weft.server.api.inside import Door, Inside, show_official_clients
 from weft.server.api.meta import Facts, MetaRoutes
 from weft.server.api.metrics import Meter, MetricRoutes
-from weft.server.api.openapi import document
 from weft.server.api.protocol import ProtocolRoutes
-from weft.server.api.protocol_table import protocol_sockets
-from weft.server.api.routes import Handlers, path_params, starlette_routes, table
+from weft.server.api.routes import Handlers, starlette_routes, table
 from weft.server.api.runs import RunRoutes
 from weft.server.api.states import StateRoutes
 from weft.server.api.store import StoreRoutes
 from weft.server.api.threads import ThreadRoutes
 from weft.server.authn.setup import AuthSetUp, set_up
 from weft.server.authz.authorizer import Authorizer
+from weft.server.caching import shared_cache
 from weft.server.clock import SystemClock
 from weft.server.domain.runs import QueueLimits
+from weft.server.encryption import make_sealer
 from weft.server.events.memory import MemoryEventLog
 from weft.server.events.signals import MemorySignals
+from weft.server.front import Front
 from weft.server.graphs.embeddings import load_embeddings
 from weft.server.graphs.registry import Graphs
 from weft.server.ports.clock import Clock
@@ -65,6 +60,9 @@ from weft.server.services.thread_stream import ThreadStreamService
 from weft.server.services.threads import ThreadService
 from weft.server.services.webhooks import WebhookGuard
 from weft.server.settings import Settings, SettingsError, StoreSettings
+from weft.server.storage.encrypted import EncryptedStorage, RewritableStorage
+from weft.server.storage.saver import SaverOptions
+from weft.server.storage.serde import safe_serde
 from weft.server.storage.sqlite import SqliteStorage
 from weft.server.worker.calls import RunnerCalls
 from weft.server.worker.crons import CronStarter
@@ -96,11 +94,6 @@ GC_THRESHOLD = (10_000, 20, 20)
 HEALTH_PATHS = frozenset({"/ok", "/metrics"})
 # Said once per process by langgraph, about what the thread protocol is made of.
 _EXPECTED_WARNING = "The v3 streaming protocol on Pregel is experimental"
-
-EXPOSED_HEADERS = (
-    "content-location", "location", "x-pagination-total", "x-pagination-next", "retry-after",
-    "idempotent-replayed",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +145,7 @@ def create_app(settings: Settings) -> Starlette:
     """Return the ASGI application of a server; its lifespan opens and closes everything.
 
     Raises:
-        GraphLoadError: a configured graph cannot be loaded.
+        GraphLoadError: a configured graph, or the application around ours, cannot be loaded.
         AuthLoadError: authentication is configured and cannot be set up.
         EmbeddingsLoadError: what makes vectors for the store cannot be loaded.
     """
@@ -163,7 +156,7 @@ def create_service(settings: Settings) -> Service:
     """Return all of a process, nothing of which is open yet.
 
     Raises:
-        GraphLoadError: a configured graph cannot be loaded.
+        GraphLoadError: a configured graph, or the application around ours, cannot be loaded.
         AuthLoadError: authentication is configured and cannot be set up.
         EmbeddingsLoadError: what makes vectors for the store cannot be loaded.
         SettingsError: a driver is not installed, or an address cannot be read.
@@ -171,42 +164,20 @@ def create_service(settings: Settings) -> Service:
     # Before graphs are imported: they may make clients while they are.
     door = Door()
     show_official_clients(door)
-    graphs = Graphs.load(settings.graphs)
     auth = set_up(settings.auth, os.environ, SystemClock())
-    parts = _assemble(settings, graphs, _store_options(settings.store), auth)
+    front = Front(settings, auth)
+    graphs = Graphs.load(settings.graphs)
+    parts = _assemble(settings, graphs, _store_options(settings.store), auth, front)
     entries = table(parts.handlers)
+    app: Starlette = front.application(
+        entries, parts.handlers.protocol, parts.meter, lambda: _lifespan(parts, app, door)
+    )
     health = [entry for entry in entries if entry.path in HEALTH_PATHS]
     return Service(
-        app=_app(settings, parts, auth, door),
+        app=app,
         health=Starlette(routes=starlette_routes(health, parts.meter)),
         drain=parts.worker.drain,
     )
-
-
-def _app(settings: Settings, parts: Parts, auth: AuthSetUp, door: Door) -> Starlette:
-    routes = starlette_routes(table(parts.handlers), parts.meter)
-    gate = Gate(
-        authenticator=auth.authenticator,
-        path_params=partial(path_params, routes),
-        body_limit=settings.body_limit_bytes,
-        studio=auth.studio and settings.dev and is_loopback(settings.host),
-    )
-    app: Starlette = Starlette(
-        routes=[*routes, *protocol_sockets(parts.handlers.protocol)],
-        middleware=[
-            Middleware(
-                CORSMiddleware,
-                allow_origins=["*"],
-                allow_methods=["*"],
-                allow_headers=["*"],
-                expose_headers=EXPOSED_HEADERS,
-            ),
-            Middleware(Authentication, gate=gate),
-        ],
-        exception_handlers={HTTPException: http_exception},
-        lifespan=lambda _: _lifespan(parts, app, door),
-    )
-    return app
 
 
 def make_storage(
@@ -227,11 +198,31 @@ def make_storage(
         beside: Whether a server may be using the database at the same time.
 
     Raises:
-        SettingsError: the driver is not installed.
+        SettingsError: a package that it needs is not installed, or the user's encryption cannot
+            be used.
+        UnknownType: a type that checkpoints may be made of does not exist.
     """
+    sealer = make_sealer(settings)
+    allowed = settings.serde
+    serde = safe_serde(allowed.msgpack_types, allowed.json_types, pickle=allowed.pickle)
+    plain = _make_plain_storage(
+        settings, clock, store, SaverOptions(sealer, serde), serving=serving, beside=beside
+    )
+    return plain if sealer is None else EncryptedStorage(plain, sealer)
+
+
+def _make_plain_storage(
+    settings: Settings,
+    clock: Clock,
+    store: StoreOptions | None,
+    saver: SaverOptions,
+    *,
+    serving: bool,
+    beside: bool,
+) -> RewritableStorage:
     if not settings.database_url:
         path = settings.data_dir / "weft.db"
-        return SqliteStorage(path, clock=clock, store=store, beside=beside)
+        return SqliteStorage(path, clock=clock, store=store, beside=beside, saver=saver)
     try:
         from weft.server.storage.postgres import PostgresStorage, Use  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -245,6 +236,7 @@ def make_storage(
         store=store,
         connections=settings.database_connections,
         use=Use(shared=bool(settings.redis_url)) if serving else None,
+        saver=saver,
     )
 
 
@@ -294,7 +286,11 @@ async def _working(parts: Parts, app: Starlette, door: Door) -> AsyncIterator[No
     inside = Inside(app, asyncio.get_running_loop(), strict=parts.protected)
     configure_loopback_transports(inside)
     door.open(inside)
-    try:
+    with ExitStack() as stack:
+        stack.callback(parts.webhooks.resolver.close)
+        stack.callback(door.close)
+        stack.callback(configure_loopback_transports, None)
+        stack.enter_context(shared_cache(parts.storage.cache))
         await parts.assistants.ensure_defaults()
         # If the database is locked, whatever is marked as running was left by a dead process.
         await parts.worker.start(orphaned=parts.alone)
@@ -313,10 +309,6 @@ async def _working(parts: Parts, app: Starlette, door: Door) -> AsyncIterator[No
             # After the last run has ended: what it has to tell may still go out.
             await parts.webhooks.sender.stop()
             await parts.webhooks.client.aclose()
-    finally:
-        configure_loopback_transports(None)
-        door.close()
-        parts.webhooks.resolver.close()
 
 
 def _tune_interpreter() -> None:
@@ -338,7 +330,9 @@ def _store_options(settings: StoreSettings) -> StoreOptions:
     return StoreOptions(settings.default_ttl_minutes, settings.refresh_on_read, index)
 
 
-def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, auth: AuthSetUp) -> Parts:
+def _assemble(
+    settings: Settings, graphs: Graphs, store: StoreOptions, auth: AuthSetUp, front: Front
+) -> Parts:
     clock = SystemClock()
     storage = make_storage(settings, clock, store)
     authz = Authorizer(auth.handlers)
@@ -394,7 +388,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, auth: Aut
     meter = Meter()
     handlers = Handlers(
         meta=MetaRoutes(
-            _facts(), storage.ping, openapi=lambda: _document(handlers, auth), docs=page
+            _facts(), storage.ping, openapi=lambda: front.describe(table(handlers)), docs=page
         ),
         metrics=MetricRoutes(
             meter, worker, runs.stats, lambda: _gauges(watch, redis), webhooks.sender.report
@@ -403,7 +397,11 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, auth: Aut
         threads=ThreadRoutes(threads, limit),
         states=StateRoutes(states, limit),
         runs=RunRoutes(
-            runs, followers, body_limit=limit, heartbeat_seconds=settings.heartbeat_seconds
+            runs,
+            followers,
+            body_limit=limit,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            headers=front.headers,
         ),
         store=StoreRoutes(items, limit),
         protocol=ProtocolRoutes(
@@ -413,6 +411,7 @@ def _assemble(settings: Settings, graphs: Graphs, store: StoreOptions, auth: Aut
             numbered,
             body_limit=limit,
             heartbeat_seconds=settings.heartbeat_seconds,
+            headers=front.headers,
         ),
         crons=CronRoutes(CronService(storage, assistants, clock, webhooks.guard, authz), limit),
     )
@@ -462,11 +461,6 @@ def _webhooks(settings: Settings, storage: Storage, signals: Signals, clock: Clo
         ),
     )
     return Webhooks(resolver, client, guard, sender)
-
-
-def _document(handlers: Handlers, auth: AuthSetUp) -> bytes:
-    entries = table(handlers)
-    return document(entries, __version__, protected=auth.protected, extra=auth.openapi)
 
 
 def _worker(

@@ -10,11 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from weft.encryption.keys import parse_keys as parse_aes_keys
 from weft.server.auth_settings import auth_options
 from weft.server.authn.options import AuthOptions
 from weft.server.domain.threads import Ttl
 from weft.server.domain.webhooks import Network
 from weft.server.graphs.spec import GraphSpec, IndexSpec
+from weft.server.sections import (
+    HttpSettings,
+    SerdeSettings,
+    SettingsError,
+    encryption_spec,
+    http_settings,
+    serde_settings,
+)
 from weft.server.webhook_settings import (
     WebhookSettings,
     parse_keys,
@@ -22,11 +31,23 @@ from weft.server.webhook_settings import (
     webhook_settings,
 )
 
+__all__ = [
+    "JSON_DEPTH_MOST",
+    "OPTIONS",
+    "Option",
+    "Settings",
+    "SettingsError",
+    "StoreSettings",
+    "ThreadTtlSettings",
+    "apply_env",
+    "load_settings",
+    "parse_env",
+]
+
+# Deeper than that, the encoder of JSON refuses.
+JSON_DEPTH_MOST: Final = 250
+
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
-
-
-class SettingsError(Exception):
-    """A setting that cannot be used. The text says which one and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +113,16 @@ class Settings:
     max_recursion_limit: int = 1_000_000
     webhook_timeout_seconds: float = 10.0
     webhook_retry_seconds: float = 1.0
+    http: HttpSettings = field(default_factory=HttpSettings)
+    encryption: GraphSpec | None = None
+    encryption_keys: str = field(default="", repr=False)
+    encryption_metadata_keys: str = ""
+    serde: SerdeSettings = field(default_factory=SerdeSettings)
+    json_depth: int = 250
+    header_limit_bytes: int = 64 * 1024
+    streams_per_user: int = 0
+    requests_per_second: float = 0.0
+    request_burst: int = 0
     warnings: tuple[str, ...] = ()
 
 
@@ -142,6 +173,19 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
     return read
 
 
+def number(least: float, most: float) -> Callable[[str], float]:
+    """Return a reader of numbers within bounds."""
+
+    def read(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,6})?", text) or not (
+            least <= float(text) <= most
+        ):
+            raise ValueError(f"must be a number from {least:g} to {most:g}")
+        return float(text)
+
+    return read
+
+
 def choice(*words: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text.lower() not in words:
@@ -167,6 +211,12 @@ def filled(text: str) -> str:
 def database_url(text: str) -> str:
     if text and not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("must look like postgresql://user:password@host:5432/name")
+    return text
+
+
+def aes_keys(text: str) -> str:
+    """Check keys without keeping what they say."""
+    parse_aes_keys(text)
     return text
 
 
@@ -258,6 +308,37 @@ OPTIONS: Final = (
         "webhook_retry_seconds", "1", seconds(0.01, 3600),
         "the wait before the second attempt; it is four times longer before each further one",
     ),
+    Option(
+        "json_depth", str(JSON_DEPTH_MOST), whole(8, JSON_DEPTH_MOST),
+        "levels that the JSON of a request may be nested",
+    ),
+    Option(
+        "header_limit_bytes", str(64 * 1024), whole(1024, 2**24),
+        "largest request line and headers together",
+    ),
+    Option(
+        "streams_per_user", "0", whole(0, 1_000_000),
+        "event streams open at the same time, per user or else per address; 0: any number",
+    ),
+    Option(
+        "requests_per_second", "0", number(0, 1_000_000),
+        "requests that one user, or else one address, may make on average; 0: any number",
+    ),
+    Option(
+        "request_burst", "0", whole(0, 1_000_000),
+        "requests at once before that counts; 0: those of ten seconds",
+    ),
+    Option(
+        "encryption_keys", "", aes_keys,
+        "keys of AES-256 in base64, the newest first, by comma: what is stored is encrypted;"
+        " the variable keeps them out of the list of processes",
+        ("LANGGRAPH_AES_KEY",), secret=True,
+    ),
+    Option(
+        "encryption_metadata_keys", "", str,
+        "names in metadata, by comma, that these keys encrypt as well; *: all. They can no longer"
+        " be searched for", ("LANGGRAPH_AES_JSON_KEYS",),
+    ),
     Option("log_level", "info", choice(*LOG_LEVELS), "how much is logged", ("LOG_LEVEL",)),
     Option("log_json", "false", flag, "log JSON lines: true or false", ("LOG_JSON",)),
 )  # fmt: skip
@@ -297,6 +378,7 @@ def load_settings(
         option.name: _value(option, flags, variables, defaults[option.name]) for option in options
     }
     _check_shape(values)
+    http = http_settings(document, variables, folder, config_path)
     try:
         hooks = webhook_settings(document, variables, values["webhook_networks"])  # type: ignore[arg-type]
     except ValueError as error:
@@ -308,6 +390,9 @@ def load_settings(
         store=_store(document, folder, config_path),
         thread_ttl=_thread_ttl(document, config_path),
         webhooks=hooks,
+        http=http,
+        encryption=encryption_spec(document, folder, config_path),
+        serde=serde_settings(document, config_path),
         python_path=_python_path(document, folder, config_path),
         env=env,
         warnings=warnings,

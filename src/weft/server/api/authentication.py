@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import orjson
+from starlette.authentication import AuthCredentials
 from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -55,6 +56,7 @@ class Authentication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"} or CALLER in scope:
+            _show_user(scope)
             await self._app(scope, receive, send)
             return
         if self._gate.authenticator is None:
@@ -63,6 +65,7 @@ class Authentication:
             receive = await self._identify(self._gate.authenticator, scope, receive, send)
             if CALLER not in scope:
                 return
+            _show_user(scope)
         await self._app(scope, receive, send)
 
     async def _identify(
@@ -91,6 +94,14 @@ def caller_of(request: HTTPConnection) -> Caller:
     """
     caller: Caller = request.scope[CALLER]
     return caller
+
+
+def _show_user(scope: Scope) -> None:
+    """Give routes of the user's own application the user under the names that they know."""
+    caller: Caller | None = scope.get(CALLER)
+    if caller is not None and caller.user is not None:
+        scope["user"] = caller.user
+        scope["auth"] = AuthCredentials(caller.permissions)
 
 
 def _route_path(scope: Scope) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Generic, TypeVar, cast
+from collections.abc import Iterable, Sequence
+from typing import Final, Generic, TypeVar, cast
 from uuid import UUID
 
 import orjson
@@ -17,6 +17,9 @@ from weft.server.domain.errors import InvalidInput, TooDeep
 from weft.server.services.run_request import parse_uuid
 
 T = TypeVar("T")
+
+JSON_DEPTH: Final = "weft.json_depth"
+"""The key of a scope that limits the levels of JSON, where less is allowed than can be stored."""
 
 _SHOWN = 200
 """Characters of a wrong value that an error repeats."""
@@ -37,7 +40,11 @@ class Body(Generic[T]):
             TooDeep: it is nested too deeply.
             BodyTooLarge: it is longer than the limit.
         """
-        value = decode_json(await read_limited(request, self._limit))
+        raw = await read_limited(request, self._limit)
+        value = decode_json(raw)
+        depth = request.scope.get(JSON_DEPTH)
+        if depth is not None and _levels_at_most(raw) > depth:
+            check_depth(value, depth)
         try:
             return self._adapter.validate_python(value, strict=True)
         except ValidationError as error:
@@ -54,6 +61,31 @@ async def read_limited(request: Request, limit: int) -> bytes:
             raise BodyTooLarge(f"The request body is larger than the limit of {limit} bytes.")
         chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def check_depth(value: object, most: int) -> None:
+    """Refuse what is nested too deeply.
+
+    Raises:
+        TooDeep: it has more levels of objects and lists.
+    """
+    level = [value]
+    for _ in range(most + 1):
+        level = [inner for each in level for inner in _inside(each)]
+        if not level:
+            return
+    raise TooDeep
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _levels_at_most(raw: bytes) -> int:
+    """Return a number of levels that JSON cannot exceed, without looking at it closely."""
+    return raw.count(b"[") + raw.count(b"{")
 
 
 def path_uuid(request: Request, what: str) -> UUID:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from weft.server.api.body import query_flag
+from weft.server.api.pages import page_headers
 from weft.server.api.wire import Wire, json_response
 
 
@@ -33,6 +34,7 @@ class MetaRoutes:
         self._openapi = openapi
         self._document: bytes | None = None
         self._docs = docs
+        self._page: tuple[str, Mapping[str, str]] | None = None
 
     async def ok(self, request: Request) -> Response:
         if query_flag(request, "check_db"):
@@ -48,7 +50,11 @@ class MetaRoutes:
         return Response(self._document, media_type="application/json")
 
     async def docs(self, _: Request) -> Response:
-        return HTMLResponse(self._docs())
+        if self._page is None:
+            html = self._docs()
+            self._page = html, page_headers(html)
+        html, headers = self._page
+        return HTMLResponse(html, headers=headers)
 
 
 def _info(facts: Facts) -> Wire:

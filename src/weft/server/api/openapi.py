@@ -25,7 +25,7 @@ _STATUS_TEXT: Mapping[int, str] = {
     409: "The present state of things does not allow it",
     413: "The body is larger than the limit",
     422: "The request does not fit: no JSON, a wrong type, a malformed id",
-    429: "Too many runs are waiting; the header `Retry-After` says when to try again",
+    429: "Too much at once; the header `retry-after` says when to try again",
     503: "The database cannot be reached; try again later",
 }
 

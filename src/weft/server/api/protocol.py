@@ -21,7 +21,8 @@ from weft.server.api.wire import encoded_response
 from weft.server.domain.errors import InvalidInput, TooDeep, WeftError
 from weft.server.domain.json import JsonObject
 from weft.server.domain.protocol import Numbered, Selection, Topic, make_filter, since
-from weft.server.services.protocol_commands import CommandFailed, ProtocolCommands
+from weft.server.services.headers import HeaderPicker
+from weft.server.services.protocol_commands import Asked, CommandFailed, ProtocolCommands
 from weft.server.services.protocol_events import ProtocolEvents
 from weft.server.services.run_request import parse_uuid
 
@@ -36,11 +37,13 @@ class ProtocolRoutes:
         *,
         body_limit: int,
         heartbeat_seconds: float,
+        headers: HeaderPicker | None = None,
     ) -> None:
         self._commands = commands
         self._events = events
         self._limit = body_limit
         self._heartbeat = heartbeat_seconds
+        self._headers = headers or HeaderPicker()
 
     async def command(self, request: Request) -> Response:
         try:
@@ -79,8 +82,11 @@ class ProtocolRoutes:
             return
         await Connection(
             websocket,
-            caller_of(websocket),
-            thread_id,
+            Asked(
+                caller_of(websocket),
+                thread_id,
+                headers=self._headers.pick(websocket.headers.items()),
+            ),
             commands=self._commands,
             events=self._events,
             limit=self._limit,
@@ -93,9 +99,13 @@ class ProtocolRoutes:
             return {"subscription_id": str(uuid4()), "replayed_events": 0}
         if command.method == "subscription.unsubscribe":
             raise CommandFailed("no_such_subscription", "There is no such subscription.")
-        return await self._commands.execute(
-            caller_of(request), thread_id, command.method, command.params, _request_id(request)
+        asked = Asked(
+            caller_of(request),
+            thread_id,
+            _request_id(request),
+            self._headers.pick(request.headers.items()),
         )
+        return await self._commands.execute(asked, command.method, command.params)
 
 
 async def _frames(

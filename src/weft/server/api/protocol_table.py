@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.routing import WebSocketRoute
 
 from weft.server.api.entries import Entry
+from weft.server.api.limits import StreamLimit
 from weft.server.api.protocol import ProtocolRoutes
 from weft.server.services.requests import ProtocolCommandRequest, ProtocolStreamRequest
 
@@ -26,5 +27,9 @@ def protocol_table(protocol: ProtocolRoutes) -> list[Entry]:
     ]  # fmt: skip
 
 
-def protocol_sockets(protocol: ProtocolRoutes) -> list[WebSocketRoute]:
-    return [WebSocketRoute(_EVENTS, protocol.socket)]
+def protocol_sockets(
+    protocol: ProtocolRoutes, streams: StreamLimit | None = None
+) -> list[WebSocketRoute]:
+    """Return the routes of connections that stay open, which ``streams`` counts."""
+    socket = protocol.socket if streams is None else streams.limited_socket(protocol.socket)
+    return [WebSocketRoute(_EVENTS, socket)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -17,6 +17,7 @@ from weft.server.api.cron_table import cron_table
 from weft.server.api.crons import CronRoutes
 from weft.server.api.entries import Entry, Query
 from weft.server.api.errors import Handler, guarded
+from weft.server.api.limits import StreamLimit
 from weft.server.api.meta import MetaRoutes
 from weft.server.api.metrics import Meter, MetricRoutes
 from weft.server.api.protocol import ProtocolRoutes
@@ -69,11 +70,19 @@ def table(handlers: Handlers) -> list[Entry]:
     ]
 
 
-def starlette_routes(entries: Sequence[Entry], meter: Meter) -> list[Route]:
-    """Return the routes for the router, one per path: it names them all where a method is wrong."""
+def starlette_routes(
+    entries: Sequence[Entry], meter: Meter, streams: StreamLimit | None = None
+) -> list[Route]:
+    """Return the routes for the router, one per path: it names them all where a method is wrong.
+
+    ``streams`` counts the answers that stay open.
+    """
     places: dict[str, dict[str, Handler]] = {}
     for entry in entries:
-        handler = meter.measured(guarded(entry.handler), entry.method, entry.path)
+        handler = entry.handler
+        if streams is not None and _stays_open(entry):
+            handler = streams.limited(handler)
+        handler = meter.measured(guarded(handler), entry.method, entry.path)
         places.setdefault(entry.path, {})[entry.method] = handler
     return [
         Route(path, _by_method(handlers), methods=list(handlers))
@@ -89,6 +98,31 @@ def path_params(routes: Sequence[Route], scope: Scope) -> Mapping[str, Any]:
             params: Mapping[str, Any] = found["path_params"]
             return params
     return {}
+
+
+def enabled(entries: Sequence[Entry], disabled: Collection[str]) -> list[Entry]:
+    """Return the routes that are left when groups of them are switched off."""
+    return [entry for entry in entries if _group(entry.path) not in disabled]
+
+
+def _group(path: str) -> str | None:
+    """Return the group that a route is switched off with; None: it always stays."""
+    if path == "/ok":
+        return None
+    if path.startswith("/threads/{thread_id}/runs"):
+        return "runs"
+    first = path.split("/")[1]
+    return _GROUPS.get(first, first)
+
+
+_GROUPS: Mapping[str, str] = {
+    "": "meta", "info": "meta", "metrics": "meta", "docs": "meta", "openapi.json": "meta",
+    ".well-known": "a2a",
+}  # fmt: skip
+
+
+def _stays_open(entry: Entry) -> bool:
+    return entry.answer == "stream" or entry.path.endswith(("/wait", "/join"))
 
 
 def _by_method(handlers: Mapping[str, Handler]) -> Handler:

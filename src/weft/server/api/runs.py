@@ -36,6 +36,7 @@ from weft.server.domain.errors import InvalidInput, NothingToCancel, RunNotFound
 from weft.server.domain.events import START, EventId
 from weft.server.domain.json import Encoded, dump
 from weft.server.domain.runs import Created, Run
+from weft.server.services.headers import HeaderPicker
 from weft.server.services.requests import (
     OFFSET_MOST,
     RunBatchRequest,
@@ -67,6 +68,7 @@ class RunRoutes:
         *,
         body_limit: int,
         heartbeat_seconds: float,
+        headers: HeaderPicker | None = None,
     ) -> None:
         self._runs = runs
         self._threads = threads
@@ -74,6 +76,7 @@ class RunRoutes:
         self._batch: Body[list[RunCreateRequest]] = Body(RunBatchRequest, body_limit)
         self._cancel = Body(RunCancelRequest, body_limit)
         self._heartbeat = heartbeat_seconds
+        self._headers = headers or HeaderPicker()
 
     async def create(self, request: Request) -> Response:
         created, _ = await self._new(request)
@@ -115,6 +118,7 @@ class RunRoutes:
             bodies,
             request_id=_request_id(request),
             key=request.headers.get("idempotency-key"),
+            headers=self._headers.pick(request.headers.items()),
         )
         return json_response([run_wire(run) for run in runs])
 
@@ -227,6 +231,7 @@ class RunRoutes:
             request_id=_request_id(request),
             key=request.headers.get("idempotency-key"),
             reading=reading,
+            headers=self._headers.pick(request.headers.items()),
         )
         return created, body
 

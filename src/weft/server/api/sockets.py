@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from weft.server.api.body import decode_json
 from weft.server.api.protocol_wire import BadCommand, Command, failure, lost, success
-from weft.server.authz.users import Caller
 from weft.server.domain.errors import InvalidInput, TooDeep, WeftError
 from weft.server.domain.json import Encoded, JsonObject
 from weft.server.domain.protocol import (
@@ -22,7 +22,7 @@ from weft.server.domain.protocol import (
     make_filter,
     since,
 )
-from weft.server.services.protocol_commands import CommandFailed, ProtocolCommands
+from weft.server.services.protocol_commands import Asked, CommandFailed, ProtocolCommands
 from weft.server.services.protocol_events import ProtocolEvents
 from weft.server.services.run_request import parse_uuid
 
@@ -46,16 +46,16 @@ class Connection:
     def __init__(
         self,
         websocket: WebSocket,
-        caller: Caller,
-        thread_id: UUID,
+        asked: Asked,
         *,
         commands: ProtocolCommands,
         events: ProtocolEvents,
         limit: int,
     ) -> None:
         self._socket = websocket
-        self._caller = caller
-        self._thread_id = thread_id
+        self._asked = asked
+        self._caller = asked.caller
+        self._thread_id = asked.thread_id
         self._commands = commands
         self._events = events
         self._limit = limit
@@ -113,9 +113,8 @@ class Connection:
             return await self._subscribe(command.method, params, since(params))
         if command.method == "subscription.unsubscribe":
             return await self._unsubscribe(params)
-        return await self._commands.execute(
-            self._caller, self._thread_id, command.method, params, str(uuid4())
-        )
+        asked = replace(self._asked, request_id=str(uuid4()))
+        return await self._commands.execute(asked, command.method, params)
 
     async def _subscribe(self, method: str, params: JsonObject, after: int) -> JsonObject:
         wanted = _filter(method, params)

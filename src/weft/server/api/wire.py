@@ -14,6 +14,7 @@ from weft.server.domain.assistants import Assistant, AssistantVersion
 from weft.server.domain.filters import Page
 from weft.server.domain.json import Encoded
 from weft.server.domain.runs import Run
+from weft.server.domain.secrets import without_secrets
 from weft.server.domain.threads import FoundThread, Size, Thread, ThreadSize, Ttl
 
 # orjson.Fragment has no place in a precise JSON type.
@@ -113,7 +114,7 @@ def run_wire(run: Run) -> Wire:
         "multitask_strategy": run.multitask_strategy,
         "created_at": run.created_at,
         "updated_at": run.updated_at,
-        "kwargs": _fragment(run.kwargs),
+        "kwargs": _fragment(without_secrets(run.kwargs)),
         "langsmith_session_name": None,
     }
 

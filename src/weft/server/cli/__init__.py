@@ -1,4 +1,4 @@
-"""The command line: ``weft dev``, ``serve``, ``worker``, ``migrate``, ``webhooks``, ``key``."""
+"""The command line: ``weft dev``, ``serve``, ``worker``, ``migrate``, ``reencrypt``, ..."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ _COMMANDS = {
     "worker": "execute runs of servers that share a PostgreSQL database and Redis; no HTTP API",
     "webhooks": "list webhooks that were given up, or have them sent again",
     "migrate": "bring the tables of the database up to date, which a server does at its start, too",
+    "reencrypt": "encrypt everything with the first of the keys, so that the others can be dropped",
 }
 
 _KEY = "make an API key, and the entry by which a server knows it (docs/auth.md)"
@@ -88,6 +89,10 @@ def _command(
         from weft.server.cli.migrate import migrate  # noqa: PLC0415
 
         return partial(migrate, settings)
+    if given.command == "reencrypt":
+        from weft.server.cli.reencrypt import reencrypt  # noqa: PLC0415
+
+        return partial(reencrypt, settings)
     if given.command == "worker":
         from weft.server.cli.work import work  # noqa: PLC0415
 

@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from weft.server import logs
 from weft.server.api.authentication import is_loopback
 from weft.server.app import Service, create_service
+from weft.server.cli.protocol import bounded
 from weft.server.cli.sockets import bind, url, websockets
 from weft.server.domain.errors import WeftError
 from weft.server.graphs.loader import extend_path
@@ -85,6 +86,7 @@ def _run(settings: Settings, bound: socket.socket) -> None:
 def server_config(app: Starlette, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=bounded(settings.header_limit_bytes),
         lifespan="off",  # entered here, so that what fails at the start can be said in a sentence
         log_config=None,
         access_log=False,

@@ -36,6 +36,7 @@ class Cron:
     ``thread_id`` None: every run gets a thread of its own, and ``on_run_completed`` says what
     becomes of it. ``end_time`` is kept as the client wrote it. ``payload`` is the client's request.
     ``next_run_date`` None: it is never due again. ``user`` is whose runs it starts, encoded.
+    ``sealing`` is the context that its request was encrypted with.
     """
 
     cron_id: UUID
@@ -53,6 +54,7 @@ class Cron:
     created_at: datetime
     updated_at: datetime
     user: Encoded | None = None
+    sealing: JsonObject = field(default_factory=dict)
 
     @property
     def ends_at(self) -> datetime | None:

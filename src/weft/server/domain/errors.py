@@ -220,6 +220,17 @@ class GraphLoadError(WeftError):
         self.reason = reason
 
 
+class UnknownType(WeftError):
+    """A type that checkpoints may be made of is configured and does not exist."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"'{name}' in \"checkpointer.serde\" cannot be allowed: {reason}.")
+
+
+class EncryptionFailed(WeftError):
+    """Something could not be encrypted or decrypted. The text is for the log, not for clients."""
+
+
 class EventsLost(WeftError):
     """A reader asked for events that the log no longer holds."""
 

@@ -24,6 +24,8 @@ class Run:
     ``attempt`` counts the executions that have begun: 0 while it has never been claimed. ``error``
     is ``{"error": class, "message": text}``, encoded, once it has failed. ``webhook``: the URL that
     is told when it ends. ``user`` is whose run it is, encoded: only the worker reads it.
+    ``sealing`` is the context that its request was encrypted with: what it stores is encrypted with
+    the same.
     """
 
     run_id: UUID
@@ -42,6 +44,7 @@ class Run:
     error: Encoded | None = None
     webhook: str | None = None
     user: Encoded | None = None
+    sealing: JsonObject = field(default_factory=dict)
 
     @property
     def active(self) -> bool:

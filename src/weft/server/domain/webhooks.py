@@ -19,6 +19,7 @@ import orjson
 from weft.server.domain.errors import InvalidInput
 from weft.server.domain.json import Encoded
 from weft.server.domain.runs import Run
+from weft.server.domain.secrets import without_secrets
 
 URL_MOST: Final = 65_536
 
@@ -251,7 +252,7 @@ def notice(
         "multitask_strategy": run.multitask_strategy,
         "created_at": run.created_at,
         "updated_at": ended_at,
-        "kwargs": orjson.Fragment(run.kwargs),
+        "kwargs": orjson.Fragment(without_secrets(run.kwargs)),
         "langsmith_session_name": None,
         "run_started_at": started_at,
         "run_ended_at": ended_at,

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from weft.cache import Backend
 from weft.schema import OnConflictBehavior, RunStatus
 from weft.server.domain.access import EVERYTHING, Condition
 from weft.server.domain.assistants import (
@@ -566,6 +567,11 @@ class Storage(Protocol):
     @property
     def store(self) -> Store:
         """Return the store, whose options were given when the storage was made."""
+        ...
+
+    @property
+    def cache(self) -> Backend:
+        """Return what hosted code caches in, shared by all servers on this database."""
         ...
 
     def checkpointer(self) -> BaseCheckpointSaver[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast, get_args
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -44,11 +44,12 @@ class CommandFailed(WeftError):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who sends a command, and for which thread."""
+    """Who sends a command, and for which thread. ``headers`` are those that runs may read."""
 
     caller: Caller
     thread_id: UUID
-    request_id: str
+    request_id: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class ProtocolCommands:
@@ -76,9 +77,7 @@ class ProtocolCommands:
             "state.fork": self._fork,
         }
 
-    async def execute(
-        self, caller: Caller, thread_id: UUID, method: str, params: JsonObject, request_id: str
-    ) -> JsonObject:
+    async def execute(self, asked: Asked, method: str, params: JsonObject) -> JsonObject:
         """Do what a command says; return its result.
 
         Raises:
@@ -88,7 +87,7 @@ class ProtocolCommands:
         do = self._methods.get(method)
         if do is None:
             raise CommandFailed("unknown_command", f"Unknown protocol command: {method:.200}")
-        return await do(Asked(caller, thread_id, request_id), params)
+        return await do(asked, params)
 
     async def _start(self, asked: Asked, params: JsonObject) -> JsonObject:
         assistant = params.get("assistant_id")
@@ -184,7 +183,12 @@ class ProtocolCommands:
 
     async def _run(self, asked: Asked, body: RunCreateRequest) -> JsonObject:
         created = await self._runs.create(
-            asked.caller, asked.thread_id, body, request_id=asked.request_id, protocol=True
+            asked.caller,
+            asked.thread_id,
+            body,
+            request_id=asked.request_id,
+            protocol=True,
+            headers=asked.headers,
         )
         return {"run_id": str(created.run.run_id)}
 

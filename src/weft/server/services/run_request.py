@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -14,6 +15,7 @@ from weft.server.domain.ids import uuid7
 from weft.server.domain.json import Json, JsonObject, dump, load_object
 from weft.server.domain.protocol import MARKER
 from weft.server.domain.runs import NewRun
+from weft.server.domain.secrets import SECRETS, is_secret
 from weft.server.graphs.states import command
 from weft.server.services.requests import RunCreateRequest
 
@@ -38,8 +40,12 @@ def new_run(
     *,
     request_id: str,
     now: datetime,
+    headers: Mapping[str, str] | None = None,
 ) -> NewRun:
     """Return the run a request asks for.
+
+    ``headers`` are those that the graph may read in ``configurable``. They win over what the
+    request says by the same name: who sets them may be a proxy that knows better.
 
     Raises:
         ContradictoryInput: fields that exclude each other are given.
@@ -57,11 +63,13 @@ def new_run(
             **config,
             "configurable": {
                 **user_keys,
+                **(headers or {}),
                 **_checkpoint(body),
                 "langgraph_request_id": request_id,
             },
         },
         "context": user_keys,
+        **_secrets(headers or {}),
     }
     return NewRun(
         run_id=uuid7(),
@@ -173,6 +181,11 @@ def _kwargs(body: RunCreateRequest, *, temporary: bool) -> dict[str, object]:
         "checkpoint_during": durability != "exit",
         "durability": durability,
     }
+
+
+def _secrets(headers: Mapping[str, str]) -> dict[str, object]:
+    names = [name for name in headers if is_secret(name)]
+    return {SECRETS: names} if names else {}
 
 
 def _durability(body: RunCreateRequest) -> Durability:

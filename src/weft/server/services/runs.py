@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -115,6 +115,7 @@ class RunService:
         reading: bool = False,
         firing: Firing | None = None,
         protocol: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> Created:
         """Create a run, on a thread or (None) on one of its own.
 
@@ -127,8 +128,9 @@ class RunService:
             reading: Whether the caller is going to be told what comes of it.
             firing: The due time of a cron that the run belongs to.
             protocol: Whether its events are those of the thread protocol.
+            headers: Those of the request that its graph may read.
         """
-        new = await self._new(caller, thread_id, body, request_id)
+        new = await self._new(caller, thread_id, body, request_id, headers)
         new = replace(with_protocol(new) if protocol else new, firing=firing)
         if key is not None:
             scope = run_scope(thread_id, user_id=caller.identity)
@@ -152,12 +154,13 @@ class RunService:
         *,
         request_id: str,
         key: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Sequence[Run]:
         """Create runs, each on a thread of its own; none of them unless all requests are valid.
 
         With a key that was used before, those are created that are missing.
         """
-        news = [await self._new(caller, None, body, request_id) for body in bodies]
+        news = [await self._new(caller, None, body, request_id, headers) for body in bodies]
         if key is not None:
             whole = make_key(key, run_scope(None, batch=True), bodies)
             news = [replace(new, key=whole.part(number)) for number, new in enumerate(news)]
@@ -202,12 +205,19 @@ class RunService:
         await self.cancel_many(caller, thread_id, [run_id], action, reason=reason)
 
     async def _new(
-        self, caller: Caller, thread_id: UUID | None, body: RunCreateRequest, request_id: str
+        self,
+        caller: Caller,
+        thread_id: UUID | None,
+        body: RunCreateRequest,
+        request_id: str,
+        headers: Mapping[str, str] | None,
     ) -> NewRun:
         now = self._clock.now()
         try:
             assistant = await self._assistants.target(body["assistant_id"])
-            new = new_run(thread_id, body, assistant, request_id=request_id, now=now)
+            new = new_run(
+                thread_id, body, assistant, request_id=request_id, now=now, headers=headers
+            )
             allowed = await self._allowed(caller, thread_id, body, new)
             self._assistants.check_target(assistant, allowed.access)
         except AssistantNotFound:

@@ -6,6 +6,7 @@ import inspect
 import random
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, cast
 
 import orjson
@@ -19,6 +20,7 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     get_serializable_checkpoint_metadata,
 )
+from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from weft.server.domain.runs import Claim
 from weft.server.storage.checkpoints import (
@@ -32,7 +34,11 @@ from weft.server.storage.checkpoints import (
     Statements,
     Stored,
     WriteRow,
+    matches,
 )
+from weft.server.storage.sealed_rows import RowSealer, is_plain
+from weft.server.storage.sealing import Sealer
+from weft.server.storage.serde import safe_serde
 from weft.server.storage.staged import checkpoint_key
 
 Work: TypeAlias = Callable[[Connection], None]
@@ -51,6 +57,18 @@ _INT64 = 2**63
 _APART = ("channel_values", "pending_sends")
 
 
+@dataclass(frozen=True, slots=True)
+class SaverOptions:
+    """How values become rows. Without a sealer they are not encrypted."""
+
+    sealer: Sealer | None = None
+    serde: SerializerProtocol = field(default_factory=safe_serde)
+
+    def row_sealer(self) -> RowSealer | None:
+        """Return what encrypts for whoever acts at this moment."""
+        return None if self.sealer is None else RowSealer(self.sealer)
+
+
 class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
     """A saver on the server's database.
 
@@ -65,8 +83,11 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         statements: Statements[Connection],
         sink: Sink,
         claim: Claim | None = None,
+        options: SaverOptions | None = None,
     ) -> None:
-        super().__init__()
+        chosen = options or SaverOptions()
+        super().__init__(serde=chosen.serde)
+        self._seals = chosen.row_sealer()
         self._access = access
         self._statements = statements
         self._sink = sink
@@ -79,7 +100,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
             return None
         await self._sink.settle()
         stored = await self._access.read(lambda connection: self._statements.load(connection, *key))
-        return None if stored is None else self._tuple(stored)
+        return None if stored is None else self._tuple(*await self._opened([stored]))
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         key = checkpoint_key(config)
@@ -89,7 +110,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         stored = self._access.read_blocking(
             lambda connection: self._statements.load(connection, *key)
         )
-        return None if stored is None else self._tuple(stored)
+        return None if stored is None else self._tuple(*self._opened_blocking([stored]))
 
     async def alist(
         self,
@@ -102,11 +123,12 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         await self._sink.settle()
         where, last, left = _range(config, before), None, _ALL if limit is None else limit
         while left > 0:
-            work = self._page_of(where, filter, last, left)
+            work = self._page_of(where, self._readable(filter), last, left)
             rows, last = await self._access.read(work)
-            for stored in rows:
+            found = self._fitting(await self._opened(rows), filter)[:left]
+            for stored in found:
                 yield self._tuple(stored)
-            left -= len(rows)
+            left -= len(found)
             if last is None:
                 return
 
@@ -121,11 +143,12 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         self._sink.settle_blocking()
         where, last, left = _range(config, before), None, _ALL if limit is None else limit
         while left > 0:
-            work = self._page_of(where, filter, last, left)
+            work = self._page_of(where, self._readable(filter), last, left)
             rows, last = self._access.read_blocking(work)
-            for stored in rows:
+            found = self._fitting(self._opened_blocking(rows), filter)[:left]
+            for stored in found:
                 yield self._tuple(stored)
-            left -= len(rows)
+            left -= len(found)
             if last is None:
                 return
 
@@ -137,7 +160,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         rows, saved = self._put_rows(config, checkpoint, metadata, new_versions)
-        await self._sink.write(rows)
+        await self._sink.write(await self._sealed(rows))
         return saved
 
     def put(
@@ -148,7 +171,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         rows, saved = self._put_rows(config, checkpoint, metadata, new_versions)
-        self._sink.write_blocking(rows)
+        self._sink.write_blocking(self._sealed_blocking(rows))
         return saved
 
     async def aput_writes(
@@ -158,7 +181,8 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        await self._sink.write(self._write_rows(config, writes, task_id, task_path))
+        rows = self._write_rows(config, writes, task_id, task_path)
+        await self._sink.write(await self._sealed(rows))
 
     def put_writes(
         self,
@@ -167,7 +191,8 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        self._sink.write_blocking(self._write_rows(config, writes, task_id, task_path))
+        rows = self._write_rows(config, writes, task_id, task_path)
+        self._sink.write_blocking(self._sealed_blocking(rows))
 
     async def adelete_thread(self, thread_id: str) -> None:
         await self._change(lambda c: self._statements.delete_thread(c, str(thread_id)))
@@ -201,6 +226,29 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         number = 0 if current is None else int(str(current).partition(".")[0])
         chance = random.getrandbits(48)  # nosec B311
         return f"{number + 1:016d}.{chance:012x}"
+
+    async def _sealed(self, rows: Rows) -> Rows:
+        return rows if self._seals is None else await self._seals.seal(rows)
+
+    def _sealed_blocking(self, rows: Rows) -> Rows:
+        return rows if self._seals is None else self._seals.seal_blocking(rows)
+
+    async def _opened(self, found: Sequence[Stored]) -> Sequence[Stored]:
+        return found if self._seals is None else await self._seals.open(found)
+
+    def _opened_blocking(self, found: Sequence[Stored]) -> Sequence[Stored]:
+        return found if self._seals is None else self._seals.open_blocking(found)
+
+    def _readable(self, wanted: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return the part of a filter that the database can compare."""
+        if self._seals is None or wanted is None:
+            return wanted
+        return {key: value for key, value in wanted.items() if is_plain(key)}
+
+    def _fitting(self, found: Sequence[Stored], wanted: dict[str, Any] | None) -> Sequence[Stored]:
+        if self._seals is None or not wanted:
+            return found
+        return [stored for stored in found if matches(stored.metadata, wanted)]
 
     async def _change(self, work: Work[Connection]) -> None:
         await self._sink.settle()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -17,6 +17,7 @@ from langgraph.checkpoint.base import (
     PendingWrite,
     get_checkpoint_metadata,
 )
+from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from weft.server.storage.checkpoints import Rows
 
@@ -45,13 +46,22 @@ class StagedSaver(BaseCheckpointSaver[str]):
     when they are read, as they would be on their way through a database.
     """
 
-    def __init__(self, stored: Saver, staging: Saver) -> None:
-        super().__init__()
+    def __init__(
+        self, stored: Saver, staging: Saver, serde: SerializerProtocol | None = None
+    ) -> None:
+        super().__init__(serde=serde)
         self._stored = stored
         self._staging = staging
         self._staged: dict[_Key, tuple[CheckpointTuple, tuple[str, bytes]]] = {}
         self._writes: dict[_Key, _Writes] = {}
         self._newest: dict[tuple[str, str], str | None] = {}
+
+    def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> StagedSaver:
+        """Return the same saver for values that may be of further types."""
+        # A shallow copy: what one of the two stages the other one has as well.
+        clone = cast("StagedSaver", super().with_allowlist(extra_allowlist))
+        clone._stored = self._stored.with_allowlist(extra_allowlist)  # noqa: SLF001
+        return clone
 
     @property
     def newest(self) -> Mapping[tuple[str, str], str | None]:

@@ -44,6 +44,8 @@ from weft.server.storage.items import (
     encoded_namespace,
     encoded_value,
 )
+from weft.server.storage.sealed_items import opened_results, sealed_ops
+from weft.server.storage.sealing import Sealer
 
 _Act: TypeAlias = Callable[[Connection], None]
 
@@ -85,11 +87,13 @@ class DatabaseStore(Store, Generic[Connection, Id, Vector]):
         statements: ItemStatements[Connection, Id, Vector],
         clock: Clock,
         options: StoreOptions,
+        sealer: Sealer | None = None,
     ) -> None:
         self._access = access
         self._statements = statements
         self._clock = clock
         self._options = options
+        self._sealer = sealer
         self.ttl_config: TTLConfig = TTLConfig(
             refresh_on_read=options.refresh_on_read, default_ttl=options.default_ttl_minutes
         )
@@ -98,24 +102,32 @@ class DatabaseStore(Store, Generic[Connection, Id, Vector]):
         index, asked = self._options.index, list(ops)
         texts = self._texts(asked)
         vectors = embed(index, texts) if index and texts else None
+        if self._sealer is not None:
+            asked = self._sealer.run_blocking(partial(sealed_ops, ops=asked))
         batch = self._batch(asked, vectors)
         results = _Results[Id]([None] * batch.size)
         if batch.reads:
             results = self._access.read_blocking(partial(_read, batch=batch))
         if batch.writes or results.refreshed:
             self._access.write_blocking(self._writing(batch, results))
+        if self._sealer is not None:
+            return self._sealer.run_blocking(partial(opened_results, results=results.values))
         return results.values
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         index, asked = self._options.index, list(ops)
         texts = self._texts(asked)
         vectors = await aembed(index, texts) if index and texts else None
+        if self._sealer is not None:
+            asked = await self._sealer.run(partial(sealed_ops, ops=asked))
         batch = self._batch(asked, vectors)
         results = _Results[Id]([None] * batch.size)
         if batch.reads:
             results = await self._access.read(partial(_read, batch=batch))
         if batch.writes or results.refreshed:
             await self._access.write(self._writing(batch, results))
+        if self._sealer is not None:
+            return await self._sealer.run(partial(opened_results, results=results.values))
         return results.values
 
     async def expire(self, now: datetime, limit: int) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from weft.server.domain.errors import GraphTooSlow
+from weft.server.ports.sealing import ACTING
 from weft.server.worker.runners import Job, RunnerPool
 
 T = TypeVar("T")
@@ -45,7 +46,11 @@ class RunnerCalls:
         # Whoever waits may go: from now on that does not cancel what the job still sets.
         result.set_running_or_notify_cancel()
 
+        # Who asks is not told apart by the loops of graphs.
+        acting = ACTING.get()
+
         async def start() -> None:
+            ACTING.set(acting)
             if not job.cancelled:
                 await _tell(work, result)
 

@@ -13,6 +13,7 @@ from weft.server.domain.crons import Cron, Firing, firing, run_fields
 from weft.server.domain.errors import AlreadyFired, StorageUnavailable, WeftError
 from weft.server.domain.json import JsonObject
 from weft.server.ports.clock import Clock
+from weft.server.ports.sealing import ACTING, Acting
 from weft.server.ports.storage import Storage
 from weft.server.services.requests import RunCreateRequest
 from weft.server.services.runs import RunService
@@ -87,6 +88,7 @@ class CronStarter:
     async def _start(self, cron: Cron, due: Firing) -> bool:
         """Create the run of a due time; return False where that is not possible."""
         named = {"cron_id": str(cron.cron_id)}
+        ACTING.set(Acting(metadata=cron.sealing))
         try:
             created = await self._runs.create(
                 Caller.load(cron.user),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from weft.server.authz.users import Caller
 from weft.server.domain.json import JsonObject
 from weft.server.domain.protocol import MARKER
 from weft.server.domain.runs import Claim
+from weft.server.domain.secrets import MASK, SECRETS
 
 # langgraph has no other way to be told, and its servers and clients agree on this name.
 _STRICT_RESUME = "__pregel_strict_resume"
@@ -123,6 +125,7 @@ def _config(claim: Claim, kwargs: dict[str, Any], facts: ServerFacts) -> Runnabl
     run = claim.run
     caller = Caller.load(run.user)
     config: JsonObject = kwargs["config"]
+    secrets: Sequence[str] = kwargs.get(SECRETS, ())
     strict: JsonObject = {_STRICT_RESUME: True} if kwargs.get("strict_resume") else {}
     given = cast("JsonObject", config.get("metadata") or {})
     return cast(
@@ -149,6 +152,9 @@ def _config(claim: Claim, kwargs: dict[str, Any], facts: ServerFacts) -> Runnabl
                 "langgraph_version": facts.langgraph_version,
                 "langgraph_api_version": facts.version,
                 "langgraph_host": "weft",
+                # langgraph adds what is configurable to the metadata of events and checkpoints,
+                # but for what is there already.
+                **dict.fromkeys(secrets, MASK),
             },
         },
     )

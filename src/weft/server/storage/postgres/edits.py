@@ -16,7 +16,7 @@ from weft.server.storage.postgres.connection import Connection, Database
 from weft.server.storage.postgres.rows import obj
 from weft.server.storage.postgres.savers import DirectSink
 from weft.server.storage.postgres.threads import create_thread, get_thread
-from weft.server.storage.saver import StorageSaver
+from weft.server.storage.saver import SaverOptions, StorageSaver
 from weft.server.storage.staged import Collected, StagedSaver
 
 _NEWEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = %s"
@@ -25,15 +25,17 @@ _NEWEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = %s AND c
 class PostgresEdit:
     """``StateEdit``: rows wait in memory until they are written together."""
 
-    def __init__(self, database: Database, thread_id: UUID) -> None:
+    def __init__(self, database: Database, thread_id: UUID, options: SaverOptions) -> None:
         self._database = database
         self._thread_id = thread_id
         self._collected = Collected()
 
         def saver(sink: Sink) -> StorageSaver[Connection]:
-            return StorageSaver(database, PostgresCheckpoints(), sink)
+            return StorageSaver(database, PostgresCheckpoints(), sink, options=options)
 
-        self._saver = StagedSaver(saver(DirectSink(database)), saver(self._collected))
+        self._saver = StagedSaver(
+            saver(DirectSink(database)), saver(self._collected), options.serde
+        )
 
     @property
     def checkpointer(self) -> BaseCheckpointSaver[str]:

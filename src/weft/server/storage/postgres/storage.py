@@ -15,6 +15,7 @@ from weft.server.ports.clock import Clock
 from weft.server.ports.store import Store, StoreOptions
 from weft.server.storage.checkpoints import Settled, Sink
 from weft.server.storage.postgres.assistants import PostgresAssistants
+from weft.server.storage.postgres.cache import PostgresCache
 from weft.server.storage.postgres.checkpoint_rows import PostgresCheckpoints
 from weft.server.storage.postgres.connection import (
     CONNECTIONS,
@@ -28,13 +29,14 @@ from weft.server.storage.postgres.edits import PostgresEdit
 from weft.server.storage.postgres.failures import not_opened
 from weft.server.storage.postgres.migrate import migrate
 from weft.server.storage.postgres.occupancy import Occupancy, Use
+from weft.server.storage.postgres.rewriting import PostgresRewriter
 from weft.server.storage.postgres.runs import PostgresRuns
 from weft.server.storage.postgres.savers import DirectSink, Drain, Savers
 from weft.server.storage.postgres.store_items import PostgresItems
 from weft.server.storage.postgres.store_vectors import open_vectors
 from weft.server.storage.postgres.threads import PostgresThreads
 from weft.server.storage.postgres.webhooks import PostgresWebhooks
-from weft.server.storage.saver import StorageSaver
+from weft.server.storage.saver import SaverOptions, StorageSaver
 from weft.server.storage.store import DatabaseStore
 
 logger: logging.Logger = logging.getLogger("weft.storage")
@@ -53,6 +55,7 @@ class PostgresStorage:
         store: StoreOptions | None = None,
         connections: int = CONNECTIONS,
         use: Use | None = None,
+        saver: SaverOptions | None = None,
     ) -> None:
         """Make one that is not opened yet.
 
@@ -63,11 +66,13 @@ class PostgresStorage:
             connections: How many threads with a connection each.
             use: Whether other processes may use the database meanwhile; None: it does not matter,
                 because nothing is going to be executed.
+            saver: How values become rows.
         """
         self._url = url
         self._use = use
         self._occupancy: Occupancy | None = None
         self._store_options = store or StoreOptions()
+        self._saver_options = saver or SaverOptions()
         self._clock = clock
         self._connections = connections
         self._opened = False
@@ -87,7 +92,10 @@ class PostgresStorage:
         self._opened = True
         options = self._store_options
         items = PostgresItems(options.index, vectors)
-        self._store = DatabaseStore(self._database, items, self._clock, options)
+        self._store = DatabaseStore(
+            self._database, items, self._clock, options, self._saver_options.sealer
+        )
+        self.cache: PostgresCache = PostgresCache(self._database, self._clock)
         self.assistants: PostgresAssistants = PostgresAssistants(self._database)
         self.crons: PostgresCrons = PostgresCrons(self._database)
         self.threads: PostgresThreads = PostgresThreads(self._database)
@@ -114,17 +122,20 @@ class PostgresStorage:
         return self._saver(DirectSink(self._database))
 
     def edit(self, thread_id: UUID) -> PostgresEdit:
-        return PostgresEdit(self._database, thread_id)
+        return PostgresEdit(self._database, thread_id, self._saver_options)
 
     def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
         sink: Sink = self._savers.sink(claim)
         return self._saver(Settled(sink) if wait else sink, claim)
 
+    def rewriter(self) -> PostgresRewriter:
+        return PostgresRewriter(self._database)
+
     async def flush(self, claim: Claim) -> None:
         await self._savers.settle(claim)
 
     def _saver(self, sink: Sink, claim: Claim | None = None) -> StorageSaver[Connection]:
-        return StorageSaver(self._database, PostgresCheckpoints(), sink, claim)
+        return StorageSaver(self._database, PostgresCheckpoints(), sink, claim, self._saver_options)
 
     def _prepare(self) -> str | None:
         given = parameters(self._url)

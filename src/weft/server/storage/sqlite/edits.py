@@ -11,7 +11,7 @@ from weft.server.domain.access import EVERYTHING, Condition
 from weft.server.domain.errors import StateChanged, ThreadInFlight, ThreadNotFound
 from weft.server.domain.threads import NewThread, Thread, ThreadState
 from weft.server.storage.checkpoints import Sink
-from weft.server.storage.saver import StorageSaver
+from weft.server.storage.saver import SaverOptions, StorageSaver
 from weft.server.storage.sqlite import sql
 from weft.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints, write_rows
 from weft.server.storage.sqlite.connection import Access, Readers, Writer
@@ -26,15 +26,18 @@ _NEWEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND ch
 class SqliteEdit:
     """``StateEdit``: rows wait in memory until they are written together."""
 
-    def __init__(self, writer: Writer, readers: Readers, thread_id: UUID) -> None:
+    def __init__(
+        self, writer: Writer, readers: Readers, thread_id: UUID, options: SaverOptions
+    ) -> None:
         self._writer = writer
         self._thread_id = thread_id
         self._collected = Collected()
 
         def saver(sink: Sink) -> StorageSaver[sqlite3.Connection]:
-            return StorageSaver(Access(writer, readers), SqliteCheckpoints(), sink)
+            access = Access(writer, readers)
+            return StorageSaver(access, SqliteCheckpoints(), sink, options=options)
 
-        self._saver = StagedSaver(saver(DirectSink(writer)), saver(self._collected))
+        self._saver = StagedSaver(saver(DirectSink(writer)), saver(self._collected), options.serde)
 
     @property
     def checkpointer(self) -> BaseCheckpointSaver[str]:

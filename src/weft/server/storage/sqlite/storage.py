@@ -17,13 +17,15 @@ from weft.server.domain.runs import Claim
 from weft.server.ports.clock import Clock
 from weft.server.ports.store import Store, StoreOptions
 from weft.server.storage.checkpoints import Settled, Sink
-from weft.server.storage.saver import StorageSaver
+from weft.server.storage.memory_cache import MemoryCache
+from weft.server.storage.saver import SaverOptions, StorageSaver
 from weft.server.storage.sqlite.assistants import SqliteAssistants
 from weft.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints
 from weft.server.storage.sqlite.connection import Access, Readers, Writer, connect, unavailable
 from weft.server.storage.sqlite.crons import SqliteCrons
 from weft.server.storage.sqlite.edits import SqliteEdit
 from weft.server.storage.sqlite.migrate import look_at_version, migrate
+from weft.server.storage.sqlite.rewriting import SqliteRewriter
 from weft.server.storage.sqlite.runs import SqliteRuns
 from weft.server.storage.sqlite.savers import DirectSink, Savers
 from weft.server.storage.sqlite.store_search import SqliteItems
@@ -39,14 +41,23 @@ class SqliteStorage:
     """
 
     def __init__(
-        self, path: Path, *, clock: Clock, store: StoreOptions | None = None, beside: bool = False
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        store: StoreOptions | None = None,
+        beside: bool = False,
+        saver: SaverOptions | None = None,
     ) -> None:
         self._path = path
         self._beside = beside
         self._clock = clock
         self._store_options = store or StoreOptions()
+        self._saver_options = saver or SaverOptions()
         self._lock: int | None = None
         self._opened = False
+        # One process has the file, so it needs to share with nobody.
+        self.cache: MemoryCache = MemoryCache(clock)
 
     async def open(self) -> None:
         """Open the file, creating it where it does not exist.
@@ -60,7 +71,13 @@ class SqliteStorage:
         self._opened = True
         options = self._store_options
         access = Access(self._writer, self._readers)
-        self._store = DatabaseStore(access, SqliteItems(options.index), self._clock, options)
+        self._store = DatabaseStore(
+            access,
+            SqliteItems(options.index),
+            self._clock,
+            options,
+            self._saver_options.sealer,
+        )
         self.assistants: SqliteAssistants = SqliteAssistants(self._writer, self._readers)
         self.crons: SqliteCrons = SqliteCrons(self._writer, self._readers)
         self.threads: SqliteThreads = SqliteThreads(self._writer, self._readers)
@@ -90,14 +107,17 @@ class SqliteStorage:
         return self._saver(Settled(sink) if wait else sink, claim)
 
     def edit(self, thread_id: UUID) -> SqliteEdit:
-        return SqliteEdit(self._writer, self._readers, thread_id)
+        return SqliteEdit(self._writer, self._readers, thread_id, self._saver_options)
+
+    def rewriter(self) -> SqliteRewriter:
+        return SqliteRewriter(Access(self._writer, self._readers))
 
     async def flush(self, claim: Claim) -> None:
         await self._savers.settle(claim)
 
     def _saver(self, sink: Sink, claim: Claim | None = None) -> StorageSaver[sqlite3.Connection]:
         access = Access(self._writer, self._readers)
-        return StorageSaver(access, SqliteCheckpoints(), sink, claim)
+        return StorageSaver(access, SqliteCheckpoints(), sink, claim, self._saver_options)
 
     def _prepare(self) -> None:
         folder = self._path.parent

@@ -1,0 +1,28 @@
+"""Tells those who encrypt on whose behalf a request stores something."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from weft.server.api.authentication import CALLER
+from weft.server.api.inside import INSIDE
+from weft.server.authz.users import SERVER, Caller
+from weft.server.ports.sealing import ACTING, Acting
+
+
+class ActingUser:
+    """Stands inside of authentication. Calls from inside the server act for whoever makes them."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"} or INSIDE in scope:
+            await self._app(scope, receive, send)
+            return
+        caller: Caller = scope.get(CALLER, SERVER)
+        token = ACTING.set(Acting(caller.user))
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            ACTING.reset(token)
