@@ -53,7 +53,8 @@ async def test_only_requests_from_inside_are_marked():
 
     loop = asyncio.get_running_loop()
     await Inside(app, loop)({"type": "http"}, None, None)
-    assert scopes == [{"type": "http", INSIDE: True}]
+    (scope,) = scopes
+    assert (scope["type"], scope[INSIDE]) == ("http", True)
 
 
 async def test_a_door_that_is_closed():

@@ -91,17 +91,22 @@ async def test_tools(client, thread):
     assert {name for name, _ in found} == {"tools"}
     by_call = {"c1": [], "c2": []}
     for _, data in found:
-        by_call[data["tool_call_id"]].append(data)
+        by_call[data["toolCallId"]].append(data)
     begun, finished = by_call["c1"]
     assert begun == {
-        "event": "tool-started",
-        "tool_call_id": "c1",
-        "tool_name": "add",
+        "event": "on_tool_start",
+        "toolCallId": "c1",
+        "name": "add",
         "input": {"a": 1, "b": 2},
     }
-    assert (finished["event"], finished["output"]["content"]) == ("tool-finished", "3")
+    assert (finished["event"], finished["output"]["content"]) == ("on_tool_end", "3")
     assert finished["output"]["type"] == "tool"
-    assert by_call["c2"][1] == {"event": "tool-error", "tool_call_id": "c2", "message": "no 3"}
+    assert by_call["c2"][1] == {
+        "event": "on_tool_error",
+        "toolCallId": "c2",
+        "name": by_call["c2"][0]["name"],
+        "error": "no 3",
+    }
 
 
 async def test_the_lifecycle_of_a_run(client, thread):
