@@ -9,6 +9,8 @@ import orjson
 import pytest
 from tests.support import new_run, new_thread, open_storage
 
+from weft.server.authz.authorizer import Authorizer
+from weft.server.authz.users import SERVER
 from weft.server.clock import SystemClock
 from weft.server.domain.errors import EventsLost, StorageUnavailable
 from weft.server.domain.json import dump
@@ -61,7 +63,12 @@ class Cluster:
             options=ExecuteOptions(ServerFacts("0"), False, 60.0, 60.0),
         )
         self.events = ProtocolEvents(
-            storage=storage, events=read, signals=other_signals, clock=clock, keep_seconds=60.0
+            storage=storage,
+            events=read,
+            signals=other_signals,
+            clock=clock,
+            authz=Authorizer(None),
+            keep_seconds=60.0,
         )
 
     async def claim(self, thread_id):
@@ -75,7 +82,7 @@ class Cluster:
 
     async def until_end(self, thread_id, after=0, ends=1):
         found = []
-        async with aclosing(self.events.follow(thread_id, after)) as batches:
+        async with aclosing(await self.events.follow(SERVER, thread_id, after)) as batches:
             async for batch in batches:
                 for event in batch:
                     found.append(event)
@@ -132,14 +139,18 @@ async def test_what_a_worker_adds_that_has_lost_the_run_is_left_out(cluster, thr
     await cluster.log.append(stream, [event(claim, 1_000_001)])
     await cluster.log.append(stream, [event(claim, 3), event(claim, 1_000_002)])
     await cluster.log.flush(stream)
-    found = [each.number async for batch in cluster.events.past(thread, 0) for each in batch]
+    found = [
+        each.number
+        async for batch in await cluster.events.past(SERVER, thread, 0)
+        for each in batch
+    ]
     assert found == [1, 2, 1_000_001, 1_000_002]
 
 
 async def test_a_reader_ten_thousand_events_behind_loses_none(cluster, thread):
     claim = await cluster.claim(thread)
     stream = str(claim.run.run_id)
-    batches = cluster.events.follow(thread, 0)
+    batches = await cluster.events.follow(SERVER, thread, 0)
     await cluster.log.append(stream, [event(claim, 1)])
     first = await anext(batches)
     for start in range(2, 10_002, 500):
@@ -157,7 +168,7 @@ async def test_a_reader_ten_thousand_events_behind_loses_none(cluster, thread):
 async def test_a_reader_that_is_too_far_behind_is_told(cluster, thread):
     claim = await cluster.claim(thread)
     stream = str(claim.run.run_id)
-    batches = cluster.events.follow(thread, 0)
+    batches = await cluster.events.follow(SERVER, thread, 0)
     await cluster.log.append(stream, [event(claim, 1)])
     await anext(batches)
     for start in range(2, 50_002, 1000):
@@ -169,7 +180,7 @@ async def test_a_reader_that_is_too_far_behind_is_told(cluster, thread):
             await anext(batches)
     await batches.aclose()
     # Whoever comes back gets what is still there, with the numbers it always had.
-    async with aclosing(cluster.events.follow(thread, 1)) as again:
+    async with aclosing(await cluster.events.follow(SERVER, thread, 1)) as again:
         batch = await anext(again)
     assert batch[0].number > 20_000
 
@@ -197,6 +208,7 @@ async def test_a_database_that_is_away_for_a_moment_is_not_noticed(cluster, thre
         events=cluster.read,
         signals=await world.signals(),
         clock=HastyClock(),
+        authz=Authorizer(None),
         keep_seconds=60.0,
     )
     assert await cluster.until_end(thread) == whole
