@@ -12,6 +12,7 @@ import langgraph_sdk
 import psycopg
 import pytest
 from tests.postgres import new_schema
+from tests.receiver import receiving
 from tests.serving import PROJECT, serving_here
 
 import weft
@@ -90,9 +91,10 @@ def _bytes(value):
     return json.dumps(value, default=str).encode()
 
 
-def serve(place, *, path=None, http=None, graphs=None, **flags):
+def serve(place, *, path=None, http=None, graphs=None, sections=None, **flags):
     config = place.folder / "langgraph.json"
     document = {"graphs": graphs or {"sealed": f"{FOLDER}/graphs.py:graph"}}
+    document |= sections or {}
     if path is not None:
         document["encryption"] = {"path": path}
     if http is not None:
@@ -394,3 +396,59 @@ def test_what_cannot_be_used(tmp_path, path, flags, error, text):
     with pytest.raises(error, match=text) as caught, serve(Sqlite(tmp_path), path=where, **flags):
         pass
     assert "short" not in str(caught.value) or path is not None
+
+
+async def stored(place, url):
+    """Return what is in the database once a webhook has failed."""
+    users = {"auth": {"path": f"{FOLDER}/users.py:auth"}}
+    names = {"configurable_headers": {"includes": ["x-api-secret"]}}
+    flags = {"webhook_networks": "127.0.0.0/8", "webhook_retry_seconds": "3600"}
+    with serve(place, encryption_keys=OLD, http=names, sections=users, **flags) as address:
+        headers = {"authorization": f"Bearer {SECRET}", "x-api-secret": SECRET}
+        async with weft.get_client(url=address, api_key=None, headers=headers) as client:
+            thread = (await client.threads.create())["thread_id"]
+            await client.runs.wait(
+                thread, "sealed", input={"short": SECRET, "fail": True}, webhook=url,
+                raise_error=False,
+            )  # fmt: skip
+            await client.crons.create("sealed", schedule="@yearly", input={"short": SECRET})
+            copied = await client.threads.copy(thread)
+            assert copied["values"]["short"].startswith(SECRET)
+            body = {"id": 1, "method": "run.start", "params": {"assistant_id": "sealed"}}
+            started = await client.http.post(f"/threads/{thread}/commands", json=body)
+            assert started["type"] == "success"
+            await client.runs.join(thread, started["result"]["run_id"])
+            (first, *_) = await client.runs.list(thread)
+            assert first["kwargs"]["config"]["configurable"]["x-api-secret"] == "***"
+        metrics = await asyncio.to_thread(httpx.get, f"{address}/metrics?format=json")
+    return metrics.json()["webhooks"], place.content()
+
+
+async def test_webhooks_and_users_are_encrypted_and_told(place):
+    """What waits to be told, and the tokens of those whose runs and crons there are."""
+    with receiving() as receiver:
+        receiver.answers.put(500)
+        _, content = await stored(place, receiver.url)
+        assert receiver.next().body["status"] == "error"
+        assert SECRET.encode() not in content
+        assert await reencrypt(place, encryption_keys=f"{NEW},{OLD}", **place.flags) == 0
+        assert SECRET.encode() not in place.content()
+        await told_again(place)
+        flags = {"webhook_networks": "127.0.0.0/8", "encryption_keys": NEW}
+        with serve(place, **flags):
+            body = (await asyncio.to_thread(receiver.next)).body
+    assert body["kwargs"]["input"]["short"] == SECRET
+    assert SECRET in body["error"]["message"] or body["error"]["error"] == "ValueError"
+    assert body["kwargs"]["config"]["configurable"]["x-api-secret"] == "***"
+    assert body["values"]["short"] == f"{SECRET} again"
+
+
+async def told_again(place):
+    """Make what is to be sent in an hour due now."""
+    if isinstance(place, Sqlite):
+        with closing(sqlite3.connect(place.folder / "data" / "weft.db")) as connection:
+            connection.execute("UPDATE webhooks SET due_at = 0")
+            connection.commit()
+    else:
+        with psycopg.connect(place.url) as connection:
+            connection.execute("UPDATE weft_webhooks SET due_at = now()")

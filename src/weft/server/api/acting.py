@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from weft.server.api.authentication import CALLER
 from weft.server.api.inside import INSIDE
-from weft.server.authz.users import SERVER, Caller
 from weft.server.ports.sealing import ACTING, Acting
 
 
@@ -20,8 +18,7 @@ class ActingUser:
         if scope["type"] not in {"http", "websocket"} or INSIDE in scope:
             await self._app(scope, receive, send)
             return
-        caller: Caller = scope.get(CALLER, SERVER)
-        token = ACTING.set(Acting(caller.user))
+        token = ACTING.set(Acting(scope.get("user")))
         try:
             await self._app(scope, receive, send)
         finally:

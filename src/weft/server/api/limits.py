@@ -15,11 +15,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from weft.server.api.authentication import CALLER
 from weft.server.api.body import JSON_DEPTH
 from weft.server.api.errors import Handler, detail
 from weft.server.api.inside import INSIDE
-from weft.server.authz.users import SERVER, Caller
 
 ServeSocket: TypeAlias = Callable[[WebSocket], Awaitable[None]]
 
@@ -207,9 +205,9 @@ def caller(scope: Scope) -> str:
 
     Of IPv6 it is the network: one user has all the addresses of one.
     """
-    known: Caller = scope.get(CALLER, SERVER)
-    if known.identity:
-        return f"user {known.identity}"
+    identity = getattr(scope.get("user"), "identity", None)
+    if isinstance(identity, str) and identity:
+        return f"user {identity}"
     client = scope.get("client")
     return "address unknown" if client is None else f"address {_network(client[0])}"
 

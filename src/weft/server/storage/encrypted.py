@@ -326,16 +326,20 @@ class EncryptedRuns:
         return await self._inner.renew(worker, claims, lease_seconds)
 
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
-        async def seal(_: Seals) -> Outcome:
+        async def seal(_: Seals) -> tuple[Claim, Outcome]:
             seals = Seals(self._sealer, Acting(metadata=claim.run.sealing))
+            run = claim.run
+            if run.webhook is not None:  # what it tells is made of the run, and stored as well
+                run = await _seal_told(seals, run)
             values = await seals.seal_text("thread", "values", outcome.values)
             interrupts = await seals.seal_text("thread", "interrupts", outcome.interrupts)
             error = await seals.seal_text("run", "error", outcome.error)
-            return dataclasses.replace(
+            sealed = dataclasses.replace(
                 outcome, values=values, interrupts=cast("Encoded", interrupts), error=error
             )
+            return dataclasses.replace(claim, run=run), sealed
 
-        return await self._inner.finish(claim, await self._sealer.run(seal))
+        return await self._inner.finish(*await self._sealer.run(seal))
 
     async def release(self, claim: Claim) -> None:
         await self._inner.release(claim)
@@ -491,6 +495,11 @@ async def _seal_new_run(seals: Seals, new: NewRun) -> NewRun:
 async def _seal_kwargs(seals: Seals, kwargs: Encoded) -> Encoded:
     sealed = await seals.seal("run", "kwargs", load_object(kwargs))
     return dump(with_context(sealed, await seals.metadata()))
+
+
+async def _seal_told(seals: Seals, run: Run) -> Run:
+    metadata = await seals.seal("run", "metadata", run.metadata)
+    return dataclasses.replace(run, metadata=metadata, kwargs=await _seal_kwargs(seals, run.kwargs))
 
 
 async def _open_run(seals: Seals, run: Run) -> Run:
