@@ -6,7 +6,7 @@ auth = Auth()
 
 
 @auth.authenticate
-async def authenticate(authorization: str | None) -> Auth.types.MinimalUserDict:
+async def authenticate(authorization: str | None) -> dict[str, str]:
     if authorization is None:
         raise Auth.exceptions.HTTPException(status_code=401)
     return {"identity": "ada", "token": authorization.removeprefix("Bearer ")}
