@@ -330,106 +330,160 @@ def _store_options(settings: StoreSettings) -> StoreOptions:
     return StoreOptions(settings.default_ttl_minutes, settings.refresh_on_read, index)
 
 
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """What everything else is made with."""
+
+    clock: SystemClock
+    storage: Storage
+    redis: RedisEvents | None
+    watch: WatchedEvents
+    signals: Signals
+    authz: Authorizer
+
+
+@dataclass(frozen=True, slots=True)
+class _Services:
+    """The use cases, one object per resource."""
+
+    assistants: AssistantService
+    drawings: DrawingService
+    runs: RunService
+    states: StateService
+    threads: ThreadService
+    followers: ThreadStreamService
+    numbered: ProtocolEvents
+    items: StoreService
+    crons: CronService
+
+
 def _assemble(
     settings: Settings, graphs: Graphs, store: StoreOptions, auth: AuthSetUp, front: Front
 ) -> Parts:
+    core = _core(settings, store, auth)
+    webhooks = _webhooks(settings, core.storage, core.signals, core.clock)
+    pool = RunnerPool(RunnerOptions(least=settings.runners), _loop_factory())
+    worker = _worker(
+        settings, graphs, pool,
+        storage=core.storage, events=core.watch, signals=core.signals, clock=core.clock,
+    )  # fmt: skip
+    indexed = store.index is not None
+    services = _services(settings, core, graphs, RunnerCalls(pool), webhooks.guard, indexed=indexed)
+    meter = Meter()
+    metrics = MetricRoutes(
+        meter,
+        worker,
+        services.runs.stats,
+        lambda: _gauges(core.watch, core.redis),
+        webhooks.sender.report,
+    )
+    return Parts(
+        storage=core.storage,
+        alone=not settings.database_url,
+        redis=core.redis,
+        watch=core.watch,
+        worker=worker,
+        sweeper=Sweeper(core.clock, _sweeps(settings, core.storage, core.clock)),
+        crons=CronStarter(core.storage, services.runs, core.clock),
+        webhooks=webhooks,
+        assistants=services.assistants,
+        handlers=_handlers(settings, core, services, metrics, front),
+        meter=meter,
+        protected=auth.protected,
+    )
+
+
+def _core(settings: Settings, store: StoreOptions, auth: AuthSetUp) -> _Core:
     clock = SystemClock()
     storage = make_storage(settings, clock, store)
-    authz = Authorizer(auth.handlers)
     redis = make_redis(settings)
-    watch = WatchedEvents(MemoryEventLog(clock) if redis is None else redis.log, storage, clock)
-    events: EventLog = watch
-    signals: Signals = MemorySignals() if redis is None else redis.signals
+    log: EventLog = MemoryEventLog(clock) if redis is None else redis.log
+    return _Core(
+        clock=clock,
+        storage=storage,
+        redis=redis,
+        watch=WatchedEvents(log, storage, clock),
+        signals=MemorySignals() if redis is None else redis.signals,
+        authz=Authorizer(auth.handlers),
+    )
+
+
+def _services(
+    settings: Settings,
+    core: _Core,
+    graphs: Graphs,
+    calls: RunnerCalls,
+    guard: WebhookGuard,
+    *,
+    indexed: bool,
+) -> _Services:
+    clock, storage, authz = core.clock, core.storage, core.authz
+    events, signals = core.watch, core.signals
+    ttl = settings.thread_ttl.default
     assistants = AssistantService(
         storage=storage, graphs=graphs, events=events, signals=signals, clock=clock, authz=authz
     )
-    webhooks = _webhooks(settings, storage, signals, clock)
-    admission = Admission(webhooks.guard, _run_limits(settings), settings.thread_ttl.default)
-    runs = RunService(
-        storage=storage,
-        events=events,
-        signals=signals,
-        assistants=assistants,
-        clock=clock,
-        authz=authz,
-        admission=admission,
-    )
-    pool = RunnerPool(RunnerOptions(least=settings.runners), _loop_factory())
-    worker = _worker(
-        settings, graphs, pool, storage=storage, events=events, signals=signals, clock=clock
-    )
-    calls = RunnerCalls(pool)
-    drawings = DrawingService(storage=storage, graphs=graphs, calls=calls, assistants=assistants)
     states = StateService(
         storage=storage, graphs=graphs, calls=calls, signals=signals, clock=clock, authz=authz
     )
-    followers = ThreadStreamService(
-        storage=storage, events=events, signals=signals, states=states, clock=clock, authz=authz
-    )
-    numbered = ProtocolEvents(
-        storage=storage,
-        events=events,
-        signals=signals,
-        clock=clock,
-        authz=authz,
-        keep_seconds=settings.resumable_keep_seconds,
-    )
-    threads = ThreadService(
-        storage=storage,
-        events=events,
-        signals=signals,
+    return _Services(
+        assistants=assistants,
+        drawings=DrawingService(
+            storage=storage, graphs=graphs, calls=calls, assistants=assistants
+        ),
+        runs=RunService(
+            storage=storage, events=events, signals=signals, assistants=assistants, clock=clock,
+            authz=authz, admission=Admission(guard, _run_limits(settings), ttl),
+        ),
         states=states,
-        clock=clock,
-        authz=authz,
-        default_ttl=settings.thread_ttl.default,
+        threads=ThreadService(
+            storage=storage, events=events, signals=signals, states=states, clock=clock,
+            authz=authz, default_ttl=ttl,
+        ),
+        followers=ThreadStreamService(
+            storage=storage, events=events, signals=signals, states=states, clock=clock,
+            authz=authz,
+        ),
+        numbered=ProtocolEvents(
+            storage=storage, events=events, signals=signals, clock=clock, authz=authz,
+            keep_seconds=settings.resumable_keep_seconds,
+        ),
+        items=StoreService(storage, calls, authz, indexed=indexed),
+        crons=CronService(storage, assistants, clock, guard, authz),
+    )  # fmt: skip
+
+
+def _handlers(
+    settings: Settings, core: _Core, services: _Services, metrics: MetricRoutes, front: Front
+) -> Handlers:
+    limit, heartbeat = settings.body_limit_bytes, settings.heartbeat_seconds
+    commands = ProtocolCommands(
+        storage=core.storage,
+        runs=services.runs,
+        states=services.states,
+        events=services.numbered,
+        authz=core.authz,
     )
-    items = StoreService(storage, calls, authz, indexed=store.index is not None)
-    limit = settings.body_limit_bytes
-    meter = Meter()
     handlers = Handlers(
         meta=MetaRoutes(
-            _facts(), storage.ping, openapi=lambda: front.describe(table(handlers)), docs=page
+            _facts(), core.storage.ping, openapi=lambda: front.describe(table(handlers)), docs=page
         ),
-        metrics=MetricRoutes(
-            meter, worker, runs.stats, lambda: _gauges(watch, redis), webhooks.sender.report
-        ),
-        assistants=AssistantRoutes(assistants, drawings, limit),
-        threads=ThreadRoutes(threads, limit),
-        states=StateRoutes(states, limit),
+        metrics=metrics,
+        assistants=AssistantRoutes(services.assistants, services.drawings, limit),
+        threads=ThreadRoutes(services.threads, limit),
+        states=StateRoutes(services.states, limit),
         runs=RunRoutes(
-            runs,
-            followers,
-            body_limit=limit,
-            heartbeat_seconds=settings.heartbeat_seconds,
-            headers=front.headers,
+            services.runs, services.followers,
+            body_limit=limit, heartbeat_seconds=heartbeat, headers=front.headers,
         ),
-        store=StoreRoutes(items, limit),
+        store=StoreRoutes(services.items, limit),
         protocol=ProtocolRoutes(
-            ProtocolCommands(
-                storage=storage, runs=runs, states=states, events=numbered, authz=authz
-            ),
-            numbered,
-            body_limit=limit,
-            heartbeat_seconds=settings.heartbeat_seconds,
-            headers=front.headers,
+            commands, services.numbered,
+            body_limit=limit, heartbeat_seconds=heartbeat, headers=front.headers,
         ),
-        crons=CronRoutes(CronService(storage, assistants, clock, webhooks.guard, authz), limit),
-    )
-    sweeper = Sweeper(clock, _sweeps(settings, storage, clock))
-    return Parts(
-        storage,
-        not settings.database_url,
-        redis,
-        watch,
-        worker,
-        sweeper,
-        CronStarter(storage, runs, clock),
-        webhooks,
-        assistants,
-        handlers,
-        meter,
-        auth.protected,
-    )
+        crons=CronRoutes(services.crons, limit),
+    )  # fmt: skip
+    return handlers
 
 
 def _gauges(watch: WatchedEvents, redis: RedisEvents | None) -> Mapping[str, float]:

@@ -18,7 +18,7 @@ def reencrypt(settings: Settings) -> int:
     apply_env(settings)
     extend_path(settings.python_path)
     try:
-        storage = make_storage(settings, SystemClock())
+        storage = make_storage(settings, SystemClock(), serving=False)
         if not isinstance(storage, EncryptedStorage):
             raise SettingsError("No encryption is configured: set WEFT_ENCRYPTION_KEYS.")
         count = asyncio.run(_reencrypt(storage))
