@@ -1,6 +1,11 @@
-"""The official Python clients, on the thread protocol."""
+"""The official Python clients, on the thread protocol.
+
+They leave connections of their streams to the garbage collector, which would complain of them in
+whichever test it comes to.
+"""
 
 import asyncio
+import gc
 
 import pytest
 from langgraph.pregel.remote import RemoteGraph
@@ -8,6 +13,16 @@ from langgraph_sdk import get_client, get_sync_client
 
 ASK = {"messages": [{"role": "user", "content": "What is 2 + 3?"}]}
 SAID = ["Let me add.", "It is five.", "One side.", "Other side."]
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def what_is_left():
+    """Let go of it here."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
