@@ -60,12 +60,16 @@ NAMES = st.text(
 ).filter(lambda name: name == name.strip())
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=6,
 )  # fmt: skip
 
 
 @given(
-    st.lists(st.tuples(NAMES, JSON, st.none() | st.from_regex(r"\A[0-9]{1,9}-[0-9]{1,3}\Z"))),
+    st.lists(
+        st.tuples(NAMES, JSON, st.none() | st.from_regex(r"\A[0-9]{1,9}-[0-9]{1,3}\Z")),
+        max_size=6,
+    ),
     st.data(),
 )
 def test_what_was_encoded_is_decoded_however_it_is_cut(events, data):

@@ -1,0 +1,165 @@
+"""What is no JSON, or too deep, is refused alike by every route that takes a body."""
+
+import asyncio
+import uuid
+from collections import Counter
+
+import httpx
+import pytest
+
+UNREADABLE = [
+    b"{",
+    b"{} x",
+    b"\xff\xfe",
+    b'{"a": NaN}',
+    b'{"a": Infinity}',
+    b'{"a": 1e400}',
+    b'{"a": "\\ud800"}',
+]
+DEEP = b'{"metadata": ' + b'{"a":' * 2000 + b"1" + b"}" * 2000 + b"}"
+
+
+@pytest.fixture
+async def http(server):
+    async with httpx.AsyncClient(base_url=server, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+async def places(http):
+    """Something that is there for each placeholder of a path."""
+    thread = (await http.post("/threads", json={})).json()["thread_id"]
+    run = {"assistant_id": "joke", "input": {"topic": "x"}}
+    cron = {"assistant_id": "joke", "schedule": "0 0 1 1 *"}
+    made = {
+        "thread_id": thread,
+        "run_id": (await http.post(f"/threads/{thread}/runs", json=run)).json()["run_id"],
+        "assistant_id": (await http.post("/assistants", json={"graph_id": "joke"})).json()[
+            "assistant_id"
+        ],
+        "cron_id": (await http.post("/runs/crons", json=cron)).json()["cron_id"],
+        "checkpoint_id": "1f1e5407-0909-6570-8002-c12192d4e888",
+        "namespace": "n",
+    }
+    yield made
+    await http.delete(f"/runs/crons/{made['cron_id']}")
+    await http.delete(f"/assistants/{made['assistant_id']}")
+    await http.delete(f"/threads/{thread}")
+
+
+async def routes_with_a_body(http):
+    document = (await http.get("/openapi.json")).json()
+    return [
+        (method.upper(), path)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if isinstance(operation, dict) and "requestBody" in operation
+    ]
+
+
+async def test_unreadable_bodies(http, places):
+    routes = await routes_with_a_body(http)
+    assert len(routes) > 25
+    for method, path in routes:
+        for body in UNREADABLE:
+            answer = await http.request(method, path.format(**places), content=body)
+            assert (answer.status_code, answer.json()) == (
+                422,
+                {"detail": "Invalid JSON in request body"},
+            ), (method, path, body)
+        answer = await http.request(method, path.format(**places), content=DEEP)
+        assert (answer.status_code, answer.json()) == (
+            400,
+            {"detail": "Recursion limit reached"},
+        ), (method, path)
+
+
+async def test_bodies_of_another_kind(http, places):
+    for method, path in await routes_with_a_body(http):
+        answer = await http.request(method, path.format(**places), content=b'"text"')
+        assert answer.status_code == 422, (method, path)
+        assert "The request body" in answer.json()["detail"]
+
+
+NUMBERS = [
+    (b"2.0", 200),
+    (b"2", 200),
+    (b"2.5", 422),
+    (b'"2"', 422),
+    (b"true", 422),
+    (b"0", 422),
+    (b"1001", 422),
+    (b"123456789012345678901234567890", 422),
+]
+
+
+@pytest.mark.parametrize("path", ["/threads/search", "/assistants/search", "/runs/crons/search"])
+@pytest.mark.parametrize(("number", "status"), NUMBERS)
+async def test_whole_numbers(http, path, number, status):
+    answer = await http.post(path, content=b'{"limit": ' + number + b"}")
+    assert answer.status_code == status
+    assert status == 200 or "limit" in answer.json()["detail"]
+
+
+async def test_odd_values_of_metadata(http):
+    body = (
+        b'{"metadata": {"big": 123456789012345678901234567890, "nul": "a\\u0000b", "x": 1, "x": 2}}'
+    )
+    made = (await http.post("/threads", content=body)).json()
+    found = (await http.get(f"/threads/{made['thread_id']}")).json()["metadata"]
+    assert found == {"big": 1.2345678901234568e29, "nul": "a\ufffdb", "x": 2}
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "more", "detail"),
+    [
+        ("/threads", "thread_id", {}, "Thread with ID {} already exists"),
+        ("/assistants", "assistant_id", {"graph_id": "joke"}, "Assistant {} already exists"),
+    ],
+)
+async def test_an_id_has_one_creator(http, path, field, more, detail):
+    place = str(uuid.uuid4())
+    answers = await asyncio.gather(
+        *[http.post(path, json={field: place, "metadata": {"n": n}} | more) for n in range(12)]
+    )
+    assert Counter(answer.status_code for answer in answers) == {200: 1, 409: 11}
+    (made,) = [answer.json() for answer in answers if answer.status_code == 200]
+    refusals = [answer.json() for answer in answers if answer.status_code == 409]
+    assert refusals == [{"detail": detail.format(place)}] * 11
+    assert (await http.get(f"{path}/{place}")).json() == made
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "detail"),
+    [
+        ("POST", "/assistants", {"graph_id": "nope"}, "Graph 'nope' not found. Expected one of: ["),
+        (
+            "POST",
+            "/runs/crons",
+            {"assistant_id": "nope", "schedule": "* * * * *"},
+            "Assistant 'nope' not found",
+        ),
+    ],
+)
+async def test_what_is_not_served(http, method, path, body, detail):
+    answer = await http.request(method, path, json=body)
+    assert answer.status_code == 404
+    assert answer.json()["detail"].startswith(detail)
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/assistants/x", "assistant"),
+        ("/threads/x", "thread"),
+        ("/threads/x/state", "thread"),
+        ("/threads/x/runs", "thread"),
+        ("/threads/{thread_id}/runs/x", "run"),
+    ],
+)
+async def test_what_is_no_id(http, places, path, named):
+    answer = await http.get(path.format(**places))
+    assert (answer.status_code, answer.json()) == (
+        422,
+        {"detail": f"Invalid {named} ID: must be a UUID"},
+    )
