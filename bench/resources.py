@@ -1,6 +1,6 @@
 """How resources behave as they grow: the time at a large size as a multiple of that at a small one.
 
-python bench/resources.py [--threads 100000] [--json]
+python bench/resources.py [--threads 100000] [--postgres] [--json]
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ import operator
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
+import psycopg
+from database import database
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
 from typing_extensions import TypedDict
 
 from weft.server.clock import SystemClock
@@ -33,6 +38,7 @@ from weft.server.domain.threads import (
     ThreadState,
 )
 from weft.server.graphs.states import Selection, read_history
+from weft.server.storage.postgres import PostgresStorage
 from weft.server.storage.sqlite import SqliteStorage
 
 SMALL = 1_000
@@ -43,6 +49,7 @@ LARGE_VALUES = 5_000_000
 
 Act = Callable[[], Awaitable[object]]
 Row = tuple[str, float, float]
+Database = SqliteStorage | PostgresStorage
 
 
 class State(TypedDict, total=False):
@@ -60,13 +67,36 @@ async def middle(act: Act, times: int = 40) -> float:
     return statistics.median(taken[5:])
 
 
-async def opened(path: Path) -> SqliteStorage:
-    storage = SqliteStorage(path, clock=SystemClock())
-    await storage.open()
-    return storage
+@asynccontextmanager
+async def opened(server: str | None) -> AsyncIterator[Database]:
+    """Open an empty database: a file, or a schema of a server, that is removed at the end."""
+    with tempfile.TemporaryDirectory() as folder, new_database(server) as url:
+        clock = SystemClock()
+        storage: Database = (
+            PostgresStorage(url, clock=clock)
+            if url
+            else SqliteStorage(Path(folder) / "weft.db", clock=clock)
+        )
+        await storage.open()
+        try:
+            yield storage
+        finally:
+            await storage.close()
 
 
-async def fill(storage: SqliteStorage, count: int) -> None:
+@contextmanager
+def new_database(server: str | None) -> Iterator[str | None]:
+    if server is None:
+        yield None
+        return
+    name = f"bench_{uuid7().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        yield make_conninfo(server, dbname=name)
+        connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+async def fill(storage: Database, count: int) -> None:
     """Create threads: ten of each user, half of each kind, the oldest tenth of an old kind."""
     for start in range(0, count, TOGETHER):
         numbers = range(start, min(start + TOGETHER, count))
@@ -97,7 +127,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
 }
 
 
-async def searches(storage: SqliteStorage) -> dict[str, float]:
+async def searches(storage: Database) -> dict[str, float]:
     found = {}
     for sort_by in ("updated_at", "created_at", "status", "thread_id"):
         for name, metadata in SEARCHES.items():
@@ -112,7 +142,7 @@ async def searches(storage: SqliteStorage) -> dict[str, float]:
     return found
 
 
-async def upkeep(storage: SqliteStorage) -> dict[str, float]:
+async def upkeep(storage: Database) -> dict[str, float]:
     """Return what single threads cost among all the others."""
     number = iter(range(10**9))
 
@@ -130,70 +160,67 @@ async def upkeep(storage: SqliteStorage) -> dict[str, float]:
     }
 
 
-async def by_number(folder: Path, most: int) -> list[Row]:
+async def by_number(server: str | None, most: int) -> list[Row]:
     times = []
     for count in (SMALL, most):
-        storage = await opened(folder / f"{count}.db")
-        await fill(storage, count)
-        times.append(await searches(storage) | await upkeep(storage))
-        await storage.close()
+        async with opened(server) as storage:
+            await fill(storage, count)
+            times.append(await searches(storage) | await upkeep(storage))
     return [(name, times[0][name], times[1][name]) for name in times[0]]
 
 
-async def by_history(folder: Path) -> list[Row]:
+async def by_history(server: str | None) -> list[Row]:
     """Return the time for 50 states of a short and of a long history."""
-    storage = await opened(folder / "history.db")
-    builder = StateGraph(State)
-    builder.add_node("node", lambda _: {})
-    builder.add_edge(START, "node")
-    graph = builder.compile(checkpointer=storage.checkpointer())
-    taken: dict[str, list[float]] = {
-        "history of 50": [],
-        "latest state": [],
-        "history: all match": [],
-        "history: one old state": [],
-    }
-    for length in (SHORT, LONG):
-        config: RunnableConfig = {"configurable": {"thread_id": str(uuid7())}}
-        for number in range(length):
-            values = {"note": "x" * 2000 + str(number)}
-            await graph.aupdate_state(config, values, as_node="node")
+    async with opened(server) as storage:
+        builder = StateGraph(State)
+        builder.add_node("node", lambda _: {})
+        builder.add_edge(START, "node")
+        graph = builder.compile(checkpointer=storage.checkpointer())
+        taken: dict[str, list[float]] = {
+            "history of 50": [],
+            "latest state": [],
+            "history: all match": [],
+            "history: one old state": [],
+        }
+        for length in (SHORT, LONG):
+            config: RunnableConfig = {"configurable": {"thread_id": str(uuid7())}}
+            for number in range(length):
+                values = {"note": "x" * 2000 + str(number)}
+                await graph.aupdate_state(config, values, as_node="node")
 
-        async def history(metadata: dict[str, Any], config: RunnableConfig = config) -> Encoded:
-            return await read_history(
-                graph, config, Selection(), metadata=metadata, before=None, limit=50
-            )
+            async def history(metadata: dict[str, Any], config: RunnableConfig = config) -> Encoded:
+                return await read_history(
+                    graph, config, Selection(), metadata=metadata, before=None, limit=50
+                )
 
-        taken["history of 50"].append(await middle(lambda: history({}), 20))
-        wanted = {"source": "update"}
-        taken["history: all match"].append(await middle(lambda: history(wanted), 20))  # noqa: B023
-        oldest = {"step": 3}
-        taken["history: one old state"].append(await middle(lambda: history(oldest), 20))  # noqa: B023
-        taken["latest state"].append(await middle(lambda: graph.aget_state(config), 20))  # noqa: B023
-    await storage.close()
+            taken["history of 50"].append(await middle(lambda: history({}), 20))
+            wanted = {"source": "update"}
+            taken["history: all match"].append(await middle(lambda: history(wanted), 20))  # noqa: B023
+            oldest = {"step": 3}
+            taken["history: one old state"].append(await middle(lambda: history(oldest), 20))  # noqa: B023
+            taken["latest state"].append(await middle(lambda: graph.aget_state(config), 20))  # noqa: B023
     return [(name, *pair) for name, pair in taken.items()]  # type: ignore[misc]
 
 
-async def by_values(folder: Path) -> list[Row]:
+async def by_values(server: str | None) -> list[Row]:
     """Return what large values cost where nobody asks for them."""
-    storage = await opened(folder / "values.db")
-    acts: dict[str, list[float]] = {"get without values": [], "search without values": []}
-    for size in (100, LARGE_VALUES):
-        ids = []
-        for _ in range(10):
-            new = NewThread(uuid7(), {"size": size}, "raise", EPOCH)
-            values = Encoded(b'{"text":"' + b"x" * size + b'"}')
-            state = ThreadState("idle", values, EMPTY_OBJECT, EPOCH)
-            await storage.edit(new.thread_id).commit(state, new)
-            ids.append(new.thread_id)
-        query = ThreadQuery(ThreadFilter(metadata={"size": size}), 10, with_values=False)
-        acts["get without values"].append(
-            await middle(lambda: storage.threads.get(ids[0], with_values=False))  # noqa: B023
-        )
-        acts["search without values"].append(
-            await middle(lambda: storage.threads.search(query))  # noqa: B023
-        )
-    await storage.close()
+    async with opened(server) as storage:
+        acts: dict[str, list[float]] = {"get without values": [], "search without values": []}
+        for size in (100, LARGE_VALUES):
+            ids = []
+            for _ in range(10):
+                new = NewThread(uuid7(), {"size": size}, "raise", EPOCH)
+                values = Encoded(b'{"text":"' + b"x" * size + b'"}')
+                state = ThreadState("idle", values, EMPTY_OBJECT, EPOCH)
+                await storage.edit(new.thread_id).commit(state, new)
+                ids.append(new.thread_id)
+            query = ThreadQuery(ThreadFilter(metadata={"size": size}), 10, with_values=False)
+            acts["get without values"].append(
+                await middle(lambda: storage.threads.get(ids[0], with_values=False))  # noqa: B023
+            )
+            acts["search without values"].append(
+                await middle(lambda: storage.threads.search(query))  # noqa: B023
+            )
     return [(name, *pair) for name, pair in acts.items()]  # type: ignore[misc]
 
 
@@ -206,14 +233,18 @@ def show(title: str, small: str, large: str, rows: list[Row]) -> None:
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=100_000)
+    parser.add_argument("--postgres", action="store_true", help="instead of SQLite")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with ExitStack() as stack:
+        server = None
+        if args.postgres:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            server = stack.enter_context(database(Path(folder)))
         tables = [
-            ("threads", f"{SMALL}", f"{args.threads}", await by_number(folder, args.threads)),
-            ("checkpoints of a thread", f"{SHORT}", f"{LONG}", await by_history(folder)),
-            ("bytes of values", "100", f"{LARGE_VALUES}", await by_values(folder)),
+            ("threads", f"{SMALL}", f"{args.threads}", await by_number(server, args.threads)),
+            ("checkpoints of a thread", f"{SHORT}", f"{LONG}", await by_history(server)),
+            ("bytes of values", "100", f"{LARGE_VALUES}", await by_values(server)),
         ]
     if args.json:
         print(json.dumps({title: rows for title, _, _, rows in tables}))

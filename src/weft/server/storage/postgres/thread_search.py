@@ -19,6 +19,15 @@ from weft.server.storage.postgres.thread_rows import ThreadRow, columns, thread_
 FEW = 1000
 """Candidates that are looked at one by one."""
 
+GLANCE = 30
+"""Threads that are passed for each one that is wanted, before candidates are collected at all."""
+
+GLANCE_MOST = 5000
+"""Threads that may be passed so. Pages that begin further on are collected at once."""
+
+LARGE = 4 * 2**20
+"""Bytes of the table from which that is worth a statement. In small ones totals are known."""
+
 WALK_LEAST = 1000
 """Threads that a walk may pass before what it looks for counts as badly placed."""
 
@@ -39,6 +48,12 @@ _ALONG = f"SELECT {{columns}} FROM weft_threads t {_PAGE}"
 _WALK = f"""
     SELECT {{columns}} FROM (SELECT * FROM weft_threads t {_ORDER} LIMIT %(passed)s) t
     WHERE {{indexed}} AND {{values}} {_PAGE}
+"""
+# The size is asked for once, before any thread is read.
+_GLANCE = f"""
+    SELECT {{columns}} FROM (SELECT * FROM weft_threads t {_ORDER} LIMIT %(glanced)s) t
+    WHERE (SELECT pg_relation_size('weft_threads')) > %(large)s
+        AND {{indexed}} AND {{values}} {_PAGE}
 """
 # There is a row with the numbers of candidates and of threads found even where no thread is. The
 # first tells whether they were few; otherwise nothing else is looked at.
@@ -113,6 +128,9 @@ def _rows(
     if where.ids:
         return plan.collect(connection)
     if where.status or where.metadata:
+        rows = plan.rows(connection, _GLANCE)
+        if len(rows) > query.limit:
+            return rows, None
         rows, total = plan.collect(connection, FEW)
         if total is not None:
             return rows, total
@@ -132,6 +150,8 @@ def _plan(query: ThreadQuery) -> _Plan:
     page = {
         "most": most,
         "offset": query.offset,
+        "large": LARGE,
+        "glanced": glanced if (glanced := GLANCE * (query.offset + most)) <= GLANCE_MOST else 0,
         "passed": max(WALK_LEAST, 4 * (query.offset + most)),
     }
     return _Plan(words | _conditions(query.where), _parameters(query.where) | page)

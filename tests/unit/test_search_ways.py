@@ -1,4 +1,4 @@
-"""Searching many threads in SQLite: whichever way is taken, it finds the same."""
+"""Searching many threads: whichever way is taken, it finds the same."""
 
 import asyncio
 import sqlite3
@@ -6,14 +6,15 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.support import new_thread, open_storage
+from tests.postgres import new_schema
+from tests.support import new_thread, open_postgres, open_storage
 
 from weft.server.domain.filters import contains
 from weft.server.domain.threads import ThreadFilter, ThreadQuery
+from weft.server.storage.postgres import thread_search as postgres
+from weft.server.storage.sqlite import thread_search as sqlite
 from weft.server.storage.sqlite.leaves import MOST, TOO_MANY, document_leaves, pattern_leaves
-from weft.server.storage.sqlite.thread_search import FEW, WALK_LEAST
 
-COUNT = WALK_LEAST + 2 * FEW
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -22,20 +23,26 @@ def anyio_backend():
     return "asyncio"
 
 
-@pytest.fixture(scope="module")
-async def filled(tmp_path_factory, anyio_backend):
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+async def filled(request, tmp_path_factory, anyio_backend):
     """More threads than a walk passes: rare ones, common ones, and some at the far end."""
-    async with open_storage(tmp_path_factory.mktemp("many")) as storage:
+    if request.param == "sqlite":
+        opened, ways, padding = open_storage(tmp_path_factory.mktemp("many")), sqlite, 0
+    else:
+        opened, ways = open_postgres(new_schema()), postgres
+        padding = postgres.LARGE // (ways.WALK_LEAST + 2 * ways.FEW)
+    async with opened as storage:
         news = [
             new_thread(
                 metadata={
                     "rare": number // 10,
                     "common": number % 2,
-                    "end": "old" if number < FEW + 20 else "new",
+                    "end": "old" if number < ways.FEW + 20 else "new",
+                    "padding": "x" * padding,
                 },
                 now=START + timedelta(seconds=number // 3),
             )
-            for number in range(COUNT)
+            for number in range(ways.WALK_LEAST + 2 * ways.FEW)
         ]
         await asyncio.gather(*(storage.threads.create(new) for new in news))
         yield storage, news
