@@ -87,7 +87,7 @@ class Process:
         )  # fmt: skip
         self.wait_until_ready()
 
-    def wait_until_ready(self, seconds=20):
+    def wait_until_ready(self, seconds=50):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
             with (
