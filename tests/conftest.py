@@ -1,5 +1,9 @@
 """What every test shares."""
 
+import functools
+
+import httpx
+import hypothesis.internal.conjecture.optimiser  # noqa: F401 - or hypothesis does it within a test, where pytest rewrites it
 import pytest
 from tests import postgres
 
@@ -9,6 +13,17 @@ import weft.server  # noqa: F401 - before langgraph, as in a server
 @pytest.fixture(scope="session")
 def anyio_backend():
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def certificates_read_once():
+    """Let all clients of httpx share one TLS context: making one takes longer than most tests."""
+    transports = httpx._transports.default
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            transports, "create_ssl_context", functools.cache(transports.create_ssl_context)
+        )
+        yield
 
 
 def pytest_unconfigure():

@@ -8,7 +8,7 @@ from tests.serving import serving_here
 
 from weft.client import get_client
 
-TOKENS = 20
+TOKENS = 60  # more than one cut may be at, when a WebSocket compresses them
 WORDS = [f"w{number} " for number in range(TOKENS)]
 
 
