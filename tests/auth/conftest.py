@@ -41,7 +41,10 @@ def serve(tmp_path):
 def owners_server(request, tmp_path_factory):
     """The address of a server where users see their own, on one of the databases."""
     folder = tmp_path_factory.mktemp("owners")
-    flags = {"database_url": new_schema()} if request.param == "postgres" else {}
+    # A test that shows that nothing comes waits for one heartbeat.
+    flags = {"heartbeat_seconds": "1"}
+    if request.param == "postgres":
+        flags["database_url"] = new_schema()
     with serving_here(
         folder / "data", config=write_config(folder, handlers("owners")), **flags
     ) as url:
