@@ -6,6 +6,7 @@ import sys
 import threading
 
 import pytest
+from tests.e2e.site import metric, until
 from tests.postgres import new_schema
 from tests.receiver import receiving
 from tests.serving import PROJECT, Process, free_port
@@ -78,6 +79,8 @@ def test_the_command_line(flags):
             answer = weft("retry", one, **given)
             assert answer.stdout == "1 webhook will be sent again.\n", answer.stderr
             assert receiver.next().headers["webhook-id"] == one
+            # Killed before it has written that down, the server would send it again.
+            until(lambda: metric(server, "weft_webhooks_pending") == 0)
         answer = weft("retry", "--all", **given)
         assert answer.stdout == "1 webhook will be sent again.\n"
         with Process(**flags):
