@@ -57,7 +57,8 @@ class NewRun:
 
     ``thread_ttl`` is for the thread where it has to be created. ``own_thread``: the thread is made
     for this run alone, and has its metadata. ``access`` is a condition on a thread that exists;
-    one that has to be created begins with ``thread_metadata``.
+    one that has to be created begins with ``thread_metadata``. ``seen`` is how the thread must
+    still be.
     """
 
     run_id: UUID
@@ -83,6 +84,19 @@ class NewRun:
     access: Condition = EVERYTHING
     user: Encoded | None = None
     firing: Firing | None = None
+    seen: Seen | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a thread was like when somebody decided on a run for it.
+
+    A run that is added meanwhile is one more among ``active``; one that has come and gone has
+    raised the number of the thread's last event.
+    """
+
+    active: frozenset[UUID]
+    event_number: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from weft.server.domain.errors import (
     TooManyRuns,
 )
 from weft.server.domain.json import EMPTY_OBJECT
-from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
+from weft.server.domain.multitask import ActiveRun, Decision, check_seen, decide, to_cancel
 from weft.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
     LOST_NUMBERS,
@@ -219,7 +219,11 @@ def _create(connection: Connection, new: NewRun) -> Created:
         raise ThreadNotFound(new.thread_id)
     if new.firing is not None and not move_date(connection, new.firing):
         raise AlreadyFired(new.firing.cron_id)
-    decision = decide(new.multitask_strategy, _active(active), new.run_id, new.limits)
+    others = _active(active)
+    if new.seen is not None:
+        row = connection.execute(sql.EVENT_NUMBER, (new.thread_id,)).fetchone()
+        check_seen(new, others, 0 if row is None else row[0])
+    decision = decide(new.multitask_strategy, others, new.run_id, new.limits)
     _apply(connection, new, decision)
     metadata = run_metadata(new, before)
     connection.execute(sql.INSERT_RUN, _new_row(new, jsonb(metadata)))

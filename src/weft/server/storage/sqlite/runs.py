@@ -19,7 +19,7 @@ from weft.server.domain.errors import (
     TooManyRuns,
 )
 from weft.server.domain.json import Encoded, dump
-from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
+from weft.server.domain.multitask import ActiveRun, Decision, check_seen, decide, to_cancel
 from weft.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
     LOST_NUMBERS,
@@ -238,7 +238,10 @@ def _create(connection: sqlite3.Connection, new: NewRun) -> Created:
         raise ThreadNotFound(new.thread_id)
     if new.firing is not None and not move_date(connection, new.firing):
         raise AlreadyFired(new.firing.cron_id)
-    decision = decide(new.multitask_strategy, _active(connection, key), new.run_id, new.limits)
+    active = _active(connection, key)
+    if new.seen is not None:
+        check_seen(new, active, connection.execute(sql.EVENT_NUMBER, (key,)).fetchone()[0])
+    decision = decide(new.multitask_strategy, active, new.run_id, new.limits)
     _apply(connection, key, decision, now)
     metadata = run_metadata(new, before)
     connection.execute(sql.INSERT_RUN, _new_row(new, text(metadata), now))
