@@ -16,7 +16,7 @@ from weft.server.domain.protocol import (
     make_event,
     run_end,
 )
-from weft.server.domain.runs import Run
+from weft.server.domain.runs import ENDED_NUMBERS, Run
 from weft.server.domain.threads import Thread
 
 _ASKS = "input.requested"
@@ -67,6 +67,44 @@ def lost_end(
     return [
         make_event(str(run.run_id), first + place, topic, dump(data), milliseconds=milliseconds)
         for place, (topic, data) in enumerate(found)
+    ]
+
+
+def unbegun_end(run: Run, number: int, runs: Sequence[Run]) -> Sequence[Numbered]:
+    """Return the events of a run that has ended without having begun.
+
+    Its numbers were set aside when it ended. Those of the run that executed at that time come
+    before them, whatever has begun since comes after. Once a later run has ended as well it is
+    not known any more which ones they were, and the end is old news.
+
+    Args:
+        run: The run.
+        number: The number of the thread's last event, read before the runs.
+        runs: The runs of the thread, newest first.
+    """
+    place = next((place for place, each in enumerate(runs) if each.run_id == run.run_id), None)
+    if place is None:
+        return []
+    newer, older = runs[:place], runs[place + 1 :]
+    passed = any(each.attempt and not each.active for each in newer)
+    if passed or any(each.status == "running" for each in older):
+        return []
+    last = number - ENDED_NUMBERS * sum(not each.active for each in newer)
+    milliseconds = int(run.updated_at.timestamp() * 1000)
+    told: list[tuple[Topic, JsonObject, str]] = [
+        (Topic("lifecycle"), {"event": "running", "graph_name": run.graph_id}, "running"),
+        (Topic.of(RUN_ENDS), ending("interrupted", run.graph_id, None), "end"),
+    ]
+    return [
+        make_event(
+            str(run.run_id),
+            last - ENDED_NUMBERS + count,
+            topic,
+            dump(data),
+            milliseconds=milliseconds,
+            identity=identity,
+        )
+        for count, (topic, data, identity) in enumerate(told, 1)
     ]
 
 

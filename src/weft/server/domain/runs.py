@@ -275,6 +275,9 @@ def replayed(new: NewRun, place: tuple[UUID, UUID], found: Run | None) -> Create
 LOST_NUMBERS = 1_000_000
 """Numbers that an execution may have given to events nobody counted, because its worker died."""
 
+ENDED_NUMBERS = 2
+"""Numbers for the events of a run that ends without having begun."""
+
 ATTEMPTS_EXHAUSTED = dump(
     {
         "error": "RunAttemptsExhausted",

@@ -16,7 +16,7 @@ from weft.server.authz.users import Caller
 from weft.server.domain.access import Condition
 from weft.server.domain.errors import RunNotFound, StorageUnavailable, ThreadNotFound
 from weft.server.domain.events import START, StoredEvent
-from weft.server.domain.lost_ends import Told, lost_end
+from weft.server.domain.lost_ends import Told, lost_end, unbegun_end
 from weft.server.domain.protocol import (
     MARKER,
     PROTOCOL,
@@ -156,6 +156,8 @@ class ProtocolEvents:
         for run in await self._begun(place, reading):
             reading.begin(run)
             source = self._own if has_protocol(run) else self._plain
+            if run.attempt == 0:
+                source = self._unbegun
             try:
                 async with aclosing(source(run, reading, live=live)) as batches:
                     async for batch in batches:
@@ -165,7 +167,7 @@ class ProtocolEvents:
                 raise
 
     async def _begun(self, place: _Place, reading: _Reading) -> Sequence[Run]:
-        """Return the runs that have begun and are not known yet, oldest first."""
+        """Return the runs that have begun or ended and are not known yet, oldest first."""
         new: Sequence[Run] = []
         for limit in _RUNS if reading.seen else _RUNS[-1:]:
             try:
@@ -177,7 +179,19 @@ class ProtocolEvents:
             new = [run for run in runs if run.run_id not in reading.seen]
             if len(new) < limit:
                 break
-        return [run for run in reversed(new) if run.attempt > 0]
+        return [run for run in reversed(new) if run.attempt > 0 or not run.active]
+
+    async def _unbegun(self, run: Run, reading: _Reading, *, live: bool) -> Batches:
+        """Yield the events of a run that was cancelled before anybody had taken it."""
+        del live  # they are stored, whoever asks
+        if not has_protocol(run) or self._clock.now() - run.updated_at > self._keep:
+            return
+        with suppress(ThreadNotFound):
+            number = await self._storage.threads.event_number(run.thread_id)
+            runs = await self._storage.runs.list(
+                run.thread_id, limit=_RUNS[-1], offset=0, status=None
+            )
+            yield reading.new(unbegun_end(run, number, runs))
 
     async def _own(self, run: Run, reading: _Reading, *, live: bool) -> Batches:
         """Yield the events of a run that has them in its log."""

@@ -32,7 +32,7 @@ from weft.server.domain.runs import Created, NewRun, QueueStats, Run, Seen, Stop
 from weft.server.domain.threads import Ttl
 from weft.server.ports.clock import Clock
 from weft.server.ports.events import EventLog, EventReader
-from weft.server.ports.signals import STOP, WEBHOOK, WORK, Signals
+from weft.server.ports.signals import STOP, THREAD, WEBHOOK, WORK, Signals
 from weft.server.ports.storage import Storage
 from weft.server.services.assistants import AssistantService
 from weft.server.services.requests import RunCreateRequest
@@ -268,6 +268,7 @@ class RunService:
             await self._signals.publish(STOP, str(stopping))
         if cancelled.ended:
             await self._signals.publish(WEBHOOK)
+            await self._signals.publish(THREAD, str(thread_id))
         await self._signals.publish(WORK)
 
     async def cancel_many(
@@ -393,6 +394,7 @@ class RunService:
             await self._signals.publish(STOP, str(run_id))
         if created.ended:
             await self._signals.publish(WEBHOOK)
+            await self._signals.publish(THREAD, str(created.run.thread_id))
         await self._signals.publish(WORK)
 
     async def _attach(self, run: Run, after: Cursor) -> EventReader:

@@ -22,6 +22,7 @@ from weft.server.domain.json import Encoded, dump
 from weft.server.domain.multitask import ActiveRun, Decision, check_seen, decide, to_cancel
 from weft.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
+    ENDED_NUMBERS,
     LOST_NUMBERS,
     UNTOLD_MINUTES,
     Cancelled,
@@ -270,6 +271,7 @@ def _apply(connection: sqlite3.Connection, thread: str, decision: Decision, now:
     for run_id in decision.end:
         note_end(connection, _row(connection, run_id), "interrupted", now)
         connection.execute(sql.END_PENDING, (now, str(run_id)))
+        connection.execute(sql.SKIP_NUMBERS, (ENDED_NUMBERS, thread))
     if decision.how is not None:
         how = decision.how
         rows = [(how.action, how.reason, str(run_id)) for run_id in decision.stop]
@@ -358,7 +360,7 @@ def _finish(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now:
             optional_text(outcome.error),
             now,
             now,
-            outcome.event_number,
+            outcome.event_number - claim.event_number,
             thread,
         ),
     )
@@ -394,6 +396,7 @@ def _end_pending(
         else:
             note_end(connection, run, "interrupted", now, with_values=not run.temporary)
             connection.execute(sql.END_PENDING, (now, str(run_id)))
+            connection.execute(sql.SKIP_NUMBERS, (ENDED_NUMBERS, thread))
     return temporary
 
 
