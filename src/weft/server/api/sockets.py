@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from weft.server.api.body import decode_json
+from weft.server.api.body import check_levels, decode_json
 from weft.server.api.protocol_wire import BadCommand, Command, failure, lost, success
 from weft.server.domain.errors import InvalidInput, TooDeep, WeftError
 from weft.server.domain.json import Encoded, JsonObject
@@ -97,9 +97,14 @@ class Connection:
         if len(raw) > self._limit:
             raise BadCommand(f"A command must not be larger than {self._limit} bytes.")
         try:
-            return decode_json(raw)
+            value: object = decode_json(raw)
         except (InvalidInput, TooDeep):
             raise BadCommand(_NO_JSON) from None
+        try:
+            check_levels(self._socket, raw, value)
+        except TooDeep as error:
+            raise BadCommand(str(error)) from None
+        return value
 
     async def _execute(self, command: Command) -> JsonObject:
         params = command.params
