@@ -17,12 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from weft.server.api.body import JSON_DEPTH
-from weft.server.api.errors import Handler, detail
+from weft.server.api.errors import Handler, detail, refuse
 from weft.server.api.inside import INSIDE
 
 ServeSocket: TypeAlias = Callable[[WebSocket], Awaitable[None]]
-
-_TRY_LATER: Final = 1013
 
 # What watches a server must be able to look at it, however often.
 _WATCHED: Final = frozenset({"/", "/ok", "/info", "/metrics"})
@@ -204,15 +202,6 @@ class StreamLimit:
             self._open[who] = left
         else:
             del self._open[who]
-
-
-async def refuse(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer instead of a route. A WebSocket is not opened: its client gets the same answer."""
-    denial = "websocket.http.response" in scope.get("extensions", {})
-    if scope["type"] == "http" or denial:
-        await response(scope, receive, send)
-    else:
-        await send({"type": "websocket.close", "code": _TRY_LATER})
 
 
 def caller(scope: Scope) -> str:
