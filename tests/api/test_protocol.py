@@ -9,6 +9,8 @@ from tests.redis_server import new_prefix
 from tests.serving import serving_here
 from tests.threads import ALL, Thread, data, is_end, take
 
+import weft
+
 ASK = {"messages": [{"role": "user", "content": "What is 2 + 3?"}]}
 
 
@@ -373,6 +375,26 @@ async def test_a_run_that_is_cancelled_before_it_begins(client, thread):
     numbers = [event["seq"] for event in seen]
     assert numbers == sorted(set(numbers))
     assert [data(event)["event"] for event in seen[4:]] == ["running", "completed"]
+
+
+async def test_who_waits_for_a_run_learns_that_it_was_cancelled_in_the_queue(server, thread):
+    going = await thread.start("sleepy", {"seconds": 60})
+    async with weft.get_client(url=server, api_key=None) as client:
+        async with (
+            asyncio.timeout(20),
+            client.threads.stream(thread.id, assistant_id="sleepy") as stream,
+        ):
+            run = await stream.run.start(input={"seconds": 60})
+            values = asyncio.create_task(collected(stream.values))
+            await client.runs.cancel(thread.id, run["run_id"])
+            await client.runs.cancel(thread.id, going)
+            await values
+        runs = await client.runs.list(thread.id)
+    assert [run["status"] for run in runs] == ["interrupted"] * 2
+
+
+async def collected(source):
+    return [each async for each in source]
 
 
 async def test_runs_that_nobody_takes_are_cancelled(tmp_path, redis_url):
