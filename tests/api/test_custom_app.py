@@ -1,6 +1,7 @@
 """The user's own application, and what else the section ``http`` says."""
 
 import json
+from uuid import uuid4
 
 import httpx
 import langgraph_sdk
@@ -9,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from tests.serving import PROJECT, serving_here
+from websockets.asyncio.client import connect
 
 import weft
 from weft.server.api.hosting import CustomApp
@@ -277,6 +279,25 @@ async def test_headers_become_configurable(serve, names):
         assert '"authorization":"***"' in answer.text
         assert "very-secret" not in answer.text
     assert "very-secret" not in rest
+
+
+@pytest.mark.parametrize("over", ["http", "websocket"])
+async def test_headers_of_the_thread_protocol_become_configurable(serve, over):
+    rules = {"includes": ["x-*"], "excludes": ["x-internal"]}
+    command = {"id": 1, "method": "run.start", "params": {"assistant_id": "looks", "input": {}}}
+    with serve(configurable_headers=rules) as address:
+        thread = f"/threads/{uuid4()}"
+        async with httpx.AsyncClient(base_url=address, headers=HEADERS) as http:
+            if over == "http":
+                answer = (await http.post(f"{thread}/commands", json=command)).json()
+            else:
+                path = f"{address.replace('http', 'ws', 1)}{thread}/stream/events"
+                async with connect(path, additional_headers=HEADERS) as socket:
+                    await socket.send(json.dumps(command))
+                    answer = json.loads(await socket.recv())
+            run = answer["result"]["run_id"]
+            values = (await http.get(f"{thread}/runs/{run}/join")).json()
+    assert values == {"seen": {"x-tenant": "acme", "x-other": "other"}, "known": False}
 
 
 async def test_no_header_is_passed_on_unless_configured(custom):

@@ -1,6 +1,7 @@
 """What one caller may take of a server."""
 
 import contextlib
+import json
 import select
 import socket
 
@@ -8,6 +9,9 @@ import anyio
 import httpx
 import pytest
 from tests.serving import Process, serving_here
+from tests.threads import Thread, new_thread_id
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 import weft
 
@@ -158,3 +162,94 @@ def test_headers_for_browsers(tmp_path):
         assert page.headers["x-frame-options"] == "DENY"
         for answer in (page, httpx.get(f"{address}/ok"), httpx.get(f"{address}/nowhere")):
             assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@contextlib.asynccontextmanager
+async def refused(thread, status):
+    """Expect that a WebSocket is not opened; yield what the answer comes to."""
+    found = {}
+    with pytest.raises(InvalidStatus) as caught:
+        async with thread.websocket():
+            pass
+    answer = caught.value.response
+    assert answer.status_code == status
+    found |= json.loads(answer.body)
+    yield found, answer.headers
+
+
+async def test_websockets_at_once(tmp_path):
+    with serving_here(tmp_path, streams_per_user="2", heartbeat_seconds="0.1") as address:
+        thread = Thread(address)
+        async with thread.websocket() as one, thread.sse():
+            async with refused(thread, 429) as (answer, headers):
+                assert answer["detail"].startswith("Too many streams: 2 may be open")
+                assert headers["retry-after"] == "1"
+            # Those that are open go on, and commands need no stream.
+            started, _ = await one.ask("run.start", assistant_id="joke", input={"topic": "t"})
+            assert started["type"] == "success"
+        with anyio.fail_after(10):
+            while True:
+                try:
+                    async with thread.websocket() as again:
+                        assert (await again.ask("agent.getTree"))[0]["type"] == "success"
+                        break
+                except InvalidStatus:
+                    await anyio.sleep(0.01)
+
+
+async def test_websockets_are_requests(tmp_path):
+    with serving_here(tmp_path, requests_per_second="0.01", request_burst="2") as address:
+        thread = Thread(address)
+        for _ in range(2):
+            async with thread.websocket():
+                pass
+        async with refused(thread, 429) as (answer, headers):
+            assert answer["detail"].startswith("Too many requests. Try again in ")
+            assert int(headers["retry-after"]) > 50
+
+
+async def test_headers_of_a_websocket(tmp_path):
+    with serving_here(tmp_path, header_limit_bytes="1024") as address:
+        path = f"{address.replace('http', 'ws', 1)}/threads/{new_thread_id()}/stream/events"
+        with pytest.raises(InvalidStatus) as caught:
+            async with connect(path, additional_headers={"x-a": "a" * 1024}):
+                pass
+    assert caught.value.response.status_code == 431
+
+
+async def test_levels_of_json_in_the_thread_protocol(tmp_path):
+    def command(levels):
+        log = "[" * (levels - 3) + "1" + "]" * (levels - 3)
+        start = f'{{"assistant_id":"joke","input":{{"log":{log}}}}}'
+        return f'{{"id":1,"method":"run.start","params":{start}}}'
+
+    with serving_here(tmp_path, json_depth="20") as address:
+        thread = Thread(address)
+        deep = {"detail": "Recursion limit reached"}
+        assert (await thread.post(command(20))).json()["type"] == "success"
+        answer = await thread.post(command(21))
+        assert (answer.status_code, answer.json()) == (400, deep)
+        async with httpx.AsyncClient() as http:
+            body = '{"channels":["values"],"namespaces":' + "[" * 20 + "1" + "]" * 20 + "}"
+            answer = await http.post(f"{thread.path}/stream/events", content=body)
+        assert (answer.status_code, answer.json()) == (400, deep)
+        async with thread.websocket() as socket:
+            await socket.raw.send(command(20))
+            assert (await socket.receive())["type"] == "success"
+            await socket.raw.send(command(21))
+            answer = await socket.receive()
+            assert (answer["error"], answer["message"]) == ("invalid_argument", deep["detail"])
+            await socket.raw.send(command(20))
+            assert (await socket.receive())["type"] == "success"
+
+
+async def test_frames_that_are_much_too_large(tmp_path):
+    with serving_here(tmp_path, body_limit_bytes="2000") as address:
+        thread = Thread(address)
+        async with thread.websocket() as socket:
+            await socket.raw.send("x" * (2000 + 1024 * 1024 + 1))
+            with pytest.raises(ConnectionClosedError) as caught:
+                await socket.receive()
+            assert caught.value.rcvd.code == 1009
+        async with thread.websocket() as socket:
+            assert (await socket.ask("agent.getTree"))[0]["error"] == "no_such_run"

@@ -4,7 +4,12 @@ import asyncio
 
 import httpx
 import pytest
+from tests.postgres import new_schema
+from tests.redis_server import new_prefix
+from tests.serving import serving_here
 from tests.threads import ALL, Thread, data, is_end, take
+
+import weft
 
 ASK = {"messages": [{"role": "user", "content": "What is 2 + 3?"}]}
 
@@ -352,6 +357,60 @@ async def test_a_run_that_is_stopped(client, server, thread, action):
     assert (await client.threads.get(thread.id))["status"] == (
         "interrupted" if action == "interrupt" else "idle"
     )
+
+
+async def test_a_run_that_is_cancelled_before_it_begins(client, thread):
+    going = await thread.start("sleepy", {"seconds": 60})
+    async with thread.sse(["lifecycle"]) as events, thread.subscribed(["lifecycle"]) as socket:
+        waiting = await thread.start("sleepy", {"seconds": 60})
+        await client.runs.cancel(thread.id, waiting)
+        await client.runs.cancel(thread.id, going)
+        seen = await take(events, 2)
+        assert await take(socket, 2) == seen
+        ids = [event["event_id"].partition(":")[0] for event in seen]
+        assert ids == [going, going, waiting, waiting]
+        assert [data(event)["event"] for event in seen] == ["running", "interrupted"] * 2
+        await thread.start("joke", {"topic": "tea"})
+        seen += await take(events)
+    numbers = [event["seq"] for event in seen]
+    assert numbers == sorted(set(numbers))
+    assert [data(event)["event"] for event in seen[4:]] == ["running", "completed"]
+
+
+async def test_who_waits_for_a_run_learns_that_it_was_cancelled_in_the_queue(server, thread):
+    going = await thread.start("sleepy", {"seconds": 60})
+    async with weft.get_client(url=server, api_key=None) as client:
+        async with (
+            asyncio.timeout(20),
+            client.threads.stream(thread.id, assistant_id="sleepy") as stream,
+        ):
+            run = await stream.run.start(input={"seconds": 60})
+            values = asyncio.create_task(collected(stream.values))
+            await client.runs.cancel(thread.id, run["run_id"])
+            await client.runs.cancel(thread.id, going)
+            await values
+        runs = await client.runs.list(thread.id)
+    assert [run["status"] for run in runs] == ["interrupted"] * 2
+
+
+async def collected(source):
+    return [each async for each in source]
+
+
+async def test_runs_that_nobody_takes_are_cancelled(tmp_path, redis_url):
+    flags = {"database_url": new_schema(), "redis_url": redis_url, "redis_prefix": new_prefix()}
+    with serving_here(tmp_path, worker="false", **flags) as address:
+        thread = Thread(address)
+        async with httpx.AsyncClient() as http:
+            runs = [await thread.start("joke", {"topic": "tea"}) for _ in range(2)]
+            for run in runs:
+                await http.post(f"{thread.path}/runs/{run}/cancel")
+        seen = await thread.until_end(2)
+        assert [event["event_id"] for event in seen] == [
+            f"{run}:{name}" for run in runs for name in ("running", "end")
+        ]
+        assert [event["seq"] for event in seen] == [1, 2, 3, 4]
+        assert await thread.until_end(since=2) == seen[2:]
 
 
 async def test_the_state_is_stored_when_a_run_is_said_to_have_ended(client, thread):

@@ -5,6 +5,9 @@ import json
 
 import httpx
 import pytest
+from tests.postgres import new_schema
+from tests.redis_server import new_prefix
+from tests.serving import serving_here
 from tests.threads import ALL, Thread, data, is_end, new_thread_id, take
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError
@@ -190,6 +193,36 @@ async def test_an_answer_counts_once(thread):
     assert kinds == ["no_such_interrupt", "no_such_interrupt", "success"]
     message = f"Unknown or already-consumed interrupt: {asked}"
     assert message in {answer.get("message") for answer in answers}
+
+
+@pytest.fixture(scope="module")
+def two_servers(tmp_path_factory, redis_url):
+    """The addresses of two servers of one database."""
+    flags = {"database_url": new_schema(), "redis_url": redis_url, "redis_prefix": new_prefix()}
+    folder = tmp_path_factory.mktemp("data")
+    with (
+        serving_here(folder, **flags) as one,
+        serving_here(folder, worker="false", **flags) as other,
+    ):
+        yield one, other
+
+
+@pytest.mark.parametrize("attempt", range(10))
+async def test_an_answer_counts_once_whichever_servers_are_asked(two_servers, attempt):
+    threads = [Thread(two_servers[0]), *map(Thread, two_servers)]
+    for thread in threads:
+        thread.id = threads[0].id
+    (asked,) = await interrupted(threads[0])
+    answers = await asyncio.gather(
+        *[
+            each.command("input.respond", interrupt_id=asked, response=str(number))
+            for number, each in enumerate(threads)
+        ]
+    )
+    kinds = sorted(answer.get("error", "success") for answer in answers)
+    assert kinds == ["no_such_interrupt", "no_such_interrupt", "success"]
+    (end,) = (await threads[0].until_end(2))[-1:]
+    assert data(end)["event"] == "completed"
 
 
 async def test_an_answer_with_an_update(client, thread):

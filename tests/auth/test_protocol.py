@@ -3,9 +3,10 @@
 import json
 from uuid import uuid4
 
+import httpx
 import pytest
 from tests.auth.test_isolation import SECRET, build, client, picture
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
 EVERYTHING = {"channels": ["values", "updates", "messages", "lifecycle", "input", "custom"]}
@@ -118,4 +119,93 @@ def test_sockets(users, owners_server):
 def test_a_socket_of_nobody(owners_server):
     with pytest.raises(InvalidStatus) as caught, socket(owners_server, uuid4(), None):
         pass
-    assert caught.value.response.status_code in {401, 403}
+    assert caught.value.response.status_code == 401
+
+
+REVOKING = """
+from pathlib import Path
+
+from weft import Auth
+
+auth = Auth()
+users = Path(__file__).with_name("users")
+
+
+@auth.authenticate
+async def authenticate(headers):
+    known = dict(line.split() for line in users.read_text().splitlines())
+    token = headers[b"authorization"].decode()
+    if token not in known:
+        raise Auth.exceptions.HTTPException(status_code=401, detail="Who are you?")
+    return known[token]
+
+
+@auth.on.threads.create_run
+async def start(ctx, value):
+    if (users.parent / "closed").exists():
+        raise Auth.exceptions.HTTPException(status_code=403, detail="Closed today.")
+"""
+
+
+@pytest.fixture
+def revoking(serve, tmp_path):
+    """A server, what lets users into it, and what shuts them out again."""
+    users = tmp_path / "users"
+    users.write_text("mine ada")
+    with serve({}, code=REVOKING) as address:
+        yield address, users
+
+
+START = {
+    "id": 1,
+    "method": "run.start",
+    "params": {"assistant_id": "joke", "input": {"topic": "t"}},
+}
+
+
+@pytest.mark.parametrize("later", ["", "mine bob"], ids=["nobody", "somebody else"])
+def test_a_socket_whose_credentials_are_revoked(revoking, later):
+    address, users = revoking
+    thread = uuid4()
+    with connect(
+        f"{address.replace('http', 'ws', 1)}/threads/{thread}/stream/events",
+        additional_headers={"authorization": "mine"},
+    ) as connection:
+        assert told_over(connection, START)[-1]["type"] == "success"
+        users.write_text(later)
+        (answer,) = told_over(connection, START)
+        assert (answer["type"], answer["error"]) == ("error", "permission_denied")
+        assert answer["message"].startswith("401: ")
+        with pytest.raises(ConnectionClosedError) as caught:
+            connection.recv(timeout=20)
+        assert caught.value.rcvd.code == 4401
+    users.write_text("mine ada")
+    with httpx.Client(base_url=address, headers={"authorization": "mine"}) as http:
+        assert len(http.get(f"/threads/{thread}/runs").json()) == 1
+
+
+def test_a_socket_whose_user_may_not_any_more(revoking, tmp_path):
+    address, _ = revoking
+    with connect(
+        f"{address.replace('http', 'ws', 1)}/threads/{uuid4()}/stream/events",
+        additional_headers={"authorization": "mine"},
+    ) as connection:
+        assert told_over(connection, START)[-1]["type"] == "success"
+        (tmp_path / "closed").touch()
+        answer = told_over(connection, START)[-1]
+        assert (answer["error"], answer["message"]) == ("permission_denied", "403: Closed today.")
+        # What it may do it does still.
+        tree = {"id": 2, "method": "agent.getTree", "params": {}}
+        assert told_over(connection, tree)[-1]["type"] == "success"
+
+
+def test_a_stream_that_comes_back_asks_again(revoking):
+    address, users = revoking
+    headers = {"authorization": "mine"}
+    body = {"channels": ["lifecycle"]}
+    with httpx.Client(base_url=address, headers=headers) as http:
+        path = f"/threads/{uuid4()}"
+        with http.stream("POST", f"{path}/stream/events", json=body) as answer:
+            assert answer.status_code == 200
+        users.write_text("")
+        assert http.post(f"{path}/stream/events", json=body).status_code == 401

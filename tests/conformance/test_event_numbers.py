@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from tests.conformance.acts import DONE, ROLLED_BACK, add, claim, started, thread_of
+from tests.conformance.acts import DONE, INTERRUPT, ROLLED_BACK, add, claim, started, thread_of
 
 from weft.server.domain.errors import ThreadNotFound
 from weft.server.domain.ids import uuid7
-from weft.server.domain.runs import LOST_NUMBERS
+from weft.server.domain.runs import ENDED_NUMBERS, LOST_NUMBERS
 
 
 async def test_a_run_goes_on_after_the_one_before(storage):
@@ -30,6 +30,20 @@ async def test_numbers_never_go_back(storage, outcome):
     await storage.runs.finish(await started(storage, thread), replace(DONE, event_number=7))
     await storage.runs.finish(await started(storage, thread), replace(outcome, event_number=3))
     assert (await started(storage, thread)).event_number == 7
+
+
+@pytest.mark.parametrize("how", ["cancelled", "superseded"])
+async def test_a_run_that_ends_without_having_begun_has_numbers_of_its_own(storage, how):
+    thread = await thread_of(storage)
+    held = await started(storage, thread)
+    waiting = await add(storage, thread)
+    if how == "cancelled":
+        await storage.runs.cancel(thread, [waiting], INTERRUPT)
+    else:
+        await add(storage, thread, strategy="interrupt")
+    assert await storage.threads.event_number(thread) == ENDED_NUMBERS
+    await storage.runs.finish(held, replace(DONE, event_number=7))
+    assert await storage.threads.event_number(thread) == 7 + ENDED_NUMBERS
 
 
 async def test_each_thread_has_its_own(storage):

@@ -15,6 +15,7 @@ from weft.server.clock import SystemClock
 from weft.server.domain.errors import EventsLost, StorageUnavailable
 from weft.server.domain.json import dump
 from weft.server.domain.protocol import (
+    PROTOCOL,
     RUN_ENDS,
     Filter,
     Selection,
@@ -53,14 +54,11 @@ class Cluster:
         self.read = read
         clock = SystemClock()
         extend_path([PROJECT])
-        spec = GraphSpec("talker", "./agents.py:talker", "talker", path=PROJECT / "agents.py")
-        self._executor = Executor(
-            storage=storage,
-            events=written,
-            signals=signals,
-            graphs=Graphs.load([spec]),
-            clock=clock,
-            options=ExecuteOptions(ServerFacts("0"), False, 60.0, 60.0),
+        self._signals = signals
+        self._clock = clock
+        self._graphs = Graphs.load(
+            GraphSpec(name, f"./agents.py:{name}", name, path=PROJECT / "agents.py")
+            for name in ("talker", "assistant")
         )
         self.events = ProtocolEvents(
             storage=storage,
@@ -71,14 +69,24 @@ class Cluster:
             keep_seconds=60.0,
         )
 
-    async def claim(self, thread_id):
-        new = new_run(thread_id, graph_id="talker", kwargs=dump(KWARGS))
+    def executor(self, storage=None, events=None):
+        return Executor(
+            storage=storage or self.storage,
+            events=events or self.log,
+            signals=self._signals,
+            graphs=self._graphs,
+            clock=self._clock,
+            options=ExecuteOptions(ServerFacts("0"), False, 60.0, 60.0),
+        )
+
+    async def claim(self, thread_id, graph="talker"):
+        new = new_run(thread_id, graph_id=graph, kwargs=dump(KWARGS))
         await self.storage.runs.create(with_protocol(new))
         (claim,) = await self.storage.runs.claim("worker", 1, 60.0)
         return claim
 
-    async def execute(self, thread_id):
-        await self._executor.execute(Assignment(await self.claim(thread_id)))
+    async def execute(self, thread_id, graph="talker"):
+        await self.executor().execute(Assignment(await self.claim(thread_id, graph)))
 
     async def until_end(self, thread_id, after=0, ends=1):
         found = []
@@ -183,6 +191,85 @@ async def test_a_reader_that_is_too_far_behind_is_told(cluster, thread):
     async with aclosing(await cluster.events.follow(SERVER, thread, 1)) as again:
         batch = await anext(again)
     assert batch[0].number > 20_000
+
+
+class Died(BaseException):
+    """The end of a process."""
+
+
+class Dying:
+    """An event log of a worker that dies when it comes to tell how a run has ended."""
+
+    def __init__(self, log):
+        self._log = log
+
+    def __getattr__(self, name):
+        return getattr(self._log, name)
+
+    async def append(self, stream, events, fence=0):
+        if any(numbered(each).key == RUN_ENDS for each in events if each.mode == PROTOCOL):
+            raise Died
+        await self._log.append(stream, events, fence)
+
+
+def questions(events):
+    found = [orjson.loads(each.data) for each in events if each.key.startswith("input.requested")]
+    return {
+        event["params"]["data"]["payload"]["question"]: (event["event_id"], event["params"])
+        for event in found
+    }
+
+
+async def test_what_a_run_asks_is_told_although_its_worker_has_died(cluster, thread):
+    claim = await cluster.claim(thread, "assistant")
+    dying = cluster.executor(events=Dying(cluster.log))
+    with pytest.raises(Died):
+        await dying.execute(Assignment(claim))
+    await cluster.log.flush(str(claim.run.run_id))
+    one, other = await asyncio.gather(cluster.until_end(thread), cluster.until_end(thread))
+    assert [event[:2] for event in one] == [event[:2] for event in other]
+    assert [event.number for event in one] == list(range(1, len(one) + 1))
+    asked = questions(one)
+    assert set(asked) == {"Inside?", "Sure?"}
+    assert asked["Sure?"][1]["namespace"] == []
+    (segment,) = asked["Inside?"][1]["namespace"]
+    assert segment.startswith("child:")
+    stored = orjson.loads((await cluster.storage.threads.get(thread)).interrupts)
+    ids = {each["id"] for task in stored.values() for each in task}
+    assert {params["data"]["interrupt_id"] for _, params in asked.values()} == ids
+    # Who has had a part of it gets the rest, and it is what the others got.
+    rest = await cluster.until_end(thread, one[-2].number)
+    assert [event[:2] for event in rest] == [one[-1][:2]]
+
+
+class Finishing:
+    """Runs whose end cannot be stored."""
+
+    def __init__(self, runs):
+        self._runs = runs
+
+    def __getattr__(self, name):
+        return getattr(self._runs, name)
+
+    async def finish(self, claim, outcome):
+        raise StorageUnavailable("It is away.")
+
+
+async def test_what_another_worker_finds_to_be_asked_is_told_once(cluster, thread):
+    claim = await cluster.claim(thread, "assistant")
+    away = SimpleNamespace(
+        runs=Finishing(cluster.storage.runs),
+        run_checkpointer=cluster.storage.run_checkpointer,
+        store=cluster.storage.store,
+    )
+    await cluster.executor(storage=away).execute(Assignment(claim))
+    (again,) = await cluster.storage.runs.claim("another", 1, 60.0)
+    await cluster.executor().execute(Assignment(again))
+    events = await cluster.until_end(thread)
+    asked = [event for event in events if event.key.startswith("input.requested")]
+    assert len(asked) == 2
+    assert events.index(asked[0]) == len(events) - 3
+    assert set(questions(events)) == {"Inside?", "Sure?"}
 
 
 class Away:

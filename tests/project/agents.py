@@ -1,7 +1,11 @@
-"""A chat with everything that streams: tools, a subgraph, models side by side, two questions."""
+"""A chat with everything that streams: tools, a subgraph, models side by side, two questions.
+
+With a ``gate`` it asks them once that file is there.
+"""
 
 import asyncio
 import operator
+from pathlib import Path
 from typing import Annotated
 
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -59,6 +63,7 @@ class ScriptedModel(BaseChatModel):
 class State(MessagesState, total=False):
     log: Annotated[list[str], operator.add]
     tokens: int
+    gate: str
 
 
 @tool
@@ -94,7 +99,9 @@ async def inner(_):
 
 
 def asks(question):
-    def ask(_):
+    async def ask(state):
+        while "gate" in state and not Path(state["gate"]).exists():
+            await asyncio.sleep(0.01)
         return {"log": [f"{question} {interrupt({'question': question})}"]}
 
     return ask

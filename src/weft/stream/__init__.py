@@ -5,7 +5,7 @@ Events go in, effects come out. What reads and writes is in the two colours of t
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NotRequired, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from typing_extensions import TypedDict
 
@@ -41,7 +41,17 @@ Namespace: TypeAlias = list[str]
 SubgraphStatus: TypeAlias = Literal["started", "completed", "failed", "interrupted"]
 
 
-class EventParams(TypedDict):
+# What is not required stands in a class of its own: where annotations are text, `NotRequired` is
+# not seen by whoever reads the keys at run time.
+
+
+class _EventParams(TypedDict, total=False):
+    timestamp: int
+    data: Any
+    node: str
+
+
+class EventParams(_EventParams):
     """What an event says.
 
     Attributes:
@@ -52,12 +62,14 @@ class EventParams(TypedDict):
     """
 
     namespace: Namespace
-    timestamp: NotRequired[int]
-    data: NotRequired[Any]
-    node: NotRequired[str]
 
 
-class Event(TypedDict):
+class _Event(TypedDict, total=False):
+    event_id: str
+    seq: int
+
+
+class Event(_Event):
     """One event of a thread.
 
     Attributes:
@@ -71,11 +83,14 @@ class Event(TypedDict):
     type: Literal["event"]
     method: str
     params: EventParams
-    event_id: NotRequired[str]
-    seq: NotRequired[int]
 
 
-class SubscribeParams(TypedDict):
+class _SubscribeParams(TypedDict, total=False):
+    namespaces: list[Namespace]
+    depth: int
+
+
+class SubscribeParams(_SubscribeParams):
     """Which events are wanted.
 
     Attributes:
@@ -85,8 +100,6 @@ class SubscribeParams(TypedDict):
     """
 
     channels: list[Channel]
-    namespaces: NotRequired[list[Namespace]]
-    depth: NotRequired[int]
 
 
 class InterruptPayload(TypedDict):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -14,7 +15,8 @@ from starlette.authentication import AuthCredentials
 from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from weft.server.api.errors import BodyTooLarge, answer
+from weft.server.api.errors import BodyTooLarge, answer, refuse
+from weft.server.authz.errors import Refused
 from weft.server.authz.requests import Authenticator
 from weft.server.authz.users import SERVER, Caller, User
 
@@ -24,7 +26,8 @@ CALLER: Final = "weft.caller"
 OPEN_PATHS: Final = frozenset({"/", "/ok", "/info", "/metrics", "/docs", "/openapi.json"})
 """What everybody may ask for."""
 
-_POLICY_VIOLATION: Final = 1008
+AGAIN: Final = "weft.caller.again"
+"""Where the scope of a WebSocket says how to find out once more on whose behalf it is."""
 
 STUDIO: Final = "langgraph-studio-user"
 _STUDIO_ORIGINS: Final = frozenset(
@@ -78,11 +81,9 @@ class Authentication:
                 scope[CALLER] = _studio()
             else:
                 scope[CALLER] = await authenticator.authenticate(view)
+                scope[AGAIN] = partial(authenticator.authenticate, view)
         except Exception as error:  # noqa: BLE001 - handlers of users may raise anything
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
-            else:
-                await answer(error)(scope, receive, send)
+            await refuse(answer(error), scope, receive, send)
         return view.body.again
 
 
@@ -94,6 +95,20 @@ def caller_of(request: HTTPConnection) -> Caller:
     """
     caller: Caller = request.scope[CALLER]
     return caller
+
+
+async def caller_again(connection: HTTPConnection) -> Caller:
+    """Return on whose behalf a connection is by now, which has been open for a while.
+
+    Raises:
+        Refused: its credentials are not valid any more, or are those of somebody else now.
+    """
+    before = caller_of(connection)
+    again: Callable[[], Awaitable[Caller]] | None = connection.scope.get(AGAIN)
+    now = before if again is None else await again()
+    if now.identity != before.identity:
+        raise Refused(401, "The credentials of this connection are somebody else's now.")
+    return now
 
 
 def _show_user(scope: Scope) -> None:

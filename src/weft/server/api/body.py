@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from typing_extensions import TypeAliasType
 
 from weft.server.api.errors import BodyTooLarge
@@ -42,9 +42,7 @@ class Body(Generic[T]):
         """
         raw = await read_limited(request, self._limit)
         value = decode_json(raw)
-        depth = request.scope.get(JSON_DEPTH)
-        if depth is not None and _levels_at_most(raw) > depth:
-            check_depth(value, depth)
+        check_levels(request, raw, value)
         try:
             return self._adapter.validate_python(value, strict=True)
         except ValidationError as error:
@@ -61,6 +59,17 @@ async def read_limited(request: Request, limit: int) -> bytes:
             raise BodyTooLarge(f"The request body is larger than the limit of {limit} bytes.")
         chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def check_levels(connection: HTTPConnection, raw: bytes, value: object) -> None:
+    """Refuse what has come over a connection if it has more levels than are allowed there.
+
+    Raises:
+        TooDeep: it has.
+    """
+    depth = connection.scope.get(JSON_DEPTH)
+    if depth is not None and _levels_at_most(raw) > depth:
+        check_depth(value, depth)
 
 
 def check_depth(value: object, most: int) -> None:

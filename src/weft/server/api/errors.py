@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from weft.server.api.wire import json_response
 from weft.server.authz.errors import BrokenAuth, Refused
@@ -52,6 +53,8 @@ _STATUS: Mapping[type[WeftError], int] = {
 
 _INTERNAL = "Internal Server Error"
 
+_POLICY_VIOLATION: Final = 1008
+
 
 def detail(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
     return json_response({"detail": text}, status=status, headers=headers)
@@ -75,6 +78,15 @@ def answer(error: Exception) -> Response:
         return detail(status, str(error), _headers(error))
     logger.error("request failed", exc_info=error)
     return detail(500, _INTERNAL)
+
+
+async def refuse(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer instead of a route. A WebSocket is not opened: its client gets the same answer."""
+    told = "websocket.http.response" in scope.get("extensions", {})
+    if scope["type"] == "http" or told:
+        await response(scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
 
 
 def _headers(error: Exception) -> Mapping[str, str]:

@@ -12,16 +12,15 @@ from typing import Final, TypeAlias
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from weft.server.api.body import JSON_DEPTH
-from weft.server.api.errors import Handler, detail
+from weft.server.api.errors import Handler, detail, refuse
 from weft.server.api.inside import INSIDE
 
 ServeSocket: TypeAlias = Callable[[WebSocket], Awaitable[None]]
-
-_TRY_LATER: Final = 1013
 
 # What watches a server must be able to look at it, however often.
 _WATCHED: Final = frozenset({"/", "/ok", "/info", "/metrics"})
@@ -53,12 +52,14 @@ class RequestSize:
         self._added = {} if json_depth is None else {JSON_DEPTH: json_depth}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         if _head_size(scope) > self._header_bytes:
             text = f"The headers are larger than the limit of {self._header_bytes} bytes."
-            await detail(431, text, _CLOSE)(scope, receive, send)
+            await refuse(detail(431, text, _CLOSE), scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._app({**scope, **self._added}, receive, send)
         elif _declared(scope) > self._body_bytes:
             await detail(413, self._too_large(), _CLOSE)(scope, receive, send)
         else:
@@ -93,12 +94,13 @@ class RateLimit:
         self._buckets = buckets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or INSIDE in scope or _below_root(scope) in _WATCHED:
+        counted = scope["type"] in {"http", "websocket"}
+        if not counted or INSIDE in scope or _below_root(scope) in _WATCHED:
             await self._app(scope, receive, send)
             return
         wait = self._buckets.take(caller(scope))
         if wait > 0:
-            await _too_many("Too many requests.", wait)(scope, receive, send)
+            await refuse(_too_many("Too many requests.", wait), scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -169,7 +171,9 @@ class StreamLimit:
                 return
             who = caller(websocket.scope)
             if self._open.get(who, 0) >= self._most:
-                await websocket.close(_TRY_LATER, "Too many streams.")
+                text = f"Too many streams: {self._most} may be open at the same time."
+                response = detail(429, text, {"retry-after": "1"})
+                await refuse(response, websocket.scope, websocket.receive, websocket.send)
                 return
             self._enter(who)
             try:
@@ -223,7 +227,7 @@ def _network(host: str) -> str:
     return str(mapped) if mapped is not None else address.packed[:8].hex()
 
 
-def _too_many(text: str, wait_seconds: float) -> ASGIApp:
+def _too_many(text: str, wait_seconds: float) -> Response:
     seconds = max(1, math.ceil(wait_seconds))
     return detail(429, f"{text} Try again in {seconds} s.", {"retry-after": str(seconds)})
 

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from weft.server.api.authentication import caller_of
-from weft.server.api.body import decode_json, path_uuid, read_limited
+from weft.server.api.body import check_levels, decode_json, path_uuid, read_limited
 from weft.server.api.errors import detail
 from weft.server.api.protocol_wire import BadCommand, Command, failure, lost, success
 from weft.server.api.sockets import Connection, thread_of
@@ -47,11 +47,11 @@ class ProtocolRoutes:
 
     async def command(self, request: Request) -> Response:
         try:
-            command = Command.of(decode_json(await read_limited(request, self._limit)))
+            command = Command.of(await self._read(request))
         except BadCommand as error:
             return encoded_response(failure(error.id, error), 400)
-        except (InvalidInput, TooDeep):
-            return detail(400, _NO_JSON)
+        except InvalidInput as error:
+            return detail(400, str(error))
         try:
             thread_id = parse_uuid(request.path_params["thread_id"], "thread")
             result = await self._execute(request, thread_id, command)
@@ -62,11 +62,8 @@ class ProtocolRoutes:
     async def follow(self, request: Request) -> ASGIApp:
         thread_id = path_uuid(request, "thread")
         try:
-            given = decode_json(await read_limited(request, self._limit))
-        except (InvalidInput, TooDeep):
-            return detail(400, _NO_JSON)
-        wanted = given if isinstance(given, dict) else {}
-        try:
+            given = await self._read(request)
+            wanted = given if isinstance(given, dict) else {}
             selection = Selection([make_filter(wanted)])
         except InvalidInput as error:
             return detail(400, str(error))
@@ -91,6 +88,21 @@ class ProtocolRoutes:
             events=self._events,
             limit=self._limit,
         ).serve()
+
+    async def _read(self, request: Request) -> object:
+        """Return a body.
+
+        Raises:
+            InvalidInput: it is no JSON.
+            TooDeep: it has more levels than are allowed.
+        """
+        raw = await read_limited(request, self._limit)
+        try:
+            value: object = decode_json(raw)
+        except (InvalidInput, TooDeep):
+            raise InvalidInput(_NO_JSON) from None
+        check_levels(request, raw, value)
+        return value
 
     async def _execute(self, request: Request, thread_id: UUID, command: Command) -> JsonObject:
         """Do a command where there is no connection that it could be about."""

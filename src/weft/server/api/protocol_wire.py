@@ -16,6 +16,8 @@ logger: logging.Logger = logging.getLogger("weft.api")
 _NO_COMMAND = "Protocol commands must include an integer id and string method."
 _INTERNAL = "An internal error occurred"
 
+_DENIED = frozenset({401, 403})
+
 # Integers that every client can read.
 _ID_MOST = 2**53
 
@@ -80,6 +82,8 @@ def _reason(error: Exception) -> tuple[str, str]:
     if isinstance(error, BadCommand | Conflict):
         return "invalid_argument", str(error)
     status = status_of(error)
+    if status in _DENIED:
+        return "permission_denied", f"{status}: {error}"
     if isinstance(error, WeftError) and status is not None:
         return "unknown_error", f"{status}: {error}"
     logger.error("a command failed", exc_info=error)

@@ -10,8 +10,10 @@ from uuid import UUID, uuid4
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from weft.server.api.body import decode_json
+from weft.server.api.authentication import caller_again
+from weft.server.api.body import check_levels, decode_json
 from weft.server.api.protocol_wire import BadCommand, Command, failure, lost, success
+from weft.server.authz.errors import Refused
 from weft.server.domain.errors import InvalidInput, TooDeep, WeftError
 from weft.server.domain.json import Encoded, JsonObject
 from weft.server.domain.protocol import (
@@ -32,6 +34,9 @@ SUBSCRIPTIONS_MOST = 100
 """Subscriptions of one connection."""
 
 _NO_JSON = "Protocol commands must be valid JSON."
+
+# What clients do not come back after, beside the status.
+_CLOSED = 4000
 
 _GONE = (WebSocketDisconnect, OSError)
 
@@ -65,6 +70,7 @@ class Connection:
         self._sent = 0
         self._sending = asyncio.Lock()
         self._pump: asyncio.Task[None] | None = None
+        self._shut_out: int | None = None
 
     async def serve(self) -> None:
         """Answer commands until the client leaves."""
@@ -74,6 +80,10 @@ class Connection:
                 if message["type"] == "websocket.disconnect":
                     return
                 await self._send(await self._answer(message.get("text") or message.get("bytes")))
+                if self._shut_out is not None:
+                    await self._stop()
+                    await self._socket.close(self._shut_out, "not authenticated any more")
+                    return
                 self._resume()
         except _GONE:
             return
@@ -86,20 +96,39 @@ class Connection:
         except BadCommand as error:
             return failure(error.id, error)
         try:
+            await self._identify()
             return success(command, await self._execute(command), self._sent)
         except _GONE:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary: nothing may pass it unanswered
             return failure(command.id, error, self._sent)
 
+    async def _identify(self) -> None:
+        """Find out who the client is by now: what it was allowed when it came may be over.
+
+        Raises:
+            Refused: nobody who may.
+        """
+        try:
+            self._caller = await caller_again(self._socket)
+        except Refused as error:
+            self._shut_out = _CLOSED + error.status
+            raise
+        self._asked = replace(self._asked, caller=self._caller)
+
     def _decode(self, frame: str | bytes) -> object:
         raw = frame.encode("utf-8", "replace") if isinstance(frame, str) else frame
         if len(raw) > self._limit:
             raise BadCommand(f"A command must not be larger than {self._limit} bytes.")
         try:
-            return decode_json(raw)
+            value: object = decode_json(raw)
         except (InvalidInput, TooDeep):
             raise BadCommand(_NO_JSON) from None
+        try:
+            check_levels(self._socket, raw, value)
+        except TooDeep as error:
+            raise BadCommand(str(error)) from None
+        return value
 
     async def _execute(self, command: Command) -> JsonObject:
         params = command.params

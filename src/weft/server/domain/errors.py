@@ -115,6 +115,14 @@ class ThreadBusy(Conflict):
         )
 
 
+class ThreadMoved(Conflict):
+    def __init__(self, thread_id: UUID) -> None:
+        super().__init__(
+            f"Thread {thread_id} got or finished a run while this was decided. Try again."
+        )
+        self.thread_id = thread_id
+
+
 class ThreadInFlight(Conflict):
     def __init__(self, thread_id: UUID) -> None:
         super().__init__(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from weft.schema import MultitaskStrategy, RunStatus
-from weft.server.domain.errors import NothingToCancel, ThreadBusy, TooManyRuns
-from weft.server.domain.runs import Cancelled, QueueLimits, Stop
+from weft.server.domain.errors import NothingToCancel, ThreadBusy, ThreadMoved, TooManyRuns
+from weft.server.domain.runs import Cancelled, NewRun, QueueLimits, Seen, Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,16 @@ def decide(
     if strategy == "interrupt":
         return Decision(end=pending, stop=running, how=Stop("interrupt", reason))
     return Decision(remove=pending, stop=running, how=Stop("rollback", reason))
+
+
+def check_seen(new: NewRun, active: Sequence[ActiveRun], event_number: int) -> None:
+    """Make sure that a thread is as it was when the run was decided on.
+
+    Raises:
+        ThreadMoved: it is not.
+    """
+    if new.seen != Seen(frozenset(run.run_id for run in active), event_number):
+        raise ThreadMoved(new.thread_id)
 
 
 def to_cancel(active: Sequence[ActiveRun], asked: Sequence[UUID]) -> Cancelled:

@@ -88,7 +88,14 @@ def numbered(event: Event) -> Numbered:
 
 
 def make_event(
-    run: str, number: int, topic: Topic, data: Encoded, *, milliseconds: int, node: str = ""
+    run: str,
+    number: int,
+    topic: Topic,
+    data: Encoded,
+    *,
+    milliseconds: int,
+    node: str = "",
+    identity: str = "",
 ) -> Numbered:
     """Return an event, encoded as clients get it.
 
@@ -99,10 +106,11 @@ def make_event(
         data: Its payload.
         milliseconds: When it happened, since 1970.
         node: The node it comes from, if one is to be told.
+        identity: What tells it from the other events of its run; its number does unless given.
     """
-    content = b'{"type":"event","event_id":"%b:%d","seq":%d,"method":"%b","params":%b}' % (
+    content = b'{"type":"event","event_id":"%b:%b","seq":%d,"method":"%b","params":%b}' % (
         run.encode(),
-        number,
+        (identity or str(number)).encode(),
         number,
         topic.method.encode(),
         _params(topic.namespace, data, milliseconds, node),

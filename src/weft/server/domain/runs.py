@@ -57,7 +57,8 @@ class NewRun:
 
     ``thread_ttl`` is for the thread where it has to be created. ``own_thread``: the thread is made
     for this run alone, and has its metadata. ``access`` is a condition on a thread that exists;
-    one that has to be created begins with ``thread_metadata``.
+    one that has to be created begins with ``thread_metadata``. ``seen`` is how the thread must
+    still be.
     """
 
     run_id: UUID
@@ -83,6 +84,19 @@ class NewRun:
     access: Condition = EVERYTHING
     user: Encoded | None = None
     firing: Firing | None = None
+    seen: Seen | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a thread was like when somebody decided on a run for it.
+
+    A run that is added meanwhile is one more among ``active``; one that has come and gone has
+    raised the number of the thread's last event.
+    """
+
+    active: frozenset[UUID]
+    event_number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +274,9 @@ def replayed(new: NewRun, place: tuple[UUID, UUID], found: Run | None) -> Create
 
 LOST_NUMBERS = 1_000_000
 """Numbers that an execution may have given to events nobody counted, because its worker died."""
+
+ENDED_NUMBERS = 2
+"""Numbers for the events of a run that ends without having begun."""
 
 ATTEMPTS_EXHAUSTED = dump(
     {

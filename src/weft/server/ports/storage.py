@@ -275,6 +275,7 @@ class RunStorage(Protocol):
         Raises:
             ThreadNotFound: the thread does not exist and is not to be created.
             ThreadBusy: the strategy is ``reject`` and another run is active.
+            ThreadMoved: the thread is not as it was seen to be.
             TooManyRuns: as many runs wait as are allowed.
             IdempotencyKeyReused: its key stands for another request.
             AlreadyFired: the due time it belongs to is over.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import cast, get_args
 from uuid import UUID
@@ -12,12 +12,13 @@ from weakref import WeakValueDictionary
 
 import orjson
 
-from weft.schema import MultitaskStrategy
+from weft.schema import MultitaskStrategy, RunStatus
 from weft.server.authz.authorizer import Authorizer
 from weft.server.authz.users import Caller
 from weft.server.domain.agents import AgentTree
-from weft.server.domain.errors import InvalidInput, ThreadNotFound, WeftError
+from weft.server.domain.errors import InvalidInput, ThreadMoved, ThreadNotFound, WeftError
 from weft.server.domain.json import Json, JsonObject, load_object
+from weft.server.domain.runs import Seen
 from weft.server.domain.threads import Thread
 from weft.server.graphs.states import Selection
 from weft.server.ports.storage import Storage
@@ -30,8 +31,13 @@ from weft.server.services.states import HistoryQuery, StateService
 _CHECKPOINTS = 10
 _CHECKPOINTS_MOST = 1000
 
-# The newest runs of a thread, among which those are that have not ended.
-_WAITING = 100
+_ACTIVE: tuple[RunStatus, ...] = ("pending", "running")
+
+# Runs that are looked at; more than may wait on a thread by default.
+_WAITING = 1000
+
+# Each try that fails means that another server got or finished a run on the thread.
+_TRIES = 20
 
 
 class CommandFailed(WeftError):
@@ -103,18 +109,27 @@ class ProtocolCommands:
 
     async def _respond(self, asked: Asked, params: JsonObject) -> JsonObject:
         answers = _answers(params)
-        # One after the other: of two answers to the same question the second is refused.
+        # One after the other, so that nobody here has to try again; the storage sees to it that of
+        # two answers to the same question, to two servers, the second is refused.
         async with self._locks.setdefault(asked.thread_id, asyncio.Lock()):
-            await self._thread(asked)
-            # In this order: a run that ends in between is either seen, or has changed the thread.
-            taken = await self._answered(asked.thread_id)
-            thread = await self._thread(asked)
-            _check_pending(_pending(thread) - taken, answers)
-            assistant = await self._assistant(thread)
-            body = _body(assistant, {**params, "multitask_strategy": "enqueue"})
-            extra = {key: params[key] for key in ("update", "goto") if params.get(key) is not None}
-            body["command"] = cast("CommandRequest", {"resume": answers, **extra})
-            await self._run(asked, body)
+            for _ in range(_TRIES - 1):
+                with suppress(ThreadMoved):
+                    return await self._answer(asked, params, answers)
+            return await self._answer(asked, params, answers)
+
+    async def _answer(
+        self, asked: Asked, params: JsonObject, answers: Mapping[str, Json]
+    ) -> JsonObject:
+        await self._thread(asked)
+        seen, taken = await self._active(asked.thread_id)
+        # After what has been seen: a run that ends in between has changed the thread.
+        thread = await self._thread(asked)
+        _check_pending(_pending(thread) - taken, answers)
+        assistant = await self._assistant(thread)
+        body = _body(assistant, {**params, "multitask_strategy": "enqueue"})
+        extra = {key: params[key] for key in ("update", "goto") if params.get(key) is not None}
+        body["command"] = cast("CommandRequest", {"resume": answers, **extra})
+        await self._run(asked, body, seen)
         return {}
 
     async def _tree(self, asked: Asked, params: JsonObject) -> JsonObject:
@@ -181,7 +196,9 @@ class ProtocolCommands:
         started = await self._run(asked, body)
         return {**started, "thread_id": str(asked.thread_id)}
 
-    async def _run(self, asked: Asked, body: RunCreateRequest) -> JsonObject:
+    async def _run(
+        self, asked: Asked, body: RunCreateRequest, seen: Seen | None = None
+    ) -> JsonObject:
         created = await self._runs.create(
             asked.caller,
             asked.thread_id,
@@ -189,6 +206,7 @@ class ProtocolCommands:
             request_id=asked.request_id,
             protocol=True,
             headers=asked.headers,
+            seen=seen,
         )
         return {"run_id": str(created.run.run_id)}
 
@@ -200,19 +218,26 @@ class ProtocolCommands:
             return False
         return thread.status == "interrupted" and bool(_pending(thread))
 
-    async def _answered(self, thread_id: UUID) -> set[str]:
-        """Return the interrupts for which there is an answer that waits or is being worked on."""
+    async def _active(self, thread_id: UUID) -> tuple[Seen, set[str]]:
+        """Return what a thread is like, and the questions that its active runs answer."""
         try:
-            runs = await self._storage.runs.list(thread_id, limit=_WAITING, offset=0, status=None)
+            number = await self._storage.threads.event_number(thread_id)
+            # In this order: a run that begins in between is seen in either.
+            runs = [
+                run
+                for status in _ACTIVE
+                for run in await self._storage.runs.list(
+                    thread_id, limit=_WAITING, offset=0, status=status
+                )
+            ]
         except ThreadNotFound as error:
             raise CommandFailed("no_such_run", str(error)) from None
-        found: set[str] = set()
+        taken: set[str] = set()
         for run in runs:
-            if run.active:
-                command = load_object(run.kwargs).get("command")
-                resume = command.get("resume") if isinstance(command, dict) else None
-                found |= set(resume) if isinstance(resume, dict) else set()
-        return found
+            command = load_object(run.kwargs).get("command")
+            resume = command.get("resume") if isinstance(command, dict) else None
+            taken |= set(resume) if isinstance(resume, dict) else set()
+        return Seen(frozenset(run.run_id for run in runs), number), taken
 
     async def _assistant(self, thread: Thread) -> str:
         """Return the assistant of the thread's last run, else the one its metadata name."""

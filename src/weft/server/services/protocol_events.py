@@ -16,15 +16,11 @@ from weft.server.authz.users import Caller
 from weft.server.domain.access import Condition
 from weft.server.domain.errors import RunNotFound, StorageUnavailable, ThreadNotFound
 from weft.server.domain.events import START, StoredEvent
-from weft.server.domain.json import dump
+from weft.server.domain.lost_ends import Told, lost_end, unbegun_end
 from weft.server.domain.protocol import (
     MARKER,
     PROTOCOL,
-    RUN_ENDS,
     Numbered,
-    Topic,
-    ending,
-    make_event,
     numbered,
     run_end,
 )
@@ -160,6 +156,8 @@ class ProtocolEvents:
         for run in await self._begun(place, reading):
             reading.begin(run)
             source = self._own if has_protocol(run) else self._plain
+            if run.attempt == 0:
+                source = self._unbegun
             try:
                 async with aclosing(source(run, reading, live=live)) as batches:
                     async for batch in batches:
@@ -169,7 +167,7 @@ class ProtocolEvents:
                 raise
 
     async def _begun(self, place: _Place, reading: _Reading) -> Sequence[Run]:
-        """Return the runs that have begun and are not known yet, oldest first."""
+        """Return the runs that have begun or ended and are not known yet, oldest first."""
         new: Sequence[Run] = []
         for limit in _RUNS if reading.seen else _RUNS[-1:]:
             try:
@@ -181,22 +179,34 @@ class ProtocolEvents:
             new = [run for run in runs if run.run_id not in reading.seen]
             if len(new) < limit:
                 break
-        return [run for run in reversed(new) if run.attempt > 0]
+        return [run for run in reversed(new) if run.attempt > 0 or not run.active]
+
+    async def _unbegun(self, run: Run, reading: _Reading, *, live: bool) -> Batches:
+        """Yield the events of a run that was cancelled before anybody had taken it."""
+        del live  # they are stored, whoever asks
+        if not has_protocol(run) or self._clock.now() - run.updated_at > self._keep:
+            return
+        with suppress(ThreadNotFound):
+            number = await self._storage.threads.event_number(run.thread_id)
+            runs = await self._storage.runs.list(
+                run.thread_id, limit=_RUNS[-1], offset=0, status=None
+            )
+            yield reading.new(unbegun_end(run, number, runs))
 
     async def _own(self, run: Run, reading: _Reading, *, live: bool) -> Batches:
         """Yield the events of a run that has them in its log."""
-        ended = False
+        told = Told()
         async with aclosing(self._log(run, live=live)) as batches:
             async for batch in batches:
                 found = [numbered(each.event) for each in batch if each.event.mode == PROTOCOL]
+                told.note(found)
                 new = reading.new(found)
                 if new:
                     yield new
-                ended = ended or any(each.key == RUN_ENDS for each in found)
-                if ended:
+                if told.ended:
                     break
-        if live and not ended:
-            yield reading.new(await self._lost_end(run))
+        if live and not told.ended:
+            yield reading.new(await self._lost_end(run, told))
 
     async def _plain(self, run: Run, reading: _Reading, *, live: bool) -> Batches:
         made = PlainEvents(str(run.run_id), run.graph_id)
@@ -213,7 +223,7 @@ class ProtocolEvents:
                 end = run_end(run.status, run.error, waits=made.interrupted)
                 yield reading.new(made.end(*end))
 
-    async def _lost_end(self, run: Run) -> Sequence[Numbered]:
+    async def _lost_end(self, run: Run, told: Told) -> Sequence[Numbered]:
         """Return how a run has ended whose log does not tell, as after a crash.
 
         Only of the newest run: what the database knows of a thread is about that one.
@@ -226,15 +236,11 @@ class ProtocolEvents:
             number = await self._storage.threads.event_number(run.thread_id)
         except (ValueError, ThreadNotFound):
             return []
-        old = self._clock.now() - newest.updated_at > self._keep
-        if newest.run_id != run.run_id or newest.active or old:
+        now = self._clock.now()
+        if newest.run_id != run.run_id or newest.active or now - newest.updated_at > self._keep:
             return []
-        waits = newest.status == "success" and thread.status == "interrupted"
-        status, error = run_end(newest.status, newest.error, waits=waits)
-        data = ending(status, run.graph_id, error)
-        now = int(self._clock.now().timestamp() * 1000)
-        topic = Topic.of(RUN_ENDS)
-        return [make_event(str(run.run_id), number, topic, dump(data), milliseconds=now)]
+        milliseconds = int(now.timestamp() * 1000)
+        return lost_end(newest, thread, number, told, milliseconds=milliseconds)
 
     async def _log(self, run: Run, *, live: bool) -> AsyncGenerator[Sequence[StoredEvent]]:
         reader = self._events.read(str(run.run_id), START)

@@ -28,11 +28,11 @@ from weft.server.domain.errors import (
 from weft.server.domain.events import RESULT, START, Cursor, EventId, Live, StoredEvent
 from weft.server.domain.idempotency import make_key, run_scope
 from weft.server.domain.json import EMPTY_OBJECT, Encoded, dump, load_object
-from weft.server.domain.runs import Created, NewRun, QueueStats, Run, Stop
+from weft.server.domain.runs import Created, NewRun, QueueStats, Run, Seen, Stop
 from weft.server.domain.threads import Ttl
 from weft.server.ports.clock import Clock
 from weft.server.ports.events import EventLog, EventReader
-from weft.server.ports.signals import STOP, WEBHOOK, WORK, Signals
+from weft.server.ports.signals import STOP, THREAD, WEBHOOK, WORK, Signals
 from weft.server.ports.storage import Storage
 from weft.server.services.assistants import AssistantService
 from weft.server.services.requests import RunCreateRequest
@@ -116,6 +116,7 @@ class RunService:
         firing: Firing | None = None,
         protocol: bool = False,
         headers: Mapping[str, str] | None = None,
+        seen: Seen | None = None,
     ) -> Created:
         """Create a run, on a thread or (None) on one of its own.
 
@@ -129,9 +130,13 @@ class RunService:
             firing: The due time of a cron that the run belongs to.
             protocol: Whether its events are those of the thread protocol.
             headers: Those of the request that its graph may read.
+            seen: How the thread was when the run was decided on.
+
+        Raises:
+            ThreadMoved: the thread is not as it was seen to be.
         """
         new = await self._new(caller, thread_id, body, request_id, headers)
-        new = replace(with_protocol(new) if protocol else new, firing=firing)
+        new = replace(with_protocol(new) if protocol else new, firing=firing, seen=seen)
         if key is not None:
             scope = run_scope(thread_id, user_id=caller.identity)
             new = replace(new, key=make_key(key, scope, body))
@@ -263,6 +268,7 @@ class RunService:
             await self._signals.publish(STOP, str(stopping))
         if cancelled.ended:
             await self._signals.publish(WEBHOOK)
+            await self._signals.publish(THREAD, str(thread_id))
         await self._signals.publish(WORK)
 
     async def cancel_many(
@@ -388,6 +394,7 @@ class RunService:
             await self._signals.publish(STOP, str(run_id))
         if created.ended:
             await self._signals.publish(WEBHOOK)
+            await self._signals.publish(THREAD, str(created.run.thread_id))
         await self._signals.publish(WORK)
 
     async def _attach(self, run: Run, after: Cursor) -> EventReader:

@@ -321,8 +321,7 @@ class Executor:
         closing = _closing_events(outcome, assignment.progress)
         protocol = assignment.progress.protocol
         number = assignment.progress.number if protocol is None else protocol.last_number
-        if protocol is None:
-            await self._append(claim, closing)
+        await self._append(claim, closing if protocol is None else protocol.rest())
         told = await self._events.flush(stream)
         outcome = replace(outcome, event_number=number, untold=not told)
         try:

@@ -79,7 +79,7 @@ def _follow(connection: Connection, thread_id: UUID, state: ThreadState) -> None
         "interrupts": state.interrupts.decode(),
         "error": None,
         "now": state.now,
-        "number": 0,
+        "used": 0,
         "thread": thread_id,
     }
     connection.execute(sql.THREAD_ENDS_RUN, values)

@@ -18,9 +18,10 @@ from weft.server.domain.errors import (
     TooManyRuns,
 )
 from weft.server.domain.json import EMPTY_OBJECT
-from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
+from weft.server.domain.multitask import ActiveRun, Decision, check_seen, decide, to_cancel
 from weft.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
+    ENDED_NUMBERS,
     LOST_NUMBERS,
     UNTOLD_MINUTES,
     Cancelled,
@@ -150,7 +151,7 @@ class PostgresRuns:
         def work(connection: Connection, rows: Rows) -> Cursor | None:
             _hold(connection, claim)
             write_rows(connection, rows)
-            return _finish(connection, claim.run, outcome, now)
+            return _finish(connection, claim, outcome, now)
 
         return await self._database.call(lambda: self._savers.last(claim, work, _finished))
 
@@ -219,7 +220,11 @@ def _create(connection: Connection, new: NewRun) -> Created:
         raise ThreadNotFound(new.thread_id)
     if new.firing is not None and not move_date(connection, new.firing):
         raise AlreadyFired(new.firing.cron_id)
-    decision = decide(new.multitask_strategy, _active(active), new.run_id, new.limits)
+    others = _active(active)
+    if new.seen is not None:
+        row = connection.execute(sql.EVENT_NUMBER, (new.thread_id,)).fetchone()
+        check_seen(new, others, 0 if row is None else row[0])
+    decision = decide(new.multitask_strategy, others, new.run_id, new.limits)
     _apply(connection, new, decision)
     metadata = run_metadata(new, before)
     connection.execute(sql.INSERT_RUN, _new_row(new, jsonb(metadata)))
@@ -247,6 +252,7 @@ def _apply(connection: Connection, new: NewRun, decision: Decision) -> None:
         _remove(connection, new.thread_id, run_id)
     if decision.end:
         connection.execute(sql.END_PENDING, (new.now, list(decision.end)))
+        _skip_ended(connection, new.thread_id, decision.end)
     if decision.how is not None and decision.stop:
         _mark(connection, decision.stop, decision.how)
 
@@ -259,6 +265,10 @@ def _note_ended(connection: Connection, ended: Sequence[UUID], status: str, now:
         run = _run(row)
         with_values = not run.temporary and status != "rollback"
         note_end(connection, run, status, now, with_values=with_values)
+
+
+def _skip_ended(connection: Connection, thread_id: UUID, ended: Sequence[UUID]) -> None:
+    connection.execute(sql.SKIP_NUMBERS, (ENDED_NUMBERS * len(ended), thread_id))
 
 
 def _mark(connection: Connection, run_ids: Sequence[UUID], stop: Stop) -> None:
@@ -300,8 +310,9 @@ def _hold(connection: Connection, claim: Claim) -> None:
     connection.execute(sql.HOLD, (claim.run.run_id, claim.token))
 
 
-def _finish(connection: Connection, run: Run, outcome: Outcome, now: datetime) -> Cursor | None:
+def _finish(connection: Connection, claim: Claim, outcome: Outcome, now: datetime) -> Cursor | None:
     """End a run that is held; what comes back tells whether another one waits."""
+    run = claim.run
     if run.temporary and not outcome.untold:
         _note_finished(connection, run, outcome, now)
         delete_thread(connection, run.thread_id)
@@ -321,7 +332,7 @@ def _finish(connection: Connection, run: Run, outcome: Outcome, now: datetime) -
         "interrupts": outcome.interrupts.decode(),
         "error": error,
         "now": now,
-        "number": outcome.event_number,
+        "used": outcome.event_number - claim.event_number,
         "thread": run.thread_id,
     }
     return connection.execute(sql.THREAD_ENDS_RUN, values)
@@ -372,6 +383,7 @@ def _cancel(
             _remove(connection, thread_id, run_id)
     else:
         connection.execute(sql.END_PENDING, (now, ended))
+        _skip_ended(connection, thread_id, ended)
     connection.execute(sql.SETTLE, (now, thread_id))
     return cancelled
 
@@ -412,7 +424,7 @@ def _give_up(connection: Connection, run: Run, now: datetime) -> None:
         "interrupts": EMPTY_OBJECT.decode(),
         "error": error,
         "now": now,
-        "number": 0,
+        "used": 0,
         "thread": run.thread_id,
     }
     connection.execute(sql.THREAD_ENDS_RUN, values)

@@ -178,7 +178,7 @@ THREAD_ENDS_RUN = f"""
     SET status = CASE WHEN {_ACTIVE} IS NULL THEN %(status)s ELSE 'busy' END,
         settled_status = %(status)s, interrupts = %(interrupts)s, error = %(error)s,
         updated_at = %(now)s, state_updated_at = %(now)s,
-        event_number = greatest(event_number, %(number)s)
+        event_number = event_number + greatest(0, %(used)s)
     WHERE thread_id = %(thread)s
     RETURNING status = 'busy'
 """

@@ -19,9 +19,10 @@ from weft.server.domain.errors import (
     TooManyRuns,
 )
 from weft.server.domain.json import Encoded, dump
-from weft.server.domain.multitask import ActiveRun, Decision, decide, to_cancel
+from weft.server.domain.multitask import ActiveRun, Decision, check_seen, decide, to_cancel
 from weft.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
+    ENDED_NUMBERS,
     LOST_NUMBERS,
     UNTOLD_MINUTES,
     Cancelled,
@@ -238,7 +239,10 @@ def _create(connection: sqlite3.Connection, new: NewRun) -> Created:
         raise ThreadNotFound(new.thread_id)
     if new.firing is not None and not move_date(connection, new.firing):
         raise AlreadyFired(new.firing.cron_id)
-    decision = decide(new.multitask_strategy, _active(connection, key), new.run_id, new.limits)
+    active = _active(connection, key)
+    if new.seen is not None:
+        check_seen(new, active, connection.execute(sql.EVENT_NUMBER, (key,)).fetchone()[0])
+    decision = decide(new.multitask_strategy, active, new.run_id, new.limits)
     _apply(connection, key, decision, now)
     metadata = run_metadata(new, before)
     connection.execute(sql.INSERT_RUN, _new_row(new, text(metadata), now))
@@ -267,6 +271,7 @@ def _apply(connection: sqlite3.Connection, thread: str, decision: Decision, now:
     for run_id in decision.end:
         note_end(connection, _row(connection, run_id), "interrupted", now)
         connection.execute(sql.END_PENDING, (now, str(run_id)))
+        connection.execute(sql.SKIP_NUMBERS, (ENDED_NUMBERS, thread))
     if decision.how is not None:
         how = decision.how
         rows = [(how.action, how.reason, str(run_id)) for run_id in decision.stop]
@@ -355,7 +360,7 @@ def _finish(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now:
             optional_text(outcome.error),
             now,
             now,
-            outcome.event_number,
+            outcome.event_number - claim.event_number,
             thread,
         ),
     )
@@ -391,6 +396,7 @@ def _end_pending(
         else:
             note_end(connection, run, "interrupted", now, with_values=not run.temporary)
             connection.execute(sql.END_PENDING, (now, str(run_id)))
+            connection.execute(sql.SKIP_NUMBERS, (ENDED_NUMBERS, thread))
     return temporary
 
 

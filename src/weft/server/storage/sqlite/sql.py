@@ -128,7 +128,7 @@ SET_VALUES = """
 
 THREAD_ENDS_RUN = """
     UPDATE threads SET status = ?, settled_status = ?, interrupts = ?, error = ?, updated_at = ?,
-                       state_updated_at = ?, event_number = max(event_number, ?)
+                       state_updated_at = ?, event_number = event_number + max(0, ?)
     WHERE thread_id = ?
 """
 

@@ -1,0 +1,138 @@
+"""How a run has ended whose log does not tell, as after a crash: made up from what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from weft.server.domain.json import JsonObject, dump, load_object
+from weft.server.domain.protocol import (
+    ROOT,
+    RUN_ENDS,
+    Namespace,
+    Numbered,
+    Topic,
+    ending,
+    make_event,
+    run_end,
+)
+from weft.server.domain.runs import ENDED_NUMBERS, Run
+from weft.server.domain.threads import Thread
+
+_ASKS = "input.requested"
+_STOPPED = "interrupted"
+
+
+@dataclass(slots=True)
+class Told:
+    """What the log of a run tells about its end.
+
+    ``asked``: the ids of what it asks. ``stopped``: the subgraphs that have stopped to ask.
+    """
+
+    ended: bool = False
+    asked: set[str] = field(default_factory=set)
+    stopped: list[Namespace] = field(default_factory=list)
+
+    def note(self, events: Iterable[Numbered]) -> None:
+        for event in events:
+            if event.key == RUN_ENDS:
+                self.ended = True
+            elif event.key.startswith(_ASKS):
+                self.asked.add(str(_payload(event).get("interrupt_id")))
+            elif event.key.startswith("lifecycle") and _payload(event).get("event") == _STOPPED:
+                self.stopped.append(Topic.of(event.key).namespace)
+
+
+def lost_end(
+    run: Run, thread: Thread, number: int, told: Told, *, milliseconds: int
+) -> Sequence[Numbered]:
+    """Return what the log of a run lacks: what it asks, then how it ended.
+
+    The events have the numbers, and so the identities, that the worker had for them.
+
+    Args:
+        run: The run, which is over and the last one of its thread that has begun.
+        thread: Its thread.
+        number: The number of the run's last event.
+        told: What the log does tell.
+        milliseconds: The time to show, since 1970.
+    """
+    waits = run.status == "success" and thread.status == "interrupted"
+    asked = _not_told(thread, told) if waits else []
+    status, error = run_end(run.status, run.error, waits=waits)
+    found = [(Topic(_ASKS, namespace), data) for namespace, data in asked]
+    found.append((Topic.of(RUN_ENDS), ending(status, run.graph_id, error)))
+    first = number - len(asked)
+    return [
+        make_event(str(run.run_id), first + place, topic, dump(data), milliseconds=milliseconds)
+        for place, (topic, data) in enumerate(found)
+    ]
+
+
+def unbegun_end(run: Run, number: int, runs: Sequence[Run]) -> Sequence[Numbered]:
+    """Return the events of a run that has ended without having begun.
+
+    Its numbers were set aside when it ended. Those of the run that executed at that time come
+    before them, whatever has begun since comes after. Once a later run has ended as well it is
+    not known any more which ones they were, and the end is old news.
+
+    Args:
+        run: The run.
+        number: The number of the thread's last event, read before the runs.
+        runs: The runs of the thread, newest first.
+    """
+    place = next((place for place, each in enumerate(runs) if each.run_id == run.run_id), None)
+    if place is None:
+        return []
+    newer, older = runs[:place], runs[place + 1 :]
+    passed = any(each.attempt and not each.active for each in newer)
+    if passed or any(each.status == "running" for each in older):
+        return []
+    last = number - ENDED_NUMBERS * sum(not each.active for each in newer)
+    milliseconds = int(run.updated_at.timestamp() * 1000)
+    told: list[tuple[Topic, JsonObject, str]] = [
+        (Topic("lifecycle"), {"event": "running", "graph_name": run.graph_id}, "running"),
+        (Topic.of(RUN_ENDS), ending("interrupted", run.graph_id, None), "end"),
+    ]
+    return [
+        make_event(
+            str(run.run_id),
+            last - ENDED_NUMBERS + count,
+            topic,
+            dump(data),
+            milliseconds=milliseconds,
+            identity=identity,
+        )
+        for count, (topic, data, identity) in enumerate(told, 1)
+    ]
+
+
+def _not_told(thread: Thread, told: Told) -> list[tuple[Namespace, JsonObject]]:
+    stored = load_object(thread.interrupts or b"{}")
+    return [
+        (_place(task, told), _question(each))
+        for task, interrupts in stored.items()
+        for each in (interrupts if isinstance(interrupts, list) else [])
+        if isinstance(each, dict) and str(each.get("id")) not in told.asked
+    ]
+
+
+def _question(interrupt: JsonObject) -> JsonObject:
+    value = interrupt.get("value")
+    shown: JsonObject = {"interrupt_id": interrupt.get("id"), "payload": value, "value": value}
+    if "response_schema" in interrupt:
+        shown["response_schema"] = interrupt["response_schema"]
+    return shown
+
+
+def _place(task: str, told: Told) -> Namespace:
+    """Return where a task of the root graph asks: in the innermost subgraph that has stopped."""
+    inside = [each for each in told.stopped if each and each[0].partition(":")[2] == task]
+    return max(inside, key=len, default=ROOT)
+
+
+def _payload(event: Numbered) -> JsonObject:
+    params = load_object(event.data)["params"]
+    data = params.get("data") if isinstance(params, dict) else None
+    return data if isinstance(data, dict) else {}
