@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from weft.server.sections import (
+from weft.server.settings import (
     CorsSettings,
     HeaderRules,
     HttpSettings,
     SerdeSettings,
+    SettingsError,
+    load_settings,
 )
-from weft.server.settings import SettingsError, load_settings
 
 GRAPHS = {"graphs": {"agent": "./agent.py:graph"}}
 

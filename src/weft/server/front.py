@@ -33,9 +33,8 @@ from weft.server.api.requestlog import RequestLog
 from weft.server.api.routes import enabled, path_params, starlette_routes
 from weft.server.authn.setup import AuthSetUp
 from weft.server.graphs.loader import load_attribute
-from weft.server.sections import CorsSettings
 from weft.server.services.headers import HeaderPicker
-from weft.server.settings import JSON_DEPTH_MOST, Settings
+from weft.server.settings import JSON_DEPTH_MOST, CorsSettings, Settings
 
 # Clients read their runs' places from the first two.
 EXPOSED_HEADERS: Final = (
