@@ -158,12 +158,16 @@ class Front:
 
     def _gate(self, routes: Sequence[Route]) -> Gate:
         settings, auth = self._settings, self._auth
-        return Gate(
+        gate = Gate(
             authenticator=auth.authenticator,
             path_params=partial(path_params, routes),
             body_limit=settings.body_limit_bytes,
             studio=auth.studio and settings.dev and is_loopback(settings.host),
         )
+        if self._custom is None or not settings.http.enable_custom_route_auth:
+            return gate
+        # A page of theirs is not open because one of ours, which it replaces, would be.
+        return replace(gate, closed=self._custom.matches)
 
 
 def _all_of(layers: Sequence[Middleware]) -> Layer | None:
