@@ -9,11 +9,7 @@ from typing import Any, cast
 from weft._client._core.options import TimeoutTypes
 from weft._client._core.requests import path, query
 from weft._client._sync.http import SyncHttpClient
-from weft.schema import (
-    GraphSchema,
-    QueryParamTypes,
-    Subgraphs,
-)
+from weft.schema import GraphSchema, QueryParamTypes, Subgraphs
 
 _ONE = "/assistants/{assistant_id}"
 
