@@ -7,7 +7,7 @@ import gc
 import sys
 import warnings
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -82,29 +82,33 @@ async def _working(parts: Parts, app: Starlette, door: Door) -> AsyncIterator[No
     inside = Inside(app, asyncio.get_running_loop(), strict=parts.protected)
     configure_loopback_transports(inside)
     door.open(inside)
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         stack.callback(parts.webhooks.resolver.close)
         stack.callback(door.close)
         stack.callback(configure_loopback_transports, None)
         stack.enter_context(shared_cache(parts.storage.cache))
         await parts.assistants.ensure_defaults()
-        # If the database is locked, whatever is marked as running was left by a dead process.
-        await parts.worker.start(orphaned=parts.alone)
-        parts.watch.start()
-        parts.sweeper.start()
-        parts.crons.start()
-        parts.webhooks.client.open(app)
-        await parts.webhooks.sender.start(orphaned=parts.alone)
-        try:
-            yield
-        finally:
-            await parts.crons.stop()
-            await parts.sweeper.stop()
-            await parts.worker.stop()
-            await parts.watch.stop()
-            # After the last run has ended: what it has to tell may still go out.
-            await parts.webhooks.sender.stop()
-            await parts.webhooks.client.aclose()
+        await _start(parts, app, stack)
+        yield
+
+
+async def _start(parts: Parts, app: Starlette, stack: AsyncExitStack) -> None:
+    """Start everything; what is stopped last comes first, and is stopped whatever fails."""
+    webhooks = parts.webhooks
+    stack.push_async_callback(webhooks.client.aclose)
+    webhooks.client.open(app)
+    # Stopped after the last run has ended: what it has to tell may still go out.
+    stack.push_async_callback(webhooks.sender.stop)
+    await webhooks.sender.start(orphaned=parts.alone)
+    stack.push_async_callback(parts.watch.stop)
+    parts.watch.start()
+    stack.push_async_callback(parts.worker.stop)
+    # If the database is locked, whatever is marked as running was left by a dead process.
+    await parts.worker.start(orphaned=parts.alone)
+    stack.push_async_callback(parts.sweeper.stop)
+    parts.sweeper.start()
+    stack.push_async_callback(parts.crons.stop)
+    parts.crons.start()
 
 
 def _tune_interpreter() -> None:
