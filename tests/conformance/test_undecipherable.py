@@ -4,10 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 from tests.conformance.acts import DONE, NOW, claim, thread_of
+from tests.conformance.test_crons import MINUTE, stored
 from tests.support import new_run
 
+from weft.server.domain.errors import EncryptionFailed
 from weft.server.domain.json import Encoded
 from weft.server.storage.encrypted import EncryptedRuns, EncryptedStorage
+from weft.server.storage.encrypted_crons import EncryptedCrons
 from weft.server.storage.encrypted_webhooks import EncryptedWebhooks
 from weft.server.storage.sealing import Sealer
 
@@ -42,6 +45,7 @@ def sealed(storage, keys):
     return SimpleNamespace(
         threads=storage.threads,
         runs=EncryptedRuns(storage.runs, sealer),
+        crons=EncryptedCrons(storage.crons, sealer),
         webhooks=EncryptedWebhooks(storage.webhooks, sealer),
     )
 
@@ -78,3 +82,18 @@ async def test_webhooks(sealed, keys, clock):
     clock.move(6)
     (late,) = await sealed.webhooks.claim(10, 5.0)
     assert b"poison" in late.payload
+
+
+async def test_crons(sealed, keys):
+    poison = await stored(sealed, 1, payload={"input": "poison"})
+    keys.withdrawn = True
+    now = NOW + 10 * MINUTE
+    with pytest.raises(EncryptionFailed):  # all keys are away, so it stays due
+        await sealed.crons.due(now, 10)
+    assert await sealed.crons.next_due() == now
+    good = await stored(sealed, 2, next_run_date=now + MINUTE)
+    assert await sealed.crons.due(now + MINUTE, 10) == [good]
+    # The others do not wait for it: its next time is another.
+    assert await sealed.crons.due(now + 5 * MINUTE, 10) == [good]
+    keys.withdrawn = False
+    assert (await sealed.crons.get(poison.cron_id)).next_run_date == now + 10 * MINUTE
