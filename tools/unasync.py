@@ -25,12 +25,15 @@ PAIRS = (
 HEADER = "# Generated from {name} by tools/unasync.py. Do not edit.\n"
 
 CLASSES = (
+    "AssistantGraphs",
     "AssistantsClient",
     "CronClient",
     "HttpClient",
     "LangGraphClient",
+    "RunStarts",
     "RunsClient",
     "StoreClient",
+    "ThreadStates",
     "ThreadsClient",
 )
 

@@ -320,6 +320,51 @@ def test_their_routes_are_counted_too(serve, order, everywhere):
         assert httpx.get(f"{address}/ok").status_code == 200
 
 
+@pytest.mark.parametrize("order", ["middleware_first", "auth_first"])
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_pages_of_theirs_are_as_closed_as_the_others_of_theirs(serve, tmp_path, order, everywhere):
+    (tmp_path / "web.py").write_text(OPEN_PLACES)
+    (tmp_path / "auth.py").write_text(KNOWS_ONE)
+    rules = {"middleware_order": order, "enable_custom_route_auth": everywhere}
+    auth = {"auth": {"path": f"{tmp_path}/auth.py:auth"}}
+    with serve(document=auth, app=f"{tmp_path}/web.py:app", **rules) as address:
+        for path in ("/", "/docs", "/ok", "/metrics", "/mine", "/files/a"):
+            asked = httpx.get(f"{address}{path}")
+            assert asked.status_code == (401 if everywhere else 200), path
+            known = httpx.get(f"{address}{path}", headers={"authorization": "me"})
+            assert (known.status_code, known.text) == (200, f"theirs: {path}")
+        # What they have not replaced is as open as ever.
+        assert httpx.get(f"{address}/info").status_code == 200
+        assert httpx.get(f"{address}/openapi.json").status_code == 200
+        assert httpx.get(f"{address}/crons/mine").status_code == 401
+
+
+OPEN_PLACES = """
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+async def show(request):
+    return PlainTextResponse("theirs: " + request.url.path)
+
+paths = ("/", "/docs", "/ok", "/metrics", "/mine")
+files = Mount("/files", routes=[Route("/{name}", show)])
+app = Starlette(routes=[*(Route(path, show) for path in paths), files])
+"""
+
+KNOWS_ONE = """
+import weft
+
+auth = weft.Auth()
+
+@auth.authenticate
+async def known(authorization):
+    if authorization != "me":
+        raise weft.Auth.exceptions.HTTPException(status_code=401, detail="Who are you?")
+    return "me"
+"""
+
+
 def test_requests_are_logged_where_headers_are_named(serve, caplog):
     caplog.set_level("INFO", "weft.requests")
     rules = {"includes": ["x-*", "authorization"], "excludes": ["x-internal"]}

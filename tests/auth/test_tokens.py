@@ -38,6 +38,7 @@ class Issuer:
 
     def __init__(self):
         self.keys, self.asked, self.broken = [], [], None
+        self.endless, self._closing = False, threading.Event()
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,6 +47,11 @@ class Issuer:
                 body = issuer.answer(self.path)
                 self.send_response(200 if body is not None else 500)
                 self.end_headers()
+                while issuer.endless and not issuer.pause():
+                    try:
+                        self.wfile.write(b" ")
+                    except OSError:
+                        return
                 self.wfile.write(body or b"")
 
             def log_message(self, *_):
@@ -62,10 +68,14 @@ class Issuer:
             return json.dumps({"issuer": self.url, "jwks_uri": f"{self.url}/keys"}).encode()
         return json.dumps({"keys": self.keys}).encode()
 
+    def pause(self):
+        return self._closing.wait(0.02)
+
     def publish(self, **keys):
         self.keys = [jwk(key) | {"kid": kid, "use": "sig"} for kid, key in keys.items()]
 
     def close(self):
+        self._closing.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -222,6 +232,13 @@ async def test_an_issuer_that_does_not_answer(issuer, broken):
     clock.move(FRESH_SECONDS)
     await known(tokens, signed(issuer.url))
     clock.move(KEEP_SECONDS)
+    await refused(tokens, signed(issuer.url), 503)
+
+
+async def test_an_issuer_that_never_ends_its_answer(issuer):
+    issuer.endless = True
+    keys = PublishedKeys(None, issuer.url, StandingClock(), patience_seconds=0.3)
+    tokens = TokenAuthenticator(options(issuer.url), keys)
     await refused(tokens, signed(issuer.url), 503)
 
 

@@ -1,9 +1,10 @@
 import asyncio
 import threading
+from collections import deque
 from contextlib import asynccontextmanager
 from functools import partial
 
-from weft.server.worker.runners import Job, RunnerOptions, RunnerPool
+from weft.server.worker.runners import Job, Runner, RunnerOptions, RunnerPool
 
 
 @asynccontextmanager
@@ -176,3 +177,29 @@ async def test_surplus_runners_go_when_they_are_idle():
 
         pool.submit(job(work))
         assert (await done.get()).startswith("weft-node")
+
+
+async def test_a_runner_that_retires_ends_what_it_has_and_takes_no_more():
+    queue = deque()
+    runner = Runner("weft-runner-old", lambda _: queue.popleft(), asyncio.new_event_loop())
+    first, gate, ended = Promise(), threading.Event(), Promise()
+
+    async def work():
+        first.give(None)
+        await asyncio.to_thread(gate.wait, 20)
+        ended.give("ended")
+
+    async def refused():
+        raise AssertionError("a job that nobody would end")
+
+    queue.append(job(work))
+    runner.start()
+    runner.ask(0)
+    await first.get()
+    queue.append(job(refused))
+    runner.retire()
+    runner.ask(0)
+    gate.set()
+    assert await ended.get() == "ended"
+    assert await asyncio.to_thread(runner.join, 10)
+    assert len(queue) == 1

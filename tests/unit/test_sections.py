@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from weft.server.sections import (
+from weft.server.settings import (
     CorsSettings,
     HeaderRules,
     HttpSettings,
     SerdeSettings,
+    SettingsError,
+    load_settings,
 )
-from weft.server.settings import SettingsError, load_settings
 
 GRAPHS = {"graphs": {"agent": "./agent.py:graph"}}
 
@@ -146,3 +147,68 @@ def test_rates_are_numbers(load, value):
     with pytest.raises(SettingsError, match="WEFT_REQUESTS_PER_SECOND"):
         load({"WEFT_REQUESTS_PER_SECOND": value})
     assert load({"WEFT_REQUESTS_PER_SECOND": "0.5"}).requests_per_second == 0.5
+
+
+WHOLE = {
+    "LANGGRAPH_AUTH": {"path": "/app/auth.py:auth", "cache": {"ttl_seconds": 5}},
+    "LANGGRAPH_HTTP": {"app": "./web.py:app", "disable_store": True, "disable_webhooks": True},
+    "LANGGRAPH_STORE": {"ttl": {"default_ttl": 7}},
+    "LANGGRAPH_CHECKPOINTER": {"ttl": {"sweep_limit": 9}, "serde": {"pickle_fallback": True}},
+    "LANGGRAPH_ENCRYPTION": {"path": "./sealed.py:sealed"},
+    "LANGGRAPH_WEBHOOKS": {"url": {"allowed_ports": [443]}},
+}
+
+
+def test_sections_in_the_environment(load, tmp_path):
+    found = load({name: json.dumps(section) for name, section in WHOLE.items()})
+    assert (str(found.auth.path.path), found.auth.cache.ttl_seconds) == ("/app/auth.py", 5)
+    assert (found.http.app.path, found.http.disabled) == (
+        tmp_path / "web.py", {"store", "webhooks"},
+    )  # fmt: skip
+    assert found.store.default_ttl_minutes == 7
+    assert (found.thread_ttl.sweep_limit, found.serde.pickle) == (9, True)
+    assert found.encryption.path == tmp_path / "sealed.py"
+    assert found.webhooks.policy.allowed_ports == (443,)
+    assert found.webhooks.policy.require_https
+    assert not found.webhooks.enabled
+    assert found.warnings == ()
+
+
+def test_graphs_in_the_environment(tmp_path):
+    path = tmp_path / "langgraph.json"
+    path.write_text('{"env": {"LANGSERVE_GRAPHS": {"agent": {"path": "/app/agent.py:graph"}}}}')
+    (graph,) = load_settings({"config": str(path)}, {}, dev=False).graphs
+    assert (graph.graph_id, str(graph.path)) == ("agent", "/app/agent.py")
+
+
+def test_a_section_of_the_file_counts_as_a_whole(load):
+    theirs = {"LANGGRAPH_STORE": '{"ttl": {"default_ttl": 7}}', "LANGGRAPH_HTTP": "{no"}
+    found = load(theirs, store={"ttl": {"refresh_on_read": False}}, http={})
+    assert found.store.default_ttl_minutes is None
+    assert not found.store.refresh_on_read
+    assert found.http == HttpSettings()
+    http, store = found.warnings
+    assert "LANGGRAPH_HTTP is left out" in http
+    assert "LANGGRAPH_STORE is left out" in store
+
+
+@pytest.mark.parametrize("nothing", ["", "null"])
+def test_a_variable_without_a_section(load, nothing):
+    assert load({"LANGGRAPH_AUTH": nothing, "LANGGRAPH_HTTP": nothing}).auth is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{no", "LANGGRAPH_HTTP is not valid JSON"),
+        ("[]", "LANGGRAPH_HTTP must contain a JSON object"),
+        ('"http"', "LANGGRAPH_HTTP must contain a JSON object"),
+        ("[" * 100_000, "LANGGRAPH_HTTP is nested too deeply"),
+        ('{"app": 5}', '"http.app" in LANGGRAPH_HTTP must be a text.'),
+        ('{"cors": {"max_age": -1}}', '"http.cors.max_age" in LANGGRAPH_HTTP must be'),
+    ],
+)
+def test_variables_that_do_not_fit(load, text, said):
+    with pytest.raises(SettingsError) as caught:
+        load({"LANGGRAPH_HTTP": text})
+    assert said in str(caught.value)

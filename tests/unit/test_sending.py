@@ -18,7 +18,7 @@ from weft.server.domain.webhooks import WebhookPolicy, parse_target
 from weft.server.events.signals import MemorySignals
 from weft.server.ports.signals import WEBHOOK
 from weft.server.services.webhooks import WebhookGuard
-from weft.server.webhook_settings import parse_networks
+from weft.server.settings import parse_networks
 from weft.server.worker.posting import SystemResolver, WebhookClient
 from weft.server.worker.webhooks import SenderOptions, WebhookSender
 

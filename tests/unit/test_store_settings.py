@@ -48,9 +48,9 @@ def test_a_model_of_a_provider(load):
     [
         ([], '"store" in'),
         ({"ttl": 5}, '"store.ttl" in'),
-        ({"ttl": {"default_ttl": 0}}, '"default_ttl" in'),
-        ({"ttl": {"default_ttl": True}}, '"default_ttl" in'),
-        ({"ttl": {"sweep_interval_minutes": "5"}}, '"sweep_interval_minutes" in'),
+        ({"ttl": {"default_ttl": 0}}, '"store.ttl.default_ttl" in'),
+        ({"ttl": {"default_ttl": True}}, '"store.ttl.default_ttl" in'),
+        ({"ttl": {"sweep_interval_minutes": "5"}}, '"store.ttl.sweep_interval_minutes" in'),
         ({"ttl": {"refresh_on_read": "yes"}}, '"store.ttl.refresh_on_read" in'),
         ({"index": "x"}, '"store.index" in'),
         ({"index": {"embed": "a:b"}}, '"store.index.dims" in'),

@@ -36,7 +36,10 @@ def test_ttl_of_threads(load):
         (5, '"checkpointer" in .* must be an object'),
         ({"ttl": 5}, '"checkpointer.ttl" in .* must be an object'),
         ({"ttl": {"strategy": "odd"}}, 'must be "delete" or "keep_latest"'),
-        ({"ttl": {"default_ttl": 0}}, '"default_ttl" in .* must be a number of minutes'),
+        (
+            {"ttl": {"default_ttl": 0}},
+            '"checkpointer.ttl.default_ttl" in .* must be a number of minutes',
+        ),
         ({"ttl": {"sweep_interval_minutes": "5"}}, "must be a number of minutes"),
         ({"ttl": {"sweep_limit": 0}}, "must be a whole number from 1"),
         ({"ttl": {"sweep_limit": True}}, "must be a whole number from 1"),

@@ -33,9 +33,8 @@ from weft.server.api.requestlog import RequestLog
 from weft.server.api.routes import enabled, path_params, starlette_routes
 from weft.server.authn.setup import AuthSetUp
 from weft.server.graphs.loader import load_attribute
-from weft.server.sections import CorsSettings
 from weft.server.services.headers import HeaderPicker
-from weft.server.settings import JSON_DEPTH_MOST, Settings
+from weft.server.settings import JSON_DEPTH_MOST, CorsSettings, Settings
 
 # Clients read their runs' places from the first two.
 EXPOSED_HEADERS: Final = (
@@ -159,12 +158,16 @@ class Front:
 
     def _gate(self, routes: Sequence[Route]) -> Gate:
         settings, auth = self._settings, self._auth
-        return Gate(
+        gate = Gate(
             authenticator=auth.authenticator,
             path_params=partial(path_params, routes),
             body_limit=settings.body_limit_bytes,
             studio=auth.studio and settings.dev and is_loopback(settings.host),
         )
+        if self._custom is None or not settings.http.enable_custom_route_auth:
+            return gate
+        # A page of theirs is not open because one of ours, which it replaces, would be.
+        return replace(gate, closed=self._custom.matches)
 
 
 def _all_of(layers: Sequence[Middleware]) -> Layer | None:

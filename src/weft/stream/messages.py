@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,8 +10,8 @@ import orjson
 
 __all__ = ["MessageBuild", "delta_text"]
 
-_TEXT: Final = {"text": "text", "text-delta": "text"}
-_REASONING: Final = {"reasoning": "reasoning", "reasoning-delta": "reasoning"}
+_TEXT: Final = frozenset({"text", "text-delta"})
+_REASONING: Final = frozenset({"reasoning", "reasoning-delta"})
 _OPEN_CALLS: Final = frozenset({"tool_call_chunk", "server_tool_call_chunk"})
 _CALLS: Final = frozenset({"tool_call", "server_tool_call"})
 
@@ -37,7 +38,8 @@ class MessageBuild:
         self._role = "ai"
         self._id: str | None = None
         self._blocks: dict[int, dict[str, Any]] = {}
-        self._loose: dict[tuple[int, str], list[str]] = {}  # pieces that are not in blocks yet
+        # Pieces that are not in blocks yet.
+        self._loose: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
         self._metadata: dict[str, Any] = {}
         self._usage: Any = None
 
@@ -46,20 +48,20 @@ class MessageBuild:
         if self.finished:
             return
         self.events.append(data)
-        kind = data.get("event")
-        if kind == "message-start":
-            self._start(data)
-        elif kind == "content-block-start":
-            self._open(_index(data), _dict(data.get("content")))
-        elif kind == "content-block-delta":
-            # Results of tools carry their text as `content`.
-            self._delta(_index(data), _dict(data.get("delta") or data.get("content")))
-        elif kind == "content-block-finish":
-            self._close(_index(data), _dict(data.get("content")))
-        elif kind == "message-finish":
-            self._finish(data)
-        elif kind == "error":
-            self.fail(RuntimeError(str(data.get("message") or "The model failed.")))
+        match data.get("event"):
+            case "content-block-delta":
+                # Results of tools carry their text as `content`.
+                self._delta(_index(data), _dict(data.get("delta") or data.get("content")))
+            case "message-start":
+                self._start(data)
+            case "content-block-start":
+                self._open(_index(data), _dict(data.get("content")))
+            case "content-block-finish":
+                self._close(_index(data), _dict(data.get("content")))
+            case "message-finish":
+                self._finish(data)
+            case "error":
+                self.fail(RuntimeError(str(data.get("message") or "The model failed.")))
 
     def fail(self, error: BaseException) -> None:
         """End the message without its rest."""
@@ -108,18 +110,18 @@ class MessageBuild:
             self.call_chunks.append(_chunk(content, index, content.get("args") or ""))
 
     def _delta(self, index: int, delta: dict[str, Any]) -> None:
-        kind = delta.get("type")
-        if kind in _TEXT:
-            self._append(index, "text", "text", delta, self.text)
-        elif kind in _REASONING:
-            self._append(index, "reasoning", "reasoning", delta, self.reasoning)
-        elif kind == "tool-call-delta":
-            self._append(index, "tool_call_chunk", "args", delta)
-            self.call_chunks.append(_chunk(delta, index, delta.get("args") or ""))
-        elif kind == "data-delta":
-            self._append(index, "file", "data", delta)
-        elif kind == "block-delta":
-            self._merge(index, _dict(delta.get("fields")))
+        match delta.get("type"):
+            case "text-delta" | "text":
+                self._append(index, "text", "text", delta, self.text)
+            case "reasoning-delta" | "reasoning":
+                self._append(index, "reasoning", "reasoning", delta, self.reasoning)
+            case "tool-call-delta":
+                self._append(index, "tool_call_chunk", "args", delta)
+                self.call_chunks.append(_chunk(delta, index, delta.get("args") or ""))
+            case "data-delta":
+                self._append(index, "file", "data", delta)
+            case "block-delta":
+                self._merge(index, _dict(delta.get("fields")))
 
     def _merge(self, index: int, fields: dict[str, Any]) -> None:
         self._settle()
@@ -142,7 +144,7 @@ class MessageBuild:
         if index not in self._blocks:
             self._blocks[index] = {"type": kind}
         if isinstance(piece, str) and piece:
-            self._loose.setdefault((index, field), []).append(piece)
+            self._loose[index, field].append(piece)
             if pieces is not None:
                 pieces.append(piece)
 
@@ -157,10 +159,10 @@ class MessageBuild:
         """Take a block's final form, and deliver what its pieces have left out."""
         self._settle()
         for field, pieces in (("text", self.text), ("reasoning", self.reasoning)):
-            if content.get("type") == field and isinstance(content.get(field), str):
-                before = self._blocks.get(index, {}).get(field) or ""
-                if content[field].startswith(before) and content[field] != before:
-                    pieces.append(content[field][len(before) :])
+            whole = content.get(field) if content.get("type") == field else None
+            before = self._blocks.get(index, {}).get(field) or ""
+            if isinstance(whole, str) and whole.startswith(before) and whole != before:
+                pieces.append(whole[len(before) :])
         if content:
             self._blocks[index] = {k: v for k, v in content.items() if k != "index"}
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Literal, cast, overload
+from typing import Literal, cast, overload
 
 import httpx
 
-from weft._client._async.http import HttpClient
+from weft._client._async.assistant_graphs import AssistantGraphs
 from weft._client._core.options import TimeoutTypes
 from weft._client._core.paging import PAGE, Pages
 from weft._client._core.requests import filled, path, present, query
@@ -19,22 +19,17 @@ from weft.schema import (
     AssistantVersion,
     Config,
     Context,
-    GraphSchema,
     Json,
     OnConflictBehavior,
     QueryParamTypes,
     SortOrder,
-    Subgraphs,
 )
 
 _ONE = "/assistants/{assistant_id}"
 
 
-class AssistantsClient:
+class AssistantsClient(AssistantGraphs):
     """Creates, reads, changes and finds assistants: graphs with a configuration of their own."""
-
-    def __init__(self, http: HttpClient) -> None:
-        self.http = http
 
     async def get(
         self,
@@ -66,108 +61,6 @@ class AssistantsClient:
         place = path(_ONE, assistant_id=assistant_id)
         found = await self.http.get(place, params=params, headers=headers, timeout=timeout)
         return cast("Assistant", found)
-
-    async def get_graph(
-        self,
-        assistant_id: str,
-        *,
-        xray: int | bool = False,
-        headers: Mapping[str, str] | None = None,
-        params: QueryParamTypes | None = None,
-        timeout: TimeoutTypes = None,
-    ) -> dict[str, list[dict[str, Any]]]:
-        """Get the drawing of a graph (`GET /assistants/{assistant_id}/graph`).
-
-        Args:
-            assistant_id: The id of the assistant, or the name of its graph.
-            xray: Whether subgraphs are drawn too; a number: so many levels of them.
-            headers: Headers for this request.
-            params: Query parameters for this request.
-            timeout: Seconds for this request.
-
-        Returns:
-            `nodes` and `edges`.
-
-        Raises:
-            NotFoundError: there is no such assistant.
-
-        Example:
-            >>> graph = await client.assistants.get_graph("agent", xray=True)
-            >>> graph["edges"][0]
-            {'source': '__start__', 'target': 'answer'}
-        """
-        place = path(f"{_ONE}/graph", assistant_id=assistant_id)
-        merged = query({"xray": xray}, params)
-        found = await self.http.get(place, params=merged, headers=headers, timeout=timeout)
-        return cast("dict[str, list[dict[str, Any]]]", found)
-
-    async def get_schemas(
-        self,
-        assistant_id: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        params: QueryParamTypes | None = None,
-        timeout: TimeoutTypes = None,
-    ) -> GraphSchema:
-        """Get what a graph takes and gives (`GET /assistants/{assistant_id}/schemas`).
-
-        Args:
-            assistant_id: The id of the assistant.
-            headers: Headers for this request.
-            params: Query parameters for this request.
-            timeout: Seconds for this request.
-
-        Returns:
-            JSON schemas of input, output, state and context.
-
-        Raises:
-            NotFoundError: there is no such assistant.
-
-        Example:
-            >>> schemas = await client.assistants.get_schemas(assistant_id)
-            >>> schemas["input_schema"]["type"]
-            'object'
-        """
-        place = path(f"{_ONE}/schemas", assistant_id=assistant_id)
-        found = await self.http.get(place, params=params, headers=headers, timeout=timeout)
-        return cast("GraphSchema", found)
-
-    async def get_subgraphs(
-        self,
-        assistant_id: str,
-        namespace: str | None = None,
-        recurse: bool = False,
-        *,
-        headers: Mapping[str, str] | None = None,
-        params: QueryParamTypes | None = None,
-        timeout: TimeoutTypes = None,
-    ) -> Subgraphs:
-        """Get the schemas of subgraphs (`GET /assistants/{assistant_id}/subgraphs`).
-
-        Args:
-            assistant_id: The id of the assistant.
-            namespace: Only the subgraph of this namespace.
-            recurse: Whether the subgraphs of subgraphs are meant too.
-            headers: Headers for this request.
-            params: Query parameters for this request.
-            timeout: Seconds for this request.
-
-        Returns:
-            The schemas, by namespace.
-
-        Raises:
-            NotFoundError: there is no such assistant.
-
-        Example:
-            >>> await client.assistants.get_subgraphs(assistant_id, recurse=True)
-            {}
-        """
-        place = path(f"{_ONE}/subgraphs", assistant_id=assistant_id)
-        if namespace is not None:
-            place += path("/{namespace}", namespace=namespace)
-        merged = query({"recurse": recurse}, params)
-        found = await self.http.get(place, params=merged, headers=headers, timeout=timeout)
-        return cast("Subgraphs", found)
 
     async def create(
         self,

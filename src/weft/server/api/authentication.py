@@ -40,7 +40,8 @@ class Gate:
     """Who is let in. Without an ``authenticator`` everybody is, as nobody in particular.
 
     ``path_params`` tells those of the route that a scope leads to. ``studio``: requests of a
-    studio, of this machine, are let in unasked.
+    studio, of this machine, are let in unasked. ``closed`` tells what nobody gets unasked although
+    its path is one of the open ones.
     """
 
     authenticator: Authenticator | None = None
@@ -48,6 +49,11 @@ class Gate:
     body_limit: int = 0
     studio: bool = False
     open_paths: frozenset[str] = OPEN_PATHS
+    closed: Callable[[Scope], bool] = lambda _: False
+
+    def is_open(self, scope: Scope) -> bool:
+        """Return whether everybody may ask for this."""
+        return _route_path(scope) in self.open_paths and not self.closed(scope)
 
 
 class Authentication:
@@ -64,7 +70,7 @@ class Authentication:
             return
         if self._gate.authenticator is None:
             scope[CALLER] = SERVER
-        elif _route_path(scope) not in self._gate.open_paths:
+        elif not self._gate.is_open(scope):
             receive = await self._identify(self._gate.authenticator, scope, receive, send)
             if CALLER not in scope:
                 return

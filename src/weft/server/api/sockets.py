@@ -201,16 +201,14 @@ class Connection:
             return
         async with self._sending:
             pump.cancel()
-        with suppress(asyncio.CancelledError):
-            await pump
+        await asyncio.gather(pump, return_exceptions=True)
 
     async def _stop(self) -> None:
         """End the pump, wherever it is: nobody reads what it sends."""
         pump, self._pump = self._pump, None
         if pump is not None:
             pump.cancel()
-            with suppress(asyncio.CancelledError):
-                await pump
+            await asyncio.gather(pump, return_exceptions=True)
 
     async def _send_events(self) -> None:
         try:

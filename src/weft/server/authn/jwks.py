@@ -54,12 +54,16 @@ class PublishedKeys:
         jwks_url: Where they are; None: where the issuer's OpenID configuration says.
         issuer: Who publishes them.
         clock: Tells how old they are.
+        patience_seconds: How long fetching may take: everybody with a token waits meanwhile.
     """
 
-    def __init__(self, jwks_url: str | None, issuer: str, clock: Clock) -> None:
+    def __init__(
+        self, jwks_url: str | None, issuer: str, clock: Clock, *, patience_seconds: float = 15.0
+    ) -> None:
         self._url = jwks_url
         self._issuer = issuer
         self._clock = clock
+        self._patience = patience_seconds
         self._keys: dict[str | None, jwt.PyJWK] = {}
         self._fetched = -KEEP_SECONDS
         self._tried = -KEEP_SECONDS
@@ -87,10 +91,12 @@ class PublishedKeys:
                 return  # somebody else has just done it
             self._tried = self._clock.now().timestamp()
             try:
-                self._keys = _parse(await self._fetch())
+                async with asyncio.timeout(self._patience):
+                    self._keys = _parse(await self._fetch())
                 self._fetched = self._clock.now().timestamp()
-            except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-                logger.warning("the keys of %s cannot be fetched: %s", self._issuer, error)
+            except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
+                reason = str(error) or type(error).__name__
+                logger.warning("the keys of %s cannot be fetched: %s", self._issuer, reason)
 
     async def _fetch(self) -> object:
         async with httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False) as client:

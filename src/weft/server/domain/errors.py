@@ -87,7 +87,7 @@ class NothingToCancel(NotFound):
 
 class GraphNotFound(NotFound):
     def __init__(self, graph_id: str, known: Iterable[str]) -> None:
-        super().__init__(f"Graph '{graph_id}' not found. Expected one of: {sorted(known)}")
+        super().__init__(f"Graph '{graph_id:.200}' not found. Expected one of: {sorted(known)}")
         self.graph_id = graph_id
 
 

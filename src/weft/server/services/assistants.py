@@ -239,7 +239,7 @@ class AssistantService:
             return UUID(name)
         except ValueError:
             raise InvalidInput(
-                f"Invalid assistant: '{name}'. Must be either:\n- A valid assistant UUID, or\n"
+                f"Invalid assistant: '{name:.200}'. Must be either:\n- A valid assistant UUID, or\n"
                 f"- One of the registered graphs: {', '.join(sorted(self._graphs.ids))}"
             ) from None
 

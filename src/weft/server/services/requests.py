@@ -29,9 +29,6 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
-"""An integer, written in either way."""
-
 Limit = Annotated[int, Field(ge=1, le=LIMIT_MOST), BeforeValidator(_whole)]
 Positive = Annotated[int, Field(ge=1, le=2**31), BeforeValidator(_whole)]
 RecursionLimit = Annotated[int, Field(ge=-(2**53), le=2**53), BeforeValidator(_whole)]

@@ -7,7 +7,9 @@ objects, and the server's own keys in metadata.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Protocol, cast
 from uuid import UUID
@@ -25,7 +27,7 @@ from weft.server.domain.assistants import (
     AssistantQuery,
     AssistantVersion,
 )
-from weft.server.domain.errors import EncryptionFailed
+from weft.server.domain.errors import EncryptionFailed, LeaseLost
 from weft.server.domain.filters import Page
 from weft.server.domain.json import Encoded, JsonObject, dump, load_object
 from weft.server.domain.runs import (
@@ -69,6 +71,8 @@ from weft.server.storage.encrypted_webhooks import EncryptedWebhooks
 from weft.server.storage.extracting import found_thread, needs_values
 from weft.server.storage.rewriting import Rewriter, rewrite
 from weft.server.storage.sealing import Sealer, Seals, is_marked, split_context, with_context
+
+logger: logging.Logger = logging.getLogger("weft.storage")
 
 
 class RewritableStorage(Storage, Protocol):
@@ -314,10 +318,27 @@ class EncryptedRuns:
 
     async def claim(self, worker: str, limit: int, lease_seconds: float) -> Sequence[Claim]:
         claims = await self._inner.claim(worker, limit, lease_seconds)
-        runs = await self._all([claim.run for claim in claims]) if claims else ()
+        if not claims:
+            return claims
+        try:
+            runs = await self._all([claim.run for claim in claims])
+        except EncryptionFailed:
+            # One of them may be to blame: the others must not wait for it, nor lose an attempt.
+            return [each for claim in claims if (each := await self._claimed(claim)) is not None]
         return [
             dataclasses.replace(claim, run=run) for claim, run in zip(claims, runs, strict=True)
         ]
+
+    async def _claimed(self, claim: Claim) -> Claim | None:
+        """Return a claim decrypted; None: that has failed, and the run is in the queue again."""
+        run_id = claim.run.run_id
+        try:
+            return dataclasses.replace(claim, run=await self._opened(claim.run))
+        except EncryptionFailed as error:
+            logger.warning("a run waits: %s", error, extra={"run_id": str(run_id)})
+        with suppress(LeaseLost):
+            await self._inner.release(claim)
+        return None
 
     async def next_due(self, after: datetime) -> datetime | None:
         return await self._inner.next_due(after)

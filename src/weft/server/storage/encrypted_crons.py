@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from weft.server.domain.access import EVERYTHING, Condition
-from weft.server.domain.crons import Cron, CronFilter, CronQuery, Firing
+from weft.server.domain.crons import Cron, CronFilter, CronQuery, Firing, firing
+from weft.server.domain.errors import EncryptionFailed
 from weft.server.domain.filters import Page
 from weft.server.domain.json import JsonObject
 from weft.server.ports.storage import CronStorage
 from weft.server.storage.sealing import KEPT, Sealer, Seals, split_context, with_context
+
+logger: logging.Logger = logging.getLogger("weft.storage")
 
 # What says which runs are due, and when: the database and the schedule need it.
 _PLAIN: Final = frozenset({
@@ -61,13 +65,39 @@ class EncryptedCrons:
         return await self._inner.count(where)
 
     async def due(self, now: datetime, limit: int) -> Sequence[Cron]:
-        return await self._all(await self._inner.due(now, limit))
+        found = await self._inner.due(now, limit)
+        try:
+            return await self._all(found)
+        except EncryptionFailed:
+            return await self._openable(found, now)
 
     async def pass_over(self, firing: Firing) -> bool:
         return await self._inner.pass_over(firing)
 
     async def next_due(self) -> datetime | None:
         return await self._inner.next_due()
+
+    async def _openable(self, crons: Sequence[Cron], now: datetime) -> Sequence[Cron]:
+        """Return those that can be decrypted. For the others this time passes without a run.
+
+        Raises:
+            EncryptionFailed: none can: the keys are away and may come back, so all stay due.
+        """
+        opened: list[Cron] = []
+        failed: list[tuple[Cron, EncryptionFailed]] = []
+        for cron in crons:
+            try:
+                opened.append(await self._opened(cron))
+            except EncryptionFailed as error:
+                failed.append((cron, error))
+        if not opened:
+            raise failed[-1][1]
+        for cron, reason in failed:
+            extra = {"cron_id": str(cron.cron_id)}
+            logger.warning("a cron could not start a run: %s", reason, extra=extra)
+            assert cron.next_run_date is not None, "it would not be due"
+            await self._inner.pass_over(firing(cron, cron.next_run_date, now))
+        return opened
 
     async def _opened(self, cron: Cron) -> Cron:
         return await self._sealer.run(lambda seals: _open(seals, cron))

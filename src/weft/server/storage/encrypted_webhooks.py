@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from weft.server.domain.errors import EncryptionFailed
 from weft.server.domain.json import Encoded, JsonObject, dump, load_object
 from weft.server.domain.secrets import without_secrets
 from weft.server.domain.webhooks import DeadWebhook, Delivery, OutboxStats
 from weft.server.ports.storage import WebhookStorage
 from weft.server.storage.sealing import Sealer, Seals, is_marked, split_context
+
+logger: logging.Logger = logging.getLogger("weft.webhooks")
 
 
 class EncryptedWebhooks:
@@ -27,7 +31,8 @@ class EncryptedWebhooks:
         found = await self._inner.claim(limit, lease_seconds, avoid=avoid)
 
         async def work(seals: Seals) -> Sequence[Delivery]:
-            return await seals.each(lambda each: _open(seals, each), found)
+            opened = await seals.each(lambda each: _open_if_possible(seals, each), found)
+            return [each for each in opened if each is not None]
 
         return await self._sealer.run(work) if found else found
 
@@ -54,6 +59,16 @@ class EncryptedWebhooks:
 
     async def stats(self) -> OutboxStats:
         return await self._inner.stats()
+
+
+async def _open_if_possible(seals: Seals, delivery: Delivery) -> Delivery | None:
+    """Return a notice decrypted; one for which that fails holds up no other, and is due again."""
+    try:
+        return await _open(seals, delivery)
+    except EncryptionFailed as error:
+        extra = {"webhook_id": str(delivery.webhook_id)}
+        logger.warning("a webhook waits: %s", error, extra=extra)
+        return None
 
 
 async def _open(seals: Seals, delivery: Delivery) -> Delivery:

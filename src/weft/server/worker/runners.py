@@ -80,7 +80,7 @@ class Runner:
         self.reported = False
         self._take = take
         self._loop = loop
-        self._stopping = False
+        self._stopping = self._retiring = False
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
 
     def start(self) -> None:
@@ -109,6 +109,13 @@ class Runner:
         self._stopping = True
         self._loop.call_soon_threadsafe(self._loop.stop)
 
+    def retire(self) -> None:
+        """Stop when the last job has ended; no further one is taken.
+
+        What the loop takes at this very moment must not be lost, so it decides itself.
+        """
+        self._loop.call_soon_threadsafe(self._retire)
+
     def join(self, seconds: float) -> bool:
         """Wait for the thread; return whether it has ended."""
         self._thread.join(seconds)
@@ -135,7 +142,7 @@ class Runner:
 
     def _answer(self) -> None:
         self.asked_at = None
-        job = self._take(self)
+        job = None if self._retiring else self._take(self)
         if job is None:
             return
         self.jobs.add(job)
@@ -148,6 +155,16 @@ class Runner:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             logger.error("a job failed", extra={"job": job.name}, exc_info=error)
+        self._leave()
+
+    def _retire(self) -> None:
+        self._retiring = True
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._retiring and not self.jobs and not self._stopping:
+            self._stopping = True
+            self._loop.stop()
 
     def _cancel(self, job: Job) -> None:
         if job.task is not None and job.started and not job.finishing():
@@ -285,7 +302,7 @@ class RunnerPool:
         surplus = len(self._runners) - self._options.least
         for runner in spare[: max(0, surplus)]:
             self._runners.remove(runner)
-            runner.request_stop()
+            runner.retire()
 
 
 def _where(runner: Runner) -> dict[str, object]:

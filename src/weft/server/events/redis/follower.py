@@ -253,14 +253,18 @@ class Follower:
         woken: list[asyncio.Future[None]] = []
         with self._lock:
             for raw_key, entries in streams_of(answer):
-                key = raw_key.decode()
-                if key == self._bell:
-                    self._heard = event_id(entries[-1][0])
-                elif key in self._windows:
-                    woken += self._fill(key, entries)
-                elif key in self._endings:
-                    woken += self._finish(self._endings.pop(key))
+                woken += self._hear(raw_key.decode(), entries)
         wake(woken)
+
+    def _hear(self, key: str, entries: Sequence[Entry]) -> Sequence[asyncio.Future[None]]:
+        """Take in what one stream says; return who waits for it. The lock is held."""
+        if key == self._bell:
+            self._heard = event_id(entries[-1][0])
+        elif key in self._windows:
+            return self._fill(key, entries)
+        elif key in self._endings:
+            return self._finish(self._endings.pop(key))
+        return ()
 
     def _fill(self, key: str, entries: Sequence[Entry]) -> list[asyncio.Future[None]]:
         window = self._windows[key]

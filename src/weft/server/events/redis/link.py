@@ -98,6 +98,10 @@ class Link:
         except (RedisError, OSError, TimeoutError) as error:
             await self.drop()
             raise _away(error) from error
+        except BaseException:
+            # Half a command may be on its way.
+            await self.drop()
+            raise
 
     async def receive(self, seconds: float) -> object:
         """Return the next thing the server says; None when it is silent for that long."""

@@ -184,7 +184,8 @@ class Database:
         try:
             future = self._pool.submit(act)
         except RuntimeError:
-            self._waiting -= 1
+            with self._lock:
+                self._waiting -= 1
             raise StorageUnavailable(CLOSING) from None
         future.add_done_callback(self._done)
         return future

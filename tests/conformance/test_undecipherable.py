@@ -1,0 +1,99 @@
+"""What cannot be decrypted holds up nothing else, and is not lost."""
+
+from types import SimpleNamespace
+
+import pytest
+from tests.conformance.acts import DONE, NOW, claim, thread_of
+from tests.conformance.test_crons import MINUTE, stored
+from tests.support import new_run
+
+from weft.server.domain.errors import EncryptionFailed
+from weft.server.domain.json import Encoded
+from weft.server.storage.encrypted import EncryptedRuns, EncryptedStorage
+from weft.server.storage.encrypted_crons import EncryptedCrons
+from weft.server.storage.encrypted_webhooks import EncryptedWebhooks
+from weft.server.storage.sealing import Sealer
+
+POISON = Encoded(b'{"input":"poison"}')
+
+
+class Keys:
+    """Handlers that need a service for keys, which one of the customers can shut."""
+
+    def __init__(self):
+        self.withdrawn = False
+
+    async def _json_encryptor(self, _, data):
+        return {key: [value] for key, value in data.items()}
+
+    async def _json_decryptor(self, _, data):
+        if self.withdrawn and ["poison"] in data.values():
+            raise PermissionError
+        return {key: value[0] for key, value in data.items()}
+
+
+@pytest.fixture
+def keys():
+    return Keys()
+
+
+@pytest.fixture
+def sealed(storage, keys):
+    if isinstance(storage, EncryptedStorage):
+        pytest.skip("is encrypted already")
+    sealer = Sealer(keys, inline=True)
+    return SimpleNamespace(
+        threads=storage.threads,
+        runs=EncryptedRuns(storage.runs, sealer),
+        crons=EncryptedCrons(storage.crons, sealer),
+        webhooks=EncryptedWebhooks(storage.webhooks, sealer),
+    )
+
+
+async def add(storage, **fields):
+    thread = await thread_of(storage)
+    return (await storage.runs.create(new_run(thread, now=NOW, **fields))).run.run_id
+
+
+async def test_runs(sealed, keys):
+    poison, good = await add(sealed, kwargs=POISON), await add(sealed)
+    keys.withdrawn = True
+    for _ in range(5):
+        found = await claim(sealed, limit=10)
+        assert [each.run.run_id for each in found] in ([good], [])
+    # It has lost no attempt, and goes on when its key is back.
+    keys.withdrawn = False
+    (held,) = await claim(sealed, limit=10)
+    assert (held.run.run_id, held.run.attempt) == (poison, 1)
+    assert held.run.kwargs == POISON
+
+
+async def test_webhooks(sealed, keys, clock):
+    for kwargs in (POISON, Encoded(b"{}")):
+        await add(sealed, kwargs=kwargs, webhook="https://example.com/")
+        (held,) = await claim(sealed)
+        await sealed.runs.finish(held, DONE)
+    keys.withdrawn = True
+    (good,) = await sealed.webhooks.claim(10, 5.0)
+    await sealed.webhooks.delivered(good)
+    clock.move(6)
+    assert await sealed.webhooks.claim(10, 5.0) == []
+    keys.withdrawn = False
+    clock.move(6)
+    (late,) = await sealed.webhooks.claim(10, 5.0)
+    assert b"poison" in late.payload
+
+
+async def test_crons(sealed, keys):
+    poison = await stored(sealed, 1, payload={"input": "poison"})
+    keys.withdrawn = True
+    now = NOW + 10 * MINUTE
+    with pytest.raises(EncryptionFailed):  # all keys are away, so it stays due
+        await sealed.crons.due(now, 10)
+    assert await sealed.crons.next_due() == now
+    good = await stored(sealed, 2, next_run_date=now + MINUTE)
+    assert await sealed.crons.due(now + MINUTE, 10) == [good]
+    # The others do not wait for it: its next time is another.
+    assert await sealed.crons.due(now + 5 * MINUTE, 10) == [good]
+    keys.withdrawn = False
+    assert (await sealed.crons.get(poison.cron_id)).next_run_date == now + 10 * MINUTE
