@@ -10,79 +10,17 @@ const quiet = (now) => !now.loading && !now.threadLoading;
 
 const ASK = human("What is 2 + 3?");
 const TEXTS = ["human: What is 2 + 3?", "ai: Let me add.", "tool: 5", "ai: It is five."];
-// Of messages that are not in the state; the hook shows those of subgraphs, too.
-const STREAMED = ["ai: Deep thoughts.", "ai: One side.", "ai: Other side."];
 const ANSWERS = ["Inside? yes", "Sure? very"];
 const CALL = { name: "add", status: "finished", output: "5" };
 
-const isEnd = ({ method, params }) =>
-  method === "lifecycle" && params.namespace.length === 0 && params.data.event !== "running";
-
-function openConversation(url, options) {
-  return openThreadPage(url, {
-    assistantId: "assistant",
-    read: (stream, { useMessageMetadata }) => ({
-      asked: useMessageMetadata(stream, stream.messages[0]?.id)?.optimisticStatus,
-    }),
-    ...options,
-  });
-}
+const openConversation = (url, options) => openThreadPage(url, { assistantId: "assistant", ...options });
 
 const waits = (now) => quiet(now) && now.questions.length === 2;
 const done = (now) => quiet(now) && ANSWERS.every((line) => now.values.log?.includes(line));
 const question = (page, name) => page.stream.interrupts.find((each) => each.value.question === name);
 
-// Everything that streams, and two questions.
-function conversation(transport, answer) {
-  return async ({ url, client }) => {
-    const told = [];
-    const page = openConversation(url, {
-      transport,
-      onThreadId: (id) => told.push(id),
-      onCreated: () => told.push("created"),
-      onCompleted: ({ reason }) => told.push(reason),
-    });
-    await page.until(quiet);
-    page.stream.submit(ASK);
-    await page.until((now) => now.loading && now.messages[0] === TEXTS[0]);
-    await page.until((now) => waits(now) && now.messages.includes("ai: Deep thoughts."));
-    const { calls, questions, messages } = page.now;
-    deepEqual([questions, calls], [["Inside?", "Sure?"], [CALL]]);
-    deepEqual(messages.slice(0, 4), TEXTS);
-    deepEqual(messages.slice(4).sort(), STREAMED);
-    deepEqual(page.text(), messages);
-    ok(page.seen.some((now) => now.calls[0]?.status === "running"));
-    deepEqual([question(page, "Sure?").namespace, page.now.asked], [[], "sent"]);
-    deepEqual(question(page, "Inside?").namespace, page.stream.subgraphsByNode.get("child")[0].namespace);
-    await page.until(() => page.inside.child?.messages.at(-1) === "Deep thoughts.");
-    await answer(page);
-    const { values, subgraphs } = await page.until(done);
-    deepEqual(values.log, (await client.threads.getState(page.stream.threadId)).values.log);
-    deepEqual([subgraphs, page.now.questions, page.now.error], [[["child", "complete"]], [], undefined]);
-    await page.until(() => page.inside.child.values.log?.at(-1) === "Inside? yes");
-    await eventually(() => told.length >= 3);
-    deepEqual(told.slice(0, 3), [page.stream.threadId, "created", "interrupt"]);
-    page.close();
-  };
-}
-
-async function oneByOne(page) {
-  const ends = [];
-  page.stream.getThread().onEvent((event) => isEnd(event) && ends.push(event));
-  await page.stream.respond("yes", { interruptId: question(page, "Inside?").id });
-  await eventually(() => ends.length);
-  await page.until(quiet);
-  deepEqual(page.now.questions, ["Sure?"]);
-  await page.stream.respond("very", { interruptId: question(page, "Sure?").id });
-}
-
 const both = (page) =>
   page.stream.respondAll({ [question(page, "Inside?").id]: "yes", [question(page, "Sure?").id]: "very" });
-
-scenario("thread react: a conversation over server-sent events", conversation("sse", oneByOne));
-scenario("thread react: a conversation over a WebSocket", conversation("websocket", oneByOne));
-scenario("thread react: both answers at once over server-sent events", conversation("sse", both));
-scenario("thread react: both answers at once over a WebSocket", conversation("websocket", both));
 
 // A message stops in the middle; meanwhile the page is opened a second time, as after a reload.
 function growth(transport) {
@@ -220,22 +158,6 @@ scenario("thread react: a graph that does not exist", async ({ url }) => {
   await page.until((now) => now.error && quiet(now));
   ok(page.now.error.message.includes("Invalid assistant: 'nope'"), page.now.error.message);
   page.close();
-});
-
-scenario("thread react: tools while they work, and one that fails", async ({ url }) => {
-  const page = openThreadPage(url, { assistantId: "tools" });
-  await page.until(quiet);
-  await page.stream.submit(human("Ulm"));
-  await page.until((now) => quiet(now) && now.messages.length === 4);
-  deepEqual(page.now.calls, [{ name: "weather", status: "finished", output: "Sunny in Ulm" }]);
-  ok(page.seen.some((now) => now.calls[0]?.status === "running"));
-  page.close();
-  const other = openThreadPage(url, { assistantId: "tools" });
-  await other.until(quiet);
-  await other.stream.submit(human("Atlantis"));
-  await other.until((now) => now.error && quiet(now));
-  equal(other.now.calls[0].status, "error");
-  other.close();
 });
 
 scenario("thread react: stopped", async ({ url, client }) => {
