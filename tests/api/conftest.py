@@ -1,10 +1,9 @@
-from contextlib import contextmanager
-
 import langgraph_sdk
 import pytest
 from tests.postgres import new_schema
-from tests.redis_server import new_prefix, shared_redis
+from tests.redis_server import shared_redis
 from tests.serving import serving_here
+from tests.serving_apart import serving_apart
 
 import weft
 
@@ -33,14 +32,6 @@ def pytest_collection_modifyitems(config, items):
 def redis_url(tmp_path_factory):
     with shared_redis(tmp_path_factory.mktemp("redis")) as url:
         yield url
-
-
-@contextmanager
-def serving_apart(folder, redis_url, **flags):
-    """Serve from one server, and execute what it gets in another."""
-    flags |= {"database_url": new_schema(), "redis_url": redis_url, "redis_prefix": new_prefix()}
-    with serving_here(folder, **flags), serving_here(folder, worker="false", **flags) as address:
-        yield address
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgres", "apart"])

@@ -73,3 +73,9 @@ export function openDocument() {
   globalThis.document = window.document;
   globalThis.navigator ??= window.navigator; // from Node.js 21 on there is one
 }
+
+// The WebSocket of a page, which sends its origin. Node.js has one of its own from 22 on.
+export function openSocket(address) {
+  openDocument();
+  return new window.WebSocket(address);
+}

@@ -3,7 +3,9 @@ import os
 import pytest
 from tests.js.node import PROJECT, Node, missing
 from tests.postgres import new_schema
+from tests.redis_server import shared_redis
 from tests.serving import serving_here
+from tests.serving_apart import serving_apart
 
 
 @pytest.fixture(scope="session")
@@ -30,4 +32,14 @@ def postgres(tmp_path_factory):
     folder = tmp_path_factory.mktemp("js")
     flags = {"database_url": new_schema(), "heartbeat_seconds": "0.2"}
     with serving_here(folder, config=PROJECT, **flags) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def apart(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("js")
+    with (
+        shared_redis(folder) as redis_url,
+        serving_apart(folder, redis_url, config=PROJECT, heartbeat_seconds="0.2") as url,
+    ):
         yield url

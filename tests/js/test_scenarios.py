@@ -8,6 +8,9 @@ pytestmark = pytest.mark.timeout(60)  # the first one starts servers
 # What storage has a part in.
 STORED = {"assistants.mjs", "crons.mjs", "rejoin.mjs", "runs.mjs", "store.mjs", "threads.mjs"}
 
+# What goes through Redis where another process executes.
+FOLLOWED = {"threads_client.mjs", "threads_react.mjs"}
+
 ALL = scenarios()
 
 
@@ -23,6 +26,15 @@ def test_on_sqlite(node, sqlite, file, name):
 )
 def test_on_postgres(node, postgres, file, name):
     check(node, postgres, file, name)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [each for each in ALL if each[0] in FOLLOWED],
+    ids=[name for file, name in ALL if file in FOLLOWED],
+)
+def test_apart(node, apart, file, name):
+    check(node, apart, file, name)
 
 
 def check(node, url, file, name):

@@ -2,6 +2,7 @@
 
 import asyncio
 import operator
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
@@ -106,6 +107,31 @@ async def talk(state: MessagesState, runtime: Runtime) -> MessagesState:
 
 
 chat = chain(MessagesState, talk=talk)
+
+
+class Hesitant(GenericFakeChatModel):
+    """Says three words and waits before the others."""
+
+    pause: Callable[[], Awaitable[None]]
+
+    async def _astream(self, *args, **kwargs):
+        number = 0
+        async for chunk in super()._astream(*args, **kwargs):
+            if number == len(["You", " ", "said:", " ", "hi"]):
+                await self.pause()
+            number += 1
+            yield chunk
+
+
+async def hesitate(state: MessagesState, runtime: Runtime) -> MessagesState:
+    """Repeat what was said; the model waits for the gate in the middle of it."""
+    said, _, name = str(state["messages"][-1].content).partition(" gate ")
+    answer = iter([AIMessage(f"You said: {said}")])
+    model = Hesitant(messages=answer, pause=lambda: wait(name, runtime))
+    return {"messages": [await model.ainvoke(state["messages"])]}
+
+
+hesitant = chain(MessagesState, hesitate=hesitate)
 
 team = chain(MessagesState, member=chat)
 
