@@ -5,6 +5,9 @@ import { Client } from "@langchain/langgraph-sdk";
 
 export const scenarios = new Map();
 
+// What tells about a scenario that does not come to an end: functions that return text.
+export const watched = new Set();
+
 // A scenario is a name and a function that gets `{ url, client, newClient, official }`.
 export function scenario(name, run) {
   if (scenarios.has(name)) throw new Error(`There are two scenarios named "${name}".`);

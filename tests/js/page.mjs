@@ -1,5 +1,6 @@
 // Pages with `useStream`, drawn by React: that of the SDK, and that of `@langchain/react`, which follows threads.
 import { browserFetch, openDocument, openSocket } from "./browser.mjs";
+import { watched } from "./harness.mjs";
 
 openDocument();
 const { createElement, useEffect } = await import("react");
@@ -105,9 +106,12 @@ function draw(hook, read, given = {}, parts = () => []) {
   page.text = () => [...place.querySelectorAll("li")].map((item) => item.textContent);
   page.give = (properties) => flushSync(() => root.render(createElement(Chat, properties)));
   page.close = () => {
+    watched.delete(tell);
     root.unmount();
     place.remove();
   };
+  const tell = () => `the page shows ${JSON.stringify({ ...page.now, inside: page.inside })}`;
+  watched.add(tell);
   page.give(given);
   return page;
 }

@@ -7,7 +7,7 @@ import { readdir } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 
-import { scenarios, world } from "./harness.mjs";
+import { scenarios, watched, world } from "./harness.mjs";
 
 const FOLDER = new URL("scenarios/", import.meta.url);
 const SECONDS = 20;
@@ -19,7 +19,10 @@ async function run(name, url, official) {
   let timer;
   const failing = new Promise((_, reject) => {
     unhandled = (reason) => reject(new Error("a promise was rejected and nobody looked", { cause: reason }));
-    timer = setTimeout(() => reject(new Error(`it took more than ${SECONDS} seconds`)), SECONDS * 1000);
+    timer = setTimeout(() => {
+      const seen = [...watched].map((tell) => `\n${tell()}`).join("");
+      reject(new Error(`it took more than ${SECONDS} seconds${seen}`));
+    }, SECONDS * 1000);
   });
   try {
     await Promise.race([scenarios.get(name)(world(url, official)), failing]);
@@ -28,6 +31,7 @@ async function run(name, url, official) {
     return describe(error);
   } finally {
     clearTimeout(timer);
+    watched.clear();
   }
 }
 

@@ -137,8 +137,11 @@ team = chain(MessagesState, member=chat)
 
 
 @tool
-def weather(city: str, runtime: ToolRuntime) -> str:
-    """Return the weather of a city."""
+async def weather(city: str, runtime: ToolRuntime) -> str:
+    """Return the weather of a city; first wait for a gate, if one is named after it."""
+    city, _, name = city.partition(" gate ")
+    if name:
+        await wait(name, runtime)
     runtime.emit_output_delta({"looking": city})
     if city == "Atlantis":
         raise ValueError("There is no Atlantis.")
