@@ -1,5 +1,6 @@
 """Tokens: of an issuer that publishes its keys and changes them, and with a shared secret."""
 
+import asyncio
 import base64
 import hmac
 import json
@@ -240,6 +241,19 @@ async def test_an_issuer_that_never_ends_its_answer(issuer):
     keys = PublishedKeys(None, issuer.url, StandingClock(), patience_seconds=0.3)
     tokens = TokenAuthenticator(options(issuer.url), keys)
     await refused(tokens, signed(issuer.url), 503)
+
+
+async def test_who_goes_away_while_keys_are_fetched_shuts_nobody_out(issuer):
+    tokens = tokens_of(issuer, StandingClock(), jwks_url=f"{issuer.url}/keys")
+    issuer.endless = True
+    first = asyncio.create_task(known(tokens, signed(issuer.url)))
+    while not issuer.asked:
+        await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    issuer.endless = False
+    assert (await known(tokens, signed(issuer.url))).identity == "ada"
 
 
 async def test_an_issuer_that_names_another(issuer):
