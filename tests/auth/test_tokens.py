@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import hmac
 import json
 import threading
@@ -48,12 +49,10 @@ class Issuer:
                 body = issuer.answer(self.path)
                 self.send_response(200 if body is not None else 500)
                 self.end_headers()
-                while issuer.endless and not issuer.pause():
-                    try:
+                with contextlib.suppress(OSError):
+                    while issuer.endless and not issuer.pause():
                         self.wfile.write(b" ")
-                    except OSError:
-                        return
-                self.wfile.write(body or b"")
+                    self.wfile.write(body or b"")
 
             def log_message(self, *_):
                 pass
