@@ -1,6 +1,8 @@
 """Tokens: of an issuer that publishes its keys and changes them, and with a shared secret."""
 
+import asyncio
 import base64
+import contextlib
 import hmac
 import json
 import threading
@@ -47,12 +49,10 @@ class Issuer:
                 body = issuer.answer(self.path)
                 self.send_response(200 if body is not None else 500)
                 self.end_headers()
-                while issuer.endless and not issuer.pause():
-                    try:
+                with contextlib.suppress(OSError):
+                    while issuer.endless and not issuer.pause():
                         self.wfile.write(b" ")
-                    except OSError:
-                        return
-                self.wfile.write(body or b"")
+                    self.wfile.write(body or b"")
 
             def log_message(self, *_):
                 pass
@@ -240,6 +240,19 @@ async def test_an_issuer_that_never_ends_its_answer(issuer):
     keys = PublishedKeys(None, issuer.url, StandingClock(), patience_seconds=0.3)
     tokens = TokenAuthenticator(options(issuer.url), keys)
     await refused(tokens, signed(issuer.url), 503)
+
+
+async def test_who_goes_away_while_keys_are_fetched_shuts_nobody_out(issuer):
+    tokens = tokens_of(issuer, StandingClock(), jwks_url=f"{issuer.url}/keys")
+    issuer.endless = True
+    first = asyncio.create_task(known(tokens, signed(issuer.url)))
+    while not issuer.asked:
+        await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    issuer.endless = False
+    assert (await known(tokens, signed(issuer.url))).identity == "ada"
 
 
 async def test_an_issuer_that_names_another(issuer):

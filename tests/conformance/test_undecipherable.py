@@ -7,7 +7,7 @@ from tests.conformance.acts import DONE, NOW, claim, thread_of
 from tests.conformance.test_crons import MINUTE, stored
 from tests.support import new_run
 
-from weft.server.domain.errors import EncryptionFailed
+from weft.server.domain.errors import EncryptionFailed, StorageUnavailable
 from weft.server.domain.json import Encoded
 from weft.server.storage.encrypted import EncryptedRuns, EncryptedStorage
 from weft.server.storage.encrypted_crons import EncryptedCrons
@@ -66,6 +66,24 @@ async def test_runs(sealed, keys):
     (held,) = await claim(sealed, limit=10)
     assert (held.run.run_id, held.run.attempt) == (poison, 1)
     assert held.run.kwargs == POISON
+
+
+class Broken:
+    """Runs of a database that goes away when something has been claimed."""
+
+    def __init__(self, runs):
+        self.claim = runs.claim
+
+    async def release(self, _):
+        raise StorageUnavailable("The database is away.")
+
+
+async def test_runs_when_the_database_goes_away(storage, sealed, keys):
+    await add(sealed, kwargs=POISON)
+    good = await add(sealed)
+    keys.withdrawn = True
+    runs = EncryptedRuns(Broken(storage.runs), Sealer(keys, inline=True))
+    assert [each.run.run_id for each in await runs.claim("worker", 10, 15.0)] == [good]
 
 
 async def test_webhooks(sealed, keys, clock):

@@ -3,6 +3,9 @@
 import base64
 import json
 import re
+import subprocess
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -11,8 +14,14 @@ from cryptography.fernet import Fernet
 from tests.serving import PROJECT, Process
 
 import weft
+from weft.server.domain.ids import uuid7
+from weft.server.domain.json import Encoded
+from weft.server.domain.webhooks import Delivery, signed_headers
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+QUICKSTART = ROOT / "examples" / "quickstart" / "langgraph.json"
+PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("bench/*.md")])
 AGENT = f"{PROJECT.parent}/graphs.py:joke"
 
 pytestmark = pytest.mark.slow
@@ -39,7 +48,9 @@ def configuration(page, number, folder):
     return config
 
 
-@pytest.mark.parametrize("page", ["custom-app.md", "encryption.md", "serving.md"])
+@pytest.mark.parametrize(
+    "page", ["auth.md", "custom-app.md", "encryption.md", "serving.md", "webhooks.md"]
+)
 def test_json_is_json(page):
     assert [json.loads(block) for block in blocks(page, "json")]
 
@@ -95,3 +106,78 @@ def check(folder, config):
         weft.get_sync_client(url=server.url, api_key=None) as client,
     ):
         assert "xyzzy" in client.threads.get_state(thread)["values"]["joke"]
+
+
+def anchors(page):
+    heads = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text()):
+        place, _, anchor = target.partition("#")
+        other = (page.parent / place) if place else page
+        assert other.exists(), target
+        assert not anchor or anchor in anchors(other), target
+
+
+def test_options_exist():
+    helps = [
+        subprocess.run(
+            [sys.executable, "-m", "weft.server.cli", *command, "--help"],
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for command in (["serve"], ["worker"], ["webhooks", "retry"])
+    ]  # fmt: skip
+    known = set(re.findall(r"--[a-z-]+", "".join(helps)))
+    told = [*DOCS.glob("*.md"), ROOT / "README.md"]
+    named = {
+        option
+        for page in told
+        for command in re.findall(r"`(--[^`]*)`|^(weft .*)$", page.read_text(), re.MULTILINE)
+        for option in re.findall(r"--[a-z-]+", "".join(command).partition("#")[0])
+    }
+    assert len(named) > 20
+    assert named <= known
+
+
+def test_metrics_exist(tmp_path):
+    named = {
+        name
+        for page in ("scaling.md", "webhooks.md")
+        for name in re.findall(r"`((?:lg|weft)_[a-z_]+)[`{]", (DOCS / page).read_text())
+        if not name.startswith("weft_redis_")  # they are there with Redis
+    }
+    with Process(tmp_path / "data", config=QUICKSTART) as server:
+        with weft.get_sync_client(url=server.url, api_key=None) as client:
+            client.runs.wait(None, "joke", input={"topic": "tea"})
+        told = httpx.get(f"{server.url}/metrics").text
+    assert len(named) > 10
+    assert [name for name in sorted(named) if name not in told] == []
+
+
+@pytest.mark.parametrize("package", ["weft", "langgraph_sdk"])
+def test_following_a_thread(tmp_path, package):
+    (program,) = blocks("streaming.md", "python")
+    with Process(tmp_path / "data", config=QUICKSTART) as server:
+        program = program.replace("http://127.0.0.1:2024", server.url)
+        program = program.replace("from weft ", f"from {package} ")
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("['You said: Hi']\n")
+
+
+def test_signatures_are_checked_by_hand():
+    namespace = {}
+    (program,) = [block for block in blocks("webhooks.md", "python") if "genuine" in block]
+    exec(program, namespace)
+    genuine, old, new = namespace["genuine"], b"o" * 24, b"n" * 24
+    delivery = Delivery(uuid7(), uuid7(), "https://x", Encoded(b"{}"), None, 1, "token")
+    headers = signed_headers(delivery, b"body", datetime.now(UTC), (new, old))
+    for key in (old, new):
+        assert genuine(f"whsec_{base64.b64encode(key).decode()}", headers, b"body")
+        assert not genuine(f"whsec_{base64.b64encode(key).decode()}", headers, b"other")
+    assert not genuine(f"whsec_{base64.b64encode(b'x' * 24).decode()}", headers, b"body")

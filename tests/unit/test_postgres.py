@@ -726,6 +726,22 @@ async def test_a_copy_is_not_affected_by_what_happens_to_the_original(url, stock
         assert await asked(saver, copy) == ["how"]
 
 
+async def test_a_copy_keeps_the_order_of_what_was_displaced(url):
+    source, copy = str(uuid7()), str(uuid7())
+    async with open_postgres(url) as storage:
+        for run, seq in (("a", 2_000_002), ("b", 2_000_001)):
+            outside(
+                url,
+                "INSERT INTO weft_displaced_writes (thread_id, checkpoint_ns, checkpoint_id, task_id,"
+                " idx, run_id, task_path, channel, type, blob, seq) OVERRIDING SYSTEM VALUE"
+                " VALUES (%s, '', 'c', 't', 0, %s, '', 'x', 'json', '1', %s) RETURNING 1",
+                source, run, seq,
+            )  # fmt: skip
+        await storage.checkpointer().acopy_thread(source, copy)
+    order = "SELECT run_id FROM weft_displaced_writes WHERE thread_id = %s ORDER BY seq"
+    assert outside(url, order, copy) == [("b",), ("a",)]
+
+
 async def test_a_stop_survives_in_the_database(storage):
     thread = await thread_of(storage)
     held = await started(storage, thread)

@@ -150,6 +150,22 @@ def test_blocks_of_several_kinds():
     assert [event.get("index") for event in found[1:-1]] == [0, 0, 0, 1, 1, 2, 0, 1, 2]
 
 
+def test_pieces_of_several_kinds_with_one_number():
+    found = events(
+        AIMessageChunk(content=[{"type": "text", "text": "Well", "index": 0}], id="m"),
+        AIMessageChunk(content=[{"type": "reasoning", "reasoning": "Hm", "index": 0}]),
+        AIMessageChunk(content=[{"type": "reasoning", "reasoning": "m.", "index": 0}]),
+        AIMessageChunk(content=[{"type": "text", "text": ", yes.", "index": 0}]),
+    )
+    ends = [event for event in found if event["event"] == "content-block-finish"]
+    assert [(end["index"], end["content"]["type"]) for end in ends] == [
+        (0, "text"),
+        (1, "reasoning"),
+    ]
+    assert ends[0]["content"]["text"] == "Well, yes."
+    assert ends[1]["content"]["reasoning"] == "Hmm."
+
+
 @pytest.mark.parametrize(
     ("pieces", "content"),
     [

@@ -250,6 +250,80 @@ async def test_the_context_handler_is_asked_once(handlers):
     assert asked == ["ada"]
 
 
+async def test_the_context_handler_is_asked_once_for_all_that_goes_on_at_once(handlers):
+    asked = []
+
+    async def context(user, ctx):
+        asked.append(user)
+        await asyncio.sleep(0)
+        return {"user": user}
+
+    handlers._context_handler = context
+    sealer = Sealer(handlers)
+    ACTING.set(Acting(user="ada"))
+    sealed = await sealer.run(
+        lambda seals: seals.each(lambda each: seals.seal_blob("kind", each), [b"ab"] * 5)
+    )
+    assert [blob_context(content) for _, content in sealed] == [{"user": "ada"}] * 5
+    assert asked == ["ada"]
+    await sealer.close()
+
+
+async def test_the_error_of_a_context_handler_is_not_shown(handlers):
+    async def context(user, ctx):
+        raise LookupError("secret")
+
+    handlers._context_handler = context
+    ACTING.set(Acting(user="ada"))
+    with pytest.raises(EncryptionFailed, match="context handler failed with LookupError") as caught:
+        await Sealer(handlers, inline=True).run(
+            lambda seals: seals.seal("thread", "values", {"a": "bc"})
+        )
+    assert "secret" not in str(caught.value)
+
+
+async def test_nobody_waits_for_a_handler_when_the_server_stops(handlers):
+    begun = threading.Event()
+
+    async def endless(ctx, data):
+        begun.set()
+        await asyncio.Event().wait()
+
+    handlers._blob_encryptor = endless
+    sealer = Sealer(handlers)
+    act = lambda seals: seals.seal_blob("kind", b"data")  # noqa: E731
+    here = asyncio.create_task(sealer.run(act))
+    on_thread = asyncio.create_task(asyncio.to_thread(sealer.run_blocking, act))
+    await asyncio.to_thread(begun.wait)
+    while len(asyncio.all_tasks(sealer._thread._loop)) < 2:
+        await asyncio.sleep(0)
+    await sealer.close()
+    for each in (here, on_thread):
+        with pytest.raises(EncryptionFailed, match="had not ended"):
+            await each
+
+
+async def test_who_goes_away_cancels_the_handler(handlers):
+    begun, cancelled = threading.Event(), threading.Event()
+
+    async def endless(ctx, data):
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    handlers._blob_encryptor = endless
+    sealer = Sealer(handlers)
+    task = asyncio.create_task(sealer.run(lambda seals: seals.seal_blob("kind", b"data")))
+    await asyncio.to_thread(begun.wait)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(cancelled.wait, 10)
+    await sealer.close()
+
+
 @pytest.mark.parametrize("answer", ["text", None, {"a": object()}])
 async def test_a_context_must_be_an_object(handlers, answer):
     async def context(user, ctx):

@@ -22,7 +22,7 @@ from weft.server.clock import SystemClock
 from weft.server.domain.errors import StorageUnavailable, ThreadNotFound
 from weft.server.domain.ids import uuid7
 from weft.server.storage.sqlite import SqliteStorage
-from weft.server.storage.sqlite.connection import BATCH_MOST, QUEUE_MOST, READERS, connect
+from weft.server.storage.sqlite.connection import BATCH_MOST, QUEUE_MOST, READERS, Readers, connect
 from weft.server.storage.sqlite.migrate import migrate
 from weft.server.storage.sqlite.savers import PENDING_BYTES
 
@@ -400,3 +400,14 @@ async def test_beside_a_server_nothing_is_migrated(tmp_path):
         connection.execute(f"PRAGMA user_version = {version - 1}")
     with pytest.raises(StorageUnavailable, match="another version of Weft"):
         await SqliteStorage(tmp_path / "weft.db", clock=SystemClock(), beside=True).open()
+
+
+async def test_a_reader_that_cannot_open_the_file(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    readers = Readers(folder / "weft.db")
+    (folder / "weft.db").rename(tmp_path / "elsewhere.db")
+    (folder / "weft.db").mkdir()
+    with pytest.raises(StorageUnavailable):
+        await readers.read(lambda connection: connection.execute("SELECT 1").fetchone())
+    readers.close()

@@ -89,11 +89,14 @@ class PublishedKeys:
             fresh = self._age(self._fetched) < FRESH_SECONDS
             if (fresh and self._find(kid) is not None) or self._age(self._tried) < AGAIN_SECONDS:
                 return  # somebody else has just done it
-            self._tried = self._clock.now().timestamp()
+            before, self._tried = self._tried, self._clock.now().timestamp()
             try:
                 async with asyncio.timeout(self._patience):
                     self._keys = _parse(await self._fetch())
                 self._fetched = self._clock.now().timestamp()
+            except asyncio.CancelledError:
+                self._tried = before  # the next one has to try: nobody has been answered
+                raise
             except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
                 reason = str(error) or type(error).__name__
                 logger.warning("the keys of %s cannot be fetched: %s", self._issuer, reason)

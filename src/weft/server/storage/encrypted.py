@@ -27,7 +27,7 @@ from weft.server.domain.assistants import (
     AssistantQuery,
     AssistantVersion,
 )
-from weft.server.domain.errors import EncryptionFailed, LeaseLost
+from weft.server.domain.errors import EncryptionFailed, LeaseLost, StorageUnavailable
 from weft.server.domain.filters import Page
 from weft.server.domain.json import Encoded, JsonObject, dump, load_object
 from weft.server.domain.runs import (
@@ -336,7 +336,8 @@ class EncryptedRuns:
             return dataclasses.replace(claim, run=await self._opened(claim.run))
         except EncryptionFailed as error:
             logger.warning("a run waits: %s", error, extra={"run_id": str(run_id)})
-        with suppress(LeaseLost):
+        # If the database is away it stays claimed until its lease ends, and the others go on.
+        with suppress(LeaseLost, StorageUnavailable):
             await self._inner.release(claim)
         return None
 

@@ -24,7 +24,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 # What handlers take and give is the user's business.
-_Handler: TypeAlias = Callable[[EncryptionContext, Any], Awaitable[Any]]
+_Handler: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 
 SEALED: Final = "weft:sealed"
 _CONTEXT: Final = "context"
@@ -46,6 +46,9 @@ _SYSTEM_PREFIX: Final = "langgraph_"
 
 _AT_ONCE: Final = 32
 """Calls of handlers that one act makes at the same time."""
+
+_PATIENCE_SECONDS: Final = 5.0
+"""How long handlers that are cancelled may take to end."""
 
 
 class Handlers(Protocol):
@@ -121,6 +124,7 @@ class Seals:
     def __init__(self, sealer: Sealer, acting: Acting | None) -> None:
         self._sealer = sealer
         self._acting = acting
+        self._asking = asyncio.Lock()
 
     @property
     def blobs(self) -> bool:
@@ -130,14 +134,27 @@ class Seals:
         return await self._sealer.each(act, items)
 
     async def metadata(self) -> JsonObject:
-        """Return what the user's context handler says of who acts."""
-        acting, handler = self._acting, self._sealer.context_handler
+        """Return what the user's context handler says of who acts.
+
+        Raises:
+            EncryptionFailed: the handler fails, or gives back no object of JSON.
+        """
+        acting = self._acting
         if acting is None:
             return {}
         if acting.metadata is None:
-            found = {} if handler is None else await handler(acting.user, EncryptionContext())
-            acting.metadata = cast("JsonObject", _checked_context(found))
+            # Several things are encrypted at the same time, and it is to be asked once.
+            async with self._asking:
+                if acting.metadata is None:
+                    acting.metadata = await self._asked(acting)
         return acting.metadata
+
+    async def _asked(self, acting: Acting) -> JsonObject:
+        handler = self._sealer.context_handler
+        if handler is None:
+            return {}
+        found = await _call(handler, acting.user, EncryptionContext(), "context handler")
+        return cast("JsonObject", _checked_context(found))
 
     async def seal(self, model: str, field: str, data: JsonObject) -> JsonObject:
         """Return an object with its values encrypted, as far as the handler does so.
@@ -313,9 +330,9 @@ def _pair(found: Handlers, kind: str) -> tuple[_Handler, _Handler] | None:
     return encryptor, decryptor
 
 
-async def _call(handler: _Handler, context: EncryptionContext, data: object, what: str) -> Any:  # noqa: ANN401 - whatever the user's handler returns
+async def _call(handler: _Handler, first: object, second: object, what: str) -> Any:  # noqa: ANN401 - whatever the user's handler returns
     try:
-        return await handler(context, data)
+        return await handler(first, second)
     except Exception as error:
         # The error of a handler may say what it was about to encrypt: it is not passed on.
         raise EncryptionFailed(f"The {what} failed with {type(error).__name__}.") from error
@@ -371,18 +388,32 @@ class _Thread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._closing = False
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._started())
+        return asyncio.run_coroutine_threadsafe(self._told(coroutine), self._started())
 
     def close(self) -> None:
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
         if loop is not None and thread is not None:
+            # Whoever waits for a handler that does not end would wait for ever.
+            self._closing = True
+            asyncio.run_coroutine_threadsafe(_cancel_others(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
+            self._closing = False
+
+    async def _told(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await coroutine
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
+            # The caller has not been cancelled, and must not take itself for that.
+            raise EncryptionFailed("A handler had not ended when the server stopped.") from None
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -393,3 +424,11 @@ class _Thread:
                 )
                 self._thread.start()
             return self._loop
+
+
+async def _cancel_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others, timeout=_PATIENCE_SECONDS)

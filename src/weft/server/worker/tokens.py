@@ -103,12 +103,12 @@ class ChunkedMessage:
 
     def _piece(self, position: int, piece: _Dict) -> Iterator[_Dict]:
         given = piece.get("index")
-        # Pieces without a place of their own belong together when they are of one kind.
-        key: Hashable = (piece["type"], position) if given is None else given
+        # Pieces belong together when they are of one kind: some have no place of their own, and
+        # some models number those of several kinds alike.
+        key: Hashable = (piece["type"], given is None, position if given is None else given)
         block = self._blocks.get(key)
-        if block is None or block.kind != piece["type"]:
-            block = _Block(len(self._blocks), {"type": piece["type"]})
-            self._blocks[key if key not in self._blocks else (key, piece["type"])] = block
+        if block is None:
+            block = self._blocks[key] = _Block(len(self._blocks), {"type": piece["type"]})
             yield {
                 "event": "content-block-start",
                 "index": block.index,

@@ -282,9 +282,11 @@ def delete_run_checkpoints(connection: Connection, run_id: str, thread_id: str) 
 
 def copy_thread_checkpoints(connection: Connection, source: str, target: str) -> None:
     for table, columns in _COPIED.items():
+        # What was displaced counts in the order in which it came.
+        order = " ORDER BY seq" if table == "weft_displaced_writes" else ""
         connection.execute(
             f"INSERT INTO {table} (thread_id, {columns})"
-            f" SELECT %s, {columns} FROM {table} WHERE thread_id = %s",
+            f" SELECT %s, {columns} FROM {table} WHERE thread_id = %s{order}",
             (target, source),
         )
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
@@ -252,11 +251,17 @@ class Readers:
             raise StorageUnavailable(_CLOSING) from None
 
     def _far(self, work: Work[T]) -> T:
+        try:
+            return _snapshot(work, self._own_connection())
+        except sqlite3.Error as error:
+            raise unavailable(error) from error
+
+    def _own_connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = connect(self._path)
             self._open.append(connection)
-        return _read(connection, partial(_snapshot, work))
+        return connection
 
 
 class Access:
