@@ -137,7 +137,7 @@ team = chain(MessagesState, member=chat)
 
 
 @tool
-async def weather(city: str, runtime: ToolRuntime) -> str:
+async def weather(city: str, runtime: ToolRuntime[Any, Any]) -> str:
     """Return the weather of a city; first wait for a gate, if one is named after it."""
     city, _, name = city.partition(" gate ")
     if name:
