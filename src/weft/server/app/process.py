@@ -113,6 +113,7 @@ def _assemble(
         watch=core.watch,
         worker=worker,
         sweeper=Sweeper(core.clock, sweeps(settings, core)),
+        departures=services.departures,
         crons=CronStarter(core.storage, services.runs, core.clock),
         webhooks=webhooks,
         assistants=services.assistants,
