@@ -109,12 +109,22 @@ class Worker:
         duties = [self._pool.watch]
         if self._options.concurrency:
             await self._reclaim(orphaned=orphaned)
+            await self._tell_unknown()
             duties += [self._dispatch, self._keep_leases, self._look_for_lost, self._end_overdue]
             if self._options.shared:
                 duties.append(self._stop_what_is_not_held)
         self._pool.start()
         for duty in duties:
             self._tasks.append(asyncio.create_task(self._persist(duty), name=duty.__name__))
+
+    async def _tell_unknown(self) -> None:
+        if self._options.graphs is None:
+            return
+        stats = await self._storage.runs.stats(graphs=self._options.graphs)
+        if stats.unknown_graph:
+            logger.warning(
+                "runs wait for graphs that are not served here", extra={"runs": stats.unknown_graph}
+            )
 
     def drain(self) -> None:
         """Take no more runs. The grace period begins."""
