@@ -208,8 +208,10 @@ class ProtocolEncoder:
 
 
 def _text(name: str) -> str:
-    """Return a name without halves of characters, which UTF-8 does not have."""
-    return name if name.isascii() else name.encode("utf-8", "replace").decode()
+    """Return a name as clients are shown it: without NUL, and without halves of characters."""
+    if not name.isascii():
+        name = name.encode("utf-8", "replace").decode()
+    return name.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def as_chunk(event: ProtocolEvent) -> tuple[Namespace, str, object]:
