@@ -208,6 +208,31 @@ async def test_websockets_are_requests(tmp_path):
             assert int(headers["retry-after"]) > 50
 
 
+async def subscribed(socket):
+    answer, _ = await socket.ask("subscription.subscribe", channels=["values"])
+    return answer
+
+
+async def test_commands_over_a_websocket_are_requests(tmp_path):
+    with serving_here(tmp_path, requests_per_second="0.5", request_burst="4") as address:
+        thread = Thread(address)
+        async with thread.websocket() as socket:
+            answers = [await subscribed(socket) for _ in range(4)]
+            assert [each["type"] for each in answers] == ["success"] * 3 + ["error"]
+            refused = answers[-1]
+            assert (refused["error"], refused["id"]) == ("unknown_error", answers[-2]["id"] + 1)
+            assert refused["message"].startswith("429: Too many requests. Try again in ")
+            # So is what is no command.
+            await socket.raw.send("{")
+            assert (await socket.receive())["message"].startswith("429: Too many requests.")
+            with anyio.fail_after(10):
+                while (await subscribed(socket))["type"] == "error":
+                    await anyio.sleep(0.05)
+            async with httpx.AsyncClient(base_url=address) as http:
+                statuses = [(await http.post("/threads", json={})).status_code for _ in range(4)]
+            assert 429 in statuses
+
+
 async def test_headers_of_a_websocket(tmp_path):
     with serving_here(tmp_path, header_limit_bytes="1024") as address:
         path = f"{address.replace('http', 'ws', 1)}/threads/{new_thread_id()}/stream/events"

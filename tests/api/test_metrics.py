@@ -4,6 +4,8 @@ import re
 
 import httpx
 import pytest
+from tests.serving import serving_here
+from tests.support import new_run, new_thread, open_storage
 
 RUN = {"assistant_id": "joke", "input": {"topic": "x"}}
 
@@ -46,6 +48,24 @@ async def test_requests_are_counted_by_route(http):
     assert took[f'le="+Inf",{labels}'] == 2
     assert took[f'le="60000.0",{labels}'] == 2
     assert (await numbers(http, "lg_api_http_requests_latency_sum"))[labels] > 0
+
+
+async def test_runs_of_a_graph_that_nobody_serves_wait_and_are_counted(tmp_path, caplog):
+    async with open_storage(tmp_path) as storage:
+        thread = (await storage.threads.create(new_thread())).thread_id
+        run = (await storage.runs.create(new_run(thread, graph_id="of tomorrow"))).run
+    with serving_here(tmp_path) as address:
+        async with httpx.AsyncClient(base_url=address) as http:
+            assert (await http.post("/runs/wait", json=RUN)).status_code == 200
+            assert await numbers(http, "weft_queue_unknown_graph_runs") == {"": 1}
+            assert await numbers(http, "weft_runs_claimed_total") == {"": 1}
+            shown = (await http.get(f"/threads/{thread}/runs/{run.run_id}")).json()
+            assert shown["status"] == "pending"
+            assert (await http.post("/runs/cancel", json={"status": "pending"})).is_success
+            assert await numbers(http, "weft_queue_unknown_graph_runs") == {"": 0}
+    assert "runs wait for graphs that are not served here" in caplog.messages
+    async with open_storage(tmp_path) as storage:
+        assert (await storage.runs.get(thread, run.run_id)).attempt == 0
 
 
 async def test_prometheus(http, most):

@@ -12,7 +12,7 @@ from tests.support import new_run, new_thread, open_storage
 from weft.server.authz.authorizer import Authorizer
 from weft.server.authz.users import SERVER
 from weft.server.clock import SystemClock
-from weft.server.domain.errors import EventsLost, StorageUnavailable
+from weft.server.domain.errors import EncryptionFailed, EventsLost, StorageUnavailable
 from weft.server.domain.json import dump
 from weft.server.domain.protocol import (
     PROTOCOL,
@@ -24,6 +24,7 @@ from weft.server.domain.protocol import (
     make_event,
     numbered,
 )
+from weft.server.domain.runs import Stop
 from weft.server.graphs.loader import extend_path
 from weft.server.graphs.registry import Graphs
 from weft.server.graphs.spec import GraphSpec
@@ -242,17 +243,83 @@ async def test_what_a_run_asks_is_told_although_its_worker_has_died(cluster, thr
     assert [event[:2] for event in rest] == [one[-1][:2]]
 
 
+async def queued_and_cancelled(cluster, thread):
+    new = with_protocol(new_run(thread, graph_id="talker", kwargs=dump(KWARGS)))
+    run_id = (await cluster.storage.runs.create(new)).run.run_id
+    await cluster.storage.runs.cancel(thread, [run_id], Stop("interrupt", "asked"))
+    return run_id
+
+
+@pytest.mark.parametrize("cancelled", [1, 2])
+async def test_the_end_of_a_run_is_told_although_a_later_one_was_cancelled(
+    cluster, thread, cancelled
+):
+    claim = await cluster.claim(thread)
+    waiting = [await queued_and_cancelled(cluster, thread) for _ in range(cancelled)]
+    runs = [claim.run.run_id, *waiting]
+    with pytest.raises(Died):
+        await cluster.executor(events=Dying(cluster.log)).execute(Assignment(claim))
+    await cluster.log.flush(str(claim.run.run_id))
+    events = await cluster.until_end(thread, ends=1 + cancelled)
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+    ends = [event for event in events if event.key == RUN_ENDS]
+    told = [orjson.loads(end.data) for end in ends]
+    assert [each["event_id"].partition(":")[0] for each in told] == [str(each) for each in runs]
+    statuses = [each["params"]["data"]["event"] for each in told]
+    assert statuses == ["completed"] + ["interrupted"] * cancelled
+
+
+@pytest.mark.parametrize("graph", ["talker", "assistant"])
+async def test_the_end_of_a_run_is_told_although_another_one_waits(cluster, thread, graph):
+    claim = await cluster.claim(thread, graph)
+    waiting = with_protocol(new_run(thread, graph_id="unknown", kwargs=dump(KWARGS)))
+    await cluster.storage.runs.create(waiting)
+    with pytest.raises(Died):
+        await cluster.executor(events=Dying(cluster.log)).execute(Assignment(claim))
+    await cluster.log.flush(str(claim.run.run_id))
+    events = await cluster.until_end(thread)
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+    assert len(questions(events)) == (2 if graph == "assistant" else 0)
+
+
+async def test_the_end_of_a_run_is_told_although_one_was_cancelled_before_it(cluster, thread):
+    first = with_protocol(new_run(thread, graph_id="talker", kwargs=dump(KWARGS)))
+    await cluster.storage.runs.create(first)
+    await queued_and_cancelled(cluster, thread)
+    (claim,) = await cluster.storage.runs.claim("worker", 1, 60.0)
+    assert claim.event_number == 2
+    with pytest.raises(Died):
+        await cluster.executor(events=Dying(cluster.log)).execute(Assignment(claim))
+    await cluster.log.flush(str(claim.run.run_id))
+    events = await cluster.until_end(thread)
+    assert [event.number for event in events] == list(range(3, len(events) + 3))
+
+
 class Finishing:
     """Runs whose end cannot be stored."""
 
-    def __init__(self, runs):
+    def __init__(self, runs, error=StorageUnavailable):
         self._runs = runs
+        self._error = error
 
     def __getattr__(self, name):
         return getattr(self._runs, name)
 
     async def finish(self, claim, outcome):
-        raise StorageUnavailable("It is away.")
+        raise self._error("It is away.")
+
+
+async def test_a_run_whose_end_cannot_be_encrypted_waits_and_loses_no_attempt(cluster, thread):
+    claim = await cluster.claim(thread)
+    locked = SimpleNamespace(
+        runs=Finishing(cluster.storage.runs, EncryptionFailed),
+        run_checkpointer=cluster.storage.run_checkpointer,
+        store=cluster.storage.store,
+    )
+    await cluster.executor(storage=locked).execute(Assignment(claim))
+    run = await cluster.storage.runs.get(thread, claim.run.run_id)
+    assert (run.status, run.attempt) == ("pending", 0)
+    assert await cluster.storage.runs.claim("another", 1, 60.0) == []
 
 
 async def test_what_another_worker_finds_to_be_asked_is_told_once(cluster, thread):

@@ -1,5 +1,6 @@
 """What cannot be decrypted holds up nothing else, and is not lost."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -22,12 +23,14 @@ class Keys:
 
     def __init__(self):
         self.withdrawn = False
+        self.refused = 0
 
     async def _json_encryptor(self, _, data):
         return {key: [value] for key, value in data.items()}
 
     async def _json_decryptor(self, _, data):
         if self.withdrawn and ["poison"] in data.values():
+            self.refused += 1
             raise PermissionError
         return {key: value[0] for key, value in data.items()}
 
@@ -55,7 +58,7 @@ async def add(storage, **fields):
     return (await storage.runs.create(new_run(thread, now=NOW, **fields))).run.run_id
 
 
-async def test_runs(sealed, keys):
+async def test_runs(sealed, keys, clock):
     poison, good = await add(sealed, kwargs=POISON), await add(sealed)
     keys.withdrawn = True
     for _ in range(5):
@@ -63,6 +66,7 @@ async def test_runs(sealed, keys):
         assert [each.run.run_id for each in found] in ([good], [])
     # It has lost no attempt, and goes on when its key is back.
     keys.withdrawn = False
+    clock.move(10)
     (held,) = await claim(sealed, limit=10)
     assert (held.run.run_id, held.run.attempt) == (poison, 1)
     assert held.run.kwargs == POISON
@@ -74,7 +78,7 @@ class Broken:
     def __init__(self, runs):
         self.claim = runs.claim
 
-    async def release(self, _):
+    async def release(self, _, **_more):
         raise StorageUnavailable("The database is away.")
 
 
@@ -84,6 +88,35 @@ async def test_runs_when_the_database_goes_away(storage, sealed, keys):
     keys.withdrawn = True
     runs = EncryptedRuns(Broken(storage.runs), Sealer(keys, inline=True))
     assert [each.run.run_id for each in await runs.claim("worker", 10, 15.0)] == [good]
+
+
+async def test_many_that_cannot_be_opened_are_in_nobodys_way(sealed, keys):
+    poisoned = [await add(sealed, kwargs=POISON) for _ in range(20)]
+    keys.withdrawn = True
+    good = await add(sealed)
+    assert [each.run.run_id for each in await claim(sealed, limit=5)] == [good]
+    keys.withdrawn = False
+    assert await claim(sealed, limit=5) == []
+    assert {(await sealed.runs.get(None, each)).attempt for each in poisoned} == {0}
+
+
+async def test_what_cannot_be_opened_is_tried_less_and_less_often(sealed, keys, clock):
+    poison = await add(sealed, kwargs=POISON)
+    keys.withdrawn = True
+    tried = []
+    for second in range(0, 3600, 2):
+        before = keys.refused
+        await claim(sealed)
+        tried += [second] * (keys.refused > before)
+        clock.move(2)
+    waits = [later - earlier for earlier, later in pairwise(tried)]
+    assert waits[:4] == [4, 8, 16, 32]
+    assert waits == sorted(waits)
+    assert waits[-1] == 600
+    keys.withdrawn = False
+    clock.move(600)
+    (held,) = await claim(sealed)
+    assert (held.run.run_id, held.run.attempt) == (poison, 1)
 
 
 async def test_webhooks(sealed, keys, clock):

@@ -1,9 +1,11 @@
 """Server processes on PostgreSQL."""
 
+import asyncio
 import os
 import subprocess
 import sys
 
+import httpx
 import psycopg
 import pytest
 from tests.postgres import Server, new_schema
@@ -113,6 +115,30 @@ async def test_a_database_that_goes_away_and_comes_back(tmp_path):
                     await act
                 result = await client.runs.wait(thread, "joke", input={"topic": "x"})
                 assert result["topic"]
+    finally:
+        database.remove()
+
+
+async def test_a_client_that_leaves_while_the_database_is_away(tmp_path, caplog):
+    database = Server()
+    body = {"assistant_id": "sleepy", "input": {}, "on_disconnect": "cancel"}
+    try:
+        with serving_here(tmp_path, database_url=database.url) as address:
+            async with httpx.AsyncClient(base_url=address, timeout=20) as http:
+                thread = (await http.post("/threads", json={})).json()["thread_id"]
+                path = f"/threads/{thread}/runs"
+                async with http.stream("POST", f"{path}/stream", json=body) as response:
+                    async for line in response.aiter_lines():
+                        if "first" in line:
+                            break
+                    database.stop()
+                async with asyncio.timeout(20):
+                    while not any(each.name == "weft.runs" for each in caplog.records):
+                        await asyncio.sleep(0.01)
+                database.start()
+                async with asyncio.timeout(20):
+                    while (await http.get(path)).json()[0]["status"] != "interrupted":
+                        await asyncio.sleep(0.05)
     finally:
         database.remove()
 

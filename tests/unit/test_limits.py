@@ -80,6 +80,17 @@ def test_levels(levels):
             check_depth([value], 8)
 
 
+@pytest.mark.parametrize(
+    ("value", "levels"),
+    [("leaf", 0), ([], 1), ({}, 1), ([[]], 2), ([1, {}], 2), ({"a": [1, {"b": {}}]}, 4)],
+)
+def test_levels_are_counted_with_empty_ones(value, levels):
+    check_depth(value, levels)
+    if levels:
+        with pytest.raises(TooDeep):
+            check_depth(value, levels - 1)
+
+
 GIVEN = [
     ("X-Tenant", "acme"),
     ("x-internal", "no"),

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import orjson
 import pytest
+from hypothesis import given, strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 from tests.support import new_run
@@ -15,7 +16,15 @@ from weft.server.domain.ids import uuid7
 from weft.server.domain.json import Encoded, dump
 from weft.server.domain.lost_ends import unbegun_end
 from weft.server.domain.messages import normalised
-from weft.server.domain.protocol import Topic, make_event, run_end, since
+from weft.server.domain.protocol import (
+    Selection,
+    Topic,
+    make_event,
+    make_filter,
+    numbered,
+    run_end,
+    since,
+)
 from weft.server.domain.runs import pending_run
 from weft.server.domain.tools import protocol_tool
 from weft.server.services.plain_events import PlainEvents
@@ -51,6 +60,38 @@ def test_numbers_of_a_run_that_never_began(newer, older, numbers):
     events = unbegun_end(run, 10, runs)
     assert [event.number for event in events] == numbers
     assert unbegun_end(some_run(CANCELLED), 10, runs) == []
+
+
+# Separators come up often enough to be found in any place.
+names = st.text(st.sampled_from("\x1e\x1f01:\0\nö\ud800") | st.characters(codec=None))
+segments = st.text(st.sampled_from("\x1e\x1f01:\nö") | st.characters(codec="utf-8"), min_size=1)
+namespaces = st.lists(segments, max_size=4).map(tuple)
+
+
+@given(segments, namespaces, names)
+def test_a_topic_is_what_its_key_says(method, namespace, name):
+    topic = Topic(method, namespace, name)
+    assert Topic.of(topic.key) == topic
+    assert topic.key.count("\x1f") == len(namespace) + 1
+
+
+@given(namespaces, names, st.booleans())
+def test_custom_events_may_have_any_name(namespace, name, channel):
+    encoder = ProtocolEncoder("run", "graph", 0)
+    method, data = (f"custom:{name}", 1) if channel else ("custom", {"name": name})
+    params = {"namespace": list(namespace), "timestamp": 1, "data": data}
+    (event,) = encoder.events({"type": "event", "method": method, "params": params})
+    found = numbered(event)
+    shown = name.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    assert found.number == 1
+    assert Topic.of(found.key) == Topic("custom", namespace, shown)
+    params = orjson.loads(found.data)["params"]
+    assert params["namespace"] == list(namespace)
+    assert params["data"]["name"] == shown
+    if shown:
+        wanted = Selection([make_filter({"channels": [f"custom:{shown}"]})])
+        assert wanted.wants(found.key)
+    assert not Selection([make_filter({"channels": ["custom:other one"]})]).wants(found.key)
 
 
 def plain(value):

@@ -78,18 +78,18 @@ def check_depth(value: object, most: int) -> None:
     Raises:
         TooDeep: it has more levels of objects and lists.
     """
-    level = [value]
-    for _ in range(most + 1):
-        level = [inner for each in level for inner in _inside(each)]
+    level = list(_nested([value]))
+    for _ in range(most):
         if not level:
             return
-    raise TooDeep
+        level = [inner for each in level for inner in _nested(each)]
+    if level:
+        raise TooDeep
 
 
-def _inside(value: object) -> Iterable[object]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+def _nested(value: dict[str, object] | list[object]) -> Iterable[dict[str, object] | list[object]]:
+    inside = value.values() if isinstance(value, dict) else value
+    return (each for each in inside if isinstance(each, dict | list))
 
 
 def _levels_at_most(raw: bytes) -> int:

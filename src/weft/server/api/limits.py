@@ -22,6 +22,9 @@ from weft.server.api.inside import INSIDE
 
 ServeSocket: TypeAlias = Callable[[WebSocket], Awaitable[None]]
 
+RATE: Final = "weft.rate"
+"""The key in the scope of a WebSocket of what counts its commands, where they are counted."""
+
 # What watches a server must be able to look at it, however often.
 _WATCHED: Final = frozenset({"/", "/ok", "/info", "/metrics"})
 
@@ -100,7 +103,9 @@ class RateLimit:
             return
         wait = self._buckets.take(caller(scope))
         if wait > 0:
-            await refuse(_too_many("Too many requests.", wait), scope, receive, send)
+            await refuse(_too_many(wait), scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._app({**scope, RATE: self._buckets.take}, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -227,9 +232,29 @@ def _network(host: str) -> str:
     return str(mapped) if mapped is not None else address.packed[:8].hex()
 
 
-def _too_many(text: str, wait_seconds: float) -> Response:
-    seconds = max(1, math.ceil(wait_seconds))
-    return detail(429, f"{text} Try again in {seconds} s.", {"retry-after": str(seconds)})
+def count_command(scope: Scope) -> None:
+    """Count what has come over an open WebSocket like a request.
+
+    Raises:
+        TooManyRequests: more has come than is allowed.
+    """
+    take = scope.get(RATE)
+    wait = 0.0 if take is None else take(caller(scope))
+    if wait > 0:
+        raise TooManyRequests(wait)
+
+
+class TooManyRequests(Exception):
+    """``seconds`` is when to come back."""
+
+    def __init__(self, wait_seconds: float) -> None:
+        self.seconds: int = max(1, math.ceil(wait_seconds))
+        super().__init__(f"Too many requests. Try again in {self.seconds} s.")
+
+
+def _too_many(wait_seconds: float) -> Response:
+    error = TooManyRequests(wait_seconds)
+    return detail(429, str(error), {"retry-after": str(error.seconds)})
 
 
 def _below_root(scope: Scope) -> str:

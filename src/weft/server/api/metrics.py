@@ -128,6 +128,7 @@ class MetricRoutes:
             "lg_api_num_running_runs": queue.running,
             "weft_queue_oldest_seconds": queue.longest_wait_seconds or 0.0,
             "weft_queue_oldest_unblocked_seconds": queue.longest_unblocked_wait_seconds or 0.0,
+            "weft_queue_unknown_graph_runs": queue.unknown_graph,
             **self._more(),
         }
 

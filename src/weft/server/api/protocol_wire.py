@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from weft.server.api.errors import status_of
+from weft.server.api.limits import TooManyRequests
 from weft.server.domain.errors import Conflict, EventsLost, InvalidInput, WeftError
 from weft.server.domain.json import Encoded, JsonObject, dump
 from weft.server.services.protocol_commands import CommandFailed
@@ -81,6 +82,8 @@ def _reason(error: Exception) -> tuple[str, str]:
         return error.code, str(error)
     if isinstance(error, BadCommand | Conflict):
         return "invalid_argument", str(error)
+    if isinstance(error, TooManyRequests):
+        return "unknown_error", f"429: {error}"
     status = status_of(error)
     if status in _DENIED:
         return "permission_denied", f"{status}: {error}"

@@ -30,12 +30,12 @@ from weft.server.api.stream import (
     thread_stream,
 )
 from weft.server.api.wire import Wire, json_response, run_wire
-from weft.server.authz.errors import Refused
 from weft.server.authz.users import SERVER, Caller
-from weft.server.domain.errors import InvalidInput, NothingToCancel, RunNotFound, ThreadNotFound
+from weft.server.domain.errors import InvalidInput, RunNotFound, ThreadNotFound
 from weft.server.domain.events import START, EventId
 from weft.server.domain.json import Encoded, dump
 from weft.server.domain.runs import Created, Run
+from weft.server.services.departures import Departures
 from weft.server.services.headers import HeaderPicker
 from weft.server.services.requests import (
     OFFSET_MOST,
@@ -65,6 +65,7 @@ class RunRoutes:
         self,
         runs: RunService,
         threads: ThreadStreamService,
+        departures: Departures,
         *,
         body_limit: int,
         heartbeat_seconds: float,
@@ -72,6 +73,7 @@ class RunRoutes:
     ) -> None:
         self._runs = runs
         self._threads = threads
+        self._departures = departures
         self._body = Body(RunCreateRequest, body_limit)
         self._batch: Body[list[RunCreateRequest]] = Body(RunBatchRequest, body_limit)
         self._cancel = Body(RunCancelRequest, body_limit)
@@ -236,14 +238,8 @@ class RunRoutes:
         return created, body
 
     def _leaving(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Leaving:
-        async def cancel() -> None:
-            try:
-                place = thread_id or (await self._runs.get(caller, None, run_id)).thread_id
-                await self._runs.cancel(caller, place, run_id, "interrupt", reason=LEFT_REASON)
-            except (NothingToCancel, RunNotFound, Refused):
-                return  # it ended while the client was leaving, or is not the client's to stop
-
-        return Leaving(cancel)
+        leave = self._departures.leave
+        return Leaving(partial(leave, caller, thread_id, run_id, reason=LEFT_REASON))
 
     async def _replayed_result(self, run: Run) -> Encoded:
         try:

@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from weft.server.api.authentication import caller_again
 from weft.server.api.body import check_levels, decode_json
+from weft.server.api.limits import TooManyRequests, count_command
 from weft.server.api.protocol_wire import BadCommand, Command, failure, lost, success
 from weft.server.authz.errors import Refused
 from weft.server.domain.errors import InvalidInput, TooDeep, WeftError
@@ -94,14 +95,22 @@ class Connection:
         try:
             command = Command.of(self._decode(frame or b""))
         except BadCommand as error:
-            return failure(error.id, error)
+            return self._bad(error)
         try:
+            count_command(self._socket.scope)
             await self._identify()
             return success(command, await self._execute(command), self._sent)
         except _GONE:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary: nothing may pass it unanswered
             return failure(command.id, error, self._sent)
+
+    def _bad(self, error: BadCommand) -> Encoded:
+        try:
+            count_command(self._socket.scope)
+        except TooManyRequests as refusal:
+            return failure(error.id, refusal)
+        return failure(error.id, error)
 
     async def _identify(self) -> None:
         """Find out who the client is by now: what it was allowed when it came may be over.

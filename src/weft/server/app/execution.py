@@ -71,11 +71,11 @@ def make_worker(settings: Settings, core: Core, graphs: Graphs, pool: RunnerPool
             options=_execute_options(settings),
         ),
         pool=pool,
-        options=_worker_options(settings),
+        options=_worker_options(settings, graphs),
     )
 
 
-def _worker_options(settings: Settings) -> WorkerOptions:
+def _worker_options(settings: Settings, graphs: Graphs) -> WorkerOptions:
     return WorkerOptions(
         name=f"{socket.gethostname()}-{os.getpid()}",
         concurrency=settings.concurrency if settings.worker else 0,
@@ -83,6 +83,7 @@ def _worker_options(settings: Settings) -> WorkerOptions:
         max_attempts=settings.max_attempts,
         grace_seconds=settings.shutdown_grace_seconds,
         shared=bool(settings.redis_url),
+        graphs=frozenset(graphs.ids),
         # Small, so that a burst is spread over the workers instead of going to the quickest.
         claim_batch=8 if settings.redis_url else 32,
     )

@@ -25,6 +25,7 @@ from weft.server.front import Front
 from weft.server.graphs.registry import Graphs
 from weft.server.services.assistants import AssistantService
 from weft.server.services.crons import CronService
+from weft.server.services.departures import Departures
 from weft.server.services.drawings import DrawingService
 from weft.server.services.protocol_commands import ProtocolCommands
 from weft.server.services.protocol_events import ProtocolEvents
@@ -50,6 +51,7 @@ class Services:
     assistants: AssistantService
     drawings: DrawingService
     runs: RunService
+    departures: Departures
     states: StateService
     threads: ThreadService
     followers: ThreadStreamService
@@ -76,15 +78,17 @@ def make_services(
     states = StateService(
         storage=storage, graphs=graphs, calls=calls, signals=signals, clock=clock, authz=authz
     )
+    runs = RunService(
+        storage=storage, events=events, signals=signals, assistants=assistants, clock=clock,
+        authz=authz, admission=Admission(guard, _run_limits(settings), ttl),
+    )  # fmt: skip
     return Services(
         assistants=assistants,
         drawings=DrawingService(
             storage=storage, graphs=graphs, calls=calls, assistants=assistants
         ),
-        runs=RunService(
-            storage=storage, events=events, signals=signals, assistants=assistants, clock=clock,
-            authz=authz, admission=Admission(guard, _run_limits(settings), ttl),
-        ),
+        runs=runs,
+        departures=Departures(runs, clock),
         states=states,
         threads=ThreadService(
             storage=storage, events=events, signals=signals, states=states, clock=clock,
@@ -130,7 +134,7 @@ def make_handlers(
         threads=ThreadRoutes(services.threads, limit),
         states=StateRoutes(services.states, limit),
         runs=RunRoutes(
-            services.runs, services.followers,
+            services.runs, services.followers, services.departures,
             body_limit=limit, heartbeat_seconds=heartbeat, headers=front.headers,
         ),
         store=StoreRoutes(services.items, limit),

@@ -21,6 +21,7 @@ from weft.server.app.execution import Webhooks
 from weft.server.caching import shared_cache
 from weft.server.ports.storage import Storage
 from weft.server.services.assistants import AssistantService
+from weft.server.services.departures import Departures
 from weft.server.services.run_watch import WatchedEvents
 from weft.server.worker.crons import CronStarter
 from weft.server.worker.loop import Worker
@@ -54,6 +55,7 @@ class Parts:
     watch: WatchedEvents
     worker: Worker
     sweeper: Sweeper
+    departures: Departures
     crons: CronStarter
     webhooks: Webhooks
     assistants: AssistantService
@@ -105,6 +107,8 @@ async def _start(parts: Parts, app: Starlette, stack: AsyncExitStack) -> None:
     stack.push_async_callback(parts.worker.stop)
     # If the database is locked, whatever is marked as running was left by a dead process.
     await parts.worker.start(orphaned=parts.alone)
+    stack.push_async_callback(parts.departures.stop)
+    parts.departures.start()
     stack.push_async_callback(parts.sweeper.stop)
     parts.sweeper.start()
     stack.push_async_callback(parts.crons.stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
@@ -101,7 +102,7 @@ def _assemble(
     metrics = MetricRoutes(
         meter,
         worker,
-        services.runs.stats,
+        partial(services.runs.stats, graphs.ids),
         lambda: gauges(core.watch, core.redis),
         webhooks.sender.report,
     )
@@ -112,6 +113,7 @@ def _assemble(
         watch=core.watch,
         worker=worker,
         sweeper=Sweeper(core.clock, sweeps(settings, core)),
+        departures=services.departures,
         crons=CronStarter(core.storage, services.runs, core.clock),
         webhooks=webhooks,
         assistants=services.assistants,

@@ -28,14 +28,17 @@ class Told:
     """What the log of a run tells about its end.
 
     ``asked``: the ids of what it asks. ``stopped``: the subgraphs that have stopped to ask.
+    ``last``: the number of the last event.
     """
 
     ended: bool = False
+    last: int = 0
     asked: set[str] = field(default_factory=set)
     stopped: list[Namespace] = field(default_factory=list)
 
     def note(self, events: Iterable[Numbered]) -> None:
         for event in events:
+            self.last = max(self.last, event.number)
             if event.key == RUN_ENDS:
                 self.ended = True
             elif event.key.startswith(_ASKS):
@@ -45,7 +48,7 @@ class Told:
 
 
 def lost_end(
-    run: Run, thread: Thread, number: int, told: Told, *, milliseconds: int
+    run: Run, thread: Thread, number: int, told: Told, newer: Sequence[Run], *, milliseconds: int
 ) -> Sequence[Numbered]:
     """Return what the log of a run lacks: what it asks, then how it ended.
 
@@ -54,20 +57,34 @@ def lost_end(
     Args:
         run: The run, which is over and the last one of its thread that has begun.
         thread: Its thread.
-        number: The number of the run's last event.
+        number: The number of the thread's last event.
         told: What the log does tell.
+        newer: The runs that came after it, none of which has begun.
         milliseconds: The time to show, since 1970.
     """
-    waits = run.status == "success" and thread.status == "interrupted"
+    # With another run in the queue the thread is busy, and asks all the same.
+    open_questions = thread.status == "busy" and load_object(thread.interrupts or b"{}")
+    waits = run.status == "success" and bool(thread.status == "interrupted" or open_questions)
     asked = _not_told(thread, told) if waits else []
     status, error = run_end(run.status, run.error, waits=waits)
     found = [(Topic(_ASKS, namespace), data) for namespace, data in asked]
     found.append((Topic.of(RUN_ENDS), ending(status, run.graph_id, error)))
-    first = number - len(asked)
+    first = _last_number(number, told.last + len(found), newer) - len(asked)
     return [
         make_event(str(run.run_id), first + place, topic, dump(data), milliseconds=milliseconds)
         for place, (topic, data) in enumerate(found)
     ]
+
+
+def _last_number(number: int, least: int, newer: Sequence[Run]) -> int:
+    """Return the number of a run's end.
+
+    Those of the runs that were cancelled meanwhile come after it. What was cancelled before it
+    began has had its numbers before; the log of the run has come further then.
+    """
+    ended = sum(not each.active for each in newer)
+    lasts = (number - ENDED_NUMBERS * count for count in range(ended, -1, -1))
+    return next((last for last in lasts if last >= least), number)
 
 
 def unbegun_end(run: Run, number: int, runs: Sequence[Run]) -> Sequence[Numbered]:

@@ -34,8 +34,11 @@ CHANNELS = (
 _NAMED = "custom:"
 _CHANNEL_OF = {"input.requested": "input"}
 
-# Neither in the names of nodes nor in ids.
+# Hardly ever in names. Where they are, two characters stand for one.
 _SEPARATOR = "\x1f"
+_ESCAPE = "\x1e"
+_ESCAPED = {_ESCAPE: _ESCAPE + "0", _SEPARATOR: _ESCAPE + "1"}
+_ESCAPING = str.maketrans(_ESCAPED)
 
 END = "end"
 """The name of the lifecycle event of the root graph that ends a run."""
@@ -65,12 +68,22 @@ class Topic(NamedTuple):
 
     @property
     def key(self) -> str:
-        return _SEPARATOR.join((self.method, self.name, *self.namespace))
+        parts = (self.method, self.name, *self.namespace)
+        key = _SEPARATOR.join(parts)
+        if key.count(_SEPARATOR) == len(parts) - 1 and _ESCAPE not in key:
+            return key
+        return _SEPARATOR.join(part.translate(_ESCAPING) for part in parts)
 
     @classmethod
     def of(cls, key: str) -> Topic:
-        method, name, *namespace = key.split(_SEPARATOR)
+        method, name, *namespace = map(_unescaped, key.split(_SEPARATOR))
         return cls(method, tuple(namespace), name)
+
+
+def _unescaped(part: str) -> str:
+    if _ESCAPE not in part:
+        return part
+    return part.replace(_ESCAPED[_SEPARATOR], _SEPARATOR).replace(_ESCAPED[_ESCAPE], _ESCAPE)
 
 
 RUN_ENDS: str = Topic("lifecycle", name=END).key

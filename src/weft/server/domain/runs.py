@@ -210,6 +210,7 @@ class QueueStats:
     """How many runs wait and execute, and how long those that are due have waited.
 
     Unblocked are runs whose thread has nothing running. The waits are None where nothing waits.
+    ``unknown_graph``: those of the waiting ones whose graph is none of those that were asked for.
     """
 
     pending: int
@@ -217,6 +218,7 @@ class QueueStats:
     longest_wait_seconds: float | None = None
     median_wait_seconds: float | None = None
     longest_unblocked_wait_seconds: float | None = None
+    unknown_graph: int = 0
 
 
 def run_metadata(new: NewRun, thread_metadata: JsonObject) -> JsonObject:
@@ -277,6 +279,19 @@ LOST_NUMBERS = 1_000_000
 
 ENDED_NUMBERS = 2
 """Numbers for the events of a run that ends without having begun."""
+
+_PAUSES = (4.0, 600.0)
+
+
+def pause_after(claim: Claim) -> float:
+    """Return how long a run is left alone that cannot be encrypted or decrypted: longer each time.
+
+    How often it has been put back is what it was claimed beyond its attempts.
+    """
+    shortest, longest = _PAUSES
+    before = min(max(claim.number - claim.run.attempt, 0), 10)
+    return min(shortest * 2.0**before, longest)
+
 
 ATTEMPTS_EXHAUSTED = dump(
     {

@@ -40,6 +40,9 @@ _POLL_SECONDS = 5.0
 # is also what a reader who begins is told about.
 _RUNS = (5, 100)
 
+# How often it is looked whether a thread has got further while its runs were read.
+_LOOKS = 4
+
 # What a worker needs at most to log the end of a run that it has stored.
 _GRACE_SECONDS = 2.0
 
@@ -187,10 +190,7 @@ class ProtocolEvents:
         if not has_protocol(run) or self._clock.now() - run.updated_at > self._keep:
             return
         with suppress(ThreadNotFound):
-            number = await self._storage.threads.event_number(run.thread_id)
-            runs = await self._storage.runs.list(
-                run.thread_id, limit=_RUNS[-1], offset=0, status=None
-            )
+            number, runs = await self._standing(run.thread_id)
             yield reading.new(unbegun_end(run, number, runs))
 
     async def _own(self, run: Run, reading: _Reading, *, live: bool) -> Batches:
@@ -226,21 +226,33 @@ class ProtocolEvents:
     async def _lost_end(self, run: Run, told: Told) -> Sequence[Numbered]:
         """Return how a run has ended whose log does not tell, as after a crash.
 
-        Only of the newest run: what the database knows of a thread is about that one.
+        Only of the last run that has begun: what the database knows of a thread is about that one.
         """
         try:
-            newest, *_ = await self._storage.runs.list(
-                run.thread_id, limit=1, offset=0, status=None
-            )
             thread = await self._storage.threads.get(run.thread_id, with_values=False)
-            number = await self._storage.threads.event_number(run.thread_id)
-        except (ValueError, ThreadNotFound):
+            number, runs = await self._standing(run.thread_id)
+        except ThreadNotFound:
             return []
-        now = self._clock.now()
-        if newest.run_id != run.run_id or newest.active or now - newest.updated_at > self._keep:
+        place = next((place for place, each in enumerate(runs) if each.attempt > 0), len(runs))
+        last, now = next(iter(runs[place:]), None), self._clock.now()
+        if last is None or last.run_id != run.run_id or last.active:
+            return []
+        if now - last.updated_at > self._keep:
             return []
         milliseconds = int(now.timestamp() * 1000)
-        return lost_end(newest, thread, number, told, milliseconds=milliseconds)
+        return lost_end(last, thread, number, told, runs[:place], milliseconds=milliseconds)
+
+    async def _standing(self, thread_id: UUID) -> tuple[int, Sequence[Run]]:
+        """Return the number of a thread's last event, and its runs at the same time."""
+        number, runs = -1, list[Run]()
+        for _ in range(_LOOKS):
+            before, number = number, await self._storage.threads.event_number(thread_id)
+            if before == number:
+                break
+            runs = [
+                *await self._storage.runs.list(thread_id, limit=_RUNS[-1], offset=0, status=None)
+            ]
+        return number, runs
 
     async def _log(self, run: Run, *, live: bool) -> AsyncGenerator[Sequence[StoredEvent]]:
         reader = self._events.read(str(run.run_id), START)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -320,8 +320,9 @@ class RunService:
         if not stopped:
             raise NothingToCancel
 
-    async def stats(self) -> QueueStats:
-        return await self._storage.runs.stats()
+    async def stats(self, graphs: Collection[str]) -> QueueStats:
+        """Return how the queue stands, for a process that serves these graphs."""
+        return await self._storage.runs.stats(graphs=graphs)
 
     def read(self, run: Run) -> EventReader:
         """Return all events of a run that has just been created."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Protocol, cast
@@ -42,6 +42,7 @@ from weft.server.domain.runs import (
     Renewal,
     Run,
     Stop,
+    pause_after,
 )
 from weft.server.domain.threads import (
     FoundThread,
@@ -73,6 +74,11 @@ from weft.server.storage.rewriting import Rewriter, rewrite
 from weft.server.storage.sealing import Sealer, Seals, is_marked, split_context, with_context
 
 logger: logging.Logger = logging.getLogger("weft.storage")
+
+
+# Batches in a row out of which some runs could not be decrypted; those that could must not wait for
+# the end of it.
+_CLAIMS = 16
 
 
 class RewritableStorage(Storage, Protocol):
@@ -316,8 +322,30 @@ class EncryptedRuns:
     async def delete(self, thread_id: UUID, run_id: UUID, *, access: Condition = EVERYTHING) -> Run:
         return await self._opened(await self._inner.delete(thread_id, run_id, access=access))
 
-    async def claim(self, worker: str, limit: int, lease_seconds: float) -> Sequence[Claim]:
-        claims = await self._inner.claim(worker, limit, lease_seconds)
+    async def claim(
+        self,
+        worker: str,
+        limit: int,
+        lease_seconds: float,
+        *,
+        graphs: Collection[str] | None = None,
+    ) -> Sequence[Claim]:
+        found: list[Claim] = []
+        for _ in range(_CLAIMS):
+            rest = limit - len(found)
+            try:
+                claims = await self._inner.claim(worker, rest, lease_seconds, graphs=graphs)
+            except StorageUnavailable:
+                if not found:
+                    raise
+                break  # those that are ours by now must not be lost
+            opened = await self._claims(claims)
+            found += opened
+            if len(opened) == len(claims):
+                break
+        return found
+
+    async def _claims(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         if not claims:
             return claims
         try:
@@ -330,15 +358,14 @@ class EncryptedRuns:
         ]
 
     async def _claimed(self, claim: Claim) -> Claim | None:
-        """Return a claim decrypted; None: that has failed, and the run is in the queue again."""
+        """Return a claim decrypted; None: that has failed, and the run waits for a while."""
         run_id = claim.run.run_id
         try:
             return dataclasses.replace(claim, run=await self._opened(claim.run))
         except EncryptionFailed as error:
             logger.warning("a run waits: %s", error, extra={"run_id": str(run_id)})
-        # If the database is away it stays claimed until its lease ends, and the others go on.
-        with suppress(LeaseLost, StorageUnavailable):
-            await self._inner.release(claim)
+        with suppress(LeaseLost, StorageUnavailable):  # without the database its lease runs out
+            await self._inner.release(claim, pause_seconds=pause_after(claim))
         return None
 
     async def next_due(self, after: datetime) -> datetime | None:
@@ -363,8 +390,8 @@ class EncryptedRuns:
 
         return await self._inner.finish(*await self._sealer.run(seal))
 
-    async def release(self, claim: Claim) -> None:
-        await self._inner.release(claim)
+    async def release(self, claim: Claim, *, pause_seconds: float = 0.0) -> None:
+        await self._inner.release(claim, pause_seconds=pause_seconds)
 
     async def cancel(
         self,
@@ -382,8 +409,8 @@ class EncryptedRuns:
     async def forget_keys(self, before: datetime, limit: int) -> int:
         return await self._inner.forget_keys(before, limit)
 
-    async def stats(self) -> QueueStats:
-        return await self._inner.stats()
+    async def stats(self, *, graphs: Collection[str] | None = None) -> QueueStats:
+        return await self._inner.stats(graphs=graphs)
 
     async def _opened(self, run: Run) -> Run:
         return await self._sealer.run(lambda seals: _open_run(seals, run))

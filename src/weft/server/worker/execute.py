@@ -19,11 +19,11 @@ from langgraph.types import Interrupt, StateSnapshot
 
 from weft.server.authz.acting import acting_for
 from weft.server.authz.users import Caller
-from weft.server.domain.errors import LeaseLost, StorageUnavailable
+from weft.server.domain.errors import EncryptionFailed, LeaseLost, StorageUnavailable
 from weft.server.domain.events import DONE, NUMBERS, RESULT, Event
 from weft.server.domain.json import EMPTY_OBJECT, Encoded
 from weft.server.domain.protocol import PLAIN_END, PLAIN_STEP, run_end
-from weft.server.domain.runs import Claim, Outcome, Stop
+from weft.server.domain.runs import Claim, Outcome, Stop, pause_after
 from weft.server.domain.threads import status_after
 from weft.server.graphs.registry import Graphs
 from weft.server.graphs.runtimes import Purpose
@@ -333,6 +333,10 @@ class Executor:
             logger.exception("the end of a run cannot be stored", extra={"run_id": stream})
             await self._release_when_possible(assignment)
             return
+        except EncryptionFailed as failure:
+            logger.warning("the end of a run waits: %s", failure, extra={"run_id": stream})
+            await self._release_when_possible(assignment, pause_after(claim))
+            return
         assignment.result = outcome.status
         if protocol is not None:
             waits = outcome.thread_status == "interrupted"
@@ -351,11 +355,13 @@ class Executor:
     def _milliseconds(self) -> int:
         return int(self._clock.now().timestamp() * 1000)
 
-    async def _release_when_possible(self, assignment: Assignment) -> None:
+    async def _release_when_possible(
+        self, assignment: Assignment, pause_seconds: float = 0.0
+    ) -> None:
         """Put the run back into the queue, however long the database takes to come back."""
         while True:
             try:
-                await self._storage.runs.release(assignment.claim)
+                await self._storage.runs.release(assignment.claim, pause_seconds=pause_seconds)
             except LeaseLost:
                 return
             except StorageUnavailable:

@@ -42,7 +42,8 @@ class WorkerOptions:
     A ``concurrency`` of 0 is a worker that takes none. ``look_seconds``: how often runs with an
     expired lease are looked for. ``release_seconds``: how long runs may take to stop when they
     are cancelled for the end of the process. A run that blocks is ended ``overdue_seconds`` after
-    its timeout, whatever it is doing. ``shared``: other workers may take runs over.
+    its timeout, whatever it is doing. ``shared``: other workers may take runs over. Only runs of
+    ``graphs`` are taken; None: of any.
     """
 
     name: str
@@ -56,6 +57,7 @@ class WorkerOptions:
     release_seconds: float = 2.0
     overdue_seconds: float = 2.0
     shared: bool = False
+    graphs: frozenset[str] | None = None
 
 
 class Worker:
@@ -107,12 +109,22 @@ class Worker:
         duties = [self._pool.watch]
         if self._options.concurrency:
             await self._reclaim(orphaned=orphaned)
+            await self._tell_unknown()
             duties += [self._dispatch, self._keep_leases, self._look_for_lost, self._end_overdue]
             if self._options.shared:
                 duties.append(self._stop_what_is_not_held)
         self._pool.start()
         for duty in duties:
             self._tasks.append(asyncio.create_task(self._persist(duty), name=duty.__name__))
+
+    async def _tell_unknown(self) -> None:
+        if self._options.graphs is None:
+            return
+        stats = await self._storage.runs.stats(graphs=self._options.graphs)
+        if stats.unknown_graph:
+            logger.warning(
+                "runs wait for graphs that are not served here", extra={"runs": stats.unknown_graph}
+            )
 
     def drain(self) -> None:
         """Take no more runs. The grace period begins."""
@@ -191,7 +203,9 @@ class Worker:
             if limit <= 0 or self._draining:
                 return False
             until = _time() + options.lease_seconds
-            claims = await self._storage.runs.claim(options.name, limit, options.lease_seconds)
+            claims = await self._storage.runs.claim(
+                options.name, limit, options.lease_seconds, graphs=options.graphs
+            )
             for claim in claims:
                 self._begin(claim, until)
         return len(claims) == limit

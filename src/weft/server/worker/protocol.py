@@ -194,16 +194,24 @@ class ProtocolEncoder:
 
     def _custom(self, namespace: Namespace, payload: object) -> list[Event]:
         name = payload.get("name") if isinstance(payload, dict) else None
-        topic = Topic("custom", namespace, name if isinstance(name, str) else "")
+        topic = Topic("custom", namespace, _text(name) if isinstance(name, str) else "")
         return [self._event(topic, encode(payload))]
 
     def _named(self, namespace: Namespace, name: str, payload: object) -> list[Event]:
+        name = _text(name)
         data = encode({"name": name, "payload": payload})
         return [self._event(Topic("custom", namespace, name), data)]
 
     def _task(self, _: Namespace, item: tuple[Namespace, _Dict]) -> list[Event]:
         namespace, payload = item
         return [self._event(Topic("tasks", namespace), encode(payload))]
+
+
+def _text(name: str) -> str:
+    """Return a name as clients are shown it: without NUL, and without halves of characters."""
+    if not name.isascii():
+        name = name.encode("utf-8", "replace").decode()
+    return name.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def as_chunk(event: ProtocolEvent) -> tuple[Namespace, str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -98,10 +98,24 @@ class RunStorage(Protocol):
         """
         ...
 
-    async def claim(self, worker: str, limit: int, lease_seconds: float) -> Sequence[Claim]:
+    async def claim(
+        self,
+        worker: str,
+        limit: int,
+        lease_seconds: float,
+        *,
+        graphs: Collection[str] | None = None,
+    ) -> Sequence[Claim]:
         """Take runs that are due: oldest first, one per thread, none on a thread that has one.
 
         A claimed run is running, its ``attempt`` one higher.
+
+        Args:
+            worker: Who takes them.
+            limit: How many at most.
+            lease_seconds: For how long.
+            graphs: Only runs of these graphs; those of others wait, and so do their threads.
+                None: of any.
         """
         ...
 
@@ -124,8 +138,10 @@ class RunStorage(Protocol):
         """
         ...
 
-    async def release(self, claim: Claim) -> None:
+    async def release(self, claim: Claim, *, pause_seconds: float = 0.0) -> None:
         """Put a claimed run back into the queue without counting the attempt.
+
+        For ``pause_seconds`` it is not claimed, and so is not in the way of others.
 
         Raises:
             LeaseLost: the claim is no longer valid.
@@ -158,6 +174,6 @@ class RunStorage(Protocol):
         """Remove the keys of requests before a moment; return how many."""
         ...
 
-    async def stats(self) -> QueueStats:
-        """Return how the queue stands at this moment."""
+    async def stats(self, *, graphs: Collection[str] | None = None) -> QueueStats:
+        """Return how the queue stands at this moment, for whoever serves these graphs."""
         ...

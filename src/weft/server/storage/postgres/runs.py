@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeAlias
@@ -123,10 +123,22 @@ class PostgresRuns:
 
         return await self._database.write(work)
 
-    async def claim(self, worker: str, limit: int, lease_seconds: float) -> Sequence[Claim]:
+    async def claim(
+        self,
+        worker: str,
+        limit: int,
+        lease_seconds: float,
+        *,
+        graphs: Collection[str] | None = None,
+    ) -> Sequence[Claim]:
         now = self._clock.now()
-        lease = now + timedelta(seconds=lease_seconds)
-        values = {"worker": worker, "limit": limit, "now": now, "lease": lease}
+        values = {
+            "worker": worker,
+            "limit": limit,
+            "now": now,
+            "lease": now + timedelta(seconds=lease_seconds),
+            "graphs": None if graphs is None else list(graphs),
+        }
         return await self._database.send(lambda c: c.execute(sql.CLAIM, values), _claims)
 
     async def next_due(self, after: datetime) -> datetime | None:
@@ -155,13 +167,14 @@ class PostgresRuns:
 
         return await self._database.call(lambda: self._savers.last(claim, work, _finished))
 
-    async def release(self, claim: Claim) -> None:
+    async def release(self, claim: Claim, *, pause_seconds: float = 0.0) -> None:
         now = self._clock.now()
+        until = now + timedelta(seconds=pause_seconds) if pause_seconds else None
 
         def work(connection: Connection, rows: Rows) -> None:
             _hold(connection, claim)
             write_rows(connection, rows)
-            connection.execute(sql.RELEASE, (now, claim.run.run_id))
+            connection.execute(sql.RELEASE, (now, until, claim.run.run_id))
             connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, claim.run.thread_id))
 
         await self._database.call(lambda: self._savers.last(claim, work, itself, strict=False))
@@ -194,8 +207,9 @@ class PostgresRuns:
             lambda c: forget_keys(c, before, limit), lambda cursor: cursor.rowcount
         )
 
-    async def stats(self) -> QueueStats:
-        return await self._database.ask(partial(queue_stats, now=self._clock.now()))
+    async def stats(self, *, graphs: Collection[str] | None = None) -> QueueStats:
+        now = self._clock.now()
+        return await self._database.ask(partial(queue_stats, now=now, graphs=graphs))
 
 
 def _create(connection: Connection, new: NewRun) -> Created:

@@ -83,6 +83,8 @@ CLAIM = f"""
     WITH due AS (
         SELECT run_id AS due_id FROM weft_runs r
         WHERE status = 'pending' AND created_at <= %(now)s
+          AND (paused_until IS NULL OR paused_until <= %(now)s)
+          AND (%(graphs)s::text[] IS NULL OR graph_id = ANY(%(graphs)s::text[]))
           AND (SELECT count(*) FROM weft_runs o
                WHERE o.thread_id = r.thread_id AND o.status = 'running') = 0
           AND seq = (SELECT o.seq FROM weft_runs o
@@ -132,8 +134,8 @@ END_RUN = """
 """
 
 RELEASE = """
-    UPDATE weft_runs SET status = 'pending', attempt = attempt - 1, updated_at = %s, token = NULL,
-                         lease_until = NULL
+    UPDATE weft_runs SET status = 'pending', attempt = attempt - 1, updated_at = %s,
+                         paused_until = %s, token = NULL, lease_until = NULL
     WHERE run_id = %s
 """
 

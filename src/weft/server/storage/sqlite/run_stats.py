@@ -9,9 +9,11 @@ from weft.server.domain.runs import QueueStats
 # Named, because by itself the database would go through all runs.
 _COUNTS = """
     SELECT (SELECT count(*) FROM runs WHERE status = 'pending'),
+           (SELECT count(*) FROM runs WHERE status = 'pending'
+            AND graph_id NOT IN (SELECT value FROM json_each(?2))),
            (SELECT count(*) FROM runs INDEXED BY one_running_run_per_thread
             WHERE status = 'running'),
-           (SELECT count(*) FROM runs WHERE status = 'pending' AND created_at <= ?)
+           (SELECT count(*) FROM runs WHERE status = 'pending' AND created_at <= ?1)
 """
 _MIDDLE = """
     SELECT avg(created_at) FROM (
@@ -26,10 +28,11 @@ _OLDEST_UNBLOCKED = """
 """
 
 
-def queue_stats(connection: sqlite3.Connection, now: int) -> QueueStats:
-    pending, running, due = connection.execute(_COUNTS, (now,)).fetchone()
+def queue_stats(connection: sqlite3.Connection, now: int, graphs: str | None) -> QueueStats:
+    pending, unknown, running, due = connection.execute(_COUNTS, (now, graphs)).fetchone()
+    unknown = 0 if graphs is None else unknown
     if due == 0:
-        return QueueStats(pending, running)
+        return QueueStats(pending, running, unknown_graph=unknown)
     middle = (now, 2 - due % 2, (due - 1) // 2)
     (median,) = connection.execute(_MIDDLE, middle).fetchone()
     (oldest,) = connection.execute(_OLDEST).fetchone()
@@ -39,6 +42,7 @@ def queue_stats(connection: sqlite3.Connection, now: int) -> QueueStats:
         running,
         longest_wait_seconds=_seconds(now, oldest),
         median_wait_seconds=_seconds(now, median),
+        unknown_graph=unknown,
         longest_unblocked_wait_seconds=None if unblocked is None else _seconds(now, unblocked),
     )
 

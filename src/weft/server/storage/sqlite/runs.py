@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TypeAlias, cast
 from uuid import UUID, uuid4
@@ -131,10 +131,18 @@ class SqliteRuns:
 
         return await self._writer.write(work)
 
-    async def claim(self, worker: str, limit: int, lease_seconds: float) -> Sequence[Claim]:
+    async def claim(
+        self,
+        worker: str,
+        limit: int,
+        lease_seconds: float,
+        *,
+        graphs: Collection[str] | None = None,
+    ) -> Sequence[Claim]:
         now = micros(self._clock.now())
         lease = now + int(lease_seconds * 1_000_000)
-        return await self._writer.write(lambda c: _claim(c, worker, limit, now, lease))
+        where = (now, _names(graphs), limit)
+        return await self._writer.write(lambda c: _claim(c, where, (worker, lease, now)))
 
     async def next_due(self, after: datetime) -> datetime | None:
         given = (micros(after),)
@@ -155,12 +163,13 @@ class SqliteRuns:
         with self._savers.last_use(claim):
             return await self._writer.write(work)
 
-    async def release(self, claim: Claim) -> None:
+    async def release(self, claim: Claim, *, pause_seconds: float = 0.0) -> None:
         now = micros(self._clock.now())
+        until = now + int(pause_seconds * 1_000_000) if pause_seconds else 0
 
         def work(connection: sqlite3.Connection) -> None:
             _check_token(connection, claim)
-            connection.execute(sql.RELEASE, (now, str(claim.run.run_id)))
+            connection.execute(sql.RELEASE, (now, until, str(claim.run.run_id)))
             connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, str(claim.run.thread_id)))
 
         with self._savers.last_use(claim):
@@ -194,9 +203,13 @@ class SqliteRuns:
     async def forget_keys(self, before: datetime, limit: int) -> int:
         return await self._writer.write(lambda c: forget_keys(c, micros(before), limit))
 
-    async def stats(self) -> QueueStats:
-        now = micros(self._clock.now())
-        return await self._readers.read(lambda connection: queue_stats(connection, now))
+    async def stats(self, *, graphs: Collection[str] | None = None) -> QueueStats:
+        now, names = micros(self._clock.now()), _names(graphs)
+        return await self._readers.read(lambda connection: queue_stats(connection, now, names))
+
+
+def _names(graphs: Collection[str] | None) -> str | None:
+    return None if graphs is None else dump(list(graphs)).decode()
 
 
 def _get(
@@ -279,9 +292,10 @@ def _apply(connection: sqlite3.Connection, thread: str, decision: Decision, now:
 
 
 def _claim(
-    connection: sqlite3.Connection, worker: str, limit: int, now: int, lease: int
+    connection: sqlite3.Connection, where: tuple[int, str | None, int], how: tuple[str, int, int]
 ) -> Sequence[Claim]:
-    rows = connection.execute(sql.CLAIMABLE, (now, limit)).fetchall()
+    rows = connection.execute(sql.CLAIMABLE, where).fetchall()
+    worker, lease, now = how
     claims = []
     for *row, checkpoints, action, reason, before, event_number in rows:
         token = uuid4().hex

@@ -67,14 +67,15 @@ CLAIMABLE = f"""
            stop_action, stop_reason, claims,
            (SELECT event_number FROM threads t WHERE t.thread_id = r.thread_id)
     FROM runs r
-    WHERE status = 'pending' AND created_at <= ?
+    WHERE status = 'pending' AND created_at <= ?1 AND paused_until <= ?1
+      AND (?2 IS NULL OR graph_id IN (SELECT value FROM json_each(?2)))
       AND NOT EXISTS (
         SELECT 1 FROM runs o WHERE o.thread_id = r.thread_id AND o.status = 'running')
       AND NOT EXISTS (
         SELECT 1 FROM runs o WHERE o.thread_id = r.thread_id
           AND o.status IN ('pending', 'running')
           AND (o.created_at, o.rowid) < (r.created_at, r.rowid))
-    ORDER BY created_at, r.rowid LIMIT ?
+    ORDER BY created_at, r.rowid LIMIT ?3
 """
 
 CLAIM = """
@@ -98,8 +99,8 @@ END_RUN = """
 """
 
 RELEASE = """
-    UPDATE runs SET status = 'pending', attempt = attempt - 1, updated_at = ?, token = NULL,
-                    lease_until = NULL
+    UPDATE runs SET status = 'pending', attempt = attempt - 1, updated_at = ?, paused_until = ?,
+                    token = NULL, lease_until = NULL
     WHERE run_id = ?
 """
 
