@@ -1,6 +1,7 @@
 """A chat with everything that streams: tools, a subgraph, models side by side, two questions.
 
-With a ``gate`` it asks them once that file is there.
+With a ``gate`` it asks them once that file is there. With a folder ``halts`` among its settings the
+first model, in the middle of its words, and the tool wait for files there.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.tools import tool
-from langgraph.config import get_stream_writer
+from langgraph.config import get_config, get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.stream import StreamChannel, StreamTransformer
@@ -20,11 +21,21 @@ from langgraph.types import Send, interrupt
 from typing_extensions import TypedDict
 
 
+async def halt(name):
+    """Note that this place has been reached, and wait to be let on, if there is a folder for it."""
+    folder = get_config()["configurable"].get("halts")
+    if folder is not None:
+        Path(folder, f"at-{name}").touch()
+        while not Path(folder, f"go-{name}").exists():
+            await asyncio.sleep(0.01)
+
+
 class ScriptedModel(BaseChatModel):
     """Says its words one by one; with ``call`` it wants numbers to be added as well."""
 
     words: list[str]
     call: bool = False
+    halt: str | None = None
     pause: float = 0.0
 
     @property
@@ -56,6 +67,8 @@ class ScriptedModel(BaseChatModel):
             if run_manager is not None:
                 await run_manager.on_llm_new_token(message.text, chunk=chunk)
             yield chunk
+            if number == 0 and self.halt is not None:
+                await halt(self.halt)
             if number % 16 == 0:
                 await asyncio.sleep(self.pause)
 
@@ -67,13 +80,14 @@ class State(MessagesState, total=False):
 
 
 @tool
-def add(a: int, b: int) -> str:
+async def add(a: int, b: int) -> str:
     """Add two numbers."""
+    await halt("tool")
     return str(a + b)
 
 
 async def plan(state):
-    model = ScriptedModel(words=["Let me ", "add."], call=True)
+    model = ScriptedModel(words=["Let me ", "add."], call=True, halt="words")
     return {"messages": [await model.ainvoke(state["messages"])]}
 
 
