@@ -155,6 +155,8 @@ async def test_hosts_that_are_busy_are_passed_over(storage, thread):
         await storage.runs.finish(held, DONE)
     found = await storage.webhooks.claim(10, 30.0, avoid=["a.example", "x'\"]"])
     assert sorted(each.url for each in found) == ["/3", "https://b.example:8443/2"]
+    due, later = [await storage.webhooks.next_due(avoid=each) for each in ([], ["a.example"])]
+    assert due < later
     assert len(await storage.webhooks.claim(10, 30.0)) == 2
 
 

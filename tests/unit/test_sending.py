@@ -1,6 +1,7 @@
 """The sender of webhooks, with a real database and real connections."""
 
 import asyncio
+import contextlib
 import shutil
 import ssl
 import subprocess
@@ -143,7 +144,9 @@ async def test_a_host_that_hangs_does_not_hold_up_the_others(storage, sending):
             await asyncio.to_thread(slow.next)
 
 
-async def test_a_hint_is_enough(storage):
+@contextlib.asynccontextmanager
+async def told_by_hints(storage, **options):
+    """A sender that looks by itself once a minute; yield what tells it to look."""
     signals = MemorySignals()
     client = WebhookClient(5.0)
     client.open(None)
@@ -153,17 +156,44 @@ async def test_a_hint_is_enough(storage):
         clock=SystemClock(),
         guard=WebhookGuard(HERE, SystemResolver()),
         transport=client,
-        options=SenderOptions(poll_seconds=60.0),
+        options=SenderOptions(poll_seconds=60.0, **options),
     )
     await sender.start(orphaned=True)
-    with receiving() as receiver:
-        await end_a_run(storage, receiver.url)
+
+    async def tell(receiver):
         async with asyncio.timeout(10):
             while receiver.came.empty():
                 await signals.publish(WEBHOOK)
                 await asyncio.sleep(0.01)
+
+    yield tell
     await sender.stop()
     await client.aclose()
+
+
+async def test_a_hint_is_enough(storage):
+    with receiving() as receiver:
+        async with told_by_hints(storage) as tell:
+            await end_a_run(storage, receiver.url)
+            await tell(receiver)
+
+
+async def test_a_hint_is_enough_while_a_host_is_busy(storage):
+    with receiving() as slow, receiving() as quick:
+        slow.hold = threading.Event()
+        async with told_by_hints(storage, per_host=1) as tell:
+            await end_a_run(storage, slow.url)
+            await tell(slow)
+            slow.next()
+            await end_a_run(storage, slow.url)
+            for _ in range(2):
+                await end_a_run(storage, quick.url.replace("127.0.0.1", "localhost"))
+                await tell(quick)
+                quick.next()
+            # What waits for the busy host goes there as soon as it is free.
+            assert slow.came.empty()
+            slow.hold.set()
+            await asyncio.to_thread(slow.next)
 
 
 @pytest.fixture

@@ -42,8 +42,8 @@ class EncryptedWebhooks:
     async def failed(self, delivery: Delivery, error: str, retry_at: datetime | None) -> None:
         await self._inner.failed(delivery, error, retry_at)
 
-    async def next_due(self) -> datetime | None:
-        return await self._inner.next_due()
+    async def next_due(self, *, avoid: Sequence[str] = ()) -> datetime | None:
+        return await self._inner.next_due(avoid=avoid)
 
     async def release(self) -> None:
         await self._inner.release()

@@ -148,17 +148,23 @@ class WebhookSender:
         return len(taken) == limit
 
     async def _wait(self, hints: Listener, busy: Sequence[str]) -> None:
-        full = len(self._sending) >= self._options.most
-        if self._sending and (full or busy):
-            # What is due may be for a busy host: only an end can change anything.
-            patience = None if full else self._options.poll_seconds
-            await asyncio.wait(self._sending, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        """Wait until something is due, or a host that was busy may not be any more."""
+        if len(self._sending) >= self._options.most:
+            await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
             return
-        due = await self._storage.webhooks.next_due()
+        due = await self._storage.webhooks.next_due(avoid=busy)
         rest = self._options.poll_seconds
         if due is not None:
             rest = min(max((due - self._clock.now()).total_seconds(), 0.0), rest)
-        await hints.wait(rest)
+        if not busy:
+            await hints.wait(rest)
+            return
+        hint = asyncio.create_task(hints.wait(rest))
+        try:
+            await asyncio.wait({hint, *self._sending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hint.cancel()
+            await asyncio.gather(hint, return_exceptions=True)
 
     async def _send(self, delivery: Delivery) -> None:
         error, last = await self._attempt(delivery)

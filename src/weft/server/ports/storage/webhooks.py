@@ -35,8 +35,11 @@ class WebhookStorage(Protocol):
         """
         ...
 
-    async def next_due(self) -> datetime | None:
-        """Return when the next webhook is due, which may be in the past; None: there is none."""
+    async def next_due(self, *, avoid: Sequence[str] = ()) -> datetime | None:
+        """Return when the next webhook is due, which may be in the past; None: there is none.
+
+        Those that go to hosts in ``avoid`` do not count.
+        """
         ...
 
     async def release(self) -> None:

@@ -157,7 +157,7 @@ class Database:
 
     async def ask(self, work: Work[T]) -> T:
         """Execute a single statement that reads."""
-        return await self.call(lambda: self._attempt(work))
+        return await self.call(lambda: self._repeat(work))
 
     async def call(self, act: Callable[[], T]) -> T:
         """Execute anything on one of the threads."""
@@ -165,10 +165,7 @@ class Database:
 
     def transact(self, work: Work[S], read: Callable[[S], T], begin: str = "BEGIN") -> T:
         """Execute a work in a transaction on this thread, with a connection of its own."""
-        for _ in range(_ATTEMPTS):
-            with suppress(*_AGAIN):
-                return self._attempt(lambda c: read(_transaction(c, work, begin)))
-        raise StorageUnavailable(BUSY)
+        return self._repeat(lambda c: read(_transaction(c, work, begin)))
 
     def close(self) -> None:
         """Execute what waits, then close all connections."""
@@ -193,6 +190,12 @@ class Database:
     def _done(self, _: Future[T]) -> None:
         with self._lock:
             self._waiting -= 1
+
+    def _repeat(self, work: Work[T]) -> T:
+        for _ in range(_ATTEMPTS):
+            with suppress(*_AGAIN):
+                return self._attempt(work)
+        raise StorageUnavailable(BUSY)
 
     def _attempt(self, work: Work[T]) -> T:
         try:

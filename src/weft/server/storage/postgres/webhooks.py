@@ -38,7 +38,10 @@ _FAILED = """
     UPDATE weft_webhooks SET due_at = %s, error = %s, dead_at = %s, token = NULL
     WHERE webhook_id = %s AND token = %s
 """
-_NEXT_DUE = "SELECT due_at FROM weft_webhooks WHERE dead_at IS NULL ORDER BY due_at LIMIT 1"
+_NEXT_DUE = """
+    SELECT due_at FROM weft_webhooks WHERE dead_at IS NULL AND host <> ALL(%s)
+    ORDER BY due_at LIMIT 1
+"""
 _RELEASE = """
     UPDATE weft_webhooks SET due_at = %s, token = NULL WHERE dead_at IS NULL AND token IS NOT NULL
 """
@@ -89,8 +92,9 @@ class PostgresWebhooks:
         row = (retry_at or now, plain(error), dead, delivery.webhook_id, delivery.token)
         await self._database.send(lambda c: c.execute(_FAILED, row), _done)
 
-    async def next_due(self) -> datetime | None:
-        row = await self._database.ask(lambda c: c.execute(_NEXT_DUE).fetchone())
+    async def next_due(self, *, avoid: Sequence[str] = ()) -> datetime | None:
+        hosts = (list(avoid),)
+        row = await self._database.ask(lambda c: c.execute(_NEXT_DUE, hosts).fetchone())
         return None if row is None else row[0]
 
     async def release(self) -> None:

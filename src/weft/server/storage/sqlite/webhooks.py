@@ -33,7 +33,11 @@ _FAILED = """
     UPDATE webhooks SET due_at = ?, error = ?, dead_at = ?, token = NULL
     WHERE webhook_id = ? AND token = ?
 """
-_NEXT_DUE = "SELECT min(due_at) FROM webhooks WHERE dead_at IS NULL"
+_NEXT_DUE = """
+    SELECT due_at FROM webhooks WHERE dead_at IS NULL
+      AND host NOT IN (SELECT value FROM json_each(?))
+    ORDER BY due_at LIMIT 1
+"""
 _RELEASE = "UPDATE webhooks SET due_at = ?, token = NULL WHERE dead_at IS NULL AND token NOT NULL"
 _DEAD = """
     SELECT webhook_id, run_id, url, attempts, error, created_at, dead_at FROM webhooks
@@ -64,7 +68,7 @@ class SqliteWebhooks:
         self, limit: int, lease_seconds: float, *, avoid: Sequence[str] = ()
     ) -> Sequence[Delivery]:
         now = micros(self._clock.now())
-        due = self._due()
+        due = self._due(avoid)
         # Looking first: it happens every few seconds, and there is hardly ever anything to do.
         if due is None or due > now:
             return []
@@ -87,8 +91,8 @@ class SqliteWebhooks:
         row = (due, error, dead, str(delivery.webhook_id), delivery.token)
         await self._writer.write(lambda c: _done(c.execute(_FAILED, row)))
 
-    async def next_due(self) -> datetime | None:
-        due = self._due()
+    async def next_due(self, *, avoid: Sequence[str] = ()) -> datetime | None:
+        due = self._due(avoid)
         return None if due is None else moment(due)
 
     async def release(self) -> None:
@@ -119,9 +123,10 @@ class SqliteWebhooks:
         age = None if oldest is None else (now - oldest) / 1_000_000
         return OutboxStats(pending, dead, age)
 
-    def _due(self) -> int | None:
-        (due,) = self._readers.point(lambda c: c.execute(_NEXT_DUE).fetchone())
-        found: int | None = due
+    def _due(self, avoid: Sequence[str]) -> int | None:
+        hosts = (dump(list(avoid)).decode(),)
+        row = self._readers.point(lambda c: c.execute(_NEXT_DUE, hosts).fetchone())
+        found: int | None = None if row is None else row[0]
         return found
 
 
