@@ -24,7 +24,7 @@ from weft.server.domain.protocol import (
     make_event,
     numbered,
 )
-from weft.server.domain.runs import Stop
+from weft.server.domain.runs import LOST_NUMBERS, Stop
 from weft.server.graphs.loader import extend_path
 from weft.server.graphs.registry import Graphs
 from weft.server.graphs.spec import GraphSpec
@@ -320,6 +320,32 @@ async def test_a_run_whose_end_cannot_be_encrypted_waits_and_loses_no_attempt(cl
     run = await cluster.storage.runs.get(thread, claim.run.run_id)
     assert (run.status, run.attempt) == ("pending", 0)
     assert await cluster.storage.runs.claim("another", 1, 60.0) == []
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_run_that_is_handed_over_and_cancelled_before_it_goes_on(cluster, thread, late):
+    claim = await cluster.claim(thread)
+    run_id = claim.run.run_id
+    begun = make_event(
+        str(run_id), 1, Topic("lifecycle"), dump({"event": "running"}), milliseconds=0
+    )
+    await cluster.log.append(str(run_id), [logged(begun)], claim.number)
+    await cluster.log.flush(str(run_id))
+    following = asyncio.create_task(cluster.until_end(thread))
+    if not late:
+        async with aclosing(await cluster.events.follow(SERVER, thread, 0)) as batches:
+            assert [each.number for each in await anext(batches)] == [1]
+    await cluster.storage.runs.release(claim)
+    await cluster.storage.runs.cancel(thread, [run_id], Stop("interrupt", "by the client"))
+    await cluster.log.close(str(run_id), 60.0)
+    if late:
+        following.cancel()
+        following = asyncio.create_task(cluster.until_end(thread))
+    async with asyncio.timeout(10):
+        events = await following
+    assert [event.key for event in events] == [begun.key, begun.key, RUN_ENDS]
+    numbers = [event.number for event in events]
+    assert numbers == [1, LOST_NUMBERS + 1, LOST_NUMBERS + 2]
 
 
 async def test_what_another_worker_finds_to_be_asked_is_told_once(cluster, thread):

@@ -159,8 +159,6 @@ class ProtocolEvents:
         for run in await self._begun(place, reading):
             reading.begin(run)
             source = self._own if has_protocol(run) else self._plain
-            if run.attempt == 0:
-                source = self._unbegun
             try:
                 async with aclosing(source(run, reading, live=live)) as batches:
                     async for batch in batches:
@@ -184,15 +182,6 @@ class ProtocolEvents:
                 break
         return [run for run in reversed(new) if run.attempt > 0 or not run.active]
 
-    async def _unbegun(self, run: Run, reading: _Reading, *, live: bool) -> Batches:
-        """Yield the events of a run that was cancelled before anybody had taken it."""
-        del live  # they are stored, whoever asks
-        if not has_protocol(run) or self._clock.now() - run.updated_at > self._keep:
-            return
-        with suppress(ThreadNotFound):
-            number, runs = await self._standing(run.thread_id)
-            yield reading.new(unbegun_end(run, number, runs))
-
     async def _own(self, run: Run, reading: _Reading, *, live: bool) -> Batches:
         """Yield the events of a run that has them in its log."""
         told = Told()
@@ -205,7 +194,8 @@ class ProtocolEvents:
                     yield new
                 if told.ended:
                     break
-        if live and not told.ended:
+        unbegun = run.attempt == 0 and not run.active
+        if not told.ended and (live or unbegun):
             yield reading.new(await self._lost_end(run, told))
 
     async def _plain(self, run: Run, reading: _Reading, *, live: bool) -> Batches:
@@ -224,15 +214,21 @@ class ProtocolEvents:
                 yield reading.new(made.end(*end))
 
     async def _lost_end(self, run: Run, told: Told) -> Sequence[Numbered]:
-        """Return how a run has ended whose log does not tell, as after a crash.
+        """Return how a run has ended whose log does not tell.
 
-        Only of the last run that has begun: what the database knows of a thread is about that one.
+        That is one that was cancelled before anybody had taken it, or before it went on somewhere
+        else, and one whose worker has died. Of the latter only the last run that has begun: what
+        the database knows of a thread is about that one.
         """
         try:
             thread = await self._storage.threads.get(run.thread_id, with_values=False)
             number, runs = await self._standing(run.thread_id)
         except ThreadNotFound:
             return []
+        own = next((each for each in runs if each.run_id == run.run_id), run)
+        if own.attempt == 0 and not own.active:
+            old = self._clock.now() - own.updated_at > self._keep
+            return [] if old else unbegun_end(own, number, runs)
         place = next((place for place, each in enumerate(runs) if each.attempt > 0), len(runs))
         last, now = next(iter(runs[place:]), None), self._clock.now()
         if last is None or last.run_id != run.run_id or last.active:
