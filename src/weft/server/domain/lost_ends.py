@@ -21,6 +21,7 @@ from weft.server.domain.threads import Thread
 
 _ASKS = "input.requested"
 _STOPPED = "interrupted"
+_TELLING = ("lifecycle", _ASKS)
 
 
 @dataclass(slots=True)
@@ -39,12 +40,16 @@ class Told:
     def note(self, events: Iterable[Numbered]) -> None:
         for event in events:
             self.last = max(self.last, event.number)
-            if event.key == RUN_ENDS:
-                self.ended = True
-            elif event.key.startswith(_ASKS):
-                self.asked.add(str(_payload(event).get("interrupt_id")))
-            elif event.key.startswith("lifecycle") and _payload(event).get("event") == _STOPPED:
-                self.stopped.append(Topic.of(event.key).namespace)
+            if event.key.startswith(_TELLING):  # hardly any does
+                self._note(event)
+
+    def _note(self, event: Numbered) -> None:
+        if event.key == RUN_ENDS:
+            self.ended = True
+        elif event.key.startswith(_ASKS):
+            self.asked.add(str(_payload(event).get("interrupt_id")))
+        elif _payload(event).get("event") == _STOPPED:
+            self.stopped.append(Topic.of(event.key).namespace)
 
 
 def lost_end(
