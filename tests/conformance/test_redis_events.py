@@ -347,13 +347,15 @@ async def test_nothing_happens_before_it_is_open(redis_url):
 async def test_who_gives_up_opening_leaves_no_thread():
     before = set(threading.enumerate())  # there may be servers of other tests
     with socket.create_server(("127.0.0.1", 0)) as deaf:
+        deaf.setblocking(False)
         opening = asyncio.create_task(
             RedisEvents(f"redis://127.0.0.1:{deaf.getsockname()[1]}").open()
         )
-        await asyncio.sleep(0.05)
-        opening.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await opening
+        connection, _ = await asyncio.get_running_loop().sock_accept(deaf)
+        with connection:
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
     new = set(threading.enumerate()) - before
     assert "weft-redis" not in [thread.name for thread in new]
 

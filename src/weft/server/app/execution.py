@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from weft._version import __version__
 from weft.server.app.drivers import Core
@@ -19,9 +18,6 @@ from weft.server.worker.posting import SystemResolver, WebhookClient
 from weft.server.worker.runners import RunnerPool
 from weft.server.worker.sweep import Sweep, key_sweep, store_sweep, thread_sweep, webhook_sweep
 from weft.server.worker.webhooks import SenderOptions, WebhookSender
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
