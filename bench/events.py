@@ -19,12 +19,12 @@ from uuid import uuid4
 
 from database import redis_server
 
-from weft.server.clock import SystemClock
-from weft.server.domain.events import START, Event
-from weft.server.domain.json import Encoded
-from weft.server.events.memory import MemoryEventLog
-from weft.server.events.redis import RedisEvents
-from weft.server.ports.events import EventLog, EventReader
+from loomline.server.clock import SystemClock
+from loomline.server.domain.events import START, Event
+from loomline.server.domain.json import Encoded
+from loomline.server.events.memory import MemoryEventLog
+from loomline.server.events.redis import RedisEvents
+from loomline.server.ports.events import EventLog, EventReader
 
 # As long as a token of a stream is on the wire.
 EVENT = Event("messages", Encoded(b'[{"content":"t","type":"AIMessageChunk"}' + b" " * 400 + b"]"))

@@ -85,7 +85,7 @@ async def suffer(
             await load.settle(120)
         verdict = judge(load, fleet)
         if verdict.faults:
-            kept = Path(tempfile.mkdtemp(prefix="weft-faults-"))
+            kept = Path(tempfile.mkdtemp(prefix="loomline-faults-"))
             fleet.notes.rename(kept / "notes")
             fleet.log.rename(kept / "log")
             print(f"\nnotes and log are kept in {kept}")

@@ -34,15 +34,15 @@ SECRET = "ada-keeps-this-to-herself"
 GROWTH_MOST_MB = 60
 
 HANDLERS = """
-import weft
+import loomline
 
-auth = weft.Auth()
+auth = loomline.Auth()
 
 @auth.authenticate
 async def authenticate(authorization: str | None):
     scheme, _, name = (authorization or "").partition(" ")
     if scheme != "Bearer" or name not in {"ada", "bob"}:
-        raise weft.Auth.exceptions.HTTPException(401, "Who are you?")
+        raise loomline.Auth.exceptions.HTTPException(401, "Who are you?")
     return name
 
 @auth.on
@@ -245,7 +245,7 @@ class Fuzzer:
             (b"x-auth-scheme", b"langsmith"), (b"x-user-id", b"ada"), (b"x-forwarded-user", b"ada"),
             (b"x-forwarded-for", b"127.0.0.1"), (b"x-original-url", b"/ok"), (b"cookie", b"u=ada"),
             (b"last-event-id", b"-1"), (b"prefer", b"return=minimal"), (b"x-http-method", b"GET"),
-            (b"origin", b"http://localhost"), (b"weft.caller", b"ada"),
+            (b"origin", b"http://localhost"), (b"loomline.caller", b"ada"),
         ]  # fmt: skip
         if self._random.random() < 0.3:
             headers += self._random.sample(tricks, 2)
@@ -308,7 +308,7 @@ def serving(folder: Path, *flags: str) -> Iterator[tuple[str, int]]:
         port = probe.getsockname()[1]
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "weft.server.cli", "serve", "--port", str(port),
+            sys.executable, "-m", "loomline.server.cli", "serve", "--port", str(port),
             "--config", str(folder / "langgraph.json"), "--data-dir", str(folder / "data"),
             "--log-level", "error", "--heartbeat-seconds", "0.2", *flags,
         ],

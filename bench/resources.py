@@ -27,19 +27,19 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 from typing_extensions import TypedDict
 
-from weft.server.clock import SystemClock
-from weft.server.domain.ids import uuid7
-from weft.server.domain.json import EMPTY_OBJECT, Encoded
-from weft.server.domain.threads import (
+from loomline.server.clock import SystemClock
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.json import EMPTY_OBJECT, Encoded
+from loomline.server.domain.threads import (
     NewThread,
     ThreadFilter,
     ThreadPatch,
     ThreadQuery,
     ThreadState,
 )
-from weft.server.graphs.states import Selection, read_history
-from weft.server.storage.postgres import PostgresStorage
-from weft.server.storage.sqlite import SqliteStorage
+from loomline.server.graphs.states import Selection, read_history
+from loomline.server.storage.postgres import PostgresStorage
+from loomline.server.storage.sqlite import SqliteStorage
 
 SMALL = 1_000
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -75,7 +75,7 @@ async def opened(server: str | None) -> AsyncIterator[Database]:
         storage: Database = (
             PostgresStorage(url, clock=clock)
             if url
-            else SqliteStorage(Path(folder) / "weft.db", clock=clock)
+            else SqliteStorage(Path(folder) / "loomline.db", clock=clock)
         )
         await storage.open()
         try:

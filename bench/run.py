@@ -42,7 +42,7 @@ def server(command: str = "serve", *more: str) -> Iterator[tuple[int, float]]:
     """Start a server; yield its process id and the seconds until it answered."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = [
-            sys.executable, "-m", "weft.server.cli", command, *more, "--config",
+            sys.executable, "-m", "loomline.server.cli", command, *more, "--config",
             str(HERE / "graphs" / "langgraph.json"), "--port", str(PORT), "--data-dir", folder,
             "--log-level", "warning",
         ]  # fmt: skip
@@ -126,13 +126,13 @@ def checkpointers(rounds: int, scale: float) -> None:
 
 def start(rounds: int, scale: float) -> None:
     print("\n(d) start and memory")
-    for name, command in (("weft serve", ["serve"]), ("weft dev", ["dev", "--no-reload"])):
+    for name, command in (("loomline serve", ["serve"]), ("loomline dev", ["dev", "--no-reload"])):
         seconds = []
         for _ in range(rounds):
             with server(*command) as (pid, took):
                 seconds.append(took)
                 idle = resident_mb(pid)
-                if name == "weft serve":
+                if name == "loomline serve":
                     tool("load.py", PORT, "wait", 16, int(40 * scale))
                 loaded = resident_mb(pid)
         print(

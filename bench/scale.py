@@ -42,7 +42,7 @@ def scaled() -> Iterator[int]:
             "--config", str(HERE / "graphs" / "langgraph.json"), "--log-level", "warning",
             "--database-url", database_url, "--redis-url", redis_url,
         ]  # fmt: skip
-        python = [sys.executable, "-m", "weft.server.cli"]
+        python = [sys.executable, "-m", "loomline.server.cli"]
         processes = [
             subprocess.Popen([*python, *more, *common], stdout=subprocess.DEVNULL)
             for more in (["serve", "--no-worker", "--port", str(PORT)], ["worker"])

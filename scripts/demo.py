@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from weft import get_sync_client
-from weft.errors import APIConnectionError
+from loomline import get_sync_client
+from loomline.errors import APIConnectionError
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "examples" / "quickstart" / "langgraph.json"
@@ -33,8 +33,8 @@ def main() -> int:
     keep: bool = parser.parse_args().keep
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     port = _port()
-    with tempfile.TemporaryDirectory(prefix="weft-demo-") as folder:
-        data_dir = ROOT / ".weft" if keep else Path(folder)
+    with tempfile.TemporaryDirectory(prefix="loomline-demo-") as folder:
+        data_dir = ROOT / ".loomline" if keep else Path(folder)
         server = _start(port, data_dir)
         try:
             return _show(server, f"http://127.0.0.1:{port}", keep=keep)
@@ -58,10 +58,10 @@ def _port() -> int:
 
 def _start(port: int, data_dir: Path) -> subprocess.Popen[bytes]:
     command = [
-        sys.executable, "-m", "weft.server.cli", "dev", "--config", str(CONFIG),
+        sys.executable, "-m", "loomline.server.cli", "dev", "--config", str(CONFIG),
         "--port", str(port), "--data-dir", str(data_dir),
     ]  # fmt: skip
-    print(f"$ weft dev --config examples/quickstart/langgraph.json --port {port}", flush=True)
+    print(f"$ loomline dev --config examples/quickstart/langgraph.json --port {port}", flush=True)
     return subprocess.Popen(command)
 
 

@@ -7,7 +7,7 @@ import hypothesis.internal.conjecture.optimiser  # noqa: F401 - or hypothesis do
 import pytest
 from tests import postgres
 
-import weft.server  # noqa: F401 - before langgraph, as in a server
+import loomline.server  # noqa: F401 - before langgraph, as in a server
 
 
 @pytest.fixture(scope="session")

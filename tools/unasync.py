@@ -18,7 +18,7 @@ import tokenize
 from pathlib import Path
 
 PAIRS = (
-    ("src/weft/_client/_async", "src/weft/_client/_sync"),
+    ("src/loomline/_client/_async", "src/loomline/_client/_sync"),
     ("tests/client/_async", "tests/client/_sync"),
 )
 

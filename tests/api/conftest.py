@@ -5,7 +5,7 @@ from tests.redis_server import shared_redis
 from tests.serving import serving_here
 from tests.serving_apart import serving_apart
 
-import weft
+import loomline
 
 # What may differ where one server answers and another one executes. All else has nothing to do with
 # runs, and is tested on the two databases.
@@ -56,16 +56,18 @@ def server(serving):
         yield address
 
 
-@pytest.fixture(params=["weft", "official"])
+@pytest.fixture(params=["loomline", "official"])
 async def client(request, server):
     """Our client and the official one: whatever is tested works with either."""
-    make = {"weft": weft.get_client, "official": langgraph_sdk.get_client}[request.param]
+    make = {"loomline": loomline.get_client, "official": langgraph_sdk.get_client}[request.param]
     async with make(url=server, api_key=None) as made:
         yield made
 
 
-@pytest.fixture(params=["weft", "official"])
+@pytest.fixture(params=["loomline", "official"])
 def sync_client(request, server):
-    make = {"weft": weft.get_sync_client, "official": langgraph_sdk.get_sync_client}[request.param]
+    make = {"loomline": loomline.get_sync_client, "official": langgraph_sdk.get_sync_client}[
+        request.param
+    ]
     with make(url=server, api_key=None) as made:
         yield made

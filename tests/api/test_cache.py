@@ -7,8 +7,8 @@ import pytest
 from tests.postgres import new_schema
 from tests.serving import PROJECT, serving_here
 
-import weft
-import weft.cache
+import loomline
+import loomline.cache
 
 GRAPH = PROJECT.parent / "cached" / "graphs.py"
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
@@ -28,15 +28,15 @@ async def test_graphs_share_a_cache(tmp_path, database, flags):
         return await client.runs.wait(None, "cached", input=given)
 
     with serving_here(tmp_path / "data", config=config, **flags) as address:
-        async with weft.get_client(url=address, api_key=None) as client:
-            first = await run(client, "weft", "a", value={"v": 1})
+        async with loomline.get_client(url=address, api_key=None) as client:
+            first = await run(client, "loomline", "a", value={"v": 1})
             assert (first["found"], first["status"]) == (None, ["miss", "fresh"])
             second = await run(client, "official", "a")
             assert (second["found"], second["status"]) == ({"v": 1}, ["fresh", "fresh"])
             third = await run(client, "official", "b", value=[2])
             assert (third["found"], third["status"]) == (None, ["miss", "fresh"])
-            assert (await run(client, "weft", "b"))["found"] == [2]
+            assert (await run(client, "loomline", "b"))["found"] == [2]
     with pytest.raises(RuntimeError):
-        await weft.cache.cache_get("a")
+        await loomline.cache.cache_get("a")
     with pytest.raises(RuntimeError):
         await langgraph_sdk.cache.cache_get("a")

@@ -12,9 +12,9 @@ from starlette.routing import Route
 from tests.serving import PROJECT, serving_here
 from websockets.asyncio.client import connect
 
-import weft
-from weft.server.api.hosting import CustomApp
-from weft.server.domain.errors import GraphLoadError
+import loomline
+from loomline.server.api.hosting import CustomApp
+from loomline.server.domain.errors import GraphLoadError
 
 FOLDER = PROJECT.parent
 NOWHERE = "0f5a9d3c-6a1e-4c5e-9b7d-2f4f0a1b2c3d"
@@ -117,7 +117,7 @@ def test_it_starts_and_stops_with_the_server(serve):
         assert httpx.post(f"{address}/threads", json={}).status_code == 200
 
 
-@pytest.mark.parametrize("package", [weft, langgraph_sdk])
+@pytest.mark.parametrize("package", [loomline, langgraph_sdk])
 async def test_runs_stream_through_it(custom, package):
     async with package.get_client(url=custom, api_key=None) as client:
         thread = await client.threads.create()
@@ -138,7 +138,7 @@ def test_fastapi(serve):
         bad = http.post("/yarn", json={"colour": "red"})
         assert (bad.status_code, bad.json()["detail"][0]["loc"]) == (422, ["body", "length"])
         assert http.post("/threads", json={}).status_code == 200
-        assert "Weft API" in http.get("/docs").text
+        assert "Loomline API" in http.get("/docs").text
         document = http.get("/openapi.json").json()
     body = document["paths"]["/yarn"]["post"]["requestBody"]["content"]["application/json"]
     assert body["schema"] == {"$ref": "#/components/schemas/CustomThread"}
@@ -202,7 +202,7 @@ def test_mount_prefix(serve):
         assert http.get("/agents").headers["location"] == "/agents/"
         moved = http.post("/agents/threads/", json={})
         assert moved.headers["location"] == f"{address}/agents/threads"
-        with weft.get_sync_client(url=f"{address}/agents", api_key=None) as client:
+        with loomline.get_sync_client(url=f"{address}/agents", api_key=None) as client:
             thread = client.threads.create()["thread_id"]
             run = client.runs.create(thread, "joke", input={"topic": "x"})
             assert client.runs.join(thread, run["run_id"])["joke"]
@@ -353,24 +353,24 @@ app = Starlette(routes=[*(Route(path, show) for path in paths), files])
 """
 
 KNOWS_ONE = """
-import weft
+import loomline
 
-auth = weft.Auth()
+auth = loomline.Auth()
 
 @auth.authenticate
 async def known(authorization):
     if authorization != "me":
-        raise weft.Auth.exceptions.HTTPException(status_code=401, detail="Who are you?")
+        raise loomline.Auth.exceptions.HTTPException(status_code=401, detail="Who are you?")
     return "me"
 """
 
 
 def test_requests_are_logged_where_headers_are_named(serve, caplog):
-    caplog.set_level("INFO", "weft.requests")
+    caplog.set_level("INFO", "loomline.requests")
     rules = {"includes": ["x-*", "authorization"], "excludes": ["x-internal"]}
     with serve(logging_headers=rules) as address:
         httpx.post(f"{address}/threads", json={}, headers=HEADERS)
-    (record,) = [each for each in caplog.records if each.name == "weft.requests"]
+    (record,) = [each for each in caplog.records if each.name == "loomline.requests"]
     assert (record.method, record.path, record.status) == ("POST", "/threads", 200)
     expected = {"x-tenant": "acme", "x-other": "other", "authorization": "***"}
     assert record.headers == expected

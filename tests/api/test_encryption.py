@@ -15,10 +15,10 @@ from tests.postgres import new_schema
 from tests.receiver import receiving
 from tests.serving import PROJECT, serving_here
 
-import weft
-from weft.server.cli import main
-from weft.server.domain.errors import GraphLoadError
-from weft.server.settings import SettingsError
+import loomline
+from loomline.server.cli import main
+from loomline.server.domain.errors import GraphLoadError
+from loomline.server.settings import SettingsError
 
 FOLDER = PROJECT.parent / "sealed"
 SECRET = "xyzzy"
@@ -51,7 +51,7 @@ class Sqlite:
         return b"".join(each.read_bytes() for each in files)
 
     def blobs(self):
-        with closing(sqlite3.connect(self.folder / "data" / "weft.db")) as connection:
+        with closing(sqlite3.connect(self.folder / "data" / "loomline.db")) as connection:
             return connection.execute(
                 "SELECT type, content FROM checkpoint_blobs"
                 " UNION ALL SELECT type, content FROM checkpoint_writes"
@@ -171,7 +171,7 @@ async def check(client, places, *, searchable):
     run = (await client.runs.list(places["thread"]))[0]
     assert run["metadata"]["run"] == SECRET
     assert run["kwargs"]["input"]["short"] == SECRET
-    assert not [key for key in run["kwargs"] if key.startswith("weft")]
+    assert not [key for key in run["kwargs"] if key.startswith("loomline")]
     failed = await client.threads.get(places["failed"])
     assert failed["status"] == "error"
     assert failed["error"]
@@ -195,7 +195,7 @@ async def check(client, places, *, searchable):
     assert bool(by_value) is searchable["values"]
 
 
-@pytest.mark.parametrize("package", [weft, langgraph_sdk])
+@pytest.mark.parametrize("package", [loomline, langgraph_sdk])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_nothing_readable_is_left(place, kind, package):
     settings = KINDS[kind]
@@ -221,14 +221,14 @@ async def test_nothing_readable_is_left(place, kind, package):
 
 async def test_without_encryption_it_would_be_found(place):
     with serve(place) as address:
-        async with weft.get_client(url=address, api_key=None) as client:
+        async with loomline.get_client(url=address, api_key=None) as client:
             places = await use(client)
             everywhere = {"owner": True, "word": True, "values": True}
             await check(client, places, searchable=everywhere)
     assert SECRET.encode() in place.content()
     # What is there from before stays readable.
     with serve(place, encryption_keys=OLD) as address:
-        async with weft.get_client(url=address, api_key=None) as client:
+        async with loomline.get_client(url=address, api_key=None) as client:
             await check(client, places, searchable=everywhere)
             done = await client.runs.wait(places["copied"], "sealed", command={"resume": "yes"})
             assert done["messages"][0]["content"] == SECRET
@@ -239,7 +239,7 @@ async def test_without_encryption_it_would_be_found(place):
 
 async def test_metadata_stays_readable_unless_named(place):
     with serve(place, encryption_keys=OLD, encryption_metadata_keys="word, later") as address:
-        async with weft.get_client(url=address, api_key=None) as client:
+        async with loomline.get_client(url=address, api_key=None) as client:
             await client.threads.create(metadata={"word": SECRET, "other": "visible"})
             assert len(await client.threads.search(metadata={"other": "visible"})) == 1
             assert await client.threads.search(metadata={"word": SECRET}) == []
@@ -258,13 +258,13 @@ async def reencrypt(place, **flags):
 async def test_keys_are_replaced(place, capsys, metadata):
     named = {"encryption_metadata_keys": metadata}
     with serve(place, encryption_keys=OLD, **named) as address:
-        async with weft.get_client(url=address, api_key=None) as client:
+        async with loomline.get_client(url=address, api_key=None) as client:
             places = await use(client)
             searchable = {"owner": not metadata, "word": not metadata, "values": False}
             await check(client, places, searchable=searchable)
     both = {"encryption_keys": f"{NEW},{OLD}", **named}
     with serve(place, **both) as address:
-        async with weft.get_client(url=address, api_key=None) as client:
+        async with loomline.get_client(url=address, api_key=None) as client:
             await check(client, places, searchable=searchable)
             await client.store.put_item(("new",), key="k", value={"v": SECRET})
             # A SQLite file belongs to one process; with PostgreSQL the servers go on meanwhile.
@@ -272,10 +272,10 @@ async def test_keys_are_replaced(place, capsys, metadata):
             assert beside == (0 if place.flags else 1)
             await check(client, places, searchable=searchable)
     with serve(place, encryption_keys=NEW, **named) as address:
-        async with weft.get_client(url=address, api_key=None) as client:
+        async with loomline.get_client(url=address, api_key=None) as client:
             assert (await client.store.get_item(("new",), key="k"))["value"] == {"v": SECRET}
         if place.flags:
-            async with weft.get_client(url=address, api_key=None) as client:
+            async with loomline.get_client(url=address, api_key=None) as client:
                 await check(client, places, searchable=searchable)
             return
         async with httpx.AsyncClient(base_url=address) as http:
@@ -285,7 +285,7 @@ async def test_keys_are_replaced(place, capsys, metadata):
     assert await reencrypt(place, **both, **place.flags) == 0
     assert int(capsys.readouterr().out.split()[0]) > 20
     with serve(place, encryption_keys=NEW, **named) as address:
-        async with weft.get_client(url=address, api_key=None) as client:
+        async with loomline.get_client(url=address, api_key=None) as client:
             await check(client, places, searchable=searchable)
             done = await client.runs.wait(places["copied"], "sealed", command={"resume": "yes"})
             assert done["messages"][0]["content"] == SECRET
@@ -294,12 +294,14 @@ async def test_keys_are_replaced(place, capsys, metadata):
 async def test_encrypting_anew_keeps_the_tenants(place):
     path = f"{FOLDER}/handlers.py:tenants"
     with serve(place, path=path, http={"app": f"{FOLDER}/tenants.py:app"}) as address:
-        async with weft.get_client(url=address, api_key=None, headers={"x-tenant": "acme"}) as acme:
+        async with loomline.get_client(
+            url=address, api_key=None, headers={"x-tenant": "acme"}
+        ) as acme:
             places = await use(acme)
     assert await reencrypt(place, **place.flags) == 0
     assert place.content().count(b'"tenant"') > 100
     with serve(place, path=path) as address:
-        async with weft.get_client(url=address, api_key=None) as client:
+        async with loomline.get_client(url=address, api_key=None) as client:
             await check(client, places, searchable={"owner": True, "word": False, "values": False})
 
 
@@ -316,8 +318,8 @@ async def test_each_tenant_has_a_key(place):
     app = f"{FOLDER}/tenants.py:app"
     with serve(place, path=f"{FOLDER}/handlers.py:tenants", http={"app": app}) as address:
         async with (
-            weft.get_client(url=address, api_key=None, headers={"x-tenant": "acme"}) as acme,
-            weft.get_client(url=address, api_key=None) as nobody,
+            loomline.get_client(url=address, api_key=None, headers={"x-tenant": "acme"}) as acme,
+            loomline.get_client(url=address, api_key=None) as nobody,
         ):
             places = await use(acme)
             # The key is that of who has stored it, whoever reads it.
@@ -331,11 +333,11 @@ async def test_each_tenant_has_a_key(place):
 
 async def test_handlers_are_called_apart(place):
     with serve(place, **KINDS["ours"]) as address:
-        async with weft.get_client(url=address, api_key=None) as client:
+        async with loomline.get_client(url=address, api_key=None) as client:
             await use(client)
     modules = list(sys.modules.values())
     (module,) = [each for each in modules if getattr(each, "MODELS", None)]
-    assert {"weft-encryption"} == module.THREADS
+    assert {"loomline-encryption"} == module.THREADS
     assert {
         ("thread", "metadata"), ("thread", "values"), ("thread", "interrupts"),
         ("run", "kwargs"), ("run", "metadata"), ("run", "error"),
@@ -355,9 +357,9 @@ async def test_handlers_that_fail(tmp_path, name, caplog):
 
 
 async def test_what_looks_encrypted_is_what_it_is(tmp_path):
-    odd = {"weft:sealed": "aes:AAAA", "context": {"tenant": "other"}}
+    odd = {"loomline:sealed": "aes:AAAA", "context": {"tenant": "other"}}
     with serve(Sqlite(tmp_path), encryption_keys=OLD) as address:
-        async with weft.get_client(url=address, api_key=None) as client:
+        async with loomline.get_client(url=address, api_key=None) as client:
             thread = await client.threads.create(metadata={"word": odd, "graph_id": odd})
             assert thread["metadata"] == {"word": odd, "graph_id": odd}
             cron = await client.crons.create(
@@ -380,7 +382,7 @@ async def test_what_looks_encrypted_is_what_it_is(tmp_path):
             assert values["short"] == f"{odd} again"
     assert await reencrypt(Sqlite(tmp_path), encryption_keys=f"{NEW},{OLD}") == 0
     with serve(Sqlite(tmp_path), encryption_keys=NEW) as address:
-        async with weft.get_client(url=address, api_key=None) as client:
+        async with loomline.get_client(url=address, api_key=None) as client:
             assert (await client.crons.search())[0]["metadata"] == odd
             found = await client.assistants.get(assistant["assistant_id"])
             assert found["context"] == found["config"]["configurable"] == odd
@@ -413,7 +415,7 @@ async def stored(place, url):
     flags = {"webhook_networks": "127.0.0.0/8", "webhook_retry_seconds": "3600"}
     with serve(place, encryption_keys=OLD, http=names, sections=users, **flags) as address:
         headers = {"authorization": f"Bearer {SECRET}", "x-api-secret": SECRET}
-        async with weft.get_client(url=address, api_key=None, headers=headers) as client:
+        async with loomline.get_client(url=address, api_key=None, headers=headers) as client:
             thread = (await client.threads.create())["thread_id"]
             await client.runs.wait(
                 thread, "sealed", input={"short": SECRET, "fail": True}, webhook=url,
@@ -454,9 +456,9 @@ async def test_webhooks_and_users_are_encrypted_and_told(place):
 async def told_again(place):
     """Make what is to be sent in an hour due now."""
     if isinstance(place, Sqlite):
-        with closing(sqlite3.connect(place.folder / "data" / "weft.db")) as connection:
+        with closing(sqlite3.connect(place.folder / "data" / "loomline.db")) as connection:
             connection.execute("UPDATE webhooks SET due_at = 0")
             connection.commit()
     else:
         with psycopg.connect(place.url) as connection:
-            connection.execute("UPDATE weft_webhooks SET due_at = now()")
+            connection.execute("UPDATE loomline_webhooks SET due_at = now()")

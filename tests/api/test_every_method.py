@@ -9,12 +9,12 @@ import inspect
 import langgraph_sdk
 import pytest
 
-import weft
+import loomline
 
 MAKERS = {
-    "weft": weft.get_client,
+    "loomline": loomline.get_client,
     "official": langgraph_sdk.get_client,
-    "weft-sync": weft.get_sync_client,
+    "loomline-sync": loomline.get_sync_client,
     "official-sync": langgraph_sdk.get_sync_client,
 }
 RESOURCES = ("assistants", "threads", "runs", "crons", "store")
@@ -211,7 +211,7 @@ async def test_every_method(serving, kind):
         client = Recorded(made)
         for scenario in (of_assistants, of_threads, of_runs, of_crons, of_store):
             await scenario(client)
-        if kind.startswith("weft"):
+        if kind.startswith("loomline"):
             await of_everything(client)
         await of_a_followed_thread(client, made)
         assert client.offered - client.called == ELSEWHERE & client.offered
@@ -220,7 +220,7 @@ async def test_every_method(serving, kind):
 
 
 def test_what_is_offered_is_known():
-    ours = Recorded(weft.get_client(url="http://localhost")).offered
+    ours = Recorded(loomline.get_client(url="http://localhost")).offered
     theirs = Recorded(langgraph_sdk.get_client(url="http://localhost")).offered
     assert theirs - ours <= ELSEWHERE
     assert ours - theirs == OURS

@@ -11,7 +11,7 @@ from tests.postgres import new_schema
 from tests.redis_server import new_prefix
 from tests.serving import Process
 
-import weft
+import loomline
 
 EVERY_SECOND = "* * * * * *"
 JOKE = {"topic": "tea"}
@@ -129,7 +129,7 @@ async def test_two_servers_fire_each_time_once(two_processes):
     one, _ = two_processes
     metadata = {"test": str(uuid4())}
     began = time.monotonic()
-    async with weft.get_client(url=one.url) as client:
+    async with loomline.get_client(url=one.url) as client:
         made = [
             await client.crons.create(
                 "joke", schedule=EVERY_SECOND, input=JOKE, metadata=metadata,
@@ -151,7 +151,7 @@ async def test_the_time_that_passed_while_the_server_was_dead(tmp_path):
     """One run for all of the times that were missed, then those to come; none after the end."""
     metadata = {"test": "missed"}
     with Process(tmp_path) as server:
-        async with weft.get_client(url=server.url) as client:
+        async with loomline.get_client(url=server.url) as client:
             thread = (await client.threads.create())["thread_id"]
             cron = await client.crons.create_for_thread(
                 thread, "joke", schedule=EVERY_SECOND, input=JOKE, metadata=metadata
@@ -167,7 +167,7 @@ async def test_the_time_that_passed_while_the_server_was_dead(tmp_path):
         await asyncio.sleep(0.1)
     began = time.monotonic()
     with Process(tmp_path) as server:
-        async with weft.get_client(url=server.url) as client:
+        async with loomline.get_client(url=server.url) as client:
             async with asyncio.timeout(20):
                 while not await client.runs.list(thread):
                     await asyncio.sleep(0.02)

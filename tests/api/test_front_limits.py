@@ -13,7 +13,7 @@ from tests.threads import Thread, new_thread_id
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
-import weft
+import loomline
 
 
 def test_size_of_a_body(tmp_path):
@@ -118,9 +118,9 @@ async def test_rate(tmp_path):
             assert refused.json()["detail"] == f"Too many requests. Try again in {seconds} s."
             # Who watches the server is not counted.
             assert [(await http.get("/ok")).status_code for _ in range(20)] == [200] * 20
-        async with weft.get_client(url=address, api_key=None) as client:
+        async with loomline.get_client(url=address, api_key=None) as client:
             with pytest.raises(
-                weft.errors.RateLimitError if hasattr(weft, "errors") else Exception
+                loomline.errors.RateLimitError if hasattr(loomline, "errors") else Exception
             ):
                 await client.threads.create()
 

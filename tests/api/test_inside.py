@@ -7,7 +7,7 @@ import httpx
 import pytest
 from tests.serving import Process
 
-from weft.server.api.inside import INSIDE, Door, Inside
+from loomline.server.api.inside import INSIDE, Door, Inside
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ async def test_the_official_client_finds_the_server_too(client):
 async def test_from_outside_there_is_no_such_place(server, path):
     async with httpx.AsyncClient(base_url=server) as http:
         for method in ("GET", "POST"):
-            answer = await http.request(method, path, headers={"weft.inside": "1"})
+            answer = await http.request(method, path, headers={"loomline.inside": "1"})
             assert answer.status_code == 404
 
 

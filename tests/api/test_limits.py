@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-import weft
+import loomline
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +47,10 @@ async def test_the_recursion_limit(client):
 
 
 async def test_our_client_names_the_error(server):
-    async with weft.get_client(url=server) as client:
+    async with loomline.get_client(url=server) as client:
         thread = (await client.threads.create())["thread_id"]
         for _ in range(2):
             await client.runs.create(thread, "joke", after_seconds=1000)
-        with pytest.raises(weft.errors.RateLimitError):
+        with pytest.raises(loomline.errors.RateLimitError):
             await client.runs.create(thread, "joke")
         await client.threads.delete(thread)

@@ -57,12 +57,12 @@ async def test_runs_of_a_graph_that_nobody_serves_wait_and_are_counted(tmp_path,
     with serving_here(tmp_path) as address:
         async with httpx.AsyncClient(base_url=address) as http:
             assert (await http.post("/runs/wait", json=RUN)).status_code == 200
-            assert await numbers(http, "weft_queue_unknown_graph_runs") == {"": 1}
-            assert await numbers(http, "weft_runs_claimed_total") == {"": 1}
+            assert await numbers(http, "loomline_queue_unknown_graph_runs") == {"": 1}
+            assert await numbers(http, "loomline_runs_claimed_total") == {"": 1}
             shown = (await http.get(f"/threads/{thread}/runs/{run.run_id}")).json()
             assert shown["status"] == "pending"
             assert (await http.post("/runs/cancel", json={"status": "pending"})).is_success
-            assert await numbers(http, "weft_queue_unknown_graph_runs") == {"": 0}
+            assert await numbers(http, "loomline_queue_unknown_graph_runs") == {"": 0}
     assert "runs wait for graphs that are not served here" in caplog.messages
     async with open_storage(tmp_path) as storage:
         assert (await storage.runs.get(thread, run.run_id)).attempt == 0
@@ -91,8 +91,8 @@ async def test_the_queue(http, most):
     found = (await http.get("/metrics?format=json")).json()
     active = min(most, 1)
     assert found["workers"] == {"max": most, "active": active, "available": most - active}
-    assert (await numbers(http, "weft_runs_claimed_total")) == {"": active}
-    assert (await numbers(http, "weft_queue_oldest_seconds"))[""] > 0
+    assert (await numbers(http, "loomline_runs_claimed_total")) == {"": active}
+    assert (await numbers(http, "loomline_queue_oldest_seconds"))[""] > 0
     queue = found["queue"]
     assert (queue["n_pending"], queue["n_running"]) == (3, 1)
     assert queue["pending_runs_wait_time_max_secs"] >= queue["pending_runs_wait_time_med_secs"] > 0
@@ -107,21 +107,21 @@ async def test_what_the_worker_did(http, most):
     await http.post("/runs/wait", json=RUN)
     await http.post("/runs/wait", json=RUN | {"assistant_id": "boom"})
     done = {'result="success"': 1, 'result="error"': 1} if most else {}
-    while await numbers(http, "weft_runs_ended_total") != done:
+    while await numbers(http, "loomline_runs_ended_total") != done:
         continue
     claimed = 2 if most else 0
-    assert await numbers(http, "weft_run_wait_seconds_count") == {"": claimed}
-    assert (await numbers(http, "weft_run_wait_seconds_bucket"))['le="60.0"'] == claimed
-    assert await numbers(http, "weft_runs_repeated_total") == {"": 0}
-    assert await numbers(http, "weft_queue_oldest_seconds") == {"": 0}
+    assert await numbers(http, "loomline_run_wait_seconds_count") == {"": claimed}
+    assert (await numbers(http, "loomline_run_wait_seconds_bucket"))['le="60.0"'] == claimed
+    assert await numbers(http, "loomline_runs_repeated_total") == {"": 0}
+    assert await numbers(http, "loomline_queue_oldest_seconds") == {"": 0}
 
 
 async def test_readers_are_counted(http):
     sleepy = {"assistant_id": "sleepy", "input": {"seconds": 60}}
     async with http.stream("POST", "/runs/stream", json=sleepy | {"on_disconnect": "cancel"}):
-        while await numbers(http, "weft_stream_readers") != {"": 1}:
+        while await numbers(http, "loomline_stream_readers") != {"": 1}:
             continue
-    while await numbers(http, "weft_stream_readers") != {"": 0}:
+    while await numbers(http, "loomline_stream_readers") != {"": 0}:
         continue
 
 

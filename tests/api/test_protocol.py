@@ -9,7 +9,7 @@ from tests.redis_server import new_prefix
 from tests.serving import serving_here
 from tests.threads import ALL, Thread, data, is_end, take
 
-import weft
+import loomline
 
 ASK = {"messages": [{"role": "user", "content": "What is 2 + 3?"}]}
 
@@ -379,7 +379,7 @@ async def test_a_run_that_is_cancelled_before_it_begins(client, thread):
 
 async def test_who_waits_for_a_run_learns_that_it_was_cancelled_in_the_queue(server, thread):
     going = await thread.start("sleepy", {"seconds": 60})
-    async with weft.get_client(url=server, api_key=None) as client:
+    async with loomline.get_client(url=server, api_key=None) as client:
         async with (
             asyncio.timeout(20),
             client.threads.stream(thread.id, assistant_id="sleepy") as stream,

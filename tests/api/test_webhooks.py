@@ -15,7 +15,7 @@ import pytest
 from tests.receiver import receiving
 from tests.serving import PROJECT
 
-import weft
+import loomline
 
 KEYS = [b"0123456789abcdef", b"fedcba9876543210"]
 SECRET = " ".join(f"whsec_{base64.b64encode(key).decode()}" for key in KEYS)
@@ -250,7 +250,7 @@ def project(tmp_path, **sections):
     return path
 
 
-@pytest.mark.parametrize("get_client", [weft.get_client, langgraph_sdk.get_client])
+@pytest.mark.parametrize("get_client", [loomline.get_client, langgraph_sdk.get_client])
 async def test_the_sections_of_the_file(serving, tmp_path, receiver, get_client):
     url = {"require_https": False, "disable_loopback": False, "allowed_domains": ["localhost"]}
     headers = {"x-token": "Bearer ${{ env.LG_WEBHOOK_TOKEN }}"}
@@ -273,7 +273,7 @@ async def test_the_sections_of_the_file(serving, tmp_path, receiver, get_client)
 async def test_into_the_server_itself(serving, tmp_path, receiver):
     config = project(tmp_path, webhooks={"url": {"disable_loopback": False}})
     with serving(config=config) as address:
-        async with weft.get_client(url=address, api_key=None) as client:
+        async with loomline.get_client(url=address, api_key=None) as client:
             await client.runs.create(None, "joke", input=JOKE, webhook="/threads")
 
             async def made():
@@ -284,7 +284,7 @@ async def test_into_the_server_itself(serving, tmp_path, receiver):
 
 async def test_webhooks_that_are_switched_off(serving, tmp_path, receiver):
     with serving(config=project(tmp_path, http={"disable_webhooks": True})) as address:
-        async with weft.get_client(url=address, api_key=None) as client:
+        async with loomline.get_client(url=address, api_key=None) as client:
             run = await client.runs.create(None, "joke", input=JOKE, webhook=receiver.url)
             await client.runs.join(run["thread_id"], run["run_id"])
             assert (await outbox(address))["n_pending"] == 0

@@ -8,11 +8,11 @@ import pytest
 from tests.auth.conftest import handlers, write_config
 from tests.serving import Process
 
-import weft
-import weft.errors
-from weft.server.api.inside import Inside
-from weft.server.authz.acting import acting_for
-from weft.server.authz.users import SERVER, Caller, User
+import loomline
+import loomline.errors
+from loomline.server.api.inside import Inside
+from loomline.server.authz.acting import acting_for
+from loomline.server.authz.users import SERVER, Caller, User
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def server(tmp_path_factory):
 
 
 def client(url, name):
-    return weft.get_client(url=url, headers={"authorization": name}, api_key=None)
+    return loomline.get_client(url=url, headers={"authorization": name}, api_key=None)
 
 
 ADA = {
@@ -103,7 +103,7 @@ async def test_crons_start_runs_of_their_owner(server):
 @pytest.mark.parametrize("name", ["banned", "clumsy"])
 async def test_who_may_not_run_has_no_crons_either(server, name):
     async with client(server, name) as they, client(server, "ada") as ada:
-        with pytest.raises(weft.errors.APIStatusError):
+        with pytest.raises(loomline.errors.APIStatusError):
             await they.runs.create(None, "joke", input={})
         made = await they.crons.create("joke", schedule="* * * * * *", input={})
         mine = await ada.crons.create("joke", schedule="* * * * * *", on_run_completed="keep")
@@ -144,7 +144,7 @@ async def callers(inside):
 
 async def test_code_that_has_lost_its_run_is_nobody(elsewhere):
     async def app(scope, receive, send):
-        await send(scope["weft.caller"])
+        await send(scope["loomline.caller"])
 
     here = asyncio.get_running_loop()
     ada = Caller(User({"identity": "ada"}))
@@ -165,14 +165,14 @@ async def test_code_that_has_lost_its_run_is_nobody(elsewhere):
         async def send(message):
             sent.append(message)
 
-        await strict({"type": "http", "weft.caller": SERVER}, None, send)
+        await strict({"type": "http", "loomline.caller": SERVER}, None, send)
     assert sent == [ada]
 
 
 def test_no_header_makes_somebody_else(server):
     """Neither the root path of clients inside nor names of scopes come from outside."""
     for headers in [
-        {"x-auth-scheme": "langsmith"}, {"weft.caller": "x"}, {"x-forwarded-for": "127.0.0.1"},
+        {"x-auth-scheme": "langsmith"}, {"loomline.caller": "x"}, {"x-forwarded-for": "127.0.0.1"},
         {"x-original-url": "/ok"}, {"authorization": "Bearer"},
     ]:  # fmt: skip
         for path in (

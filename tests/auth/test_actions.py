@@ -7,12 +7,12 @@ import httpx
 import pytest
 from tests.auth.test_isolation import ROWS, World, build, client, send
 
-from weft.server.api.authentication import OPEN_PATHS
+from loomline.server.api.authentication import OPEN_PATHS
 
 RECORDING = """
 import json
-import weft
-auth = weft.Auth()
+import loomline
+auth = loomline.Auth()
 
 @auth.authenticate
 async def authenticate(authorization: str):

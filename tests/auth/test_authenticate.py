@@ -9,12 +9,12 @@ import pytest
 from tests.auth.conftest import handlers
 from tests.support import StandingClock
 
-from weft.server.authn.cache import CachedAuthenticator
-from weft.server.authn.options import CacheOptions
-from weft.server.authz.errors import Refused
-from weft.server.authz.users import Caller, User
-from weft.server.domain.errors import AuthLoadError
-from weft.server.settings import SettingsError
+from loomline.server.authn.cache import CachedAuthenticator
+from loomline.server.authn.options import CacheOptions
+from loomline.server.authz.errors import Refused
+from loomline.server.authz.users import Caller, User
+from loomline.server.domain.errors import AuthLoadError
+from loomline.server.settings import SettingsError
 
 CODE = """
 import dataclasses
@@ -102,7 +102,7 @@ BUGS = ("value", "assertion", "exit", "unknown")
 
 
 @pytest.mark.parametrize("kind", ["async def", "def"])
-@pytest.mark.parametrize("package", ["weft", "langgraph_sdk"])
+@pytest.mark.parametrize("package", ["loomline", "langgraph_sdk"])
 def test_every_form_of_an_answer(serve, package, kind):
     with (
         serve({}, code=CODE.format(package=package, kind=kind)) as url,
@@ -135,8 +135,8 @@ def test_every_form_of_an_answer(serve, package, kind):
 
 
 PARAMETERS = """
-import weft
-auth = weft.Auth()
+import loomline
+auth = loomline.Auth()
 
 @auth.authenticate
 async def authenticate(
@@ -149,7 +149,7 @@ async def authenticate(
         (await request.json()) if method == "POST" else None,
     ]
     import json
-    raise weft.Auth.exceptions.HTTPException(418, json.dumps(seen))
+    raise loomline.Auth.exceptions.HTTPException(418, json.dumps(seen))
 """
 
 
@@ -174,8 +174,8 @@ def test_what_a_handler_can_ask_for(serve):
 
 
 READING = """
-import weft
-auth = weft.Auth()
+import loomline
+auth = loomline.Auth()
 
 @auth.authenticate
 async def authenticate(request, body):
@@ -200,19 +200,19 @@ def test_a_body_that_a_handler_has_read_is_there_for_the_route(serve):
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("auth = weft.Auth()", ["no authenticate handler", "@auth.authenticate"]),
-        ("auth = 7", ["of type 'int'", "weft.Auth or langgraph_sdk.Auth"]),
+        ("auth = loomline.Auth()", ["no authenticate handler", "@auth.authenticate"]),
+        ("auth = 7", ["of type 'int'", "loomline.Auth or langgraph_sdk.Auth"]),
         ("import nothing_of_the_kind", ["'nothing_of_the_kind' is not installed"]),
         ("other = 1", ["no 'auth'"]),
         (
-            "auth = weft.Auth()\n@auth.authenticate\nasync def f(token): ...",
+            "auth = loomline.Auth()\n@auth.authenticate\nasync def f(token): ...",
             ["parameter 'token'", "authorization"],
         ),
-        ("auth = weft.Auth()\n@auth.authenticate\nasync def f(path, /): ...", ["'path'"]),
+        ("auth = loomline.Auth()\n@auth.authenticate\nasync def f(path, /): ...", ["'path'"]),
     ],
 )
 def test_what_cannot_work_does_not_start(serve, code, words):
-    with pytest.raises(AuthLoadError) as caught, serve({}, code=f"import weft\n{code}"):
+    with pytest.raises(AuthLoadError) as caught, serve({}, code=f"import loomline\n{code}"):
         pass
     for word in ("Failed to load 'auth' from", *words):
         assert word in str(caught.value)
@@ -348,7 +348,7 @@ def test_the_document_says_how_to_be_known(serve):
 
 def test_a_broken_handler_is_logged_for_its_author(serve, caplog):
     code = (
-        "import weft\nauth = weft.Auth()\n@auth.authenticate\nasync def f(): return 'ada'\n"
+        "import loomline\nauth = loomline.Auth()\n@auth.authenticate\nasync def f(): return 'ada'\n"
         "@auth.on\nasync def g(ctx, value): return {'owner': {'$ne': 'x'}}\n"
     )
     with serve({}, code=code) as url, caplog.at_level(logging.ERROR):

@@ -4,17 +4,17 @@ import langgraph_sdk
 import pytest
 from starlette.exceptions import HTTPException as StarletteException
 
-import weft
-from weft.server.authz.authorizer import Authorizer
-from weft.server.authz.errors import BrokenAuth, Refused
-from weft.server.authz.filters import parse_filter
-from weft.server.authz.users import SERVER, Caller, User
-from weft.server.domain.access import EVERYTHING, AllOf, AnyOf, Equal, Has
+import loomline
+from loomline.server.authz.authorizer import Authorizer
+from loomline.server.authz.errors import BrokenAuth, Refused
+from loomline.server.authz.filters import parse_filter
+from loomline.server.authz.users import SERVER, Caller, User
+from loomline.server.domain.access import EVERYTHING, AllOf, AnyOf, Equal, Has
 
 ADA = Caller(User({"identity": "ada", "permissions": ["x"]}))
 
 
-@pytest.fixture(params=[weft.Auth, langgraph_sdk.Auth], ids=["weft", "official"])
+@pytest.fixture(params=[loomline.Auth, langgraph_sdk.Auth], ids=["loomline", "official"])
 def auth(request):
     return request.param()
 
@@ -96,7 +96,7 @@ async def test_a_studio_is_what_the_handlers_take_it_for(auth):
         (False, 403, "Forbidden"),
         (AssertionError("not so"), 403, "not so"),
         (AssertionError(), 403, "Forbidden"),
-        (weft.Auth.exceptions.HTTPException(418, "tea"), 418, "tea"),
+        (loomline.Auth.exceptions.HTTPException(418, "tea"), 418, "tea"),
         (langgraph_sdk.Auth.exceptions.HTTPException(status_code=402), 402, "Payment Required"),
         (StarletteException(429, "slow"), 429, "slow"),
     ],

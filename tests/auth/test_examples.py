@@ -5,17 +5,17 @@ import pytest
 from tests.auth.conftest import handlers, write_config
 from tests.serving import serving_here
 
-import weft
+import loomline
 
 
-@pytest.fixture(scope="module", params=["owner_weft", "owner_official"])
+@pytest.fixture(scope="module", params=["owner_loomline", "owner_official"])
 def server(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
     with serving_here(folder / "data", config=write_config(folder, handlers(request.param))) as url:
         yield url
 
 
-@pytest.fixture(params=[weft, langgraph_sdk], ids=["weft", "official"])
+@pytest.fixture(params=[loomline, langgraph_sdk], ids=["loomline", "official"])
 def client(request, server):
     def make(name):
         headers = {} if name is None else {"authorization": f"Bearer {name}"}

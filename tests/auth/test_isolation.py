@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from weft.server.api.authentication import OPEN_PATHS
+from loomline.server.api.authentication import OPEN_PATHS
 
 SECRET = "ada-keeps-this-to-herself"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -7,10 +7,10 @@ import httpx
 import pytest
 from tests.support import StandingClock
 
-from weft.server.authn.keys import KeyAuthenticator, digest, new_key
-from weft.server.authn.options import KeyOptions
-from weft.server.authz.errors import Refused
-from weft.server.domain.errors import AuthLoadError
+from loomline.server.authn.keys import KeyAuthenticator, digest, new_key
+from loomline.server.authn.options import KeyOptions
+from loomline.server.authz.errors import Refused
+from loomline.server.domain.errors import AuthLoadError
 
 
 class Headers(dict[str, str]):
@@ -112,7 +112,7 @@ def test_keys_with_handlers(serve, tmp_path):
     (ada, bob), entries = made("ada", "bob")
     (tmp_path / "keys.json").write_text(json.dumps(entries))
     code = (
-        "import weft\nauth = weft.Auth()\n@auth.on\nasync def own(ctx, value):\n"
+        "import loomline\nauth = loomline.Auth()\n@auth.on\nasync def own(ctx, value):\n"
         "    value.setdefault('metadata', {})['owner'] = ctx.user.identity\n"
         "    return {'owner': ctx.user.identity}\n"
     )

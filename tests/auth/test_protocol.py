@@ -125,7 +125,7 @@ def test_a_socket_of_nobody(owners_server):
 REVOKING = """
 from pathlib import Path
 
-from weft import Auth
+from loomline import Auth
 
 auth = Auth()
 users = Path(__file__).with_name("users")

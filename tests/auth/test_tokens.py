@@ -17,18 +17,18 @@ from hypothesis import given, settings, strategies as st
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from tests.support import StandingClock
 
-from weft.server.authn.jwks import (
+from loomline.server.authn.jwks import (
     AGAIN_SECONDS,
     FRESH_SECONDS,
     KEEP_SECONDS,
     PublishedKeys,
     SecretKey,
 )
-from weft.server.authn.keys import new_key
-from weft.server.authn.options import TokenOptions
-from weft.server.authn.tokens import TokenAuthenticator
-from weft.server.authz.errors import Refused
-from weft.server.domain.errors import AuthLoadError
+from loomline.server.authn.keys import new_key
+from loomline.server.authn.options import TokenOptions
+from loomline.server.authn.tokens import TokenAuthenticator
+from loomline.server.authz.errors import Refused
+from loomline.server.domain.errors import AuthLoadError
 
 SECRET = "s" * 32
 RSA_KEYS = [rsa.generate_private_key(65537, 2048) for _ in range(2)]
@@ -99,13 +99,13 @@ class Headers(dict[str, str]):
 
 
 def signed(issuer, key=RSA_KEYS[0], kid="one", alg="RS256", **claims):
-    good = {"sub": "ada", "iss": issuer, "aud": "weft", "exp": int(time.time()) + 60}
+    good = {"sub": "ada", "iss": issuer, "aud": "loomline", "exp": int(time.time()) + 60}
     given = {name: each for name, each in (good | claims).items() if each is not None}
     return jwt.encode(given, key, alg, headers={} if kid is None else {"kid": kid})
 
 
 def options(issuer, **more):
-    return TokenOptions(issuer, ("weft", "other"), ("RS256", "ES256"), **more)
+    return TokenOptions(issuer, ("loomline", "other"), ("RS256", "ES256"), **more)
 
 
 def tokens_of(issuer, clock=None, **more):
@@ -128,7 +128,7 @@ async def refused(tokens, token, status=401):
 async def test_a_good_token(issuer):
     tokens = tokens_of(issuer)
     caller = await known(
-        tokens, signed(issuer.url, name="Ada", scope="read write", aud=["x", "weft"])
+        tokens, signed(issuer.url, name="Ada", scope="read write", aud=["x", "loomline"])
     )
     assert (caller.identity, caller.permissions) == ("ada", ["read", "write"])
     assert (caller.user.display_name, caller.user.claims["scope"]) == ("Ada", "read write")
@@ -276,7 +276,7 @@ async def test_keys_of_other_kinds_are_passed_over(issuer):
 
 
 async def test_a_shared_secret():
-    given = TokenOptions("me", ("weft",), ("HS256",), secret_variable="S")
+    given = TokenOptions("me", ("loomline",), ("HS256",), secret_variable="S")
     tokens = TokenAuthenticator(given, SecretKey(SECRET, "S"))
     assert (await known(tokens, signed("me", SECRET, alg="HS256"))).identity == "ada"
     await refused(tokens, signed("me", "t" * 32, alg="HS256"))
@@ -290,11 +290,11 @@ def test_a_server_with_keys_and_tokens(serve, tmp_path, issuer):
     (tmp_path / "keys.json").write_text(json.dumps([entry]))
     section = {
         "api_keys": {"file": "./keys.json"},
-        "jwt": {"issuer": issuer.url, "audience": "weft"},
+        "jwt": {"issuer": issuer.url, "audience": "loomline"},
     }
     code = (
-        "import weft\nauth = weft.Auth()\n@auth.on\nasync def who(ctx, value):\n"
-        "    raise weft.Auth.exceptions.HTTPException(418, ctx.user.identity)\n"
+        "import loomline\nauth = loomline.Auth()\n@auth.on\nasync def who(ctx, value):\n"
+        "    raise loomline.Auth.exceptions.HTTPException(418, ctx.user.identity)\n"
     )
     with serve(section, code=code) as url, httpx.Client(base_url=url) as http:
 
@@ -311,7 +311,7 @@ def test_a_server_with_keys_and_tokens(serve, tmp_path, issuer):
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 async def test_no_other_token_is_as_good(data):
-    given_options = TokenOptions("me", ("weft",), ("HS256",), secret_variable="S")
+    given_options = TokenOptions("me", ("loomline",), ("HS256",), secret_variable="S")
     tokens = TokenAuthenticator(given_options, SecretKey(SECRET, "S"))
     good = signed("me", SECRET, alg="HS256")
     place = data.draw(st.integers(0, len(good) - 1))

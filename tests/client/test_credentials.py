@@ -4,8 +4,8 @@ import httpx
 import pytest
 from tests.client.scripted import Script, answer
 
-from weft._client._async.client import make_client
-from weft._client._sync.client import make_client as make_sync_client
+from loomline._client._async.client import make_client
+from loomline._client._sync.client import make_client as make_sync_client
 
 
 async def key():

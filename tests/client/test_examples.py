@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from tests.client import canned
 
-import weft.client
+import loomline.client
 
 PARSER = doctest.DocTestParser()
 CHECKER = doctest.OutputChecker()
@@ -61,8 +61,8 @@ def documented(kind):
             yield pytest.param(getattr(owner, name), id=f"{owner.__name__}.{name}")
 
 
-ASYNC = list(documented(lambda url: weft.client.get_client(url=url)))
-SYNC = list(documented(lambda url: weft.client.get_sync_client(url=url)))
+ASYNC = list(documented(lambda url: loomline.client.get_client(url=url)))
+SYNC = list(documented(lambda url: loomline.client.get_sync_client(url=url)))
 LIFE_CYCLE = {"aclose", "close"}
 
 
@@ -75,7 +75,7 @@ def examples(function):
 
 def names(url):
     identifiers = ("thread_id", "assistant_id", "run_id", "cron_id")
-    functions = {"get_client": weft.get_client, "get_sync_client": weft.get_sync_client}
+    functions = {"get_client": loomline.get_client, "get_sync_client": loomline.get_sync_client}
     return {"url": url, **dict.fromkeys(identifiers, canned.T), **functions}
 
 
@@ -107,17 +107,17 @@ async def check(function, scope):
 
 @pytest.mark.parametrize("function", ASYNC)
 async def test_the_examples_of_the_asynchronous_client(function, url):
-    async with weft.get_client(url=url, api_key=None) as client:
+    async with loomline.get_client(url=url, api_key=None) as client:
         await check(function, {**names(url), "client": client})
 
 
 @pytest.mark.parametrize("function", SYNC)
 async def test_the_examples_of_the_synchronous_client(function, url):
-    with weft.get_sync_client(url=url, api_key=None) as client:
+    with loomline.get_sync_client(url=url, api_key=None) as client:
         await check(function, {**names(url), "client": client})
 
 
-@pytest.mark.parametrize("function", [weft.get_client, weft.get_sync_client])
+@pytest.mark.parametrize("function", [loomline.get_client, loomline.get_sync_client])
 async def test_the_examples_of_the_functions(function, url):
     await check(function, names(url))
 

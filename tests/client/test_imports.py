@@ -16,7 +16,11 @@ def loaded(program):
 
 @pytest.mark.parametrize(
     "program",
-    ["import weft", "from weft import Auth", "from weft import Auth, Encryption, Priority"],
+    [
+        "import loomline",
+        "from loomline import Auth",
+        "from loomline import Auth, Encryption, Priority",
+    ],
 )
 def test_without_a_client_there_is_no_http_library(program):
     assert not loaded(program) & HTTP
@@ -29,13 +33,13 @@ def test_a_client_needs_nothing_that_takes_long_before_its_first_request():
         "pydantic",
         "langgraph",
         "langchain_core",
-        "weft.server",
+        "loomline.server",
         "starlette",
     }
-    assert not loaded("import weft; weft.get_client(url='http://h')") & heavy
-    assert not loaded("import weft; weft.get_sync_client(url='http://h')") & heavy
+    assert not loaded("import loomline; loomline.get_client(url='http://h')") & heavy
+    assert not loaded("import loomline; loomline.get_sync_client(url='http://h')") & heavy
 
 
 def test_unknown_names_are_no_names():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        __import__("weft").nothing  # noqa: B018
+        __import__("loomline").nothing  # noqa: B018

@@ -9,10 +9,10 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-import weft
-from weft import client as weft_client
-from weft._client.loopback import LoopbackTransport, Server
-from weft.client import LangGraphClient
+import loomline
+from loomline import client as loomline_client
+from loomline._client.loopback import LoopbackTransport, Server
+from loomline.client import LangGraphClient
 
 
 def over(app, fallback=None):
@@ -109,12 +109,12 @@ async def test_a_client_finds_a_server_that_comes_later():
     async def answer(_):
         return JSONResponse({"inside": True})
 
-    client = weft.get_client()
-    weft_client.configure_loopback_transports(Starlette(routes=[Route("/x", answer)]))
+    client = loomline.get_client()
+    loomline_client.configure_loopback_transports(Starlette(routes=[Route("/x", answer)]))
     try:
         assert await client.http.get("/x") == {"inside": True}
     finally:
-        weft_client.configure_loopback_transports(None)
+        loomline_client.configure_loopback_transports(None)
     await client.aclose()
 
 
@@ -140,7 +140,7 @@ def no_keys(monkeypatch):
 def test_the_key(no_keys, given, environment, key):
     for name, text in environment.items():
         no_keys.setenv(name, text)
-    with weft.get_sync_client(url="http://h/base", **given) as client:
+    with loomline.get_sync_client(url="http://h/base", **given) as client:
         assert client.http.client.headers.get("x-api-key") == key
         assert str(client.http.client.base_url) == "http://h/base/"
 
@@ -148,7 +148,7 @@ def test_the_key(no_keys, given, environment, key):
 @pytest.mark.parametrize("name", ["x-api-key", "X-Api-Key"])
 def test_the_header_of_the_key_is_reserved(name):
     with pytest.raises(ValueError, match="reserved header"):
-        weft.get_sync_client(headers={name: "x"})
+        loomline.get_sync_client(headers={name: "x"})
 
 
 @pytest.mark.parametrize(
@@ -156,18 +156,20 @@ def test_the_header_of_the_key_is_reserved(name):
     [(None, 300, 5), (7, 7, 7), ((1, 2), 2, 1), ((1, 2, 3, 4), 2, 1), (httpx.Timeout(9), 9, 9)],
 )
 def test_timeouts(given, read, connect):
-    with weft.get_sync_client(timeout=given, headers={"a": "b"}) as client:
+    with loomline.get_sync_client(timeout=given, headers={"a": "b"}) as client:
         timeout = client.http.client.timeout
         assert (timeout.read, timeout.connect) == (read, connect)
         assert client.http.client.headers["a"] == "b"
-        assert client.http.client.headers["user-agent"].startswith("weft-py/")
+        assert client.http.client.headers["user-agent"].startswith("loomline-py/")
 
 
-def test_importing_weft_loads_no_http_library():
+def test_importing_loomline_loads_no_http_library():
     import subprocess  # noqa: PLC0415
     import sys  # noqa: PLC0415
 
-    code = "import sys, weft; print(sorted({'httpx', 'orjson', 'langgraph'} & set(sys.modules)))"
+    code = (
+        "import sys, loomline; print(sorted({'httpx', 'orjson', 'langgraph'} & set(sys.modules)))"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
-        weft.nope  # noqa: B018
+        loomline.nope  # noqa: B018

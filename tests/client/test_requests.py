@@ -9,7 +9,7 @@ import httpx
 import langgraph_sdk.client
 import pytest
 
-import weft.client
+import loomline.client
 
 URL = "http://host:1234/base"
 SAMPLES = {
@@ -184,7 +184,7 @@ def call_sync(client, resource, name, positional, named):
 @pytest.mark.parametrize(("resource", "name", "full"), METHODS)
 async def test_the_asynchronous_client_sends_the_same(resource, name, full):
     sent = []
-    for module in (langgraph_sdk.client, weft.client):
+    for module in (langgraph_sdk.client, loomline.client):
         recorder = Recorder()
         http = httpx.AsyncClient(base_url=URL, transport=httpx.MockTransport(recorder))
         async with module.LangGraphClient(http) as client:
@@ -201,7 +201,7 @@ async def test_the_asynchronous_client_sends_the_same(resource, name, full):
 @pytest.mark.parametrize(("resource", "name", "full"), METHODS)
 def test_the_synchronous_client_sends_the_same(resource, name, full):
     sent = []
-    for module in (langgraph_sdk.client, weft.client):
+    for module in (langgraph_sdk.client, loomline.client):
         recorder = Recorder()
         http = httpx.Client(base_url=URL, transport=httpx.MockTransport(recorder))
         with module.SyncLangGraphClient(http) as client:
@@ -220,7 +220,7 @@ def test_the_synchronous_client_sends_the_same(resource, name, full):
 )
 async def test_the_same_path_for_odd_ids(resource, name, value):
     sent = []
-    for module in (langgraph_sdk.client, weft.client):
+    for module in (langgraph_sdk.client, loomline.client):
         recorder = Recorder()
         http = httpx.AsyncClient(base_url=URL, transport=httpx.MockTransport(recorder))
         async with module.LangGraphClient(http) as client:
@@ -240,7 +240,7 @@ async def test_the_same_path_for_odd_ids(resource, name, value):
 )
 async def test_the_same_new_thread(given):
     sent = []
-    for module in (langgraph_sdk.client, weft.client):
+    for module in (langgraph_sdk.client, loomline.client):
         recorder = Recorder()
         http = httpx.AsyncClient(base_url=URL, transport=httpx.MockTransport(recorder))
         async with module.LangGraphClient(http) as client:
@@ -251,7 +251,7 @@ async def test_the_same_new_thread(given):
 
 def test_every_method_has_been_compared():
     compared = {param.id.rpartition("-")[0] for param in METHODS}
-    ours = weft.client.get_client(url=URL)
+    ours = loomline.client.get_client(url=URL)
     for resource in RESOURCES:
         client = getattr(ours, resource)
         names = {name for name in vars(type(client)) if not name.startswith("_")}

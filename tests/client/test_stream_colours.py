@@ -13,7 +13,7 @@ import pytest
 from tests.client.test_imports import loaded
 from tests.client.thread_server import thread_server
 
-from weft.client import LangGraphClient, get_client, get_sync_client
+from loomline.client import LangGraphClient, get_client, get_sync_client
 
 RUN = "11111111-1111-4111-8111-111111111111"
 
@@ -58,7 +58,7 @@ async def test_a_reader_that_is_far_behind_misses_nothing(server, caplog):
         await anext(events)
         values(server, 6000)
         # It does not read, which must not hold up the others for ever.
-        with caplog.at_level(logging.WARNING, "weft.client"):
+        with caplog.at_level(logging.WARNING, "loomline.client"):
             assert len(await others) == 6001
             assert await thread.get_output(timeout=10) == {}
         found = [event["params"]["data"]["n"] async for event in events]
@@ -186,7 +186,7 @@ def test_what_is_open_ends_when_the_thread_is_closed_without_an_event_loop(serve
             found[0][0].text.get()
     for each in set(threading.enumerate()) - before:
         each.join(5)
-        assert not (each.name.startswith("weft") and each.is_alive())
+        assert not (each.name.startswith("loomline") and each.is_alive())
 
 
 async def test_an_error_of_the_body_wins(server):
@@ -199,7 +199,7 @@ async def test_an_error_of_the_body_wins(server):
 
 
 async def test_a_run_of_which_nothing_is_heard_is_asked_about(server, monkeypatch):
-    monkeypatch.setattr("weft._client._async.stream_session.SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr("loomline._client._async.stream_session.SILENCE_SECONDS", 0.05)
     running(server)
     server.runs = [{"run_id": RUN, "status": "running"}]
     async with streaming(server) as thread:
@@ -213,7 +213,7 @@ async def test_a_run_of_which_nothing_is_heard_is_asked_about(server, monkeypatc
 
 
 async def test_a_run_of_which_nothing_is_heard_has_failed(server, monkeypatch):
-    monkeypatch.setattr("weft._client._async.stream_session.SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr("loomline._client._async.stream_session.SILENCE_SECONDS", 0.05)
     running(server)
     server.runs = [{"run_id": RUN, "status": "timeout"}]
     async with streaming(server) as thread:
@@ -228,7 +228,7 @@ async def test_the_library_for_web_sockets_is_missing(monkeypatch):
         importlib.util, "find_spec", lambda name: None if name == "websockets" else found(name)
     )
     async with get_client(url="http://h") as client:
-        with pytest.raises(RuntimeError, match=r"pip install 'weft\[websocket\]'"):
+        with pytest.raises(RuntimeError, match=r"pip install 'loomline\[websocket\]'"):
             client.threads.stream(assistant_id="agent", transport="websocket")
 
 
@@ -258,9 +258,14 @@ async def test_whole_messages_need_langchain(server, monkeypatch):
 
 
 def test_nothing_heavy_is_imported_for_a_stream():
-    program = (
-        "import weft; c = weft.get_{}client(url='http://h'); c.threads.stream(assistant_id='a')"
-    )
+    program = "import loomline; c = loomline.get_{}client(url='http://h'); c.threads.stream(assistant_id='a')"
     for colour in ("", "sync_"):
-        heavy = {"websockets", "langchain_core", "pydantic", "langgraph", "weft.server", "aiohttp"}
+        heavy = {
+            "websockets",
+            "langchain_core",
+            "pydantic",
+            "langgraph",
+            "loomline.server",
+            "aiohttp",
+        }
         assert not loaded(program.format(colour)) & heavy

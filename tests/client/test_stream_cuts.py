@@ -6,7 +6,7 @@ import contextlib
 import pytest
 from tests.serving import serving_here
 
-from weft.client import get_client
+from loomline.client import get_client
 
 TOKENS = 60  # more than one cut may be at, when a WebSocket compresses them
 WORDS = [f"w{number} " for number in range(TOKENS)]

@@ -4,10 +4,10 @@ import langgraph_sdk
 import pytest
 from tests.client.thread_server import thread_server
 
-import weft
+import loomline
 
 RUN = "11111111-1111-4111-8111-111111111111"
-CLIENTS = (weft, langgraph_sdk)
+CLIENTS = (loomline, langgraph_sdk)
 
 
 def script(server):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import weft
+import loomline
 
 SURFACE = json.loads(Path(__file__, "../data/surface.json").resolve().read_text())
 PACKAGE = "langgraph_sdk"
@@ -50,14 +50,14 @@ NOT_A_COROUTINE = {"ThreadsClient.join_stream"}  # can be awaited, and need not 
 def place(reference):
     """Return the object of ours for a reference `module:name`."""
     module, _, name = reference.partition(":")
-    return getattr(import_module(module.replace(PACKAGE, "weft", 1)), name)
+    return getattr(import_module(module.replace(PACKAGE, "loomline", 1)), name)
 
 
 def ours(path):
     module, _, name = path.rpartition(".")
     if module.startswith("_"):
         module = f"_client.{module}"
-    return getattr(import_module(f"weft.{module}" if module else "weft"), name)
+    return getattr(import_module(f"loomline.{module}" if module else "loomline"), name)
 
 
 def definition(path):
@@ -174,11 +174,11 @@ def test_errors_have_the_same_bases(path):
 def test_what_programs_cannot_reach_is_left_out():
     """No call takes or gives it: the ways in are `threads.stream` and what that returns."""
     for module in ("controller", "sync_controller", "multi_cursor_buffer", "transport"):
-        assert find_spec(f"weft.stream.{module}") is None
+        assert find_spec(f"loomline.stream.{module}") is None
         assert not any(path.startswith(f"stream.{module}") for path in SURFACE["names"])
 
 
 def test_the_clients_have_the_resources():
-    for client in (weft.get_client(url="http://h"), weft.get_sync_client(url="http://h")):
+    for client in (loomline.get_client(url="http://h"), loomline.get_sync_client(url="http://h")):
         for name in ("http", "assistants", "threads", "runs", "crons", "store"):
             assert getattr(client, name) is not None

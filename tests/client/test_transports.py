@@ -11,12 +11,12 @@ import aiohttp
 import httpx
 import pytest
 
-from weft._client import transports
-from weft._client._async.client import make_client
-from weft._client._core.credentials import Credentials
-from weft._client.fast import AiohttpTransport
-from weft.client import HttpClient, get_sync_client
-from weft.errors import APIConnectionError, APITimeoutError, NotFoundError
+from loomline._client import transports
+from loomline._client._async.client import make_client
+from loomline._client._core.credentials import Credentials
+from loomline._client.fast import AiohttpTransport
+from loomline.client import HttpClient, get_sync_client
+from loomline.errors import APIConnectionError, APITimeoutError, NotFoundError
 
 TRANSPORTS = {
     "httpx": lambda: httpx.AsyncHTTPTransport(limits=transports.LIMITS),
@@ -108,7 +108,7 @@ async def test_what_goes_over_the_wire(transport):
     assert json.loads(body) == {"limit": 10, "offset": 0}
     assert headers["content-type"] == "application/json"
     assert headers["x-own"] == "1"
-    assert headers["user-agent"].startswith("weft-py/")
+    assert headers["user-agent"].startswith("loomline-py/")
     assert third == "POST /threads/%2E%2E/copy HTTP/1.1"
     assert "content-type" not in bare
     assert bare["content-length"] == "0"
@@ -313,8 +313,8 @@ async def test_a_server_that_comes_up_late_is_reached():
 
 def test_the_fast_library_is_loaded_at_the_first_request_only():
     program = (
-        "import sys, asyncio, weft\n"
-        "client = weft.get_client(url='http://127.0.0.1:1')\n"
+        "import sys, asyncio, loomline\n"
+        "client = loomline.get_client(url='http://127.0.0.1:1')\n"
         "assert 'aiohttp' not in sys.modules\n"
         "print(asyncio.run(client.ok()), 'aiohttp' in sys.modules)\n"
     )

@@ -6,8 +6,8 @@ from uuid import uuid4
 from langgraph.checkpoint.base import empty_checkpoint
 from tests.support import new_run, new_thread
 
-from weft.server.domain.json import Encoded
-from weft.server.domain.runs import Outcome, Stop
+from loomline.server.domain.json import Encoded
+from loomline.server.domain.runs import Outcome, Stop
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DONE = Outcome("success", "idle", values=Encoded(b'{"a":1}'))

@@ -10,9 +10,9 @@ from tests.postgres import new_schema
 from tests.redis_server import new_prefix, shared_redis
 from tests.support import StandingClock, open_encrypted, open_postgres, open_storage
 
-from weft.server.events.memory import Bounds, MemoryEventLog
-from weft.server.events.redis import RedisEvents, RedisOptions
-from weft.server.events.signals import MemorySignals
+from loomline.server.events.memory import Bounds, MemoryEventLog
+from loomline.server.events.redis import RedisEvents, RedisOptions
+from loomline.server.events.signals import MemorySignals
 
 
 class SqliteDatabase:
@@ -26,7 +26,7 @@ class SqliteDatabase:
 
     def rows(self):
         """Count the rows of every table."""
-        with closing(sqlite3.connect(self._folder / "weft.db")) as connection:
+        with closing(sqlite3.connect(self._folder / "loomline.db")) as connection:
             tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             return {
                 name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
@@ -64,7 +64,7 @@ class PostgresDatabase:
                 " WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
             )
             self._statement = " UNION ALL ".join(
-                f"SELECT '{name.removeprefix('weft_')}', count(*) FROM {name}"
+                f"SELECT '{name.removeprefix('loomline_')}', count(*) FROM {name}"
                 for (name,) in tables.fetchall()
             )
         return self._statement

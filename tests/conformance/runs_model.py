@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from weft.server.domain.json import Encoded
-from weft.server.domain.runs import ATTEMPTS_EXHAUSTED, Claim
+from loomline.server.domain.json import Encoded
+from loomline.server.domain.runs import ATTEMPTS_EXHAUSTED, Claim
 
 MAX_ATTEMPTS = 2
 LEASE_SECONDS = 15

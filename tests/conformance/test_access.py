@@ -8,10 +8,15 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from tests.conformance.acts import NOW
 from tests.support import ASSISTANT, new_run, new_thread
 
-from weft.server.domain.access import EVERYTHING, AllOf, AnyOf, Equal, Has, both, meets
-from weft.server.domain.assistants import Assistant, AssistantFilter, AssistantPatch, AssistantQuery
-from weft.server.domain.crons import Cron, CronFilter, CronQuery
-from weft.server.domain.errors import (
+from loomline.server.domain.access import EVERYTHING, AllOf, AnyOf, Equal, Has, both, meets
+from loomline.server.domain.assistants import (
+    Assistant,
+    AssistantFilter,
+    AssistantPatch,
+    AssistantQuery,
+)
+from loomline.server.domain.crons import Cron, CronFilter, CronQuery
+from loomline.server.domain.errors import (
     AssistantExists,
     AssistantNotFound,
     CronNotFound,
@@ -20,11 +25,11 @@ from weft.server.domain.errors import (
     ThreadExists,
     ThreadNotFound,
 )
-from weft.server.domain.filters import contains
-from weft.server.domain.ids import uuid7
-from weft.server.domain.json import Encoded, dump
-from weft.server.domain.runs import Stop
-from weft.server.domain.threads import (
+from loomline.server.domain.filters import contains
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.json import Encoded, dump
+from loomline.server.domain.runs import Stop
+from loomline.server.domain.threads import (
     ThreadFilter,
     ThreadPatch,
     ThreadQuery,

@@ -8,21 +8,21 @@ from uuid import UUID, uuid4
 import pytest
 from tests.conformance.acts import NOW, add, thread_of
 
-from weft.server.domain.assistants import (
+from loomline.server.domain.assistants import (
     Assistant,
     AssistantFilter,
     AssistantPatch,
     AssistantQuery,
     default_assistant,
 )
-from weft.server.domain.errors import (
+from loomline.server.domain.errors import (
     AssistantExists,
     AssistantNotFound,
     AssistantVersionNotFound,
     ContradictoryInput,
     ThreadNotFound,
 )
-from weft.server.domain.ids import default_assistant_id
+from loomline.server.domain.ids import default_assistant_id
 
 LATER = NOW + timedelta(minutes=1)
 

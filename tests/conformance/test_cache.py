@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from tests.support import StandingClock
 
-from weft.server.storage.memory_cache import VALUE_BYTES_MOST, MemoryCache
+from loomline.server.storage.memory_cache import VALUE_BYTES_MOST, MemoryCache
 
 MINUTE = timedelta(minutes=1)
 

@@ -10,8 +10,8 @@ from tests.conformance.acts import NOW, add, thread_of
 from tests.conformance.test_assistants import assistant
 from tests.support import ASSISTANT, new_run
 
-from weft.server.domain.crons import Cron, CronFilter, CronQuery, firing, next_date, patched
-from weft.server.domain.errors import (
+from loomline.server.domain.crons import Cron, CronFilter, CronQuery, firing, next_date, patched
+from loomline.server.domain.errors import (
     AlreadyFired,
     CronNotFound,
     InvalidInput,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from tests.support import StandingClock
 
-from weft.server.domain.errors import EventsLost
-from weft.server.domain.events import START, Event, EventId, Live
-from weft.server.domain.json import Encoded
-from weft.server.events.memory import Bounds, MemoryEventLog
+from loomline.server.domain.errors import EventsLost
+from loomline.server.domain.events import START, Event, EventId, Live
+from loomline.server.domain.json import Encoded
+from loomline.server.events.memory import Bounds, MemoryEventLog
 
 
 @pytest.fixture

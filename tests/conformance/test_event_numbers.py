@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from tests.conformance.acts import DONE, INTERRUPT, ROLLED_BACK, add, claim, started, thread_of
 
-from weft.server.domain.errors import ThreadNotFound
-from weft.server.domain.ids import uuid7
-from weft.server.domain.runs import ENDED_NUMBERS, LOST_NUMBERS
+from loomline.server.domain.errors import ThreadNotFound
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.runs import ENDED_NUMBERS, LOST_NUMBERS
 
 
 async def test_a_run_goes_on_after_the_one_before(storage):

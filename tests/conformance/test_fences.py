@@ -9,15 +9,15 @@ from tests.conformance.acts import DONE, checkpoint, claim, thread_of
 from tests.serving import PROJECT
 from tests.support import new_run
 
-from weft.server.domain.errors import LeaseLost
-from weft.server.domain.events import START
-from weft.server.domain.json import Encoded
-from weft.server.events.memory import MemoryEventLog
-from weft.server.events.signals import MemorySignals
-from weft.server.graphs.registry import Graphs
-from weft.server.settings import load_settings
-from weft.server.worker.execute import Assignment, ExecuteOptions, Executor, Lost
-from weft.server.worker.plan import ServerFacts
+from loomline.server.domain.errors import LeaseLost
+from loomline.server.domain.events import START
+from loomline.server.domain.json import Encoded
+from loomline.server.events.memory import MemoryEventLog
+from loomline.server.events.signals import MemorySignals
+from loomline.server.graphs.registry import Graphs
+from loomline.server.settings import load_settings
+from loomline.server.worker.execute import Assignment, ExecuteOptions, Executor, Lost
+from loomline.server.worker.plan import ServerFacts
 
 
 async def taken_over(storage, clock, **fields):

@@ -8,9 +8,9 @@ import pytest
 from tests.conformance.acts import DONE, NOW, add, claim, thread_of
 from tests.support import new_run
 
-from weft.server.domain.errors import ThreadBusy, ThreadNotFound, TooManyRuns
-from weft.server.domain.idempotency import IdempotencyKey, IdempotencyKeyReused
-from weft.server.domain.runs import QueueLimits
+from loomline.server.domain.errors import ThreadBusy, ThreadNotFound, TooManyRuns
+from loomline.server.domain.idempotency import IdempotencyKey, IdempotencyKeyReused
+from loomline.server.domain.runs import QueueLimits
 
 KEY = IdempotencyKey("here", "one", "print")
 

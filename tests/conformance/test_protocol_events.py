@@ -9,12 +9,12 @@ import orjson
 import pytest
 from tests.support import new_run, new_thread, open_storage
 
-from weft.server.authz.authorizer import Authorizer
-from weft.server.authz.users import SERVER
-from weft.server.clock import SystemClock
-from weft.server.domain.errors import EncryptionFailed, EventsLost, StorageUnavailable
-from weft.server.domain.json import dump
-from weft.server.domain.protocol import (
+from loomline.server.authz.authorizer import Authorizer
+from loomline.server.authz.users import SERVER
+from loomline.server.clock import SystemClock
+from loomline.server.domain.errors import EncryptionFailed, EventsLost, StorageUnavailable
+from loomline.server.domain.json import dump
+from loomline.server.domain.protocol import (
     PROTOCOL,
     RUN_ENDS,
     Filter,
@@ -24,14 +24,14 @@ from weft.server.domain.protocol import (
     make_event,
     numbered,
 )
-from weft.server.domain.runs import LOST_NUMBERS, Stop
-from weft.server.graphs.loader import extend_path
-from weft.server.graphs.registry import Graphs
-from weft.server.graphs.spec import GraphSpec
-from weft.server.services.protocol_events import ProtocolEvents
-from weft.server.services.run_request import with_protocol
-from weft.server.worker.execute import Assignment, ExecuteOptions, Executor
-from weft.server.worker.plan import ServerFacts
+from loomline.server.domain.runs import LOST_NUMBERS, Stop
+from loomline.server.graphs.loader import extend_path
+from loomline.server.graphs.registry import Graphs
+from loomline.server.graphs.spec import GraphSpec
+from loomline.server.services.protocol_events import ProtocolEvents
+from loomline.server.services.run_request import with_protocol
+from loomline.server.worker.execute import Assignment, ExecuteOptions, Executor
+from loomline.server.worker.plan import ServerFacts
 
 PROJECT = Path(__file__).parents[1] / "project"
 KWARGS: dict[str, object] = {

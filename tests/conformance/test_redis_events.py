@@ -16,10 +16,10 @@ import redis
 from hypothesis import HealthCheck, given, settings, strategies as st
 from tests.redis_server import new_prefix, redis_server
 
-from weft.server.domain.errors import EventsLost, EventsUnavailable
-from weft.server.domain.events import START, Event, EventId, Live
-from weft.server.domain.json import Encoded
-from weft.server.events.redis import RedisEvents, RedisOptions
+from loomline.server.domain.errors import EventsLost, EventsUnavailable
+from loomline.server.domain.events import START, Event, EventId, Live
+from loomline.server.domain.json import Encoded
+from loomline.server.events.redis import RedisEvents, RedisOptions
 
 
 def event(number):
@@ -111,8 +111,8 @@ async def test_what_was_flushed_is_seen_by_whoever_looks_then(here, there):
 async def test_a_writer_in_another_program(redis_url, prefix, here):
     program = (
         "import asyncio, sys\n"
-        "from weft.server.events.redis import RedisEvents, RedisOptions\n"
-        "from weft.server.domain.events import Event\n"
+        "from loomline.server.events.redis import RedisEvents, RedisOptions\n"
+        "from loomline.server.domain.events import Event\n"
         "async def main():\n"
         "    events = RedisEvents(sys.argv[1], RedisOptions(prefix=sys.argv[2]))\n"
         "    await events.open()\n"
@@ -175,7 +175,7 @@ async def test_connections_that_are_cut_lose_and_repeat_nothing(server, prefix):
 )
 async def test_a_client_sees_all_events_once_whatever_is_cut(server, steps):
     stream = str(uuid4())
-    async with process(server.url, "weft:") as here, process(server.url, "weft:") as there:
+    async with process(server.url, "loomline:") as here, process(server.url, "loomline:") as there:
         seen, cursor, count = [], START, 0
         reader = there.log.read(stream, cursor)
         with redis.Redis.from_url(server.url) as client:
@@ -357,7 +357,7 @@ async def test_who_gives_up_opening_leaves_no_thread():
             with pytest.raises(asyncio.CancelledError):
                 await opening
     new = set(threading.enumerate()) - before
-    assert "weft-redis" not in [thread.name for thread in new]
+    assert "loomline-redis" not in [thread.name for thread in new]
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from tests.conformance.acts import DONE, NOW, add, claim, thread_of
 
-from weft.server.domain.runs import QueueStats
+from loomline.server.domain.runs import QueueStats
 
 
 async def test_nothing_waits(storage, clock):

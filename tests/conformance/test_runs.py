@@ -20,16 +20,16 @@ from tests.conformance.acts import (
 )
 from tests.support import ASSISTANT, new_run
 
-from weft.server.domain.errors import (
+from loomline.server.domain.errors import (
     LeaseLost,
     NothingToCancel,
     RunNotFound,
     ThreadBusy,
     ThreadNotFound,
 )
-from weft.server.domain.ids import uuid7
-from weft.server.domain.json import Encoded
-from weft.server.domain.runs import Outcome
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.json import Encoded
+from loomline.server.domain.runs import Outcome
 
 
 async def test_a_run_goes_from_pending_to_success(storage, clock):

@@ -8,14 +8,14 @@ import pytest
 from tests.conformance.acts import checkpoint, root, thread_of
 from tests.support import new_run
 
-from weft.server.domain.errors import (
+from loomline.server.domain.errors import (
     LeaseLost,
     NothingToCancel,
     RunNotFound,
     ThreadBusy,
     ThreadNotFound,
 )
-from weft.server.domain.runs import Outcome, Stop
+from loomline.server.domain.runs import Outcome, Stop
 
 EXPECTED = (LeaseLost, NothingToCancel, RunNotFound, ThreadBusy, ThreadNotFound)
 

@@ -1,6 +1,6 @@
 """Everything that can happen to the runs of some threads, in any order, against a model.
 
-More on demand: WEFT_TEST_MODEL_EXAMPLES=2000
+More on demand: LOOMLINE_TEST_MODEL_EXAMPLES=2000
 """
 
 import asyncio
@@ -15,19 +15,19 @@ from tests.conformance.acts import checkpoint, root
 from tests.conformance.runs_model import LEASE_SECONDS, MAX_ATTEMPTS, Model
 from tests.support import StandingClock, new_run, new_thread
 
-from weft.server.domain.errors import (
+from loomline.server.domain.errors import (
     LeaseLost,
     NothingToCancel,
     RunNotFound,
     ThreadBusy,
     ThreadNotFound,
 )
-from weft.server.domain.ids import uuid7
-from weft.server.domain.json import Encoded
-from weft.server.domain.runs import Outcome, Stop
-from weft.server.domain.threads import ThreadFilter
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.json import Encoded
+from loomline.server.domain.runs import Outcome, Stop
+from loomline.server.domain.threads import ThreadFilter
 
-EXAMPLES = int(os.environ.get("WEFT_TEST_MODEL_EXAMPLES", "0"))
+EXAMPLES = int(os.environ.get("LOOMLINE_TEST_MODEL_EXAMPLES", "0"))
 
 WORKERS = ("anna", "ben")
 

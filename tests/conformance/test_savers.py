@@ -18,7 +18,7 @@ from tests.conformance.acts import (
     thread_of,
 )
 
-from weft.server.domain.errors import LeaseLost
+from loomline.server.domain.errors import LeaseLost
 
 
 async def test_a_saver_that_waits_has_its_writes_on_disk(database, storage):

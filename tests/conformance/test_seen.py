@@ -6,8 +6,8 @@ import pytest
 from tests.conformance.acts import INTERRUPT, NOW, add, claim, started, thread_of
 from tests.support import new_run
 
-from weft.server.domain.errors import ThreadMoved
-from weft.server.domain.runs import Outcome, Seen
+from loomline.server.domain.errors import ThreadMoved
+from loomline.server.domain.runs import Outcome, Seen
 
 
 async def look(storage, thread):

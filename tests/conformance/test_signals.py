@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from weft.server.events.hints import PENDING
+from loomline.server.events.hints import PENDING
 
 
 @pytest.fixture

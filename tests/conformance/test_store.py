@@ -17,8 +17,8 @@ from langgraph.store.base import (
 )
 from tests.support import StandingClock
 
-from weft.server.domain.items import UnsupportedOperator, matches
-from weft.server.ports.store import IndexOptions, StoreOptions
+from loomline.server.domain.items import UnsupportedOperator, matches
+from loomline.server.ports.store import IndexOptions, StoreOptions
 
 
 class Letters(Embeddings):

@@ -10,9 +10,9 @@ from langgraph.types import Command, StateUpdate, interrupt
 from tests.conformance.acts import NOW, root, thread_of
 from typing_extensions import TypedDict
 
-from weft.server.domain.ids import uuid7
-from weft.server.domain.json import Encoded
-from weft.server.domain.threads import ThreadState
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.json import Encoded
+from loomline.server.domain.threads import ThreadState
 
 STATE = ThreadState("idle", Encoded(b"{}"), Encoded(b"{}"), NOW)
 

@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from tests.conformance.acts import NOW, add, started
 from tests.support import new_thread
 
-from weft.server.domain.extract import Path
-from weft.server.domain.filters import contains
-from weft.server.domain.ids import uuid7
-from weft.server.domain.json import Encoded, dump
-from weft.server.domain.runs import Outcome
-from weft.server.domain.threads import ThreadFilter, ThreadPatch, ThreadQuery, ThreadState
+from loomline.server.domain.extract import Path
+from loomline.server.domain.filters import contains
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.json import Encoded, dump
+from loomline.server.domain.runs import Outcome
+from loomline.server.domain.threads import ThreadFilter, ThreadPatch, ThreadQuery, ThreadState
 
 SCALARS = st.one_of(
     st.none(),

@@ -7,15 +7,15 @@ import orjson
 import pytest
 from tests.support import new_thread, open_storage
 
-from weft.server.authz.authorizer import Authorizer
-from weft.server.authz.users import SERVER
-from weft.server.clock import SystemClock
-from weft.server.graphs.registry import Graphs
-from weft.server.ports.signals import STATE, THREAD
-from weft.server.services.states import StateService
-from weft.server.services.thread_stream import ThreadStreamService
-from weft.server.worker.calls import RunnerCalls
-from weft.server.worker.runners import RunnerOptions, RunnerPool
+from loomline.server.authz.authorizer import Authorizer
+from loomline.server.authz.users import SERVER
+from loomline.server.clock import SystemClock
+from loomline.server.graphs.registry import Graphs
+from loomline.server.ports.signals import STATE, THREAD
+from loomline.server.services.states import StateService
+from loomline.server.services.thread_stream import ThreadStreamService
+from loomline.server.worker.calls import RunnerCalls
+from loomline.server.worker.runners import RunnerOptions, RunnerPool
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["one thread", "any thread"])

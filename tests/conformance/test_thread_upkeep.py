@@ -19,11 +19,11 @@ from tests.conformance.acts import (
 )
 from tests.support import new_run, new_thread
 
-from weft.server.domain.errors import StateChanged, ThreadExists, ThreadInFlight, ThreadNotFound
-from weft.server.domain.ids import uuid7
-from weft.server.domain.json import Encoded
-from weft.server.domain.runs import Outcome
-from weft.server.domain.threads import ThreadPatch, ThreadState, Ttl
+from loomline.server.domain.errors import StateChanged, ThreadExists, ThreadInFlight, ThreadNotFound
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.json import Encoded
+from loomline.server.domain.runs import Outcome
+from loomline.server.domain.threads import ThreadPatch, ThreadState, Ttl
 
 LATER = NOW + timedelta(hours=1)
 STATE = ThreadState("interrupted", Encoded(b'{"v":1}'), Encoded(b'{"t":[]}'), LATER)

@@ -6,8 +6,8 @@ import pytest
 from tests.conformance.acts import DONE, NOW, add, checkpoint, claim, thread_of
 from tests.support import new_thread
 
-from weft.server.domain.errors import ThreadExists, ThreadNotFound
-from weft.server.domain.ids import uuid7
+from loomline.server.domain.errors import ThreadExists, ThreadNotFound
+from loomline.server.domain.ids import uuid7
 
 
 async def test_a_new_thread(storage):

@@ -8,12 +8,12 @@ from tests.conformance.acts import DONE, NOW, claim, thread_of
 from tests.conformance.test_crons import MINUTE, stored
 from tests.support import new_run
 
-from weft.server.domain.errors import EncryptionFailed, StorageUnavailable
-from weft.server.domain.json import Encoded
-from weft.server.storage.encrypted import EncryptedRuns, EncryptedStorage
-from weft.server.storage.encrypted_crons import EncryptedCrons
-from weft.server.storage.encrypted_webhooks import EncryptedWebhooks
-from weft.server.storage.sealing import Sealer
+from loomline.server.domain.errors import EncryptionFailed, StorageUnavailable
+from loomline.server.domain.json import Encoded
+from loomline.server.storage.encrypted import EncryptedRuns, EncryptedStorage
+from loomline.server.storage.encrypted_crons import EncryptedCrons
+from loomline.server.storage.encrypted_webhooks import EncryptedWebhooks
+from loomline.server.storage.sealing import Sealer
 
 POISON = Encoded(b'{"input":"poison"}')
 

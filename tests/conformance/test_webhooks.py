@@ -17,10 +17,10 @@ from tests.conformance.acts import (
     thread_of,
 )
 
-from weft.server.domain.errors import LeaseLost, WebhookNotFound
-from weft.server.domain.json import Encoded
-from weft.server.domain.runs import Outcome
-from weft.server.domain.webhooks import body
+from loomline.server.domain.errors import LeaseLost, WebhookNotFound
+from loomline.server.domain.json import Encoded
+from loomline.server.domain.runs import Outcome
+from loomline.server.domain.webhooks import body
 
 URL = "https://example.com/hook"
 

@@ -65,7 +65,7 @@ class Site:
         """The process that has a run."""
 
         def find():
-            ((name,),) = self.rows("SELECT worker FROM weft_runs WHERE run_id = %s", run_id)
+            ((name,),) = self.rows("SELECT worker FROM loomline_runs WHERE run_id = %s", run_id)
             return name and [each for each in workers if name.endswith(f"-{each.process.pid}")]
 
         (found,) = until(find)

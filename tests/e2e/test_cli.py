@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from weft import __version__
+from loomline import __version__
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +67,7 @@ class Process:
                 return line
 
     def url(self):
-        return self.line("Weft serves").rpartition(" ")[2]
+        return self.line("Loomline serves").rpartition(" ")[2]
 
     def end(self):
         """Wait for the end; return the exit code and everything that was printed."""
@@ -88,7 +88,9 @@ def start(tmp_path):
     with contextlib.ExitStack() as stack:
 
         def start(*arguments, folder=tmp_path):
-            process = Process([sys.executable, "-P", "-m", "weft.server.cli", *arguments], folder)
+            process = Process(
+                [sys.executable, "-P", "-m", "loomline.server.cli", *arguments], folder
+            )
             stack.callback(process.stop)
             return process
 
@@ -121,14 +123,21 @@ def children(number):
 
 
 def test_the_version(start):
-    assert start("--version").end() == (0, f"weft {__version__}")
+    assert start("--version").end() == (0, f"loomline {__version__}")
 
 
 @pytest.mark.parametrize("command", ["dev", "serve"])
 def test_the_help_names_options_defaults_and_variables(start, command):
     code, text = start(command, "--help").end()
     assert code == 0
-    for part in ("--config", "--port", "default 2024", "WEFT_PORT", "N_JOBS_PER_WORKER", "example"):
+    for part in (
+        "--config",
+        "--port",
+        "default 2024",
+        "LOOMLINE_PORT",
+        "N_JOBS_PER_WORKER",
+        "example",
+    ):
         assert part in text
     assert "--fd" not in text
 
@@ -136,11 +145,11 @@ def test_the_help_names_options_defaults_and_variables(start, command):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "usage: weft"),
+        ([], "usage: loomline"),
         (["fly"], "invalid choice: 'fly'"),
         (["serve", "--nope"], "unrecognized arguments"),
-        (["serve", "--port", "x"], "weft: --port is 'x': it must be a whole number"),
-        (["dev", "--config", "nope.json"], "weft: There is no file"),
+        (["serve", "--port", "x"], "loomline: --port is 'x': it must be a whole number"),
+        (["dev", "--config", "nope.json"], "loomline: There is no file"),
     ],
 )
 def test_wrong_use_exits_with_2(start, arguments, said):
@@ -153,7 +162,7 @@ def test_a_graph_that_does_not_load_exits_with_1(start, project, command):
     (project / "agent.py").write_text("import json\n\nraise ValueError('no key')\n")
     code, text = start(*command, "--port", "0").end()
     assert code == 1
-    assert "weft: Failed to load graph 'agent' from agent.py:graph: " in text
+    assert "loomline: Failed to load graph 'agent' from agent.py:graph: " in text
     assert "raised ValueError: no key" in text
     assert "agent.py, line 3" in text
     assert "Traceback" not in text
@@ -175,7 +184,7 @@ def test_an_open_server_says_so(start, project, host, config, warned):
     if config is not None:
         (project / "langgraph.json").write_text(json.dumps(config))
     process = start("serve", "--host", host, "--port", "0")
-    process.line("Weft serves")
+    process.line("Loomline serves")
     assert any(OPEN in line for line in process.lines) is warned
 
 
@@ -184,12 +193,12 @@ def test_auth_that_does_not_load_exits_with_1(start, project):
     (project / "langgraph.json").write_text(json.dumps(config))
     code, text = start("serve", "--port", "0").end()
     assert (code, "Traceback" in text) == (1, False)
-    assert "weft: Failed to load 'auth' from" in text
+    assert "loomline: Failed to load 'auth' from" in text
 
 
 def test_making_a_key(start):
     code, text = start("key", "ada").end()
-    key = next(line.strip() for line in text.splitlines() if "weft_" in line)
+    key = next(line.strip() for line in text.splitlines() if "loomline_" in line)
     entry = json.loads(next(line for line in text.splitlines() if "sha256" in line))
     assert (code, entry["identity"]) == (0, "ada")
     assert entry["sha256"] == hashlib.sha256(key.encode()).hexdigest()
@@ -215,7 +224,7 @@ def test_a_data_folder_in_use_exits_with_1(start, project):
     start("serve", "--port", "0").url()
     code, text = start("serve", "--port", "0").end()
     assert (code, "Traceback" in text) == (1, False)
-    assert ".weft" in text
+    assert ".loomline" in text
 
 
 def test_a_data_folder_that_cannot_be_made_exits_with_1(start, project):
@@ -254,7 +263,7 @@ def test_a_key_press_that_reaches_supervisor_and_server_stops_both(start, projec
     if not begun:
         (project / "agent.py").write_text("import time\nprint('importing')\ntime.sleep(60)\n")
     process = start("dev", "--port", "0")
-    process.line("Weft serves" if begun else "importing")
+    process.line("Loomline serves" if begun else "importing")
     os.killpg(process.popen.pid, signal.SIGINT)
     code, text = process.end()
     assert (code, "Traceback" in text) == (0, False), text
@@ -297,7 +306,7 @@ def test_a_missing_file_of_variables_is_logged_once(start, project):
     process = start("dev", "--port", "0", "--log-json", "true")
     process.url()
     logged = [json.loads(line) for line in process.lines if "none.env" in line]
-    assert [(each["level"], each["logger"]) for each in logged] == [("warning", "weft.cli")]
+    assert [(each["level"], each["logger"]) for each in logged] == [("warning", "loomline.cli")]
 
 
 def test_a_change_starts_the_server_anew_on_the_same_port(start, project):
@@ -335,17 +344,17 @@ def test_threads_survive_a_change(start, project):
 
 
 def test_changes_of_other_files_are_nobodys_business(start, project):
-    for folder in (".venv", "node_modules", "__pycache__", ".git", ".weft"):
+    for folder in (".venv", "node_modules", "__pycache__", ".git", ".loomline"):
         (project / folder).mkdir(exist_ok=True)
     process = start("dev", "--port", "0")
     url = process.url()
-    for folder in (".venv", "node_modules", "__pycache__", ".git", ".weft"):
+    for folder in (".venv", "node_modules", "__pycache__", ".git", ".loomline"):
         (project / folder / "x.py").write_text("1")
     (project / "notes.txt").write_text("1")
     said(url)
     # What comes after them is seen, and they are not.
     (project / ".env").write_text("A=1")
-    assert process.line("changed").startswith("weft: .env changed")
+    assert process.line("changed").startswith("loomline: .env changed")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")

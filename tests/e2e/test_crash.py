@@ -9,10 +9,10 @@ import pytest
 from tests.serving import Process, free_port
 from tests.threads import Thread, take
 
-from weft import get_sync_client
+from loomline import get_sync_client
 
-# More rounds on demand: WEFT_TEST_CRASHES=20
-ROUNDS = int(os.environ.get("WEFT_TEST_CRASHES", "1"))
+# More rounds on demand: LOOMLINE_TEST_CRASHES=20
+ROUNDS = int(os.environ.get("LOOMLINE_TEST_CRASHES", "1"))
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 

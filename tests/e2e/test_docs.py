@@ -13,10 +13,10 @@ import pytest
 from cryptography.fernet import Fernet
 from tests.serving import PROJECT, Process
 
-import weft
-from weft.server.domain.ids import uuid7
-from weft.server.domain.json import Encoded
-from weft.server.domain.webhooks import Delivery, signed_headers
+import loomline
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.json import Encoded
+from loomline.server.domain.webhooks import Delivery, signed_headers
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -81,7 +81,7 @@ def test_settings_of_http(tmp_path):
 
 
 def test_keys_in_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("WEFT_ENCRYPTION_KEYS", base64.b64encode(b"k" * 32).decode())
+    monkeypatch.setenv("LOOMLINE_ENCRYPTION_KEYS", base64.b64encode(b"k" * 32).decode())
     config = tmp_path / "langgraph.json"
     config.write_text(json.dumps({"graphs": {"agent": AGENT}}))
     check(tmp_path, config)
@@ -95,15 +95,15 @@ def test_handlers(tmp_path, monkeypatch):
 
 def check(folder, config):
     with Process(folder / "data", config=config) as server:
-        with weft.get_sync_client(url=server.url, api_key=None) as client:
+        with loomline.get_sync_client(url=server.url, api_key=None) as client:
             thread = client.threads.create()["thread_id"]
             values = client.runs.wait(thread, "agent", input={"topic": "xyzzy"})
             assert "xyzzy" in values["joke"]
         server.stop()
-    assert b"xyzzy" not in (folder / "data" / "weft.db").read_bytes()
+    assert b"xyzzy" not in (folder / "data" / "loomline.db").read_bytes()
     with (
         Process(folder / "data", config=config) as server,
-        weft.get_sync_client(url=server.url, api_key=None) as client,
+        loomline.get_sync_client(url=server.url, api_key=None) as client,
     ):
         assert "xyzzy" in client.threads.get_state(thread)["values"]["joke"]
 
@@ -125,7 +125,7 @@ def test_links_lead_somewhere(page):
 def test_options_exist():
     helps = [
         subprocess.run(
-            [sys.executable, "-m", "weft.server.cli", *command, "--help"],
+            [sys.executable, "-m", "loomline.server.cli", *command, "--help"],
             capture_output=True, text=True, check=True,
         ).stdout
         for command in (["serve"], ["worker"], ["webhooks", "retry"])
@@ -135,7 +135,7 @@ def test_options_exist():
     named = {
         option
         for page in told
-        for command in re.findall(r"`(--[^`]*)`|^(weft .*)$", page.read_text(), re.MULTILINE)
+        for command in re.findall(r"`(--[^`]*)`|^(loomline .*)$", page.read_text(), re.MULTILINE)
         for option in re.findall(r"--[a-z-]+", "".join(command).partition("#")[0])
     }
     assert len(named) > 20
@@ -146,23 +146,23 @@ def test_metrics_exist(tmp_path):
     named = {
         name
         for page in ("scaling.md", "webhooks.md")
-        for name in re.findall(r"`((?:lg|weft)_[a-z_]+)[`{]", (DOCS / page).read_text())
-        if not name.startswith("weft_redis_")  # they are there with Redis
+        for name in re.findall(r"`((?:lg|loomline)_[a-z_]+)[`{]", (DOCS / page).read_text())
+        if not name.startswith("loomline_redis_")  # they are there with Redis
     }
     with Process(tmp_path / "data", config=QUICKSTART) as server:
-        with weft.get_sync_client(url=server.url, api_key=None) as client:
+        with loomline.get_sync_client(url=server.url, api_key=None) as client:
             client.runs.wait(None, "joke", input={"topic": "tea"})
         told = httpx.get(f"{server.url}/metrics").text
     assert len(named) > 10
     assert [name for name in sorted(named) if name not in told] == []
 
 
-@pytest.mark.parametrize("package", ["weft", "langgraph_sdk"])
+@pytest.mark.parametrize("package", ["loomline", "langgraph_sdk"])
 def test_following_a_thread(tmp_path, package):
     (program,) = blocks("streaming.md", "python")
     with Process(tmp_path / "data", config=QUICKSTART) as server:
         program = program.replace("http://127.0.0.1:2024", server.url)
-        program = program.replace("from weft ", f"from {package} ")
+        program = program.replace("from loomline ", f"from {package} ")
         done = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
         )

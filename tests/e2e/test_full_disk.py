@@ -5,8 +5,8 @@ import resource
 import pytest
 from tests.serving import Process
 
-from weft import get_sync_client
-from weft.errors import APIStatusError
+from loomline import get_sync_client
+from loomline.errors import APIStatusError
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 

@@ -11,8 +11,8 @@ import pytest
 from tests.postgres import Server, new_schema
 from tests.serving import PROJECT, Process, serving_here
 
-from weft import get_client, get_sync_client
-from weft.errors import APIStatusError
+from loomline import get_client, get_sync_client
+from loomline.errors import APIStatusError
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 
@@ -133,7 +133,7 @@ async def test_a_client_that_leaves_while_the_database_is_away(tmp_path, caplog)
                             break
                     database.stop()
                 async with asyncio.timeout(20):
-                    while not any(each.name == "weft.runs" for each in caplog.records):
+                    while not any(each.name == "loomline.runs" for each in caplog.records):
                         await asyncio.sleep(0.01)
                 database.start()
                 async with asyncio.timeout(20):
@@ -145,7 +145,7 @@ async def test_a_client_that_leaves_while_the_database_is_away(tmp_path, caplog)
 
 def run_cli(*arguments, **variables):
     done = subprocess.run(
-        [sys.executable, "-m", "weft.server.cli", *arguments, "--config", str(PROJECT)],
+        [sys.executable, "-m", "loomline.server.cli", *arguments, "--config", str(PROJECT)],
         check=False,
         capture_output=True,
         text=True,
@@ -156,28 +156,28 @@ def run_cli(*arguments, **variables):
 
 
 def test_migrating_by_hand(url):
-    code, out, _ = run_cli("migrate", WEFT_DATABASE_URL=url)
+    code, out, _ = run_cli("migrate", LOOMLINE_DATABASE_URL=url)
     assert (code, out) == (0, "The database is up to date.\n")
     with psycopg.connect(url) as connection:
-        assert connection.execute("SELECT count(*) FROM weft_threads").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM loomline_threads").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate"])
 def test_a_database_that_cannot_be_reached(command):
     address = "postgresql://me:secret@127.0.0.1:1/db"
-    code, out, err = run_cli(command, "--port=0", WEFT_DATABASE_URL=address)
+    code, out, err = run_cli(command, "--port=0", LOOMLINE_DATABASE_URL=address)
     assert (code, out) == (1, "")
     assert err == (
-        "weft: The database server at '127.0.0.1:1' cannot be reached. Check that it runs, and"
+        "loomline: The database server at '127.0.0.1:1' cannot be reached. Check that it runs, and"
         " --database-url.\n"
     )
 
 
 def test_an_address_of_another_kind_is_not_repeated():
-    code, _, err = run_cli("serve", "--port=0", WEFT_DATABASE_URL="mysql://me:secret@host/db")
+    code, _, err = run_cli("serve", "--port=0", LOOMLINE_DATABASE_URL="mysql://me:secret@host/db")
     assert code == 2
     assert err == (
-        "weft: WEFT_DATABASE_URL does not fit: it must look like"
+        "loomline: LOOMLINE_DATABASE_URL does not fit: it must look like"
         " postgresql://user:password@host:5432/name.\n"
     )
 
@@ -185,8 +185,8 @@ def test_an_address_of_another_kind_is_not_repeated():
 def test_a_driver_that_is_not_installed(tmp_path):
     (tmp_path / "psycopg.py").write_text("raise ImportError('no pq wrapper')")
     code, _, err = run_cli(
-        "serve", "--port=0", WEFT_DATABASE_URL="postgresql:///x", PYTHONPATH=str(tmp_path)
+        "serve", "--port=0", LOOMLINE_DATABASE_URL="postgresql:///x", PYTHONPATH=str(tmp_path)
     )
     assert code == 1
-    assert err.endswith('pip install "weft[server,postgres]"\n')
+    assert err.endswith('pip install "loomline[server,postgres]"\n')
     assert "Traceback" not in err

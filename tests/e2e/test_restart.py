@@ -4,7 +4,7 @@ import pytest
 from tests.postgres import new_schema
 from tests.serving import Process
 
-from weft import get_sync_client
+from loomline import get_sync_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 

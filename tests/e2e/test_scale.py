@@ -14,7 +14,7 @@ from tests.e2e.site import LEASE, begun, metric, site, until
 from tests.serving import PROJECT, Process
 from tests.threads import Thread, data, is_end, take
 
-from weft import get_sync_client
+from loomline import get_sync_client
 
 GRAPHS = len(json.loads(PROJECT.read_text())["graphs"])
 
@@ -91,9 +91,9 @@ def test_work_is_shared_and_every_result_is_right(four, clients):
     for run in runs:
         assert two.runs.join(run["thread_id"], run["run_id"])["log"] == ["first", "slept", "last"]
         assert one.runs.get(run["thread_id"], run["run_id"])["status"] == "success"
-    claimed = [metric(worker, "weft_runs_claimed_total") for worker in four[2:]]
+    claimed = [metric(worker, "loomline_runs_claimed_total") for worker in four[2:]]
     assert sum(claimed) == 20
-    assert [metric(server, "weft_runs_claimed_total") for server in four[:2]] == [0, 0]
+    assert [metric(server, "loomline_runs_claimed_total") for server in four[:2]] == [0, 0]
     assert [len(each.assistants.search(limit=1000)) for each in clients] == [GRAPHS, GRAPHS]
 
 
@@ -217,7 +217,7 @@ def test_a_worker_that_wakes_up_too_late_changes_nothing(four, clients, place, t
     frozen.process.send_signal(signal.SIGCONT)
     go(tmp_path, "two")
     until(lambda: begun(tmp_path)[-1] == "three")
-    until(lambda: metric(frozen, 'weft_runs_ended_total{result="lost"}') == 1)
+    until(lambda: metric(frozen, 'loomline_runs_ended_total{result="lost"}') == 1)
     go(tmp_path, "three")
     assert two.runs.join(thread, run_id)["log"] == ["one", "two", "three"]
     parts = list(one.runs.join_stream(thread, run_id, last_event_id="-1"))
@@ -362,9 +362,9 @@ def test_without_redis_runs_go_on_and_no_result_is_lost(place, tmp_path):
         until(lambda: one.runs.get(thread, sleeping)["status"] == "running")
         two.runs.cancel(thread, sleeping, wait=True)
         assert one.runs.get(thread, sleeping)["status"] == "interrupted"
-        assert metric(servers[0], "weft_redis_available") == 0
+        assert metric(servers[0], "loomline_redis_available") == 0
         place.redis.start()
-        until(lambda: metric(servers[0], "weft_redis_available") == 1)
+        until(lambda: metric(servers[0], "loomline_redis_available") == 1)
         parts = list(two.runs.stream(thread, "joke", input={"topic": "y"}, stream_mode="updates"))
         assert updates(parts) == ["refine_topic", "generate_joke"]
 
@@ -379,12 +379,12 @@ def test_a_log_that_nobody_closed_is_closed_by_who_reads_it(place, tmp_path):
         until(lambda: viewer.seen)
         worker.process.send_signal(signal.SIGSTOP)
         place.rows(
-            "UPDATE weft_runs SET status = 'success', token = NULL, lease_until = NULL"
+            "UPDATE loomline_runs SET status = 'success', token = NULL, lease_until = NULL"
             " WHERE run_id = %s RETURNING 1",
             run_id,
         )
         assert [part.event for part in viewer.done()] == ["metadata"]
-        assert raw.hget(f"weft:meta:{run_id}", "closed")
+        assert raw.hget(f"loomline:meta:{run_id}", "closed")
         worker.kill()
 
 
@@ -394,9 +394,9 @@ def test_crons_fire_once_whoever_looks(place):
         cron = client.crons.create(
             "joke", schedule="* * * * * *", input={"topic": "x"}, on_run_completed="keep"
         )
-        until(lambda: len(place.rows("SELECT 1 FROM weft_runs")) >= 4)
+        until(lambda: len(place.rows("SELECT 1 FROM loomline_runs")) >= 4)
         client.crons.delete(cron["cron_id"])
-        times = place.rows("SELECT date_trunc('second', created_at) FROM weft_runs")
+        times = place.rows("SELECT date_trunc('second', created_at) FROM loomline_runs")
         assert len(times) == len(set(times))
 
 
@@ -405,7 +405,9 @@ def test_what_a_worker_says(place):
     assert metric(worker, "lg_api_workers_max") == 3
     code, out, errors = worker.stop()
     assert code == 0
-    assert out == (f"Weft executes runs of {GRAPHS} graphs, 3 at a time; health at {worker.url}\n")
+    assert out == (
+        f"Loomline executes runs of {GRAPHS} graphs, 3 at a time; health at {worker.url}\n"
+    )
     assert "ERROR" not in errors
 
 
@@ -423,7 +425,7 @@ def test_two_servers_without_redis(place):
         second = Process(place.folder / "data", wait=False, database_url=place.database)
         _, errors = second.process.communicate(timeout=30)
         assert second.process.returncode == 1
-        assert errors.startswith("weft: Another server uses this database already.")
+        assert errors.startswith("loomline: Another server uses this database already.")
         third = Process(
             place.folder / "data", wait=False, database_url=place.database,
             redis_url=place.redis.url,
@@ -448,7 +450,7 @@ def test_two_servers_without_redis(place):
 )
 def test_what_cannot_work_is_said(arguments, code, text):
     done = subprocess.run(
-        [sys.executable, "-m", "weft.server.cli", *arguments, "--config", str(PROJECT)],
+        [sys.executable, "-m", "loomline.server.cli", *arguments, "--config", str(PROJECT)],
         check=False, capture_output=True, text=True, timeout=60
     )  # fmt: skip
     assert done.returncode == code

@@ -6,7 +6,7 @@ import pytest
 from tests.receiver import receiving
 from tests.serving import PROJECT, Process
 
-from weft import get_sync_client
+from loomline import get_sync_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 

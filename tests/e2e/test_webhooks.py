@@ -11,7 +11,7 @@ from tests.postgres import new_schema
 from tests.receiver import receiving
 from tests.serving import PROJECT, Process, free_port
 
-from weft import get_sync_client
+from loomline import get_sync_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 
@@ -52,10 +52,10 @@ def test_a_receiver_that_was_away(flags):
         assert receiver.next(60).body["status"] == "success"
 
 
-def weft(*arguments, **flags):
+def loomline(*arguments, **flags):
     options = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
     return subprocess.run(
-        [sys.executable, "-m", "weft.server.cli", "webhooks", *arguments, *options],
+        [sys.executable, "-m", "loomline.server.cli", "webhooks", *arguments, *options],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
@@ -72,16 +72,16 @@ def test_the_command_line(flags):
                 receiver.answers.put(500)
                 client.runs.wait(None, "joke", input={"topic": "x"}, webhook=receiver.url)
                 receiver.next()
-            while len(lines := weft("list", **given).stdout.splitlines()) < 2:
+            while len(lines := loomline("list", **given).stdout.splitlines()) < 2:
                 continue
             assert all("1 attempt, status 500" in line for line in lines)
             one = lines[0].split()[0]
-            answer = weft("retry", one, **given)
+            answer = loomline("retry", one, **given)
             assert answer.stdout == "1 webhook will be sent again.\n", answer.stderr
             assert receiver.next().headers["webhook-id"] == one
             # Killed before it has written that down, the server would send it again.
-            until(lambda: metric(server, "weft_webhooks_pending") == 0)
-        answer = weft("retry", "--all", **given)
+            until(lambda: metric(server, "loomline_webhooks_pending") == 0)
+        answer = loomline("retry", "--all", **given)
         assert answer.stdout == "1 webhook will be sent again.\n"
         with Process(**flags):
             assert receiver.next().headers["webhook-id"] == lines[1].split()[0]
@@ -89,14 +89,14 @@ def test_the_command_line(flags):
 
 @pytest.mark.parametrize("wrong", [["retry"], ["retry", "x"], ["retry", "x", "--all"]])
 def test_mistakes(tmp_path, wrong):
-    answer = weft(*wrong, config=PROJECT, data_dir=tmp_path)
+    answer = loomline(*wrong, config=PROJECT, data_dir=tmp_path)
     assert answer.returncode == 1
-    assert answer.stderr.startswith("weft: ")
+    assert answer.stderr.startswith("loomline: ")
     assert "Traceback" not in answer.stderr
 
 
 def test_without_a_database(tmp_path):
-    answer = weft("list", config=PROJECT, data_dir=tmp_path / "none")
+    answer = loomline("list", config=PROJECT, data_dir=tmp_path / "none")
     assert (answer.returncode, json.dumps(answer.stdout)) == (1, '""')
     assert "There is no database" in answer.stderr
     assert not (tmp_path / "none").exists()

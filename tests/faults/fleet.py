@@ -42,7 +42,7 @@ class Member:
         self.serves = command == "serve"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._arguments = [sys.executable, "-m", "weft.server.cli", command, *options]
+        self._arguments = [sys.executable, "-m", "loomline.server.cli", command, *options]
         self._arguments.append(f"--{'port' if self.serves else 'health-port'}={self.port}")
         self._log = log
         self._env = env
@@ -106,9 +106,9 @@ class Fleet:
             self.redis.start()
             flags["redis_url"] = self.redis.url
         options = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
-        env = os.environ | {"WEFT_FAULTS_NOTES": str(self.notes)}
+        env = os.environ | {"LOOMLINE_FAULTS_NOTES": str(self.notes)}
         if self.database is not None:
-            env["WEFT_DATABASE_URL"] = self.database.url
+            env["LOOMLINE_DATABASE_URL"] = self.database.url
         commands = ["serve"] * shape.servers + ["worker"] * shape.workers
         self.members = [Member(command, options, self.log, env) for command in commands]
 
@@ -131,7 +131,7 @@ class Fleet:
             while time.monotonic() < deadline:
                 connection.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE application_name = 'weft'"
+                    " WHERE application_name = 'loomline'"
                 )
                 time.sleep(0.005)
 

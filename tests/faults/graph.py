@@ -28,7 +28,7 @@ class Notes:
 
     def __init__(self):
         self._execution = uuid4().hex[:12]
-        self._path = Path(os.environ["WEFT_FAULTS_NOTES"])
+        self._path = Path(os.environ["LOOMLINE_FAULTS_NOTES"])
 
     def add(self, what, node, state, config):
         fact = {

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from tests.faults.fleet import Fleet, Shape
 
-from weft import get_sync_client
+from loomline import get_sync_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 

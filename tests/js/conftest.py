@@ -11,8 +11,8 @@ from tests.serving_apart import serving_apart
 @pytest.fixture(scope="session")
 def node():
     """A Node.js that runs scenarios, one after the other."""
-    if os.environ.get("WEFT_TEST_JS") == "0":
-        pytest.skip("WEFT_TEST_JS=0")
+    if os.environ.get("LOOMLINE_TEST_JS") == "0":
+        pytest.skip("LOOMLINE_TEST_JS=0")
     if reason := missing():
         pytest.fail(reason, pytrace=False)
     with Node() as made:

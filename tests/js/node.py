@@ -28,7 +28,7 @@ def scenarios():
 
 def missing():
     """Return what is missing to run them, or nothing."""
-    alone = "To run the Python tests alone, set WEFT_TEST_JS=0."
+    alone = "To run the Python tests alone, set LOOMLINE_TEST_JS=0."
     if shutil.which("node") is None:
         return f"The JavaScript clients need Node.js 20 or newer; 'node' was not found. {alone}"
     if not (FOLDER / "node_modules" / ".installed").exists():

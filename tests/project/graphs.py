@@ -22,7 +22,7 @@ from langgraph.store.base import BaseStore
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
-import weft
+import loomline
 
 
 class State(TypedDict, total=False):
@@ -176,7 +176,7 @@ leaves = chain("leaves", leave=lambda _: sys.exit(3))
 
 
 # Made before there is a server.
-early = weft.get_client()
+early = loomline.get_client()
 
 
 async def consult(state: State):
@@ -184,7 +184,7 @@ async def consult(state: State):
     topic = {"topic": state["topic"]}
     parts = early.runs.stream(None, "joke", input=topic, stream_mode="updates")
     events = [part.event async for part in parts]
-    async with weft.get_client() as late:
+    async with loomline.get_client() as late:
         result = await late.runs.wait(None, "joke", input=topic)
         thread = await late.threads.create(metadata={"from": "inside"})
     return {"log": [*events, result["joke"]], "seen": thread["thread_id"]}

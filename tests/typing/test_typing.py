@@ -42,7 +42,7 @@ def test_pyright_accepts_ordinary_programs(tmp_path):
 
 
 def test_the_public_types_are_complete():
-    done = run("basedpyright", "--verifytypes", "weft", "--ignoreexternal", "--outputjson")
+    done = run("basedpyright", "--verifytypes", "loomline", "--ignoreexternal", "--outputjson")
     report = json.loads(done.stdout)["typeCompleteness"]
     unknown = [s["name"] for s in report["symbols"] if s["isExported"] and not s["isTypeKnown"]]
     assert report["exportedSymbolCounts"]["withKnownType"] > 500

@@ -1,17 +1,17 @@
-"""The handlers of `weft.auth`, and how like those of the official package a server finds them."""
+"""The handlers of `loomline.auth`, and how like those of the official package a server finds them."""
 
 from typing import Any
 
 import langgraph_sdk.auth
 import pytest
 
-import weft.auth
-from weft import Auth
-from weft.auth import is_studio_user, types
-from weft.auth.exceptions import HTTPException
+import loomline.auth
+from loomline import Auth
+from loomline.auth import is_studio_user, types
+from loomline.auth.exceptions import HTTPException
 
 BOTH = pytest.mark.parametrize(
-    "kind", [weft.auth.Auth, langgraph_sdk.auth.Auth], ids=["ours", "theirs"]
+    "kind", [loomline.auth.Auth, langgraph_sdk.auth.Auth], ids=["ours", "theirs"]
 )
 
 
@@ -91,7 +91,7 @@ def registered(kind, register):
 
 @pytest.mark.parametrize("name", REGISTRATIONS)
 def test_handlers_are_registered_as_a_server_looks_for_them(name):
-    ours = registered(weft.auth.Auth, REGISTRATIONS[name])
+    ours = registered(loomline.auth.Auth, REGISTRATIONS[name])
     assert ours == registered(langgraph_sdk.auth.Auth, REGISTRATIONS[name])
     assert ours[0] or ours[1] or ours[2]
 

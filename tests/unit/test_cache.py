@@ -10,8 +10,8 @@ from datetime import timedelta
 import pytest
 from pydantic import BaseModel
 
-from weft import cache
-from weft.cache import cache_get, cache_set, swr
+from loomline import cache
+from loomline.cache import cache_get, cache_set, swr
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -172,7 +172,7 @@ async def test_a_refresh_that_fails_is_logged_and_tried_again(memory, caplog):
     loader = Loader()
     await swr("k", loader)
     loader.failing = True
-    with caplog.at_level(logging.WARNING, "weft.cache"):
+    with caplog.at_level(logging.WARNING, "loomline.cache"):
         assert (await swr("k", loader)).value == {"number": 1}
         await settle()
     assert [record.error for record in caplog.records] == ["LookupError"]

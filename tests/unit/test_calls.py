@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from weft.server.domain.errors import GraphTooSlow
-from weft.server.worker.calls import CallOptions, RunnerCalls
-from weft.server.worker.runners import RunnerOptions, RunnerPool
+from loomline.server.domain.errors import GraphTooSlow
+from loomline.server.worker.calls import CallOptions, RunnerCalls
+from loomline.server.worker.runners import RunnerOptions, RunnerPool
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ async def test_a_call_is_made_elsewhere(pool):
         await asyncio.sleep(0)
         return threading.current_thread().name
 
-    assert (await RunnerCalls(pool).call("name", work)).startswith("weft-runner-")
+    assert (await RunnerCalls(pool).call("name", work)).startswith("loomline-runner-")
 
 
 async def test_what_it_raises_is_raised_here(pool):

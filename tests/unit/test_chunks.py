@@ -2,7 +2,7 @@
 
 import orjson
 
-from weft.server.worker.chunks import ChunkEncoder
+from loomline.server.worker.chunks import ChunkEncoder
 
 
 def events(modes, *payloads):

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import pytest
 from tests.support import new_run, new_thread, open_storage
 
-from weft.server.authz.authorizer import Authorizer
-from weft.server.authz.users import SERVER
-from weft.server.clock import SystemClock
-from weft.server.domain.errors import StorageUnavailable
-from weft.server.events.memory import MemoryEventLog
-from weft.server.events.signals import MemorySignals
-from weft.server.services.departures import Departures
-from weft.server.services.runs import RunService
+from loomline.server.authz.authorizer import Authorizer
+from loomline.server.authz.users import SERVER
+from loomline.server.clock import SystemClock
+from loomline.server.domain.errors import StorageUnavailable
+from loomline.server.events.memory import MemoryEventLog
+from loomline.server.events.signals import MemorySignals
+from loomline.server.services.departures import Departures
+from loomline.server.services.runs import RunService
 
 
 class Tide:

@@ -3,11 +3,11 @@
 import pytest
 from tests.support import new_run
 
-from weft.server.domain.errors import TooDeep
-from weft.server.domain.ids import uuid7
-from weft.server.domain.json import dump, load_object
-from weft.server.domain.runs import run_metadata, thread_metadata_after
-from weft.server.domain.threads import status_after
+from loomline.server.domain.errors import TooDeep
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.json import dump, load_object
+from loomline.server.domain.runs import run_metadata, thread_metadata_after
+from loomline.server.domain.threads import status_after
 
 
 @pytest.mark.parametrize(

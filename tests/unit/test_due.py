@@ -5,10 +5,10 @@ from datetime import timedelta
 
 from tests.support import StandingClock, new_run, new_thread, open_storage
 
-from weft.server.events.memory import MemoryEventLog
-from weft.server.events.signals import MemorySignals
-from weft.server.worker.loop import Worker, WorkerOptions
-from weft.server.worker.runners import RunnerOptions, RunnerPool
+from loomline.server.events.memory import MemoryEventLog
+from loomline.server.events.signals import MemorySignals
+from loomline.server.worker.loop import Worker, WorkerOptions
+from loomline.server.worker.runners import RunnerOptions, RunnerPool
 
 
 class RushingClock(StandingClock):

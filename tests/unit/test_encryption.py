@@ -4,12 +4,12 @@ import warnings
 
 import pytest
 
-import weft.encryption
-import weft.priority
-from weft import DecryptResult, Encryption, EncryptionContext, Priority
-from weft.encryption import DuplicateHandlerError, LangGraphBetaWarning
+import loomline.encryption
+import loomline.priority
+from loomline import DecryptResult, Encryption, EncryptionContext, Priority
+from loomline.encryption import DuplicateHandlerError, LangGraphBetaWarning
 
-pytestmark = pytest.mark.filterwarnings("ignore::weft.encryption.LangGraphBetaWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::loomline.encryption.LangGraphBetaWarning")
 
 KINDS = {
     "_blob_encryptor": lambda e: e.encrypt.blob,
@@ -126,8 +126,8 @@ def test_what_is_no_handler_of_priorities(wrong):
 @pytest.mark.parametrize(
     ("kind", "once"),
     [
-        (Encryption, weft.encryption._warn_encryption_beta),
-        (Priority, weft.priority._warn_priority_beta),
+        (Encryption, loomline.encryption._warn_encryption_beta),
+        (Priority, loomline.priority._warn_priority_beta),
     ],
 )
 def test_what_is_in_beta_says_so_once(kind, once):

@@ -8,10 +8,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.pregel import Pregel
 from langgraph.store.memory import InMemoryStore
 
-from weft.server.domain.errors import GraphLoadError, GraphNotFound
-from weft.server.graphs.loader import extend_path
-from weft.server.graphs.registry import Graphs
-from weft.server.graphs.spec import GraphSpec
+from loomline.server.domain.errors import GraphLoadError, GraphNotFound
+from loomline.server.graphs.loader import extend_path
+from loomline.server.graphs.registry import Graphs
+from loomline.server.graphs.spec import GraphSpec
 
 BASE = """
 import asyncio, contextlib

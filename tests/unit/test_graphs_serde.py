@@ -9,7 +9,7 @@ import pydantic
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, RemoveMessage
 
-from weft.server.graphs.serde import MAX_DEPTH, MessageEncoder, encode, message_dict
+from loomline.server.graphs.serde import MAX_DEPTH, MessageEncoder, encode, message_dict
 
 BIG = 2**70
 

@@ -1,4 +1,4 @@
-from weft.server.domain.ids import default_assistant_id, uuid7
+from loomline.server.domain.ids import default_assistant_id, uuid7
 
 
 def test_the_ids_of_default_assistants():

@@ -3,12 +3,12 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from weft.server.api.body import check_depth
-from weft.server.api.limits import Rate, TokenBuckets, caller
-from weft.server.domain.errors import TooDeep
-from weft.server.domain.json import Encoded
-from weft.server.domain.secrets import is_secret, masked, without_secrets
-from weft.server.services.headers import HeaderPicker
+from loomline.server.api.body import check_depth
+from loomline.server.api.limits import Rate, TokenBuckets, caller
+from loomline.server.domain.errors import TooDeep
+from loomline.server.domain.json import Encoded
+from loomline.server.domain.secrets import is_secret, masked, without_secrets
+from loomline.server.services.headers import HeaderPicker
 
 
 class Time:

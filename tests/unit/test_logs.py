@@ -4,13 +4,13 @@ import sys
 
 import pytest
 
-from weft.server import logs
+from loomline.server import logs
 
 
 @pytest.fixture(autouse=True)
 def restore():
     """Leave the logging of the test run as it was."""
-    root, ours = logging.getLogger(), logging.getLogger("weft")
+    root, ours = logging.getLogger(), logging.getLogger("loomline")
     before = root.handlers[:], root.level, ours.level
     yield
     root.handlers[:], level, our_level = before
@@ -22,7 +22,7 @@ def restore():
 def lines(capsys):
     def lines(*, level="INFO", as_json=False):
         logs.configure(level=level, as_json=as_json)
-        logger = logging.getLogger("weft.test")
+        logger = logging.getLogger("loomline.test")
         logger.debug("too small")
         logger.info("run ended", extra={"run_id": "1", "ms": 2.5, "text": 'two "words"\nin lines'})
         try:
@@ -40,9 +40,9 @@ def test_one_line_with_its_fields(lines):
     time, rest = first.split(" ", 1)
     assert time.endswith("+00:00")
     assert rest == (
-        "INFO    weft.test: run ended run_id=1 ms=2.5 text=" r'"two \"words\"\nin lines"'
+        "INFO    loomline.test: run ended run_id=1 ms=2.5 text=" r'"two \"words\"\nin lines"'
     )
-    assert second.endswith("ERROR   weft.test: it failed")
+    assert second.endswith("ERROR   loomline.test: it failed")
     assert traceback[0].startswith("Traceback")
     assert traceback[-1] == "ValueError: bad"
 
@@ -52,7 +52,7 @@ def test_json_lines(lines):
     assert first.pop("time").endswith("+00:00")
     assert first == {
         "level": "info",
-        "logger": "weft.test",
+        "logger": "loomline.test",
         "message": "run ended",
         "run_id": "1",
         "ms": 2.5,
@@ -73,5 +73,5 @@ def test_configuring_again_does_not_double_the_lines(lines):
 
 def test_a_value_that_json_does_not_know_is_shown_as_text(capsys):
     logs.configure(level="INFO", as_json=True)
-    logging.getLogger("weft.test").info("x", extra={"what": sys})
+    logging.getLogger("loomline.test").info("x", extra={"what": sys})
     assert "module 'sys'" in json.loads(capsys.readouterr().err)["what"]

@@ -1,8 +1,8 @@
 import pytest
 
-from weft.server.domain.errors import ThreadBusy
-from weft.server.domain.ids import uuid7
-from weft.server.domain.multitask import ActiveRun, Decision, decide
+from loomline.server.domain.errors import ThreadBusy
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.multitask import ActiveRun, Decision, decide
 
 NEW, RUNNING, FIRST, SECOND = (uuid7() for _ in range(4))
 ACTIVE = [ActiveRun(RUNNING, "running"), ActiveRun(FIRST, "pending"), ActiveRun(SECOND, "pending")]

@@ -8,11 +8,11 @@ import pytest
 from tests.postgres import new_schema
 from tests.redis_server import until
 
-from weft.server.clock import SystemClock
-from weft.server.domain.errors import StorageUnavailable
-from weft.server.storage.postgres import PostgresStorage, Use
-from weft.server.storage.postgres.connection import parameters
-from weft.server.storage.postgres.occupancy import Occupancy
+from loomline.server.clock import SystemClock
+from loomline.server.domain.errors import StorageUnavailable
+from loomline.server.storage.postgres import PostgresStorage, Use
+from loomline.server.storage.postgres.connection import parameters
+from loomline.server.storage.postgres.occupancy import Occupancy
 
 ALONE = Use(shared=False, patience_seconds=0.0)
 SHARED = Use(shared=True, patience_seconds=0.0)
@@ -93,7 +93,7 @@ def test_a_lock_that_was_lost_is_taken_again(occupy, url):
 
 def test_it_is_said_when_somebody_else_was_quicker(occupy, url, caplog):
     occupy(ALONE)
-    with caplog.at_level(logging.ERROR, "weft.storage"):
+    with caplog.at_level(logging.ERROR, "loomline.storage"):
         cut(url)
         second = occupy(Use(shared=False, patience_seconds=5.0))
         until(lambda: "uses this database already" in caplog.text)
@@ -119,7 +119,7 @@ async def test_clocks_that_differ_are_said(url, caplog):
             return super().now().replace(year=2025)
 
     storage = PostgresStorage(url, clock=Slow(), use=SHARED)
-    with caplog.at_level(logging.WARNING, "weft.storage"):
+    with caplog.at_level(logging.WARNING, "loomline.storage"):
         await storage.open()
         await storage.close()
     assert "clock of this machine" in caplog.text

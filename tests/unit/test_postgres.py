@@ -30,15 +30,15 @@ from tests.conformance.acts import (
 from tests.postgres import Server, new_schema, server_url
 from tests.support import new_run, new_thread, open_postgres
 
-from weft.server.domain.assistants import AssistantPatch, default_assistant
-from weft.server.domain.errors import LeaseLost, StorageUnavailable, ThreadNotFound
-from weft.server.domain.ids import uuid7
-from weft.server.domain.json import Encoded
-from weft.server.domain.runs import Stop
-from weft.server.domain.threads import ThreadState, Ttl
-from weft.server.ports.store import IndexOptions, StoreOptions
-from weft.server.storage.postgres.connection import CONNECTIONS, QUEUE_MOST
-from weft.server.storage.postgres.savers import PENDING_BYTES
+from loomline.server.domain.assistants import AssistantPatch, default_assistant
+from loomline.server.domain.errors import LeaseLost, StorageUnavailable, ThreadNotFound
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.json import Encoded
+from loomline.server.domain.runs import Stop
+from loomline.server.domain.threads import ThreadState, Ttl
+from loomline.server.ports.store import IndexOptions, StoreOptions
+from loomline.server.storage.postgres.connection import CONNECTIONS, QUEUE_MOST
+from loomline.server.storage.postgres.savers import PENDING_BYTES
 
 
 @pytest.fixture
@@ -69,17 +69,17 @@ async def test_two_starts_at_once_make_the_schema_once(url):
 
     await asyncio.gather(opened(), opened(), opened())
     made = [
-        version for (version,) in outside(url, "SELECT version FROM weft_migrations ORDER BY 1")
+        version for (version,) in outside(url, "SELECT version FROM loomline_migrations ORDER BY 1")
     ]
     assert made == list(range(1, len(made) + 1))
-    assert outside(url, "SELECT count(*) FROM weft_threads") == [(3,)]
+    assert outside(url, "SELECT count(*) FROM loomline_threads") == [(3,)]
 
 
 async def test_a_database_of_a_newer_version_is_left_alone(url):
     async with open_postgres(url):
         pass
-    outside(url, "INSERT INTO weft_migrations (version) VALUES (999)")
-    with pytest.raises(StorageUnavailable, match="newer version of Weft"):
+    outside(url, "INSERT INTO loomline_migrations (version) VALUES (999)")
+    with pytest.raises(StorageUnavailable, match="newer version of Loomline"):
         async with open_postgres(url):
             pass
 
@@ -112,7 +112,7 @@ async def test_a_database_or_a_user_that_is_not_there(changed, sentence):
 
 
 async def test_a_user_who_may_not_make_tables(url):
-    role = f"weft_test_{uuid7().hex}"
+    role = f"loomline_test_{uuid7().hex}"
     outside(url, f"CREATE ROLE {role} LOGIN")
     try:
         given = psycopg.conninfo.conninfo_to_dict(url) | {"user": role}
@@ -187,7 +187,7 @@ async def test_items_outlive_a_change_of_the_index(url):
     async with open_postgres(url) as storage:
         await storage.store.aput(("a",), "changed", {"text": "y"})
         await storage.store.adelete(("a",), "old")
-    assert outside(url, "SELECT dims FROM weft_store_vectors") == [(4,)]
+    assert outside(url, "SELECT dims FROM loomline_store_vectors") == [(4,)]
 
 
 async def test_long_places_and_large_numbers(storage):
@@ -231,7 +231,7 @@ async def test_a_server_that_goes_and_comes_back(alone):
     outside(
         server.url,
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-        " WHERE application_name = 'weft'",
+        " WHERE application_name = 'loomline'",
     )
     await asyncio.gather(*(thread_of(storage) for _ in range(20)))
 
@@ -279,13 +279,13 @@ async def test_a_connection_that_is_ended_in_a_transaction(storage):
 async def test_a_failed_statement_leaves_the_connections_usable(storage, url):
     with pytest.raises(StorageUnavailable, match="it refused a statement") as caught:
         await storage._database.write(
-            lambda c: c.execute("INSERT INTO weft_threads DEFAULT VALUES")
+            lambda c: c.execute("INSERT INTO loomline_threads DEFAULT VALUES")
         )
-    assert "weft_threads" not in str(caught.value)
+    assert "loomline_threads" not in str(caught.value)
     with pytest.raises(StorageUnavailable):
         await asyncio.to_thread(storage._database.write_blocking, lambda c: c.execute("no SQL"))
     await asyncio.gather(*(thread_of(storage) for _ in range(20)))
-    assert outside(url, "SELECT count(*) FROM weft_threads") == [(20,)]
+    assert outside(url, "SELECT count(*) FROM loomline_threads") == [(20,)]
 
 
 @asynccontextmanager
@@ -318,19 +318,19 @@ async def acts_that_write_much(storage):
     puts = [PutOp(("a",), key, {"new": True}) for key in ("one", "two")]
     lock = "LOCK TABLE {}".format
     return [
-        (lambda: storage.threads.copy(thread, uuid7(), NOW), lock("weft_displaced_writes")),
-        (lambda: edit.commit(state), lock("weft_thread_values")),
-        (lambda: storage.threads.prune([thread], "delete"), lock("weft_displaced_writes")),
+        (lambda: storage.threads.copy(thread, uuid7(), NOW), lock("loomline_displaced_writes")),
+        (lambda: edit.commit(state), lock("loomline_thread_values")),
+        (lambda: storage.threads.prune([thread], "delete"), lock("loomline_displaced_writes")),
         (
             lambda: storage.assistants.update(assistant_id, AssistantPatch(NOW, name="new")),
-            lock("weft_assistant_versions"),
+            lock("loomline_assistant_versions"),
         ),
         (
             lambda: storage.assistants.delete(assistant_id, delete_threads=True),
-            lock("weft_threads"),
+            lock("loomline_threads"),
         ),
-        (lambda: storage.store.abatch(puts), "SELECT 1 FROM weft_store_items FOR UPDATE"),
-        (lambda: add(storage, thread), lock("weft_runs")),
+        (lambda: storage.store.abatch(puts), "SELECT 1 FROM loomline_store_items FOR UPDATE"),
+        (lambda: add(storage, thread), lock("loomline_runs")),
     ]
 
 
@@ -417,7 +417,7 @@ async def test_a_cancelled_caller_leaves_no_lock_behind(storage):
     gate = Gate()
 
     def work(connection):
-        connection.execute("SELECT 1 FROM weft_threads FOR UPDATE").fetchall()
+        connection.execute("SELECT 1 FROM loomline_threads FOR UPDATE").fetchall()
         gate(connection)
 
     task = asyncio.create_task(storage._database.write(work))
@@ -500,13 +500,13 @@ async def test_a_thread_never_has_two_running_runs(storage, url):
     await started(storage, thread)
     other = await add(storage, thread)
     with pytest.raises(errors.UniqueViolation):
-        outside(url, "UPDATE weft_runs SET status = 'running' WHERE run_id = %s", other)
+        outside(url, "UPDATE loomline_runs SET status = 'running' WHERE run_id = %s", other)
 
 
 async def test_a_run_whose_worker_is_just_writing_is_not_taken_away(storage, url):
     held = await started(storage, await thread_of(storage))
     with psycopg.connect(url) as worker:
-        worker.execute("SELECT weft_hold(%s, %s)", (held.run.run_id, held.token))
+        worker.execute("SELECT loomline_hold(%s, %s)", (held.run.run_id, held.token))
         found = await storage.runs.reclaim(max_attempts=3, orphaned=True)
         assert found.requeued == ()
     found = await storage.runs.reclaim(max_attempts=3, orphaned=True)
@@ -700,7 +700,7 @@ async def test_rolling_back_restores_what_the_stock_saver_wrote(url, stock):
         await storage.runs.finish(held, ROLLED_BACK)
         assert await history(storage.checkpointer(), thread) == before
     assert await history(stock, thread) == before
-    assert outside(url, "SELECT count(*) FROM weft_displaced_writes") == [(0,)]
+    assert outside(url, "SELECT count(*) FROM loomline_displaced_writes") == [(0,)]
 
 
 async def asked(saver, thread):
@@ -719,7 +719,7 @@ async def test_a_copy_is_not_affected_by_what_happens_to_the_original(url, stock
         await on(behind).ainvoke(Command(resume="b"), root(thread))
         await storage.flush(held)
         await saver.acopy_thread(str(thread), str(copy))
-        displaced = "SELECT count(*) FROM weft_displaced_writes WHERE thread_id = %s"
+        displaced = "SELECT count(*) FROM loomline_displaced_writes WHERE thread_id = %s"
         assert outside(url, displaced, str(thread)) == outside(url, displaced, str(copy)) != [(0,)]
         await storage.runs.finish(held, ROLLED_BACK)
         assert await asked(saver, thread) == ["why"]
@@ -732,13 +732,13 @@ async def test_a_copy_keeps_the_order_of_what_was_displaced(url):
         for run, seq in (("a", 2_000_002), ("b", 2_000_001)):
             outside(
                 url,
-                "INSERT INTO weft_displaced_writes (thread_id, checkpoint_ns, checkpoint_id, task_id,"
+                "INSERT INTO loomline_displaced_writes (thread_id, checkpoint_ns, checkpoint_id, task_id,"
                 " idx, run_id, task_path, channel, type, blob, seq) OVERRIDING SYSTEM VALUE"
                 " VALUES (%s, '', 'c', 't', 0, %s, '', 'x', 'json', '1', %s) RETURNING 1",
                 source, run, seq,
             )  # fmt: skip
         await storage.checkpointer().acopy_thread(source, copy)
-    order = "SELECT run_id FROM weft_displaced_writes WHERE thread_id = %s ORDER BY seq"
+    order = "SELECT run_id FROM loomline_displaced_writes WHERE thread_id = %s ORDER BY seq"
     assert outside(url, order, copy) == [("b",), ("a",)]
 
 

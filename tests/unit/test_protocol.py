@@ -10,13 +10,13 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 from tests.support import new_run
 
-from weft.server.domain.agents import AgentTree
-from weft.server.domain.events import RESULT, Event, EventId, StoredEvent
-from weft.server.domain.ids import uuid7
-from weft.server.domain.json import Encoded, dump
-from weft.server.domain.lost_ends import unbegun_end
-from weft.server.domain.messages import normalised
-from weft.server.domain.protocol import (
+from loomline.server.domain.agents import AgentTree
+from loomline.server.domain.events import RESULT, Event, EventId, StoredEvent
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.json import Encoded, dump
+from loomline.server.domain.lost_ends import unbegun_end
+from loomline.server.domain.messages import normalised
+from loomline.server.domain.protocol import (
     Selection,
     Topic,
     make_event,
@@ -25,11 +25,11 @@ from weft.server.domain.protocol import (
     run_end,
     since,
 )
-from weft.server.domain.runs import pending_run
-from weft.server.domain.tools import protocol_tool
-from weft.server.services.plain_events import PlainEvents
-from weft.server.worker.protocol import ProtocolEncoder
-from weft.server.worker.tokens import ChunkedMessage, ChunkHandler
+from loomline.server.domain.runs import pending_run
+from loomline.server.domain.tools import protocol_tool
+from loomline.server.services.plain_events import PlainEvents
+from loomline.server.worker.protocol import ProtocolEncoder
+from loomline.server.worker.tokens import ChunkedMessage, ChunkHandler
 
 WAITS, GOES, ENDED, CANCELLED = ("pending", 0), ("running", 1), ("success", 1), ("interrupted", 0)
 
@@ -397,7 +397,7 @@ def test_runs_without_the_protocol():
     assert list(made.events(stored(("values", {"lost": 1})))) == []
     assert not made.known
     batch = stored(
-        ("metadata", {}), ("weft:numbers", 100), ("updates", {"a": 1, "b": 2}),
+        ("metadata", {}), ("loomline:numbers", 100), ("updates", {"a": 1, "b": 2}),
         ("updates|child:1", {str(number): number for number in range(9)}), ("updates", None),
         ("custom", "text"), ("tools", STARTED), ("messages", []),
         ("values", {"x": 1, "__interrupt__": [{"id": "i", "value": "v"}, 3]}), ("values", 3),

@@ -6,13 +6,13 @@ import pytest
 from tests.redis_server import redis_server
 from tests.support import StandingClock
 
-from weft.server.domain.errors import EventsLost, StorageUnavailable
-from weft.server.domain.events import START, Event
-from weft.server.domain.ids import uuid7
-from weft.server.domain.json import Encoded
-from weft.server.events.memory import MemoryEventLog
-from weft.server.events.redis import RedisEvents
-from weft.server.services.run_watch import WatchedEvents
+from loomline.server.domain.errors import EventsLost, StorageUnavailable
+from loomline.server.domain.events import START, Event
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.json import Encoded
+from loomline.server.events.memory import MemoryEventLog
+from loomline.server.events.redis import RedisEvents
+from loomline.server.services.run_watch import WatchedEvents
 
 
 class Steps(StandingClock):

@@ -4,7 +4,7 @@ from collections import deque
 from contextlib import asynccontextmanager
 from functools import partial
 
-from weft.server.worker.runners import Job, Runner, RunnerOptions, RunnerPool
+from loomline.server.worker.runners import Job, Runner, RunnerOptions, RunnerPool
 
 
 @asynccontextmanager
@@ -31,7 +31,7 @@ async def until(condition):
 
 
 def runner_threads():
-    return {thread for thread in threading.enumerate() if thread.name.startswith("weft-runner")}
+    return {thread for thread in threading.enumerate() if thread.name.startswith("loomline-runner")}
 
 
 class Promise:
@@ -56,7 +56,7 @@ async def test_jobs_run_on_runner_threads_and_not_on_the_callers_loop():
 
     async with running() as pool:
         pool.submit(job(work))
-        assert (await seen.get()).startswith("weft-runner-")
+        assert (await seen.get()).startswith("loomline-runner-")
 
 
 async def test_a_blocked_runner_gets_no_new_jobs(caplog):
@@ -176,12 +176,12 @@ async def test_surplus_runners_go_when_they_are_idle():
             done.give(await asyncio.to_thread(lambda: threading.current_thread().name))
 
         pool.submit(job(work))
-        assert (await done.get()).startswith("weft-node")
+        assert (await done.get()).startswith("loomline-node")
 
 
 async def test_a_runner_that_retires_ends_what_it_has_and_takes_no_more():
     queue = deque()
-    runner = Runner("weft-runner-old", lambda _: queue.popleft(), asyncio.new_event_loop())
+    runner = Runner("loomline-runner-old", lambda _: queue.popleft(), asyncio.new_event_loop())
     first, gate, ended = Promise(), threading.Event(), Promise()
 
     async def work():

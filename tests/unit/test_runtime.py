@@ -6,8 +6,8 @@ from typing import get_args
 import langgraph_sdk.runtime
 import pytest
 
-from weft.auth.types import StudioUser
-from weft.runtime import ServerRuntime, _ExecutionRuntime, _ReadRuntime
+from loomline.auth.types import StudioUser
+from loomline.runtime import ServerRuntime, _ExecutionRuntime, _ReadRuntime
 
 USER = StudioUser("ada", True)
 

@@ -25,8 +25,8 @@ from pydantic import BaseModel
 from tests.support import open_storage
 from typing_extensions import TypedDict
 
-from weft.server.domain.errors import UnknownType
-from weft.server.storage.serde import safe_serde
+from loomline.server.domain.errors import UnknownType
+from loomline.server.storage.serde import safe_serde
 
 CALLS: list[Any] = []
 
@@ -114,8 +114,8 @@ def test_no_objects_from_json():
 
 @pytest.mark.filterwarnings("ignore::Warning")
 def test_no_secrets_of_the_environment(monkeypatch):
-    monkeypatch.setenv("WEFT_TEST_SECRET", "revealed")
-    content = {"a": {"lc": 1, "type": "secret", "id": ["WEFT_TEST_SECRET"]}}
+    monkeypatch.setenv("LOOMLINE_TEST_SECRET", "revealed")
+    content = {"a": {"lc": 1, "type": "secret", "id": ["LOOMLINE_TEST_SECRET"]}}
     found = safe_serde().loads_typed(("json", json.dumps(content).encode()))
     assert "revealed" not in repr(found)
 

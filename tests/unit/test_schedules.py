@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, strategies as st
 
-from weft.server.domain.errors import InvalidInput
-from weft.server.domain.schedules import check_schedule, check_timezone, next_time, parse_time
+from loomline.server.domain.errors import InvalidInput
+from loomline.server.domain.schedules import check_schedule, check_timezone, next_time, parse_time
 
 NOON = datetime(2026, 3, 28, 12, tzinfo=UTC)
 

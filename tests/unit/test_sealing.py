@@ -7,14 +7,14 @@ import threading
 import pytest
 from hypothesis import given, strategies as st
 
-from weft.encryption.aes import AesCipher, AesEncryption, UnknownKey
-from weft.encryption.keys import parse_keys
-from weft.encryption.types import DecryptResult
-from weft.server.domain.errors import EncryptionFailed
-from weft.server.domain.json import dump, load_object
-from weft.server.ports.sealing import ACTING, Acting
-from weft.server.storage.rewriting import Row, Table, rewrite
-from weft.server.storage.sealing import SEALED, Sealer, blob_context
+from loomline.encryption.aes import AesCipher, AesEncryption, UnknownKey
+from loomline.encryption.keys import parse_keys
+from loomline.encryption.types import DecryptResult
+from loomline.server.domain.errors import EncryptionFailed
+from loomline.server.domain.json import dump, load_object
+from loomline.server.ports.sealing import ACTING, Acting
+from loomline.server.storage.rewriting import Row, Table, rewrite
+from loomline.server.storage.sealing import SEALED, Sealer, blob_context
 
 OLD, NEW = b"o" * 32, b"n" * 32
 
@@ -48,7 +48,7 @@ def test_what_was_never_encrypted(data):
 
 
 def test_salts_do_not_wear_out(monkeypatch):
-    monkeypatch.setattr("weft.encryption.aes._MESSAGES_PER_SALT", 3)
+    monkeypatch.setattr("loomline.encryption.aes._MESSAGES_PER_SALT", 3)
     cipher = AesCipher([OLD])
     sealed = [cipher.encrypt(b"data") for _ in range(7)]
     assert len({each[5:21] for each in sealed}) == 3
@@ -354,7 +354,7 @@ async def test_handlers_have_a_loop_of_their_own():
     await asyncio.to_thread(sealer.run_blocking, act)
     await asyncio.to_thread(lambda: asyncio.run(sealer.run(act)))
     assert len(places) == 1
-    assert places.pop()[0] == "weft-encryption"
+    assert places.pop()[0] == "loomline-encryption"
     await sealer.close()
     inline = Sealer(waiting, inline=True)
     with pytest.raises(EncryptionFailed, match="must not"):

@@ -9,11 +9,11 @@ import pytest
 from tests.postgres import new_schema
 from tests.support import new_thread, open_postgres, open_storage
 
-from weft.server.domain.filters import contains
-from weft.server.domain.threads import ThreadFilter, ThreadQuery
-from weft.server.storage.postgres import thread_search as postgres
-from weft.server.storage.sqlite import thread_search as sqlite
-from weft.server.storage.sqlite.leaves import MOST, TOO_MANY, document_leaves, pattern_leaves
+from loomline.server.domain.filters import contains
+from loomline.server.domain.threads import ThreadFilter, ThreadQuery
+from loomline.server.storage.postgres import thread_search as postgres
+from loomline.server.storage.sqlite import thread_search as sqlite
+from loomline.server.storage.sqlite.leaves import MOST, TOO_MANY, document_leaves, pattern_leaves
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -80,7 +80,7 @@ async def test_every_way_finds_the_same(filled, pattern, sort_by, descending):
 
 async def test_leaves_go_with_their_threads(tmp_path):
     def leaves():
-        with closing(sqlite3.connect(tmp_path / "weft.db")) as connection:
+        with closing(sqlite3.connect(tmp_path / "loomline.db")) as connection:
             return connection.execute("SELECT count(*) FROM thread_leaves").fetchone()[0]
 
     async with open_storage(tmp_path) as storage:

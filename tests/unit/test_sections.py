@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from weft.server.settings import (
+from loomline.server.settings import (
     CorsSettings,
     HeaderRules,
     HttpSettings,
@@ -132,7 +132,7 @@ def test_what_does_not_fit(load, sections, text):
     assert str(caught.value).endswith(".")
 
 
-@pytest.mark.parametrize("variable", ["WEFT_ENCRYPTION_KEYS", "LANGGRAPH_AES_KEY"])
+@pytest.mark.parametrize("variable", ["LOOMLINE_ENCRYPTION_KEYS", "LANGGRAPH_AES_KEY"])
 def test_keys_are_not_repeated(load, variable):
     with pytest.raises(SettingsError) as caught:
         load({variable: "my wrong key"})
@@ -144,9 +144,9 @@ def test_keys_are_not_repeated(load, variable):
 
 @pytest.mark.parametrize("value", ["-1", "x", "1e3"])
 def test_rates_are_numbers(load, value):
-    with pytest.raises(SettingsError, match="WEFT_REQUESTS_PER_SECOND"):
-        load({"WEFT_REQUESTS_PER_SECOND": value})
-    assert load({"WEFT_REQUESTS_PER_SECOND": "0.5"}).requests_per_second == 0.5
+    with pytest.raises(SettingsError, match="LOOMLINE_REQUESTS_PER_SECOND"):
+        load({"LOOMLINE_REQUESTS_PER_SECOND": value})
+    assert load({"LOOMLINE_REQUESTS_PER_SECOND": "0.5"}).requests_per_second == 0.5
 
 
 WHOLE = {

@@ -13,15 +13,15 @@ from tests.conformance.acts import DONE, add, claim, thread_of
 from tests.receiver import receiving
 from tests.support import open_storage
 
-from weft.server.clock import SystemClock
-from weft.server.domain.errors import WebhookFailed
-from weft.server.domain.webhooks import WebhookPolicy, parse_target
-from weft.server.events.signals import MemorySignals
-from weft.server.ports.signals import WEBHOOK
-from weft.server.services.webhooks import WebhookGuard
-from weft.server.settings import parse_networks
-from weft.server.worker.posting import SystemResolver, WebhookClient
-from weft.server.worker.webhooks import SenderOptions, WebhookSender
+from loomline.server.clock import SystemClock
+from loomline.server.domain.errors import WebhookFailed
+from loomline.server.domain.webhooks import WebhookPolicy, parse_target
+from loomline.server.events.signals import MemorySignals
+from loomline.server.ports.signals import WEBHOOK
+from loomline.server.services.webhooks import WebhookGuard
+from loomline.server.settings import parse_networks
+from loomline.server.worker.posting import SystemResolver, WebhookClient
+from loomline.server.worker.webhooks import SenderOptions, WebhookSender
 
 HERE = WebhookPolicy(allowed_networks=parse_networks("127.0.0.0/8"))
 

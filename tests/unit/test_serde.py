@@ -21,7 +21,7 @@ from langchain_core.messages import (
 )
 from langgraph.types import Command, Interrupt, Send
 
-from weft.server.graphs.serde import MessageEncoder, encode, message_dict
+from loomline.server.graphs.serde import MessageEncoder, encode, message_dict
 
 
 class Model(pydantic.BaseModel):

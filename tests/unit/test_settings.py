@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from weft.server.graphs.spec import GraphSpec
-from weft.server.settings import OPTIONS, Settings, SettingsError, load_settings, parse_env
+from loomline.server.graphs.spec import GraphSpec
+from loomline.server.settings import OPTIONS, Settings, SettingsError, load_settings, parse_env
 
 GRAPHS = {"graphs": {"agent": "./agent.py:graph"}}
 
@@ -44,7 +44,7 @@ def test_defaults(load, tmp_path):
         dev=False,
         host="127.0.0.1",
         port=2024,
-        data_dir=Path.cwd() / ".weft",
+        data_dir=Path.cwd() / ".loomline",
         log_level="info",
         log_json=False,
         concurrency=64,
@@ -66,21 +66,21 @@ def test_dev_is_told(load):
 def test_every_option_is_a_field_and_has_a_variable_of_ours():
     fields = {field.name for field in dataclasses.fields(Settings)}
     assert {option.name for option in OPTIONS} - {"config"} <= fields
-    assert all(option.names[0] == f"WEFT_{option.name.upper()}" for option in OPTIONS)
+    assert all(option.names[0] == f"LOOMLINE_{option.name.upper()}" for option in OPTIONS)
 
 
 def test_flags_win_over_variables_and_those_over_defaults(load):
-    environment = {"WEFT_PORT": "1111", "N_JOBS_PER_WORKER": "7"}
+    environment = {"LOOMLINE_PORT": "1111", "N_JOBS_PER_WORKER": "7"}
     assert load(environment=environment, port="2222").port == 2222
     assert load(environment=environment).port == 1111
     assert load(environment=environment).concurrency == 7
-    assert load(environment=environment | {"WEFT_CONCURRENCY": "8"}).concurrency == 8
-    assert load(environment={"WEFT_PORT": ""}).port == 2024
+    assert load(environment=environment | {"LOOMLINE_CONCURRENCY": "8"}).concurrency == 8
+    assert load(environment={"LOOMLINE_PORT": ""}).port == 2024
 
 
 def test_the_file_may_be_named_by_a_variable(load, tmp_path):
     load()
-    environment = {"WEFT_CONFIG": str(tmp_path / "langgraph.json")}
+    environment = {"LOOMLINE_CONFIG": str(tmp_path / "langgraph.json")}
     assert load_settings({}, environment, dev=False).config_path == tmp_path / "langgraph.json"
 
 
@@ -251,9 +251,9 @@ def test_lines_that_are_no_variables_are_skipped():
 def test_several_servers(load, refused):
     database, redis = "postgresql://h/d", "rediss://me:secret@h:6380/1"
     found = load(
-        environment={"WEFT_DATABASE_URL": database, "WEFT_REDIS_URL": redis}, worker="false"
+        environment={"LOOMLINE_DATABASE_URL": database, "LOOMLINE_REDIS_URL": redis}, worker="false"
     )
-    assert (found.redis_url, found.redis_prefix, found.worker) == (redis, "weft:", False)
+    assert (found.redis_url, found.redis_prefix, found.worker) == (redis, "loomline:", False)
     assert (found.health_port, load(health_port="8080").health_port) == (None, 8080)
     assert "secret" not in repr(found)
     assert "needs --database-url" in refused(redis_url=redis)
@@ -267,15 +267,18 @@ def test_several_servers(load, refused):
 
 def test_options_in_the_file(load, refused):
     section = {"run_timeout_seconds": 60, "log_json": True, "host": "0.0.0.0"}
-    document = GRAPHS | {"weft": section, "env": {"WEFT_CONCURRENCY": "7", "WEFT_RUNNERS": "1"}}
-    found = load(document, {"WEFT_RUNNERS": "3"})
+    document = GRAPHS | {
+        "loomline": section,
+        "env": {"LOOMLINE_CONCURRENCY": "7", "LOOMLINE_RUNNERS": "1"},
+    }
+    found = load(document, {"LOOMLINE_RUNNERS": "3"})
     assert (found.run_timeout_seconds, found.log_json, found.host) == (60.0, True, "0.0.0.0")
     assert (found.concurrency, found.runners) == (7, 3)
     assert load(document, {"BG_JOB_TIMEOUT_SECS": "50"}).run_timeout_seconds == 50
     assert load(document, run_timeout_seconds="40").run_timeout_seconds == 40
     assert load(document, dev=True).shutdown_grace_seconds == 1
-    assert "'run_timeout' that is no option" in refused(GRAPHS | {"weft": {"run_timeout": 1}})
-    assert "'config' that is no option" in refused(GRAPHS | {"weft": {"config": "x"}})
-    assert "must be a text" in refused(GRAPHS | {"weft": {"host": ["a"]}})
-    assert '"weft" in' in refused(GRAPHS | {"weft": []})
-    assert "is '0'" in refused(GRAPHS | {"weft": {"runners": 0}})
+    assert "'run_timeout' that is no option" in refused(GRAPHS | {"loomline": {"run_timeout": 1}})
+    assert "'config' that is no option" in refused(GRAPHS | {"loomline": {"config": "x"}})
+    assert "must be a text" in refused(GRAPHS | {"loomline": {"host": ["a"]}})
+    assert '"loomline" in' in refused(GRAPHS | {"loomline": []})
+    assert "is '0'" in refused(GRAPHS | {"loomline": {"runners": 0}})

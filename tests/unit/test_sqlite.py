@@ -18,13 +18,19 @@ from tests.conformance.acts import (
 )
 from tests.support import new_thread, open_storage
 
-from weft.server.clock import SystemClock
-from weft.server.domain.errors import StorageUnavailable, ThreadNotFound
-from weft.server.domain.ids import uuid7
-from weft.server.storage.sqlite import SqliteStorage
-from weft.server.storage.sqlite.connection import BATCH_MOST, QUEUE_MOST, READERS, Readers, connect
-from weft.server.storage.sqlite.migrate import migrate
-from weft.server.storage.sqlite.savers import PENDING_BYTES
+from loomline.server.clock import SystemClock
+from loomline.server.domain.errors import StorageUnavailable, ThreadNotFound
+from loomline.server.domain.ids import uuid7
+from loomline.server.storage.sqlite import SqliteStorage
+from loomline.server.storage.sqlite.connection import (
+    BATCH_MOST,
+    QUEUE_MOST,
+    READERS,
+    Readers,
+    connect,
+)
+from loomline.server.storage.sqlite.migrate import migrate
+from loomline.server.storage.sqlite.savers import PENDING_BYTES
 
 
 @pytest.fixture
@@ -239,16 +245,16 @@ async def test_the_schema_is_made_once_and_kept(tmp_path):
 
 
 async def test_a_database_of_a_newer_version_is_left_alone(tmp_path):
-    with closing(connect(tmp_path / "weft.db")) as connection:
+    with closing(connect(tmp_path / "loomline.db")) as connection:
         connection.execute("PRAGMA user_version = 999")
     for _ in range(2):  # the lock is given back
-        with pytest.raises(StorageUnavailable, match="newer version of Weft"):
+        with pytest.raises(StorageUnavailable, match="newer version of Loomline"):
             async with open_storage(tmp_path):
                 pass
 
 
 async def test_a_file_that_is_no_database(tmp_path):
-    (tmp_path / "weft.db").write_bytes(b"no database at all" * 100)
+    (tmp_path / "loomline.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(StorageUnavailable) as caught:
         async with open_storage(tmp_path):
             pass
@@ -390,24 +396,24 @@ async def test_a_failure_without_a_loop(storage):
 
 async def test_beside_a_server_nothing_is_migrated(tmp_path):
     async with open_storage(tmp_path) as server:
-        beside = SqliteStorage(tmp_path / "weft.db", clock=SystemClock(), beside=True)
+        beside = SqliteStorage(tmp_path / "loomline.db", clock=SystemClock(), beside=True)
         await beside.open()
         assert await beside.webhooks.dead(10) == []
         await beside.close()
         await server.ping()
-    with closing(sqlite3.connect(tmp_path / "weft.db")) as connection:
+    with closing(sqlite3.connect(tmp_path / "loomline.db")) as connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         connection.execute(f"PRAGMA user_version = {version - 1}")
-    with pytest.raises(StorageUnavailable, match="another version of Weft"):
-        await SqliteStorage(tmp_path / "weft.db", clock=SystemClock(), beside=True).open()
+    with pytest.raises(StorageUnavailable, match="another version of Loomline"):
+        await SqliteStorage(tmp_path / "loomline.db", clock=SystemClock(), beside=True).open()
 
 
 async def test_a_reader_that_cannot_open_the_file(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
-    readers = Readers(folder / "weft.db")
-    (folder / "weft.db").rename(tmp_path / "elsewhere.db")
-    (folder / "weft.db").mkdir()
+    readers = Readers(folder / "loomline.db")
+    (folder / "loomline.db").rename(tmp_path / "elsewhere.db")
+    (folder / "loomline.db").mkdir()
     with pytest.raises(StorageUnavailable):
         await readers.read(lambda connection: connection.execute("SELECT 1").fetchone())
     readers.close()

@@ -3,8 +3,8 @@ import orjson
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from weft.schema import StreamPart
-from weft.sse import (
+from loomline.schema import StreamPart
+from loomline.sse import (
     END,
     HEARTBEAT,
     BytesLineDecoder,

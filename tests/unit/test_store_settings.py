@@ -6,10 +6,10 @@ import json
 import pytest
 from langchain_core.embeddings import Embeddings
 
-from weft.server.domain.errors import EmbeddingsLoadError
-from weft.server.graphs.embeddings import load_embeddings
-from weft.server.graphs.spec import GraphSpec, IndexSpec
-from weft.server.settings import SettingsError, StoreSettings, load_settings
+from loomline.server.domain.errors import EmbeddingsLoadError
+from loomline.server.graphs.embeddings import load_embeddings
+from loomline.server.graphs.spec import GraphSpec, IndexSpec
+from loomline.server.settings import SettingsError, StoreSettings, load_settings
 
 GRAPHS = {"agent": "./agent.py:graph"}
 

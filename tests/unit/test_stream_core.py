@@ -3,21 +3,21 @@
 import httpx
 import pytest
 
-from weft.stream.decoders import MessagesDecoder, SubgraphsDecoder, ToolCallsDecoder
-from weft.stream.errors import (
+from loomline.stream.decoders import MessagesDecoder, SubgraphsDecoder, ToolCallsDecoder
+from loomline.stream.errors import (
     is_non_retryable_stream_error,
     protocol_error,
     stream_error_frame,
 )
-from weft.stream.messages import MessageBuild
-from weft.stream.subscription import (
+from loomline.stream.messages import MessageBuild
+from loomline.stream.subscription import (
     compute_union_filter,
     filter_covers,
     infer_channel,
     is_prefix_match,
     matches_subscription,
 )
-from weft.stream.thread import SEEN_MOST, Seen
+from loomline.stream.thread import SEEN_MOST, Seen
 
 
 def event(method, data=None, namespace=(), **more):

@@ -10,9 +10,9 @@ from langgraph.store.base import PutOp
 from tests.serving import serving_here
 from tests.support import StandingClock, new_run, new_thread, open_storage
 
-from weft.server.domain.errors import StorageUnavailable
-from weft.server.domain.threads import NewThread, ThreadFilter, Ttl
-from weft.server.worker.sweep import (
+from loomline.server.domain.errors import StorageUnavailable
+from loomline.server.domain.threads import NewThread, ThreadFilter, Ttl
+from loomline.server.worker.sweep import (
     ITEM_BATCH,
     THREAD_BATCH,
     Sweep,
@@ -104,7 +104,7 @@ async def test_a_sweep_that_fails_is_tried_again(clock, caplog):
         return outcome
 
     sweeper = Sweeper(clock, [Sweep("things", 60, act)])
-    with caplog.at_level("INFO", logger="weft.worker"):
+    with caplog.at_level("INFO", logger="loomline.worker"):
         sweeper.start()
         for _ in range(3):
             (await next_sleep(clock, 60)).set()

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from weft.server.domain.threads import Ttl
-from weft.server.settings import SettingsError, ThreadTtlSettings, load_settings
+from loomline.server.domain.threads import Ttl
+from loomline.server.settings import SettingsError, ThreadTtlSettings, load_settings
 
 
 @pytest.fixture

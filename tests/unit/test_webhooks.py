@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from weft.server.domain.json import Encoded
-from weft.server.domain.webhooks import (
+from loomline.server.domain.json import Encoded
+from loomline.server.domain.webhooks import (
     Delivery,
     WebhookBlocked,
     WebhookPolicy,
@@ -22,7 +22,7 @@ from weft.server.domain.webhooks import (
     signature,
     signed_headers,
 )
-from weft.server.settings import SettingsError, load_settings
+from loomline.server.settings import SettingsError, load_settings
 
 DELIVERY = Delivery(
     webhook_id=UUID(int=1),
@@ -184,16 +184,16 @@ def test_what_does_not_fit(load, section, text):
 
 def test_secrets_and_networks(load):
     key = base64.b64encode(b"x" * 24).decode()
-    found = load({"WEFT_WEBHOOK_SECRET": f"whsec_{key} {key}"})
+    found = load({"LOOMLINE_WEBHOOK_SECRET": f"whsec_{key} {key}"})
     assert found.webhook_secret == (b"x" * 24,) * 2
     assert "xxx" not in repr(found)
-    found = load({"WEFT_WEBHOOK_NETWORKS": "10.0.0.0/8, ::1"})
+    found = load({"LOOMLINE_WEBHOOK_NETWORKS": "10.0.0.0/8, ::1"})
     assert [str(each) for each in found.webhooks.policy.allowed_networks] == [
         "10.0.0.0/8", "::1/128",
     ]  # fmt: skip
     for wrong in ("whsec_", "whsec_abc", "short", "whsec_!!!!"):
         with pytest.raises(SettingsError) as caught:
-            load({"WEFT_WEBHOOK_SECRET": wrong})
+            load({"LOOMLINE_WEBHOOK_SECRET": wrong})
         assert wrong not in str(caught.value).replace("'whsec_'", "")
     with pytest.raises(SettingsError, match=r"10\.0\.0\.0/8"):
-        load({"WEFT_WEBHOOK_NETWORKS": "here"})
+        load({"LOOMLINE_WEBHOOK_NETWORKS": "here"})

@@ -7,7 +7,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph import StateGraph
 from langgraph_sdk.runtime import ServerRuntime
 
-import weft
+import loomline
 
 
 class State(TypedDict, total=False):
@@ -33,7 +33,7 @@ def _look(state: State, config: RunnableConfig) -> State:
 
 
 async def _ask(state: State) -> State:
-    client = weft.get_client()
+    client = loomline.get_client()
     made = await client.threads.create(metadata={"from": "inside"})
     return {"log": [str(made["metadata"].get("owner")), str(await client.threads.count())]}
 

@@ -1,15 +1,15 @@
 """Whoever calls themselves ada is ada, and each sees their own."""
 
-import weft
+import loomline
 
-auth = weft.Auth()
+auth = loomline.Auth()
 
 
 @auth.authenticate
 async def authenticate(authorization: str | None):
     scheme, _, name = (authorization or "").partition(" ")
     if scheme != "Bearer" or not name:
-        raise weft.Auth.exceptions.HTTPException(401, "Who are you?")
+        raise loomline.Auth.exceptions.HTTPException(401, "Who are you?")
     return name
 
 

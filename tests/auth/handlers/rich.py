@@ -1,14 +1,14 @@
 """Users with fields of their own, some of them secret."""
 
-import weft
+import loomline
 
-auth = weft.Auth()
+auth = loomline.Auth()
 
 
 @auth.authenticate
 async def authenticate(authorization: str | None):
     if authorization not in {"ada", "bob", "banned", "clumsy"}:
-        raise weft.Auth.exceptions.HTTPException(401)
+        raise loomline.Auth.exceptions.HTTPException(401)
     name = authorization.capitalize()
     return ["p"], {"identity": authorization, "display_name": name, "org": "x", "token": "s3cret"}
 

@@ -4,8 +4,8 @@ import httpx
 import pytest
 from tests.client.scripted import Script, answer, stream
 
-from weft.client import LangGraphClient
-from weft.errors import RunError
+from loomline.client import LangGraphClient
+from loomline.errors import RunError
 
 T = "550e8400-e29b-41d4-a716-446655440000"
 

@@ -3,7 +3,7 @@
 import pytest
 from tests.serving import serving_here
 
-from weft.client import get_client
+from loomline.client import get_client
 
 ASK = {"messages": [{"role": "user", "content": "What is 2 + 3?"}]}
 

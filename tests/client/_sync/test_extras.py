@@ -8,9 +8,9 @@ import httpx
 import pytest
 from tests.client.scripted import Script, answer, stream
 
-from weft._client._sync.client import make_client
-from weft.client import SyncLangGraphClient
-from weft.errors import NotFoundError
+from loomline._client._sync.client import make_client
+from loomline.client import SyncLangGraphClient
+from loomline.errors import NotFoundError
 
 
 def over(script):
@@ -111,7 +111,7 @@ def test_keys_and_headers_that_change():
     client.threads.get("t", headers={"X-Session": "own", "x-api-key": "own"})
     sent = [(r.headers.get("x-api-key"), r.headers.get("x-session")) for r in script.requests]
     assert sent == [("k1", "s1"), (None, "s2"), ("own", "own")]
-    assert script.last.headers["user-agent"].startswith("weft-py/")
+    assert script.last.headers["user-agent"].startswith("loomline-py/")
 
 
 def test_a_stream_that_goes_on_asks_for_its_key_again():

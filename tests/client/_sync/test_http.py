@@ -7,8 +7,8 @@ import httpx
 import pytest
 from tests.client.scripted import Script, answer, stream
 
-from weft import errors
-from weft.client import SyncHttpClient
+from loomline import errors
+from loomline.client import SyncHttpClient
 
 EVENT = b'event: values\r\ndata: {"n":%d}\r\nid: %d-0\r\n\r\n'
 END = b": end\r\n\r\n"

@@ -7,8 +7,8 @@ import uuid
 import pytest
 from tests.client.thread_server import thread_server
 
-from weft.client import get_sync_client
-from weft.errors import APIStatusError, NotFoundError
+from loomline.client import get_sync_client
+from loomline.errors import APIStatusError, NotFoundError
 
 RUN = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -721,7 +721,7 @@ def test_headers_reach_every_request(server, transport):
     assert len(server.requests) == 4
     for method, path, headers, _ in server.requests:
         assert headers["x-api-key"] == "key"
-        assert headers["user-agent"].startswith("weft-py/")
+        assert headers["user-agent"].startswith("loomline-py/")
         assert (headers["x-all"], headers["x-own"], headers["cookie"]) == ("1", "3", "c=2")
         if path.endswith("/events") and method == "POST":
             assert headers["accept"] == "text/event-stream"

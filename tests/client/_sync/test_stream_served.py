@@ -4,7 +4,7 @@
 import pytest
 from tests.serving import serving_here
 
-from weft.client import get_sync_client
+from loomline.client import get_sync_client
 
 ASK = {"messages": [{"role": "user", "content": "What is 2 + 3?"}]}
 

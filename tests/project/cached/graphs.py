@@ -7,9 +7,9 @@ import langgraph_sdk.cache
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
-import weft.cache
+import loomline.cache
 
-PACKAGES = {"weft": weft.cache, "official": langgraph_sdk.cache}
+PACKAGES = {"loomline": loomline.cache, "official": langgraph_sdk.cache}
 LOADED: list[str] = []
 
 

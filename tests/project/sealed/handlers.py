@@ -9,7 +9,7 @@ from itertools import cycle
 import orjson
 from langgraph_sdk import Encryption as OfficialEncryption
 
-import weft
+import loomline
 
 KEYS = {"acme": b"key of acme", "": b"common key"}
 THREADS: set[str] = set()
@@ -59,10 +59,10 @@ def value(ctx, text):
     return orjson.loads(crossed(ctx, base64.b64decode(text)))
 
 
-ours = made(weft.Encryption)
+ours = made(loomline.Encryption)
 official = made(OfficialEncryption)
 
-tenants = made(weft.Encryption)
+tenants = made(loomline.Encryption)
 
 
 @tenants.context
@@ -72,10 +72,10 @@ async def context(user, ctx):
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    half = weft.Encryption()
-    empty = weft.Encryption()
-    loses = weft.Encryption()
-    fails = weft.Encryption()
+    half = loomline.Encryption()
+    empty = loomline.Encryption()
+    loses = loomline.Encryption()
+    fails = loomline.Encryption()
 
 
 @half.encrypt.blob

@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 
-import weft
+import loomline
 
 LOG: list[str] = []
 
@@ -71,7 +71,7 @@ async def refuse(request):
 
 async def graphs(request):
     """Ask the server that this application is in front of."""
-    async with weft.get_client() as client:
+    async with loomline.get_client() as client:
         found = await client.assistants.search(limit=100)
     return JSONResponse(sorted(each["graph_id"] for each in found))
 

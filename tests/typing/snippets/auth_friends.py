@@ -5,10 +5,10 @@ from typing import Any, assert_type
 
 from pydantic import BaseModel
 
-from weft import DecryptResult, Encryption, EncryptionContext, Priority
-from weft.auth.types import BaseUser
-from weft.cache import SWRResult, cache_get, cache_set, swr
-from weft.runtime import AccessContext, ServerRuntime
+from loomline import DecryptResult, Encryption, EncryptionContext, Priority
+from loomline.auth.types import BaseUser
+from loomline.cache import SWRResult, cache_get, cache_set, swr
+from loomline.runtime import AccessContext, ServerRuntime
 
 encryption = Encryption()
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, assert_type
 
-from weft import Auth
-from weft.auth import is_studio_user
+from loomline import Auth
+from loomline.auth import is_studio_user
 
 auth = Auth()
 

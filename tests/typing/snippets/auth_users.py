@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from weft import Auth
+from loomline import Auth
 
 
 class Person:

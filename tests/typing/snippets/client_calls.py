@@ -7,9 +7,9 @@ from typing import Literal, TypedDict, assert_type
 import httpx
 from pydantic import BaseModel
 
-from weft import get_client, get_sync_client
-from weft.client import LangGraphClient
-from weft.schema import (
+from loomline import get_client, get_sync_client
+from loomline.client import LangGraphClient
+from loomline.schema import (
     Assistant,
     AssistantsSearchResponse,
     Cron,

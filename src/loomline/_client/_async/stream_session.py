@@ -1,0 +1,326 @@
+"""One thread that is streamed: its runs, its readers, its end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final, cast
+
+from loomline._client._async.http import HttpClient
+from loomline._client._async.stream_hub import EventHub, Inbox
+from loomline._client._async.stream_links import Transport
+from loomline._client._core.requests import path
+from loomline._client.concurrency import (
+    ASYNC_GATE_SECONDS,
+    AsyncLock,
+    async_closed,
+    deadline,
+    left,
+    soonest,
+)
+from loomline.errors import APIError
+from loomline.stream import SubscribeParams
+from loomline.stream.errors import protocol_error
+from loomline.stream.thread import Run
+
+_THREAD: Final = "/threads/{thread_id}"
+_RUNS_ASKED: Final = 10
+_GOING: Final = frozenset({"pending", "running"})
+
+SILENCE_SECONDS: Final = 30.0
+"""How long nothing may come before the server is asked whether the run still goes on."""
+
+REPLAY_SECONDS: Final = 5.0
+"""How long a reader that comes after a run's end waits for what the server has kept of it."""
+
+_CUT: Final = (
+    "The run was interrupted before it had finished: it was cancelled, or it stops before or "
+    "after a node."
+)
+
+
+@dataclass(slots=True)
+class Cursor:
+    """How far a projection has been read."""
+
+    seq: int = 0
+
+
+class Session:
+    """What is shared by all parts of a thread stream.
+
+    Args:
+        http: Sends requests.
+        transport: Sends commands, and opens streams.
+        thread_id: The thread.
+        named: Whether the caller has named the thread, so that it may have a history.
+        gate_seconds: How long readers wait for a run to be started.
+        queue_size: How many items may wait for a reader before the stream is held up.
+        title: What to call it in errors.
+    """
+
+    def __init__(
+        self,
+        http: HttpClient,
+        transport: Transport,
+        thread_id: str,
+        *,
+        named: bool,
+        gate_seconds: float | None,
+        queue_size: int,
+        title: str,
+    ) -> None:
+        self.http: HttpClient = http
+        self.transport: Transport = transport
+        self.thread_id: str = thread_id
+        self.named: bool = named
+        self.title: str = title
+        self.entered: bool = False
+        self.closed: bool = False
+        self.hub: EventHub = EventHub(transport, queue_size)
+        self._gate_seconds = gate_seconds if gate_seconds is not None else ASYNC_GATE_SECONDS
+        self._numbers = count(1)
+        self._others: set[EventHub] = set()
+        self._fetching = AsyncLock()
+        self._final: tuple[Run, dict[str, Any]] | None = None
+
+    def check(self) -> None:
+        """Refuse to work outside the context.
+
+        Raises:
+            RuntimeError: it has not been entered, or it has been left.
+        """
+        if self.closed:
+            raise RuntimeError(f"{self.title} is closed")
+        if not self.entered:
+            raise RuntimeError(f"{self.title} must be entered first: use it in a `with` statement")
+
+    async def command(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Send a command; return its result.
+
+        Raises:
+            RuntimeError: the server refused the command.
+            APIStatusError: the server refused the request.
+            APIConnectionError: the server could not be reached.
+        """
+        number = next(self._numbers)
+        answer = await self.transport.send({"id": number, "method": method, "params": params})
+        if answer is None or "id" not in answer:
+            raise RuntimeError("Protocol command did not return a valid response.")
+        if answer.get("type") == "error":
+            raise protocol_error(answer)
+        meta = answer.get("meta")
+        if isinstance(meta, dict):
+            self.hub.core.observe(meta.get("applied_through_seq"))
+        result = answer.get("result")
+        return result if isinstance(result, dict) else {}
+
+    async def state(self) -> dict[str, Any]:
+        """Get the state of the thread.
+
+        Raises:
+            APIStatusError: the server refused.
+            APIConnectionError: the server could not be reached.
+        """
+        found = await self.transport.get(path(f"{_THREAD}/state", thread_id=self.thread_id))
+        return found if isinstance(found, dict) else {}
+
+    async def target(self) -> Run | None:
+        """Return the run to follow, once it is known; None: nothing runs.
+
+        Raises:
+            RuntimeError: the thread stream is not open, or the run was refused.
+            TimeoutError: no run was started in time.
+        """
+        self.check()
+        core = self.hub.core
+        if self.named and (core.run is None or (core.run.over and not core.run.own)):
+            found = await self._attach()
+            if found is None:
+                return None
+        if not await self.hub.changed.until(self._settled, self._gate_seconds):
+            raise TimeoutError("No run was started in time: call `run.start` first.")
+        self.check()
+        run = core.run
+        if run is not None and run.refused and run.error is not None:
+            raise run.error
+        return run
+
+    async def read(
+        self,
+        params: SubscribeParams,
+        decode: Callable[[Mapping[str, Any]], Iterable[Any]],
+        cursor: Cursor,
+        finish: Callable[[BaseException | None, Run | None], None] | None = None,
+        *,
+        first: bool = False,
+    ) -> AsyncGenerator[Any]:
+        """Yield what is made of the events of a run, to its end or its next question.
+
+        Args:
+            params: Which events.
+            decode: Makes items of them.
+            cursor: How far they have been read.
+            finish: Is told of the end.
+            first: Whether to begin with the state as it is now.
+
+        Raises:
+            RuntimeError: the thread stream is not open, or the run was refused.
+            TimeoutError: no run was started in time.
+            APIError: the stream has failed.
+        """
+        run = await self.target()
+        if run is None or (run.ended_at is not None and cursor.seq >= run.ended_at and run.over):
+            if first:
+                yield (await self.state()).get("values")
+            return
+        inbox: Inbox[Any] = Inbox(self.hub, decode, finish)
+        subscription = await self.hub.subscribe(params, inbox, run, cursor.seq)
+        try:
+            if first:
+                yield (await self.state()).get("values")
+            while await self._more(inbox, subscription.run):
+                while (item := inbox.pop()) is not None:
+                    cursor.seq = max(cursor.seq, item.seq)
+                    yield item.value
+            cursor.seq = max(cursor.seq, subscription.position)
+        finally:
+            self.hub.drop(subscription)
+
+    async def everything(self, params: SubscribeParams) -> AsyncGenerator[Any]:
+        """Yield all events of the thread, on a stream of their own, without an end.
+
+        Raises:
+            RuntimeError: the thread stream is not open, or the run was refused.
+            APIError: the stream has failed.
+        """
+        self.check()
+        if not self.named:
+            await self.target()
+        hub = EventHub(self.transport, self.hub.queue_size, endless=True)
+        self._others.add(hub)
+        inbox: Inbox[Any] = Inbox(hub, lambda event: (event,))
+        try:
+            await hub.subscribe(params, inbox, None, 0)
+            while await inbox.more(None):
+                while (item := inbox.pop()) is not None:
+                    yield item.value
+        finally:
+            self._others.discard(hub)
+            await hub.close()
+
+    async def output(self, timeout: float | None) -> Any:
+        """Wait for the end of the run; return the values that it has left.
+
+        Raises:
+            RuntimeError: no run was started, or it failed, or it was cut short.
+            TimeoutError: it took longer.
+        """
+        self.check()
+        until, core = deadline(timeout), self.hub.core
+        if core.run is None or (core.run.over and not core.run.own):
+            if not self.named:
+                raise RuntimeError("No run has been started on this thread: call `run.start`.")
+            state = await self.state()
+            if not (state.get("next") or state.get("tasks")):
+                return state.get("values")
+            if await self._attach() is None and not _asked(state):
+                return state.get("values")
+        while True:
+            run = await self._ended(until)
+            if run.error is not None:
+                raise run.error
+            state = await self._last(run)
+            if run.state != "stopped":
+                return state.get("values")
+            if not _asked(state):
+                raise RuntimeError(_CUT)
+            with self.hub.guard:
+                run.state = "paused"
+
+    async def close(self) -> None:
+        """End everything."""
+        if not self.closed:
+            self.closed = True
+            for hub in (self.hub, *tuple(self._others)):
+                await hub.close()
+
+    def _settled(self) -> bool:
+        run = self.hub.core.run
+        return self.closed or (run is not None and run.state != "starting")
+
+    async def _attach(self) -> Run | None:
+        """Follow the run that is active; None where there is none."""
+        core = self.hub.core
+        before = core.run
+        try:
+            place = path(f"{_THREAD}/runs", thread_id=self.thread_id)
+            found = await self.transport.get(place, {"limit": _RUNS_ASKED})
+        except APIError:
+            found = None  # a thread to come, or a server that does not tell: follow what comes
+        with self.hub.guard:
+            if core.run is not before:
+                return core.run  # a run was started in the meantime
+            if not isinstance(found, list):
+                return core.follow(None)
+            active = [run for run in found if run.get("status") in _GOING]
+            running = [run for run in active if run["status"] == "running"]
+            return core.follow((running or active)[-1].get("run_id")) if active else None
+
+    async def _more(self, inbox: Inbox[Any], run: Run | None) -> bool:
+        """Wait for what comes next; return whether it is there, not the end."""
+        while True:
+            late = run is not None and run.over
+            found = await inbox.more(REPLAY_SECONDS if late else SILENCE_SECONDS)
+            if found or inbox.over or late:
+                return found
+            await self._verify()
+
+    async def _ended(self, until: float | None) -> Run:
+        """Wait for the end of the run that is followed."""
+        core = self.hub.core
+        while True:
+            seconds = soonest(left(until), SILENCE_SECONDS)
+            if await self.hub.changed.until(self._over, seconds):
+                break
+            if left(until) == 0:
+                raise TimeoutError("The run did not end in time.")
+            await self._verify()
+        if core.run is None or not core.run.over:
+            raise async_closed(self.title)
+        return core.run
+
+    def _over(self) -> bool:
+        run = self.hub.core.run
+        return self.closed or (run is not None and run.over)
+
+    async def _verify(self) -> None:
+        """Ask the server about a run of which nothing has been heard for long."""
+        run = self.hub.core.run
+        if run is None or run.run_id is None or run.state not in {"expected", "running"}:
+            return
+        place = path(f"{_THREAD}/runs/{{run_id}}", thread_id=self.thread_id, run_id=run.run_id)
+        try:
+            found = await self.transport.get(place)
+        except APIError:
+            return
+        status = found.get("status") if isinstance(found, dict) else None
+        if isinstance(status, str) and status not in _GOING:
+            with self.hub.guard:
+                self.hub.core.settle(run, status)
+            self.hub.notify()
+
+    async def _last(self, run: Run) -> dict[str, Any]:
+        """Get the state that a run has left, once for all who ask."""
+        async with self._fetching:
+            if self._final is None or self._final[0] is not run:
+                self._final = (run, await self.state())
+            return self._final[1]
+
+
+def _asked(state: Mapping[str, Any]) -> bool:
+    """Return whether a state waits for an answer."""
+    tasks = cast("list[Any]", state.get("tasks") or [])
+    waiting = any(isinstance(task, dict) and task.get("interrupts") for task in tasks)
+    return waiting or bool(state.get("interrupts"))

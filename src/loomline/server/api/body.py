@@ -1,0 +1,201 @@
+"""Reading requests: bodies, path ids and query parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Generic, TypeVar, cast
+from uuid import UUID
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.requests import HTTPConnection, Request
+from typing_extensions import TypeAliasType
+
+from loomline.server.api.errors import BodyTooLarge
+from loomline.server.domain.errors import InvalidInput, TooDeep
+from loomline.server.services.run_request import parse_uuid
+
+T = TypeVar("T")
+
+JSON_DEPTH: Final = "loomline.json_depth"
+"""The key of a scope that limits the levels of JSON, where less is allowed than can be stored."""
+
+_SHOWN = 200
+"""Characters of a wrong value that an error repeats."""
+
+
+class Body(Generic[T]):
+    """Decodes and validates bodies of one type."""
+
+    def __init__(self, kind: type[T] | TypeAliasType, limit: int) -> None:
+        self._adapter: TypeAdapter[T] = TypeAdapter(cast("type[T]", kind))
+        self._limit = limit
+
+    async def read(self, request: Request) -> T:
+        """Return the validated body.
+
+        Raises:
+            InvalidInput: it is no JSON, or a field is missing or wrong.
+            TooDeep: it is nested too deeply.
+            BodyTooLarge: it is longer than the limit.
+        """
+        raw = await read_limited(request, self._limit)
+        value = decode_json(raw)
+        check_levels(request, raw, value)
+        try:
+            return self._adapter.validate_python(value, strict=True)
+        except ValidationError as error:
+            raise InvalidInput(_sentence(error.errors(include_url=False)[0])) from None
+
+
+async def read_limited(request: Request, limit: int) -> bytes:
+    """Return the body, giving up as soon as it is longer than allowed."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise BodyTooLarge(f"The request body is larger than the limit of {limit} bytes.")
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def check_levels(connection: HTTPConnection, raw: bytes, value: object) -> None:
+    """Refuse what has come over a connection if it has more levels than are allowed there.
+
+    Raises:
+        TooDeep: it has.
+    """
+    depth = connection.scope.get(JSON_DEPTH)
+    if depth is not None and _levels_at_most(raw) > depth:
+        check_depth(value, depth)
+
+
+def check_depth(value: object, most: int) -> None:
+    """Refuse what is nested too deeply.
+
+    Raises:
+        TooDeep: it has more levels of objects and lists.
+    """
+    level = list(_nested([value]))
+    for _ in range(most):
+        if not level:
+            return
+        level = [inner for each in level for inner in _nested(each)]
+    if level:
+        raise TooDeep
+
+
+def _nested(value: dict[str, object] | list[object]) -> Iterable[dict[str, object] | list[object]]:
+    inside = value.values() if isinstance(value, dict) else value
+    return (each for each in inside if isinstance(each, dict | list))
+
+
+def _levels_at_most(raw: bytes) -> int:
+    """Return a number of levels that JSON cannot exceed, without looking at it closely."""
+    return raw.count(b"[") + raw.count(b"{")
+
+
+def path_uuid(request: Request, what: str) -> UUID:
+    return parse_uuid(request.path_params[f"{what}_id"], what)
+
+
+def query_text(request: Request, name: str) -> str | None:
+    """Return a query parameter as it can be stored, None where it is absent."""
+    text = request.query_params.get(name)
+    return None if text is None else text.replace("\0", "\ufffd")
+
+
+def query_int(request: Request, name: str, default: int, most: int) -> int:
+    """Return a query parameter that counts something.
+
+    Raises:
+        InvalidInput: it is no integer from 0 to ``most``.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    digits = text.isascii() and text.isdigit() and len(text) <= 18
+    if not digits or int(text) > most:
+        raise InvalidInput(f"Invalid {name} '{text[:_SHOWN]}': must be an integer from 0 to {most}")
+    return int(text)
+
+
+def query_flag(request: Request, name: str) -> bool:
+    """Return whether a query parameter says yes.
+
+    Raises:
+        InvalidInput: it says neither yes nor no.
+    """
+    text = request.query_params.get(name, "")
+    if text.lower() in {"", "0", "false"}:
+        return False
+    if text.lower() in {"1", "true"}:
+        return True
+    raise InvalidInput(f"Invalid {name} '{text[:_SHOWN]}': must be true or false")
+
+
+def query_choice(request: Request, name: str, choices: Sequence[str]) -> str | None:
+    """Return a query parameter that is one of some words, None where it is absent.
+
+    Raises:
+        InvalidInput: it is another word.
+    """
+    text = request.query_params.get(name)
+    if text is None or text in choices:
+        return text
+    raise InvalidInput(f"Invalid {name} '{text[:_SHOWN]}'. Expected one of: {', '.join(choices)}")
+
+
+def query_list(request: Request, name: str) -> list[str]:
+    """Return a list that clients send as repeated parameters or as one JSON array."""
+    given = [text for text in request.query_params.getlist(name) if text]
+    if len(given) == 1 and given[0].startswith("["):
+        value = decode_json(given[0].encode())
+        if isinstance(value, list) and all(isinstance(each, str) for each in value):
+            return value
+        raise InvalidInput(f"Invalid {name}: must be a list of strings")
+    return given
+
+
+def decode_json(raw: bytes) -> object:
+    """Return what is JSON, without NUL characters.
+
+    Raises:
+        InvalidInput: it is none.
+        TooDeep: it is nested too deeply.
+    """
+    try:
+        value: object = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        if "depth" in error.msg:
+            raise TooDeep from None
+        raise InvalidInput("Invalid JSON in request body") from None
+    # NUL cannot be stored by every database; clients of the reference see U+FFFD as well.
+    return _without_nul(value) if b"\\u0000" in raw else value
+
+
+def _without_nul(value: object) -> object:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, list):
+        return [_without_nul(each) for each in value]
+    if isinstance(value, dict):
+        return {str(_without_nul(key)): _without_nul(each) for key, each in value.items()}
+    return value
+
+
+def _sentence(error: ErrorDetails) -> str:
+    place = ".".join(str(part) for part in error["loc"] if not _is_type(part))
+    where = f"'{place}'" if place else "The request body"
+    if error["type"] == "missing":
+        return f"{where} is required"
+    given = repr(error["input"])
+    shown = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}..."
+    return f"{where}: {error['msg'].replace('dictionary', 'object')}, got {shown}"
+
+
+def _is_type(part: int | str) -> bool:
+    """Return whether a part of a location names a member of a union instead of a field."""
+    return isinstance(part, str) and ("[" in part or part in {"str", "none", "literal"})

@@ -1,0 +1,123 @@
+"""Assembles a process from its parts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from starlette.applications import Starlette
+
+from loomline.server.api.inside import Door, show_official_clients
+from loomline.server.api.metrics import Meter, MetricRoutes
+from loomline.server.api.routes import starlette_routes, table
+from loomline.server.app.drivers import loop_factory, make_core, store_options
+from loomline.server.app.execution import make_webhooks, make_worker, sweeps
+from loomline.server.app.interface import gauges, make_handlers, make_services
+from loomline.server.app.lifespan import Parts, lifespan
+from loomline.server.authn.setup import AuthSetUp, set_up
+from loomline.server.clock import SystemClock
+from loomline.server.front import Front
+from loomline.server.graphs.registry import Graphs
+from loomline.server.ports.store import StoreOptions
+from loomline.server.settings import Settings
+from loomline.server.worker.calls import RunnerCalls
+from loomline.server.worker.crons import CronStarter
+from loomline.server.worker.runners import RunnerOptions, RunnerPool
+from loomline.server.worker.sweep import Sweeper
+
+if TYPE_CHECKING:
+    pass
+
+
+HEALTH_PATHS: Final = frozenset({"/ok", "/metrics"})
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A process that serves, executes runs, or both.
+
+    ``app`` is its whole API, and the lifespan of that opens and closes everything: also where the
+    process only executes runs, whose graphs may be clients of their own server. ``health`` only
+    tells how it is. ``drain`` makes it take no more runs; it is called on the loop.
+    """
+
+    app: Starlette
+    health: Starlette
+    drain: Callable[[], None]
+
+
+def create_app(settings: Settings) -> Starlette:
+    """Return the ASGI application of a server; its lifespan opens and closes everything.
+
+    Raises:
+        GraphLoadError: a configured graph, or the application around ours, cannot be loaded.
+        AuthLoadError: authentication is configured and cannot be set up.
+        EmbeddingsLoadError: what makes vectors for the store cannot be loaded.
+    """
+    return create_service(settings).app
+
+
+def create_service(settings: Settings) -> Service:
+    """Return all of a process, nothing of which is open yet.
+
+    Raises:
+        GraphLoadError: a configured graph, or the application around ours, cannot be loaded.
+        AuthLoadError: authentication is configured and cannot be set up.
+        EmbeddingsLoadError: what makes vectors for the store cannot be loaded.
+        SettingsError: a driver is not installed, or an address cannot be read.
+    """
+    # Before graphs are imported: they may make clients while they are.
+    door = Door()
+    show_official_clients(door)
+    auth = set_up(settings.auth, os.environ, SystemClock())
+    front = Front(settings, auth)
+    graphs = Graphs.load(settings.graphs)
+    parts = _assemble(settings, graphs, store_options(settings.store), auth, front)
+    entries = table(parts.handlers)
+    app: Starlette = front.application(
+        entries, parts.handlers.protocol, parts.meter, lambda: lifespan(parts, app, door)
+    )
+    health = [entry for entry in entries if entry.path in HEALTH_PATHS]
+    return Service(
+        app=app,
+        health=Starlette(routes=starlette_routes(health, parts.meter)),
+        drain=parts.worker.drain,
+    )
+
+
+def _assemble(
+    settings: Settings, graphs: Graphs, store: StoreOptions, auth: AuthSetUp, front: Front
+) -> Parts:
+    core = make_core(settings, store, auth)
+    webhooks = make_webhooks(settings, core)
+    pool = RunnerPool(RunnerOptions(least=settings.runners), loop_factory())
+    worker = make_worker(settings, core, graphs, pool)
+    services = make_services(
+        settings, core, graphs, RunnerCalls(pool), webhooks.guard, indexed=store.index is not None
+    )
+    meter = Meter()
+    metrics = MetricRoutes(
+        meter,
+        worker,
+        partial(services.runs.stats, graphs.ids),
+        lambda: gauges(core.watch, core.redis),
+        webhooks.sender.report,
+    )
+    return Parts(
+        storage=core.storage,
+        alone=not settings.database_url,
+        redis=core.redis,
+        watch=core.watch,
+        worker=worker,
+        sweeper=Sweeper(core.clock, sweeps(settings, core)),
+        departures=services.departures,
+        crons=CronStarter(core.storage, services.runs, core.clock),
+        webhooks=webhooks,
+        assistants=services.assistants,
+        handlers=make_handlers(settings, core, services, metrics, front),
+        meter=meter,
+        protected=auth.protected,
+    )

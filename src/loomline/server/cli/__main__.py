@@ -1,0 +1,5 @@
+import sys
+
+from loomline.server.cli import main
+
+sys.exit(main())

@@ -1,0 +1,145 @@
+"""One server process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+
+from loomline.server import logs
+from loomline.server.api.authentication import is_loopback
+from loomline.server.app import Service, create_service
+from loomline.server.cli.protocol import bounded
+from loomline.server.cli.sockets import bind, url, websockets
+from loomline.server.domain.errors import LoomlineError
+from loomline.server.graphs.loader import extend_path
+from loomline.server.settings import Settings, SettingsError, apply_env
+
+logger: logging.Logger = logging.getLogger("loomline.cli")
+
+_OPEN = (
+    "THIS SERVER IS OPEN TO EVERYBODY who reaches %s: no authentication is configured, so anybody"
+    ' may read, change and delete everything and run the graphs. Set "auth" in langgraph.json'
+    " (docs/auth.md), or listen on 127.0.0.1."
+)
+
+
+def serve(settings: Settings, *, descriptor: int | None = None, watch: int | None = None) -> int:
+    """Serve until told to stop; return the exit code.
+
+    Args:
+        settings: What to serve and how.
+        descriptor: A bound socket that was handed over; None: bind one.
+        watch: A pipe whose end tells that the supervisor is gone.
+    """
+    # Until the server handles it itself: a stop while graphs are imported is as clean as later.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        prepare(settings)
+        bound = _socket(settings, descriptor)
+        if watch is not None:
+            threading.Thread(target=_stop_without_parent, args=(watch,), daemon=True).start()
+        _run(settings, bound)
+    except (SettingsError, LoomlineError) as error:
+        print(f"loomline: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def prepare(settings: Settings) -> None:
+    """Set up what belongs to the whole process: logs, variables, where modules are found."""
+    logs.configure(level=settings.log_level.upper(), as_json=settings.log_json)
+    if settings.auth is None and not is_loopback(settings.host):
+        logger.warning(_OPEN, settings.host)
+    for warning in settings.warnings:
+        logger.warning(warning)
+    apply_env(settings)
+    extend_path(settings.python_path)
+
+
+def _socket(settings: Settings, descriptor: int | None) -> socket.socket:
+    if descriptor is None:
+        return bind(settings.host, settings.port)
+    return socket.socket(fileno=descriptor)
+
+
+def _run(settings: Settings, bound: socket.socket) -> None:
+    # Not on the loop: what graphs do while they are imported may want a loop of its own.
+    service = create_service(settings)
+    config = server_config(service.app, settings)
+    server = Server(config, f"Loomline serves {graphs(settings)} at {url(bound)}")
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(run_server(service, server, bound))
+
+
+def server_config(app: Starlette, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=bounded(settings.header_limit_bytes),
+        lifespan="off",  # entered here, so that what fails at the start can be said in a sentence
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        **websockets(settings.body_limit_bytes),  # type: ignore[arg-type]
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_grace_seconds)),
+    )
+
+
+def graphs(settings: Settings) -> str:
+    number = len(settings.graphs)
+    return f"{number} graph{'' if number == 1 else 's'}"
+
+
+async def run_server(service: Service, server: Server, bound: socket.socket) -> None:
+    """Open everything, answer requests until the process is told to end, close everything."""
+
+    def stop(number: int) -> None:
+        # Now, and not when the last of the open requests has ended.
+        service.drain()
+        server.handle_exit(number, None)
+
+    on_stop(stop)
+    async with service.app.router.lifespan_context(service.app):
+        await server.serve(sockets=[bound])
+
+
+def on_stop(act: Callable[[int], None]) -> None:
+    """Have the loop call something when the process is told to end."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, act, number)
+
+
+class Server(uvicorn.Server):
+    """Says when it is ready, and leaves signals to the caller."""
+
+    def __init__(self, config: uvicorn.Config, ready: str) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print(self._ready, flush=True)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn would raise the signal again after serving, before the storage is closed.
+        yield
+
+
+def _stop_without_parent(watch: int) -> None:
+    """Stop this process when the supervisor, who holds the other end, is gone."""
+    with contextlib.suppress(OSError):
+        os.read(watch, 1)
+    os.kill(os.getpid(), signal.SIGTERM)

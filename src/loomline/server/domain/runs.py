@@ -1,0 +1,302 @@
+"""Runs: from the request to the outcome."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from loomline.schema import CancelAction, MultitaskStrategy, RunStatus, ThreadStatus
+from loomline.server.domain.access import EVERYTHING, Condition
+from loomline.server.domain.crons import Firing
+from loomline.server.domain.idempotency import IdempotencyKey
+from loomline.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject, dump
+from loomline.server.domain.threads import Ttl
+
+ACTIVE: frozenset[RunStatus] = frozenset({"pending", "running"})
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's row. ``kwargs`` is the request, encoded: only the worker reads it.
+
+    ``attempt`` counts the executions that have begun: 0 while it has never been claimed. ``error``
+    is ``{"error": class, "message": text}``, encoded, once it has failed. ``webhook``: the URL that
+    is told when it ends. ``user`` is whose run it is, encoded: only the worker reads it.
+    ``sealing`` is the context that its request was encrypted with: what it stores is encrypted with
+    the same.
+    """
+
+    run_id: UUID
+    thread_id: UUID
+    assistant_id: UUID
+    graph_id: str
+    status: RunStatus
+    metadata: JsonObject
+    kwargs: Encoded
+    multitask_strategy: MultitaskStrategy
+    temporary: bool
+    resumable: bool
+    attempt: int
+    created_at: datetime
+    updated_at: datetime
+    error: Encoded | None = None
+    webhook: str | None = None
+    user: Encoded | None = None
+    sealing: JsonObject = field(default_factory=dict)
+
+    @property
+    def active(self) -> bool:
+        return self.status in ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to be. ``created_at`` is the time it is due, which ``after_seconds`` puts off.
+
+    ``thread_ttl`` is for the thread where it has to be created. ``own_thread``: the thread is made
+    for this run alone, and has its metadata. ``access`` is a condition on a thread that exists;
+    one that has to be created begins with ``thread_metadata``. ``seen`` is how the thread must
+    still be.
+    """
+
+    run_id: UUID
+    thread_id: UUID
+    assistant_id: UUID
+    graph_id: str
+    assistant_metadata: JsonObject
+    metadata: JsonObject
+    kwargs: Encoded
+    multitask_strategy: MultitaskStrategy
+    create_thread: bool
+    temporary: bool
+    resumable: bool
+    thread_config: JsonObject
+    created_at: datetime
+    now: datetime
+    thread_ttl: Ttl | None = None
+    own_thread: bool = False
+    webhook: str | None = None
+    key: IdempotencyKey | None = None
+    limits: QueueLimits | None = None
+    thread_metadata: JsonObject = field(default_factory=dict)
+    access: Condition = EVERYTHING
+    user: Encoded | None = None
+    firing: Firing | None = None
+    seen: Seen | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a thread was like when somebody decided on a run for it.
+
+    A run that is added meanwhile is one more among ``active``; one that has come and gone has
+    raised the number of the thread's last event.
+    """
+
+    active: frozenset[UUID]
+    event_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """How many runs may wait, the new one included: on its thread, and (0: any number) in all."""
+
+    thread: int
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A run that exists now, and the runs that had to make way for it.
+
+    ``superseded`` were running: their workers must be told. ``ended`` were still pending and are
+    over (or gone) already: whoever follows them must be let go. ``replayed``: nothing has
+    happened, since an earlier request with the same key has created the run.
+    """
+
+    run: Run
+    superseded: tuple[UUID, ...] = ()
+    ended: tuple[UUID, ...] = ()
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a running run shall stop, and what becomes of what it did."""
+
+    action: CancelAction
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to execute a run, until the lease runs out.
+
+    ``token`` is the fence: it changes with every claim, and only its holder may write.
+    ``fresh`` says that the thread has no checkpoint yet. ``stop`` is an order that an earlier
+    worker died before it could follow. ``number`` counts the claims of the run, and other than
+    ``run.attempt`` also those that were handed over: of two claims the later one has the greater.
+    ``event_number`` is what the events of the thread are numbered up to: those of this execution
+    come after it.
+    """
+
+    run: Run
+    token: str
+    fresh: bool
+    stop: Stop | None = None
+    number: int = 1
+    event_number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What a worker learns when it renews its leases."""
+
+    lost: tuple[UUID, ...] = ()
+    stops: dict[UUID, Stop] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    ``values`` None leaves the thread's values as they are. ``roll_back`` removes the run and its
+    checkpoints. ``error`` is ``{"error": class, "message": text}``, encoded, or None. ``untold``:
+    those who wait for the result could not be told, and will look for it in the database, so the
+    thread of a temporary run stays for ``UNTOLD_MINUTES``. ``event_number`` is the number of the
+    run's last event.
+    """
+
+    status: RunStatus
+    thread_status: ThreadStatus
+    values: Encoded | None = None
+    interrupts: Encoded = EMPTY_OBJECT
+    error: Encoded | None = None
+    roll_back: bool = False
+    untold: bool = False
+    event_number: int = 0
+
+
+UNTOLD_MINUTES = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What finishing a run led to. ``waiting``: the thread has another run that can start."""
+
+    waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """``ended`` were pending and are over; ``stopping`` are running and have been marked."""
+
+    ended: tuple[UUID, ...] = ()
+    stopping: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """Runs whose worker is gone: put back into the queue, or given up after too many attempts."""
+
+    requeued: tuple[UUID, ...] = ()
+    given_up: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """How many runs wait and execute, and how long those that are due have waited.
+
+    Unblocked are runs whose thread has nothing running. The waits are None where nothing waits.
+    ``unknown_graph``: those of the waiting ones whose graph is none of those that were asked for.
+    """
+
+    pending: int
+    running: int
+    longest_wait_seconds: float | None = None
+    median_wait_seconds: float | None = None
+    longest_unblocked_wait_seconds: float | None = None
+    unknown_graph: int = 0
+
+
+def run_metadata(new: NewRun, thread_metadata: JsonObject) -> JsonObject:
+    """Return a run's metadata: assistant, thread, request, then the ids, later ones winning."""
+    return {
+        **new.assistant_metadata,
+        **thread_metadata,
+        **new.metadata,
+        "graph_id": new.graph_id,
+        "assistant_id": str(new.assistant_id),
+    }
+
+
+def thread_metadata_after(new: NewRun, thread_metadata: JsonObject) -> JsonObject:
+    """Return a thread's metadata once the run exists: the ids follow the newest run."""
+    ids: JsonObject = {"graph_id": new.graph_id, "assistant_id": str(new.assistant_id)}
+    if new.own_thread:
+        return {**thread_metadata, **new.metadata, **ids}
+    return {**thread_metadata, **ids}
+
+
+def pending_run(new: NewRun, metadata: JsonObject) -> Run:
+    """Return a run as it is once it has been stored."""
+    return Run(
+        run_id=new.run_id,
+        thread_id=new.thread_id,
+        assistant_id=new.assistant_id,
+        graph_id=new.graph_id,
+        status="pending",
+        metadata=metadata,
+        kwargs=new.kwargs,
+        multitask_strategy=new.multitask_strategy,
+        temporary=new.temporary,
+        resumable=new.resumable,
+        attempt=0,
+        created_at=new.created_at,
+        updated_at=new.now,
+        webhook=new.webhook,
+        user=new.user,
+    )
+
+
+def replayed(new: NewRun, place: tuple[UUID, UUID], found: Run | None) -> Created:
+    """Return what a request that was sent again is answered with.
+
+    Args:
+        new: The run it asks for.
+        place: The thread and the run that its key stands for.
+        found: That run; None: it has been removed, so what is known is what was asked for.
+    """
+    thread_id, run_id = place
+    asked = dataclasses.replace(new, thread_id=thread_id, run_id=run_id)
+    return Created(found or pending_run(asked, run_metadata(asked, {})), replayed=True)
+
+
+LOST_NUMBERS = 1_000_000
+"""Numbers that an execution may have given to events nobody counted, because its worker died."""
+
+ENDED_NUMBERS = 2
+"""Numbers for the events of a run that ends without having begun."""
+
+_PAUSES = (4.0, 600.0)
+
+
+def pause_after(claim: Claim) -> float:
+    """Return how long a run is left alone that cannot be encrypted or decrypted: longer each time.
+
+    How often it has been put back is what it was claimed beyond its attempts.
+    """
+    shortest, longest = _PAUSES
+    before = min(max(claim.number - claim.run.attempt, 0), 10)
+    return min(shortest * 2.0**before, longest)
+
+
+ATTEMPTS_EXHAUSTED = dump(
+    {
+        "error": "RunAttemptsExhausted",
+        "message": "The run was given up: its worker died at every attempt to execute it.",
+    }
+)
+"""The error of a run that is given up."""

@@ -1,0 +1,196 @@
+"""What stands before the routes: limits, headers for browsers, the user's own application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
+
+from loomline._version import __version__
+from loomline.server.api.acting import ActingUser
+from loomline.server.api.authentication import Authentication, Gate, is_loopback
+from loomline.server.api.describing import merged
+from loomline.server.api.entries import Entry
+from loomline.server.api.errors import http_exception
+from loomline.server.api.hosting import CustomApp, Layer
+from loomline.server.api.limits import Rate, RateLimit, RequestSize, StreamLimit, TokenBuckets
+from loomline.server.api.metrics import Meter
+from loomline.server.api.openapi import document
+from loomline.server.api.pages import NoSniffing
+from loomline.server.api.prefix import MountPrefix
+from loomline.server.api.protocol import ProtocolRoutes
+from loomline.server.api.protocol_table import protocol_sockets
+from loomline.server.api.requestlog import RequestLog
+from loomline.server.api.routes import enabled, path_params, starlette_routes
+from loomline.server.authn.setup import AuthSetUp
+from loomline.server.graphs.loader import load_attribute
+from loomline.server.services.headers import HeaderPicker
+from loomline.server.settings import JSON_DEPTH_MOST, CorsSettings, Settings
+
+# Clients read their runs' places from the first two.
+EXPOSED_HEADERS: Final = (
+    "content-location", "location", "x-pagination-total", "x-pagination-next", "retry-after",
+    "idempotent-replayed",
+)  # fmt: skip
+
+_BURST_SECONDS: Final = 10
+
+Lifespan = Callable[[], AbstractAsyncContextManager[None]]
+
+
+class Front:
+    """Puts a server's routes behind what the settings ask for.
+
+    Args:
+        settings: What is asked for.
+        auth: What tells who asks and refuses who may not.
+
+    Raises:
+        GraphLoadError: the user's application cannot be loaded.
+    """
+
+    def __init__(self, settings: Settings, auth: AuthSetUp) -> None:
+        self._settings = settings
+        self._auth = auth
+        spec = settings.http.app
+        self._custom = None
+        if spec is not None:
+            self._custom = CustomApp.of(load_attribute(spec), spec.source)
+
+    @property
+    def headers(self) -> HeaderPicker:
+        """Return what picks the headers that runs may read."""
+        rules = self._settings.http.configurable_headers
+        return HeaderPicker(rules.includes, rules.excludes)
+
+    def describe(self, entries: Sequence[Entry]) -> bytes:
+        """Return the OpenAPI document of everything that is served."""
+        shown = enabled(entries, self._settings.http.disabled)
+        if self._settings.requests_per_second or self._settings.streams_per_user:
+            shown = [replace(entry, errors=(*entry.errors, 429)) for entry in shown]
+        auth = self._auth
+        ours = document(shown, __version__, protected=auth.protected, extra=auth.openapi)
+        return ours if self._custom is None else merged(ours, self._custom.openapi())
+
+    def application(
+        self, entries: Sequence[Entry], protocol: ProtocolRoutes, meter: Meter, lifespan: Lifespan
+    ) -> Starlette:
+        """Return the application; ``lifespan`` is around that of the user's."""
+        most, disabled = self._settings.streams_per_user, self._settings.http.disabled
+        streams = StreamLimit(most) if most else None
+        plain = starlette_routes(enabled(entries, disabled), meter, streams)
+        sockets = () if "threads" in disabled else protocol_sockets(protocol, streams)
+        routes = [*plain, *sockets]
+        outside, limit = self._outer_layers(), self._rate_limit()
+        inside = [Middleware(Authentication, gate=self._gate(plain)), *self._inner_layers(limit)]
+        handlers = {HTTPException: http_exception}
+        if self._custom is None:
+            return Starlette(
+                routes=routes,
+                middleware=[*outside, *inside],
+                exception_handlers=handlers,
+                lifespan=lambda _: self._lifespan(lifespan),
+            )
+        http = self._settings.http
+        served = self._custom.serving(
+            Starlette(routes=routes, exception_handlers=handlers),
+            authenticate=_all_of(inside),
+            order=http.middleware_order,
+            everywhere=http.enable_custom_route_auth,
+            limit=_all_of(limit),
+        )
+        return Starlette(
+            routes=[Mount("", app=served)],
+            middleware=outside,
+            exception_handlers=handlers,
+            lifespan=lambda _: self._lifespan(lifespan),
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, ours: Lifespan) -> AsyncIterator[None]:
+        async with ours():
+            if self._custom is None:
+                yield
+                return
+            async with self._custom.lifespan():
+                yield
+
+    def _outer_layers(self) -> list[Middleware]:
+        settings = self._settings
+        layers = [
+            Middleware(CORSMiddleware, **_cors(settings.http.cors)),
+            Middleware(NoSniffing),
+            Middleware(
+                RequestSize,
+                header_bytes=settings.header_limit_bytes,
+                body_bytes=settings.body_limit_bytes,
+                json_depth=None if settings.json_depth == JSON_DEPTH_MOST else settings.json_depth,
+            ),
+        ]
+        if settings.http.mount_prefix:
+            layers.insert(0, Middleware(MountPrefix, prefix=settings.http.mount_prefix))
+        logged = settings.http.logging_headers
+        if logged.includes:
+            picker = HeaderPicker(logged.includes, logged.excludes)
+            layers.insert(0, Middleware(RequestLog, headers=picker))
+        return layers
+
+    def _rate_limit(self) -> list[Middleware]:
+        per_second = self._settings.requests_per_second
+        if not per_second:
+            return []
+        burst = self._settings.request_burst or max(1, round(per_second * _BURST_SECONDS))
+        return [Middleware(RateLimit, buckets=TokenBuckets(Rate(per_second, burst)))]
+
+    def _inner_layers(self, limit: list[Middleware]) -> list[Middleware]:
+        if self._settings.encryption is None:
+            return limit
+        return [*limit, Middleware(ActingUser)]
+
+    def _gate(self, routes: Sequence[Route]) -> Gate:
+        settings, auth = self._settings, self._auth
+        gate = Gate(
+            authenticator=auth.authenticator,
+            path_params=partial(path_params, routes),
+            body_limit=settings.body_limit_bytes,
+            studio=auth.studio and settings.dev and is_loopback(settings.host),
+        )
+        if self._custom is None or not settings.http.enable_custom_route_auth:
+            return gate
+        # A page of theirs is not open because one of ours, which it replaces, would be.
+        return replace(gate, closed=self._custom.matches)
+
+
+def _all_of(layers: Sequence[Middleware]) -> Layer | None:
+    if not layers:
+        return None
+
+    def around(app: ASGIApp) -> ASGIApp:
+        for cls, args, kwargs in reversed(layers):
+            app = cls(app, *args, **kwargs)
+        return app
+
+    return around
+
+
+def _cors(settings: CorsSettings) -> dict[str, Any]:
+    exposed = settings.expose_headers or EXPOSED_HEADERS
+    return {
+        "allow_origins": settings.allow_origins,
+        "allow_origin_regex": settings.allow_origin_regex,
+        "allow_methods": settings.allow_methods,
+        "allow_headers": settings.allow_headers,
+        "allow_credentials": settings.allow_credentials,
+        # Without these two clients do not find the runs they have started.
+        "expose_headers": tuple(dict.fromkeys([*exposed, "content-location", "location"])),
+        "max_age": settings.max_age_seconds,
+    }

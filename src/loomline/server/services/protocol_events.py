@@ -1,0 +1,288 @@
+"""The events of a thread in the thread protocol: all its runs, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypeAlias
+from uuid import UUID
+
+from loomline.server.authz.authorizer import Authorizer
+from loomline.server.authz.users import Caller
+from loomline.server.domain.access import Condition
+from loomline.server.domain.errors import RunNotFound, StorageUnavailable, ThreadNotFound
+from loomline.server.domain.events import START, StoredEvent
+from loomline.server.domain.lost_ends import Told, lost_end, unbegun_end
+from loomline.server.domain.protocol import (
+    MARKER,
+    PROTOCOL,
+    Numbered,
+    numbered,
+    run_end,
+)
+from loomline.server.domain.runs import Run
+from loomline.server.ports.clock import Clock
+from loomline.server.ports.events import EventLog
+from loomline.server.ports.signals import THREAD, Listener, Signals
+from loomline.server.ports.storage import Storage
+from loomline.server.services.plain_events import PlainEvents
+
+Batches: TypeAlias = AsyncGenerator[Sequence[Numbered]]
+
+# How long a lost hint can hide a run.
+_POLL_SECONDS = 5.0
+
+# Runs of a thread that are looked at: the few that begin between two looks; else these many, which
+# is also what a reader who begins is told about.
+_RUNS = (5, 100)
+
+# How often it is looked whether a thread has got further while its runs were read.
+_LOOKS = 4
+
+# What a worker needs at most to log the end of a run that it has stored.
+_GRACE_SECONDS = 2.0
+
+_REMEMBERED = 1000
+
+_RETRY_SECONDS = 1.0
+
+_MARK = f'"{MARKER}":true'
+
+
+def has_protocol(run: Run) -> bool:
+    """Return whether a run has events of the protocol itself."""
+    return run.kwargs.find(_MARK.encode()) >= 0
+
+
+@dataclass(slots=True)
+class _Reading:
+    """How far a reader has come. Numbers only increase: what a lost worker adds is left out.
+
+    ``broken``: the last look broke off, and what it did not come to is still to be read.
+    """
+
+    last: int
+    seen: OrderedDict[UUID, None] = field(default_factory=OrderedDict)
+    broken: bool = False
+
+    def new(self, events: Iterable[Numbered]) -> list[Numbered]:
+        found = []
+        for event in events:
+            if event.number > self.last:
+                self.last = event.number
+                found.append(event)
+        return found
+
+    def begin(self, run: Run) -> None:
+        self.seen[run.run_id] = None
+        if len(self.seen) > _REMEMBERED:
+            self.seen.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A thread, as far as it meets a condition."""
+
+    thread_id: UUID
+    access: Condition
+
+
+class ProtocolEvents:
+    """Reads the events of threads.
+
+    Args:
+        keep_seconds: How long the events of a run are kept after its end.
+    """
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        events: EventLog,
+        signals: Signals,
+        clock: Clock,
+        authz: Authorizer,
+        keep_seconds: float,
+    ) -> None:
+        self._authz = authz
+        self._storage = storage
+        self._events = events
+        self._signals = signals
+        self._clock = clock
+        self._keep = timedelta(seconds=keep_seconds)
+
+    async def follow(self, caller: Caller, thread_id: UUID, after: int) -> Batches:
+        """Return the events after a number, and for ever those that come.
+
+        The thread need not exist yet. One that is not for this caller looks like one that does not.
+
+        Raises:
+            EventsLost: while they are read: the reader is so slow that events it has not read are
+                gone.
+        """
+        place = _Place(thread_id, await self._readable(caller, thread_id))
+        return self._follow(place, _Reading(after))
+
+    async def past(self, caller: Caller, thread_id: UUID, after: int) -> Batches:
+        """Return the events after a number that there are by now."""
+        place = _Place(thread_id, await self._readable(caller, thread_id))
+        return self._runs(place, _Reading(after), live=False)
+
+    async def _readable(self, caller: Caller, thread_id: UUID) -> Condition:
+        return await self._authz.allow(caller, "threads", "read", {"thread_id": thread_id})
+
+    async def _follow(self, place: _Place, reading: _Reading) -> Batches:
+        async with self._signals.listen(THREAD) as hints:
+            while True:
+                async with aclosing(self._patient_runs(place, reading)) as batches:
+                    async for batch in batches:
+                        yield batch
+                if not reading.broken:
+                    await self._news(hints, place.thread_id)
+
+    async def _patient_runs(self, place: _Place, reading: _Reading) -> Batches:
+        """Yield events; a database that is away ends this, and readers need not notice."""
+        reading.broken = False
+        try:
+            async with aclosing(self._runs(place, reading, live=True)) as batches:
+                async for batch in batches:
+                    yield batch
+        except StorageUnavailable:
+            reading.broken = True
+            await self._clock.sleep(_RETRY_SECONDS)
+
+    async def _runs(self, place: _Place, reading: _Reading, *, live: bool) -> Batches:
+        for run in await self._begun(place, reading):
+            reading.begin(run)
+            source = self._own if has_protocol(run) else self._plain
+            try:
+                async with aclosing(source(run, reading, live=live)) as batches:
+                    async for batch in batches:
+                        yield batch
+            except StorageUnavailable:
+                del reading.seen[run.run_id]
+                raise
+
+    async def _begun(self, place: _Place, reading: _Reading) -> Sequence[Run]:
+        """Return the runs that have begun or ended and are not known yet, oldest first."""
+        new: Sequence[Run] = []
+        for limit in _RUNS if reading.seen else _RUNS[-1:]:
+            try:
+                runs = await self._storage.runs.list(
+                    place.thread_id, limit=limit, offset=0, status=None, access=place.access
+                )
+            except ThreadNotFound:
+                return []
+            new = [run for run in runs if run.run_id not in reading.seen]
+            if len(new) < limit:
+                break
+        return [run for run in reversed(new) if run.attempt > 0 or not run.active]
+
+    async def _own(self, run: Run, reading: _Reading, *, live: bool) -> Batches:
+        """Yield the events of a run that has them in its log."""
+        told = Told()
+        async with aclosing(self._log(run, live=live)) as batches:
+            async for batch in batches:
+                found = [numbered(each.event) for each in batch if each.event.mode == PROTOCOL]
+                told.note(found)
+                new = reading.new(found)
+                if new:
+                    yield new
+                if told.ended:
+                    break
+        unbegun = run.attempt == 0 and not run.active
+        if not told.ended and (live or unbegun):
+            yield reading.new(await self._lost_end(run, told))
+
+    async def _plain(self, run: Run, reading: _Reading, *, live: bool) -> Batches:
+        made = PlainEvents(str(run.run_id), run.graph_id)
+        async with aclosing(self._log(run, live=live)) as batches:
+            async for batch in batches:
+                new = reading.new(made.events(batch))
+                if new:
+                    yield new
+        if not made.known:
+            return
+        with suppress(RunNotFound):
+            run = await self._storage.runs.get(run.thread_id, run.run_id)
+            if not run.active:
+                end = run_end(run.status, run.error, waits=made.interrupted)
+                yield reading.new(made.end(*end))
+
+    async def _lost_end(self, run: Run, told: Told) -> Sequence[Numbered]:
+        """Return how a run has ended whose log does not tell.
+
+        That is one that was cancelled before anybody had taken it, or before it went on somewhere
+        else, and one whose worker has died. Of the latter only the last run that has begun: what
+        the database knows of a thread is about that one.
+        """
+        try:
+            thread = await self._storage.threads.get(run.thread_id, with_values=False)
+            number, runs = await self._standing(run.thread_id)
+        except ThreadNotFound:
+            return []
+        own = next((each for each in runs if each.run_id == run.run_id), run)
+        if own.attempt == 0 and not own.active:
+            old = self._clock.now() - own.updated_at > self._keep
+            return [] if old else unbegun_end(own, number, runs)
+        place = next((place for place, each in enumerate(runs) if each.attempt > 0), len(runs))
+        last, now = next(iter(runs[place:]), None), self._clock.now()
+        if last is None or last.run_id != run.run_id or last.active:
+            return []
+        if now - last.updated_at > self._keep:
+            return []
+        milliseconds = int(now.timestamp() * 1000)
+        return lost_end(last, thread, number, told, runs[:place], milliseconds=milliseconds)
+
+    async def _standing(self, thread_id: UUID) -> tuple[int, Sequence[Run]]:
+        """Return the number of a thread's last event, and its runs at the same time."""
+        number, runs = -1, list[Run]()
+        for _ in range(_LOOKS):
+            before, number = number, await self._storage.threads.event_number(thread_id)
+            if before == number:
+                break
+            runs = [
+                *await self._storage.runs.list(thread_id, limit=_RUNS[-1], offset=0, status=None)
+            ]
+        return number, runs
+
+    async def _log(self, run: Run, *, live: bool) -> AsyncGenerator[Sequence[StoredEvent]]:
+        reader = self._events.read(str(run.run_id), START)
+        try:
+            rest = await self._patience(run) if live else 0.0
+            if rest == 0.0:
+                reader.drain()
+            while True:
+                async with asyncio.timeout(rest or None):
+                    batch = await anext(reader)
+                yield batch
+        except (StopAsyncIteration, TimeoutError):
+            return
+        finally:
+            await reader.aclose()
+
+    async def _patience(self, run: Run) -> float | None:
+        """Return how many seconds the log may still take to change; None: any time.
+
+        How a run has ended is logged right after it has been stored.
+        """
+        try:
+            run = await self._storage.runs.get(run.thread_id, run.run_id)
+        except RunNotFound:
+            return 0.0
+        if run.active:
+            return None
+        past = (self._clock.now() - run.updated_at).total_seconds()
+        return max(_GRACE_SECONDS - past, 0.0)
+
+    async def _news(self, hints: Listener, thread_id: UUID) -> None:
+        """Return when a run of the thread may have begun."""
+        wanted = {str(thread_id), ""}  # hints may have been missed where none names a thread
+        until = self._clock.now().timestamp() + _POLL_SECONDS
+        while (rest := until - self._clock.now().timestamp()) > 0:
+            if any(payload in wanted for _, payload in await hints.wait(rest)):
+                return

@@ -1,0 +1,448 @@
+"""Runs: creating, watching and stopping them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeAlias
+from uuid import UUID
+
+from loomline.schema import CancelAction, RunStatus
+from loomline.server.authz.authorizer import Authorizer, Value
+from loomline.server.authz.users import Caller
+from loomline.server.domain.access import EVERYTHING, Condition, both
+from loomline.server.domain.assistants import Assistant
+from loomline.server.domain.crons import Firing
+from loomline.server.domain.errors import (
+    AssistantNotFound,
+    EventsLost,
+    NothingToCancel,
+    RunNotFound,
+    RunTargetNotFound,
+    ThreadNotFound,
+)
+from loomline.server.domain.events import RESULT, START, Cursor, EventId, Live, StoredEvent
+from loomline.server.domain.idempotency import make_key, run_scope
+from loomline.server.domain.json import EMPTY_OBJECT, Encoded, dump, load_object
+from loomline.server.domain.runs import Created, NewRun, QueueStats, Run, Seen, Stop
+from loomline.server.domain.threads import Ttl
+from loomline.server.ports.clock import Clock
+from loomline.server.ports.events import EventLog, EventReader
+from loomline.server.ports.signals import STOP, THREAD, WEBHOOK, WORK, Signals
+from loomline.server.ports.storage import Storage
+from loomline.server.services.assistants import AssistantService
+from loomline.server.services.requests import RunCreateRequest
+from loomline.server.services.run_limits import RunLimits
+from loomline.server.services.run_request import new_run, run_value, with_protocol
+from loomline.server.services.webhooks import WebhookGuard
+
+logger: logging.Logger = logging.getLogger("loomline.runs")
+
+# Long enough for readers of a run that ended before it began to learn that it is over.
+_KEEP_ENDED_SECONDS = 30.0
+
+_PAGE = 500
+
+
+Waiting: TypeAlias = Callable[[], Awaitable[Encoded]]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A run somebody joins, and what is still to come of it: None for nothing."""
+
+    run: Run
+    reader: EventReader | None
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What new runs have to meet, and what their threads get that are made for them."""
+
+    guard: WebhookGuard
+    limits: RunLimits = field(default_factory=RunLimits)
+    thread_ttl: Ttl | None = None
+
+    async def admit(self, new: NewRun, body: RunCreateRequest, assistant: Assistant) -> NewRun:
+        """Return a run as it may be created.
+
+        Raises:
+            InvalidInput: it goes beyond a limit, or its webhook must not be sent.
+        """
+        self.limits.check(body, assistant)
+        webhook = body.get("webhook")
+        await self.guard.check(webhook)
+        return replace(
+            new,
+            thread_ttl=self.thread_ttl,
+            webhook=webhook if self.guard.enabled else None,
+            limits=self.limits.queue,
+        )
+
+
+class RunService:
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        events: EventLog,
+        signals: Signals,
+        assistants: AssistantService,
+        clock: Clock,
+        admission: Admission,
+        authz: Authorizer,
+    ) -> None:
+        self._storage = storage
+        self._events = events
+        self._signals = signals
+        self._assistants = assistants
+        self._clock = clock
+        self._admission = admission
+        self._authz = authz
+
+    async def create(
+        self,
+        caller: Caller,
+        thread_id: UUID | None,
+        body: RunCreateRequest,
+        *,
+        request_id: str,
+        key: str | None = None,
+        reading: bool = False,
+        firing: Firing | None = None,
+        protocol: bool = False,
+        headers: Mapping[str, str] | None = None,
+        seen: Seen | None = None,
+    ) -> Created:
+        """Create a run, on a thread or (None) on one of its own.
+
+        Args:
+            caller: On whose behalf.
+            thread_id: The thread.
+            body: The request.
+            request_id: What the client or its proxy calls the request.
+            key: What makes the request known again when it is sent twice.
+            reading: Whether the caller is going to be told what comes of it.
+            firing: The due time of a cron that the run belongs to.
+            protocol: Whether its events are those of the thread protocol.
+            headers: Those of the request that its graph may read.
+            seen: How the thread was when the run was decided on.
+
+        Raises:
+            ThreadMoved: the thread is not as it was seen to be.
+        """
+        new = await self._new(caller, thread_id, body, request_id, headers)
+        new = replace(with_protocol(new) if protocol else new, firing=firing, seen=seen)
+        if key is not None:
+            scope = run_scope(thread_id, user_id=caller.identity)
+            new = replace(new, key=make_key(key, scope, body))
+        if reading:
+            named = {"thread_id": new.thread_id, "run_id": new.run_id}
+            read = await self._authz.allow(caller, "threads", "read", named)
+            new = replace(new, access=both(new.access, read))
+        try:
+            created = await self._storage.runs.create(new)
+        except ThreadNotFound:
+            raise RunTargetNotFound from None
+        if not created.replayed:
+            await self._announce(created)
+        return created
+
+    async def create_batch(
+        self,
+        caller: Caller,
+        bodies: Sequence[RunCreateRequest],
+        *,
+        request_id: str,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Sequence[Run]:
+        """Create runs, each on a thread of its own; none of them unless all requests are valid.
+
+        With a key that was used before, those are created that are missing.
+        """
+        news = [await self._new(caller, None, body, request_id, headers) for body in bodies]
+        if key is not None:
+            whole = make_key(key, run_scope(None, batch=True), bodies)
+            news = [replace(new, key=whole.part(number)) for number, new in enumerate(news)]
+        created = await asyncio.gather(*[self._storage.runs.create(new) for new in news])
+        for each in created:
+            await self._announce(each)
+        return [each.run for each in created]
+
+    async def get(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Run:
+        access = await self._reading(caller, thread_id, run_id)
+        return await self._storage.runs.get(thread_id, run_id, access=access)
+
+    async def list(
+        self, caller: Caller, thread_id: UUID, *, limit: int, offset: int, status: RunStatus | None
+    ) -> Sequence[Run]:
+        named: Value = {"thread_id": thread_id}
+        read = await self._authz.allow(caller, "threads", "read", named)
+        named = {"thread_id": thread_id, "metadata": {}}
+        found = await self._authz.allow(caller, "threads", "search", named)
+        return await self._storage.runs.list(
+            thread_id, limit=limit, offset=offset, status=status, access=both(read, found)
+        )
+
+    async def delete(self, caller: Caller, thread_id: UUID, run_id: UUID) -> None:
+        """Remove a run and its checkpoints; a running one is stopped."""
+        named = {"thread_id": thread_id, "run_id": run_id}
+        access = await self._authz.allow(caller, "threads", "delete", named)
+        run = await self._storage.runs.delete(thread_id, run_id, access=access)
+        if run.active:
+            await self._events.close(str(run_id), keep_seconds=0.0)
+            await self._signals.publish(STOP, str(run_id))
+            await self._signals.publish(WORK)
+
+    async def cancel(
+        self, caller: Caller, thread_id: UUID, run_id: UUID, action: CancelAction, *, reason: str
+    ) -> None:
+        """Stop a run: at once where it is pending, as soon as its worker can where it runs.
+
+        Raises:
+            NothingToCancel: the run is unknown or over.
+        """
+        await self.cancel_many(caller, thread_id, [run_id], action, reason=reason)
+
+    async def _new(
+        self,
+        caller: Caller,
+        thread_id: UUID | None,
+        body: RunCreateRequest,
+        request_id: str,
+        headers: Mapping[str, str] | None,
+    ) -> NewRun:
+        now = self._clock.now()
+        try:
+            assistant = await self._assistants.target(body["assistant_id"])
+            new = new_run(
+                thread_id, body, assistant, request_id=request_id, now=now, headers=headers
+            )
+            allowed = await self._allowed(caller, thread_id, body, new)
+            self._assistants.check_target(assistant, allowed.access)
+        except AssistantNotFound:
+            raise RunTargetNotFound from None
+        if body.get("feedback_keys"):
+            logger.warning("feedback_keys are ignored", extra={"run_id": str(new.run_id)})
+        return await self._admission.admit(allowed, body, assistant)
+
+    async def _allowed(
+        self, caller: Caller, thread_id: UUID | None, body: RunCreateRequest, new: NewRun
+    ) -> NewRun:
+        """Return a run as the handlers let it be."""
+        if caller.user is None:
+            return new
+        kwargs = load_object(new.kwargs)
+        value = run_value(thread_id, body, new, kwargs)
+        access = await self._authz.allow(caller, "threads", "create_run", value)
+        metadata = value.get("metadata") or {}
+        return replace(
+            new,
+            metadata=metadata,
+            thread_metadata=metadata,
+            kwargs=dump({**kwargs, **value["kwargs"]}),
+            access=access,
+            user=caller.dump(),
+        )
+
+    async def _reading(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Condition:
+        """Return which threads may have a run for a caller to read it."""
+        if thread_id is None and caller.user is not None:
+            with suppress(RunNotFound):
+                thread_id = (await self._storage.runs.get(None, run_id)).thread_id
+        named = {"thread_id": thread_id, "run_id": run_id}
+        return await self._authz.allow(caller, "threads", "read", named)
+
+    async def _cancel(
+        self, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop, access: Condition
+    ) -> None:
+        cancelled = await self._storage.runs.cancel(thread_id, run_ids, stop, access=access)
+        for ended in cancelled.ended:
+            await self._events.close(str(ended), _KEEP_ENDED_SECONDS)
+        for stopping in cancelled.stopping:
+            await self._signals.publish(STOP, str(stopping))
+        if cancelled.ended:
+            await self._signals.publish(WEBHOOK)
+            await self._signals.publish(THREAD, str(thread_id))
+        await self._signals.publish(WORK)
+
+    async def cancel_many(
+        self,
+        caller: Caller,
+        thread_id: UUID,
+        run_ids: Sequence[UUID],
+        action: CancelAction,
+        *,
+        reason: str,
+    ) -> None:
+        """Stop several runs of a thread; those that are over are passed over.
+
+        Raises:
+            NothingToCancel: none of them is pending or running.
+        """
+        named: Value = {
+            "thread_id": thread_id,
+            "action": action,
+            "metadata": {"run_ids": [str(run_id) for run_id in run_ids], "status": None},
+        }
+        access = await self._authz.allow(caller, "threads", "update", named)
+        await self._cancel(thread_id, run_ids, Stop(action, reason), access)
+
+    async def cancel_all(
+        self, caller: Caller, status: RunStatus | None, action: CancelAction, *, reason: str
+    ) -> None:
+        """Stop the runs of all threads that are pending or running, or (None) either.
+
+        Raises:
+            NothingToCancel: there is none.
+        """
+        named: Value = {
+            "thread_id": None,
+            "action": action,
+            "metadata": {"run_ids": None, "status": status or "all"},
+        }
+        access = await self._authz.allow(caller, "threads", "update", named)
+        stopped, after = False, None
+        while True:
+            page = await self._storage.runs.active(status, after=after, limit=_PAGE, access=access)
+            for thread_id, run_id in page:
+                with suppress(NothingToCancel):
+                    await self._cancel(thread_id, [run_id], Stop(action, reason), access)
+                    stopped = True
+            if len(page) < _PAGE:
+                break
+            after = page[-1][1]
+        if not stopped:
+            raise NothingToCancel
+
+    async def stats(self, graphs: Collection[str]) -> QueueStats:
+        """Return how the queue stands, for a process that serves these graphs."""
+        return await self._storage.runs.stats(graphs=graphs)
+
+    def read(self, run: Run) -> EventReader:
+        """Return all events of a run that has just been created."""
+        return self._events.read(str(run.run_id), START)
+
+    async def join(
+        self, caller: Caller, thread_id: UUID | None, run_id: UUID, last_event_id: str | None
+    ) -> Joined:
+        """Return a run and its events for somebody who comes later.
+
+        Args:
+            caller: Who joins.
+            thread_id: The run's thread; None: whichever it is.
+            run_id: The run.
+            last_event_id: The last event the client has, as it names it; None: none named.
+
+        Raises:
+            RunNotFound: the thread has no such run.
+        """
+        run = await self.get(caller, thread_id, run_id)
+        if not run.active and (last_event_id is None or not run.resumable):
+            return Joined(run, None)
+        return Joined(run, await self._attach(run, _join_cursor(run, last_event_id)))
+
+    async def replay(self, run: Run) -> EventReader:
+        """Return all events of a run that an earlier request has created, as far as they exist."""
+        return await self._attach(run, START)
+
+    async def replayed_result(self, run: Run) -> Encoded:
+        """Return the result of a run that an earlier request has created, once it is over.
+
+        Raises:
+            RunNotFound: it has been removed, and its result is forgotten.
+        """
+        last = await self._last(run, await self._attach(run, START))
+        if last is not None and last.event.name == RESULT:
+            return last.event.data
+        return await self._joined(None, run.run_id, EVERYTHING)
+
+    async def wait(self, run: Run) -> Encoded:
+        """Return the result of a run that has just been created, once it is over."""
+        return await self._result(run, self.read(run))
+
+    async def join_result(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Waiting:
+        """Return what waits for the result of a run.
+
+        It raises ``RunNotFound`` where the thread has no such run.
+        """
+        access = await self._reading(caller, thread_id, run_id)
+        return partial(self._joined, thread_id, run_id, access)
+
+    async def _joined(self, thread_id: UUID | None, run_id: UUID, access: Condition) -> Encoded:
+        run = await self._storage.runs.get(thread_id, run_id, access=access)
+        if not run.active:
+            return await self._stored_result(run)
+        return await self._result(run, await self._attach(run, START))
+
+    async def ended(self, thread_id: UUID, run_id: UUID) -> None:
+        """Return once a run, which the caller has been allowed to stop, is over or gone."""
+        try:
+            run = await self._storage.runs.get(thread_id, run_id)
+        except RunNotFound:
+            return
+        await self._last(run, await self._attach(run, START))
+
+    async def _announce(self, created: Created) -> None:
+        for run_id in created.ended:
+            await self._events.close(str(run_id), _KEEP_ENDED_SECONDS)
+        for run_id in created.superseded:
+            await self._signals.publish(STOP, str(run_id))
+        if created.ended:
+            await self._signals.publish(WEBHOOK)
+            await self._signals.publish(THREAD, str(created.run.thread_id))
+        await self._signals.publish(WORK)
+
+    async def _attach(self, run: Run, after: Cursor) -> EventReader:
+        """Return a reader that ends even when the run ends at this very moment."""
+        reader = self._events.read(str(run.run_id), after)
+        # Only now can nothing be missed: whoever is still active here will close the log.
+        if not await self._active(run):
+            reader.drain()
+        return reader
+
+    async def _active(self, run: Run) -> bool:
+        try:
+            return (await self._storage.runs.get(run.thread_id, run.run_id)).active
+        except RunNotFound:
+            return False
+
+    async def _result(self, run: Run, reader: EventReader) -> Encoded:
+        last = await self._last(run, reader)
+        if last is not None and last.event.name == RESULT:
+            return last.event.data
+        return await self._stored_result(run)
+
+    async def _last(self, run: Run, reader: EventReader) -> StoredEvent | None:
+        """Return the last event of a run once it is over. The database decides when that is."""
+        while True:
+            try:
+                return await reader.last()
+            except EventsLost:
+                if not await self._active(run):
+                    return None
+            reader = self._events.read(str(run.run_id), START)
+
+    async def _stored_result(self, run: Run) -> Encoded:
+        """Return what the database knows of a run's result: its error, or the thread's values."""
+        try:
+            run = await self._storage.runs.get(run.thread_id, run.run_id)
+            if run.error is not None and run.status in {"error", "timeout"}:
+                return Encoded(b'{"__error__":' + run.error + b"}")
+            thread = await self._storage.threads.get(run.thread_id)
+        except (RunNotFound, ThreadNotFound):
+            return EMPTY_OBJECT
+        return thread.values or EMPTY_OBJECT
+
+
+def _join_cursor(run: Run, last_event_id: str | None) -> Cursor:
+    if not run.resumable or last_event_id is None:
+        return START if run.attempt == 0 else Live()
+    if last_event_id in {"-1", "-", "0"}:
+        return START
+    return EventId.parse(last_event_id) or Live()

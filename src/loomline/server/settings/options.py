@@ -1,0 +1,234 @@
+"""The options: flags, variables and entries of the section ``loomline``, each one text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from loomline.encryption.keys import parse_keys as parse_aes_keys
+from loomline.server.settings.webhooks import parse_keys, parse_networks
+
+# Deeper than that, the encoder of JSON refuses.
+JSON_DEPTH_MOST: Final = 250
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting: its flag, its variables (the first is ours), and how its text is read.
+
+    A ``secret`` is not repeated when it does not fit.
+    """
+
+    name: str
+    default: str
+    read: Callable[[str], object]
+    help: str
+    variables: tuple[str, ...] = ()
+    secret: bool = False
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (f"LOOMLINE_{self.name.upper()}", *self.variables)
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers within bounds."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,15}", text) or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def seconds(least: float, most: float) -> Callable[[str], float]:
+    """Return a reader of durations within bounds."""
+
+    def read(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,6})?", text):
+            raise ValueError("must be a number of seconds")
+        if not least <= float(text) <= most:
+            raise ValueError(f"must be from {least:g} to {most:g} seconds")
+        return float(text)
+
+    return read
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """Return a reader of numbers within bounds."""
+
+    def read(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,6})?", text) or not (
+            least <= float(text) <= most
+        ):
+            raise ValueError(f"must be a number from {least:g} to {most:g}")
+        return float(text)
+
+    return read
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"must be one of: {', '.join(words)}")
+        return text.lower()
+
+    return read
+
+
+def flag(text: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if text.lower() not in words:
+        raise ValueError("must be true or false")
+    return words[text.lower()]
+
+
+def filled(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+def database_url(text: str) -> str:
+    if text and not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must look like postgresql://user:password@host:5432/name")
+    return text
+
+
+def aes_keys(text: str) -> str:
+    """Check keys without keeping what they say."""
+    parse_aes_keys(text)
+    return text
+
+
+def redis_url(text: str) -> str:
+    if text and not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must look like redis://user:password@host:6379/0, or rediss:// for TLS")
+    return text
+
+
+def optional_port(text: str) -> int | None:
+    return whole(0, 65535)(text) if text else None
+
+
+OPTIONS: Final = (
+    Option("config", "langgraph.json", filled, "the file that names the graphs"),
+    Option("host", "127.0.0.1", filled, "the address to listen on"),
+    Option("port", "2024", whole(0, 65535), "the port to listen on; 0: any free one"),
+    Option("data_dir", ".loomline", filled, "the folder for the SQLite database"),
+    Option(
+        "database_url", "", database_url,
+        "a PostgreSQL database to use instead, postgresql://...; the variable keeps it out of the"
+        " list of processes", secret=True,
+    ),
+    Option("database_connections", "4", whole(1, 100), "connections to PostgreSQL"),
+    Option(
+        "redis_url", "", redis_url,
+        "a Redis or Valkey server, redis://... or rediss://..., through which several servers and"
+        " workers on one PostgreSQL database work together", secret=True,
+    ),
+    Option("redis_prefix", "loomline:", filled, "what the names of all keys in Redis begin with"),
+    Option("worker", "true", flag, "execute runs in this server: true or false"),
+    Option(
+        "health_port", "", optional_port, "the port on which a worker answers /ok and /metrics",
+    ),
+    Option(
+        "concurrency", "64", whole(1, 10_000), "runs executed at the same time",
+        ("N_JOBS_PER_WORKER",),
+    ),
+    Option("runners", "2", whole(1, 64), "threads with event loops that runs are spread over"),
+    Option(
+        "run_timeout_seconds", "3600", seconds(1, 30 * 86_400), "how long a run may take",
+        ("BG_JOB_TIMEOUT_SECS",),
+    ),
+    Option(
+        "max_queued_runs_per_thread", "100", whole(1, 1_000_000),
+        "runs that may wait on one thread; more are refused with 429",
+    ),
+    Option(
+        "max_pending_runs", "0", whole(0, 100_000_000),
+        "runs that may wait in all; more are refused with 429; 0: any number",
+    ),
+    Option(
+        "max_recursion_limit", "1000000", whole(1, 2**31),
+        "the highest recursion_limit that a run may ask for",
+    ),
+    Option(
+        "lease_seconds", "15", seconds(1, 3600),
+        "how long a run belongs to a worker that gives no sign of life",
+    ),
+    Option("max_attempts", "3", whole(1, 100), "executions of a run whose worker dies"),
+    Option(
+        "resumable_keep_seconds", "120", seconds(0, 86_400),
+        "how long the events of a resumable run are kept after its end",
+        ("RESUMABLE_STREAM_TTL_SECONDS",),
+    ),
+    Option(
+        "shutdown_grace_seconds", "10", seconds(0, 3600),
+        "how long running runs may take to end when the server stops",
+        ("BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS",),
+    ),
+    Option("heartbeat_seconds", "5", seconds(0.05, 3600), "silence that a heartbeat breaks"),
+    Option(
+        "body_limit_bytes", str(100 * 1024 * 1024), whole(1024, 2**40), "largest request body"
+    ),
+    Option(
+        "webhook_secret", "", parse_keys,
+        "what webhooks are signed with: whsec_ and base64; several with spaces between them",
+        secret=True,
+    ),
+    Option(
+        "webhook_networks", "", parse_networks,
+        "private addresses that webhooks may go to, like 10.0.0.0/8, with commas between them",
+    ),
+    Option("webhook_attempts", "8", whole(1, 100), "attempts to deliver a webhook"),
+    Option(
+        "webhook_timeout_seconds", "10", seconds(0.1, 300), "how long an attempt may take",
+    ),
+    Option(
+        "webhook_retry_seconds", "1", seconds(0.01, 3600),
+        "the wait before the second attempt; it is four times longer before each further one",
+    ),
+    Option(
+        "json_depth", str(JSON_DEPTH_MOST), whole(8, JSON_DEPTH_MOST),
+        "levels that the JSON of a request may be nested",
+    ),
+    Option(
+        "header_limit_bytes", str(64 * 1024), whole(1024, 2**24),
+        "largest request line and headers together",
+    ),
+    Option(
+        "streams_per_user", "0", whole(0, 1_000_000),
+        "event streams open at the same time, per user or else per address; 0: any number",
+    ),
+    Option(
+        "requests_per_second", "0", number(0, 1_000_000),
+        "requests that one user, or else one address, may make on average; 0: any number",
+    ),
+    Option(
+        "request_burst", "0", whole(0, 1_000_000),
+        "requests at once before that counts; 0: those of ten seconds",
+    ),
+    Option(
+        "encryption_keys", "", aes_keys,
+        "keys of AES-256 in base64, the newest first, by comma: what is stored is encrypted;"
+        " the variable keeps them out of the list of processes",
+        ("LANGGRAPH_AES_KEY",), secret=True,
+    ),
+    Option(
+        "encryption_metadata_keys", "", str,
+        "names in metadata, by comma, that these keys encrypt as well; *: all. They can no longer"
+        " be searched for", ("LANGGRAPH_AES_JSON_KEYS",),
+    ),
+    Option("log_level", "info", choice(*LOG_LEVELS), "how much is logged", ("LOG_LEVEL",)),
+    Option("log_json", "false", flag, "log JSON lines: true or false", ("LOG_JSON",)),
+)  # fmt: skip

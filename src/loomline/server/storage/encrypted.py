@@ -1,0 +1,598 @@
+"""Any storage, with what it holds encrypted: the rows here, checkpoints and items by their savers.
+
+What the database must find or merge stays readable: ids, names, times, statuses, the keys of
+objects, and the server's own keys in metadata.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Protocol, cast
+from uuid import UUID
+
+import orjson
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from loomline.cache import Backend
+from loomline.schema import OnConflictBehavior, RunStatus
+from loomline.server.domain.access import EVERYTHING, Condition
+from loomline.server.domain.assistants import (
+    Assistant,
+    AssistantFilter,
+    AssistantPatch,
+    AssistantQuery,
+    AssistantVersion,
+)
+from loomline.server.domain.errors import EncryptionFailed, LeaseLost, StorageUnavailable
+from loomline.server.domain.filters import Page
+from loomline.server.domain.json import Encoded, JsonObject, dump, load_object
+from loomline.server.domain.runs import (
+    Cancelled,
+    Claim,
+    Created,
+    Finished,
+    NewRun,
+    Outcome,
+    QueueStats,
+    Reclaimed,
+    Renewal,
+    Run,
+    Stop,
+    pause_after,
+)
+from loomline.server.domain.threads import (
+    FoundThread,
+    NewThread,
+    Pruned,
+    PruneStrategy,
+    Thread,
+    ThreadFilter,
+    ThreadPatch,
+    ThreadQuery,
+    ThreadSize,
+    ThreadState,
+)
+from loomline.server.ports.sealing import ACTING, Acting
+from loomline.server.ports.storage import (
+    AssistantStorage,
+    CronStorage,
+    RunStorage,
+    StateEdit,
+    Storage,
+    ThreadStorage,
+    WebhookStorage,
+)
+from loomline.server.ports.store import Store
+from loomline.server.storage.encrypted_crons import EncryptedCrons
+from loomline.server.storage.encrypted_webhooks import EncryptedWebhooks
+from loomline.server.storage.extracting import found_thread, needs_values
+from loomline.server.storage.rewriting import Rewriter, rewrite
+from loomline.server.storage.sealing import Sealer, Seals, is_marked, split_context, with_context
+
+logger: logging.Logger = logging.getLogger("loomline.storage")
+
+
+# Batches in a row out of which some runs could not be decrypted; those that could must not wait for
+# the end of it.
+_CLAIMS = 16
+
+
+class RewritableStorage(Storage, Protocol):
+    def rewriter(self) -> Rewriter:
+        """Return what changes encrypted rows in their places."""
+        ...
+
+
+class EncryptedStorage:
+    """``Storage`` that encrypts what goes into another one and decrypts what comes back.
+
+    The other one must have been made with the same ``sealer``.
+    """
+
+    def __init__(self, inner: RewritableStorage, sealer: Sealer) -> None:
+        self._inner = inner
+        self._sealer = sealer
+
+    async def reencrypt(self) -> int:
+        """Encrypt everything anew that is encrypted, in an open storage; return how many rows.
+
+        Raises:
+            EncryptionFailed: a handler has failed. It may be called again.
+        """
+        return await rewrite(self._inner.rewriter(), self._sealer)
+
+    async def open(self) -> None:
+        await self._inner.open()
+        self.assistants: AssistantStorage = EncryptedAssistants(
+            self._inner.assistants, self._sealer
+        )
+        self.threads: ThreadStorage = EncryptedThreads(self._inner.threads, self._sealer)
+        self.runs: RunStorage = EncryptedRuns(self._inner.runs, self._sealer)
+        self.crons: CronStorage = EncryptedCrons(self._inner.crons, self._sealer)
+        self.webhooks: WebhookStorage = EncryptedWebhooks(self._inner.webhooks, self._sealer)
+
+    async def close(self) -> None:
+        await self._inner.close()
+        await self._sealer.close()
+
+    async def ping(self) -> None:
+        await self._inner.ping()
+
+    @property
+    def store(self) -> Store:
+        return self._inner.store
+
+    @property
+    def cache(self) -> Backend:
+        return EncryptedCache(self._inner.cache, self._sealer)
+
+    def checkpointer(self) -> BaseCheckpointSaver[str]:
+        return self._inner.checkpointer()
+
+    def edit(self, thread_id: UUID) -> StateEdit:
+        return EncryptedEdit(self._inner.edit(thread_id), self._sealer)
+
+    def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
+        # The run acts from here on: what its nodes put into the store is its own as well.
+        ACTING.set(Acting(metadata=claim.run.sealing))
+        return self._inner.run_checkpointer(claim, wait=wait)
+
+    async def flush(self, claim: Claim) -> None:
+        await self._inner.flush(claim)
+
+
+class EncryptedCache:
+    def __init__(self, inner: Backend, sealer: Sealer) -> None:
+        self._inner = inner
+        self._sealer = sealer
+
+    async def get(self, key: str) -> object | None:
+        found = await self._inner.get(key)
+        if not isinstance(found, dict):
+            return None
+        try:
+            opened = await self._sealer.run(lambda seals: seals.open(found))
+        except EncryptionFailed:
+            return None  # its key is gone; it would have been forgotten in a day
+        return opened.get("value")
+
+    async def set(self, key: str, value: object, ttl: timedelta) -> None:
+        given = load_object(orjson.dumps({"value": value}))
+        sealed = await self._sealer.run(lambda seals: seals.seal("cache", "value", given))
+        await self._inner.set(key, sealed, ttl)
+
+
+class EncryptedEdit:
+    def __init__(self, inner: StateEdit, sealer: Sealer) -> None:
+        self._inner = inner
+        self._sealer = sealer
+
+    @property
+    def checkpointer(self) -> BaseCheckpointSaver[str]:
+        return self._inner.checkpointer
+
+    async def commit(
+        self, state: ThreadState, new: NewThread | None = None, *, access: Condition = EVERYTHING
+    ) -> Thread:
+        async def seal(seals: Seals) -> tuple[ThreadState, NewThread | None]:
+            values = await seals.seal_text("thread", "values", state.values)
+            interrupts = await seals.seal_text("thread", "interrupts", state.interrupts)
+            sealed = dataclasses.replace(
+                state,
+                values=cast("Encoded", values),
+                interrupts=cast("Encoded", interrupts),
+            )
+            return sealed, None if new is None else await _seal_new_thread(seals, new)
+
+        thread = await self._inner.commit(*await self._sealer.run(seal), access=access)
+        return await self._sealer.run(lambda seals: _open_thread(seals, thread))
+
+
+class EncryptedThreads:
+    def __init__(self, inner: ThreadStorage, sealer: Sealer) -> None:
+        self._inner = inner
+        self._sealer = sealer
+
+    async def create(self, new: NewThread, *, access: Condition = EVERYTHING) -> Thread:
+        sealed = await self._sealer.run(lambda seals: _seal_new_thread(seals, new))
+        return await self._opened(await self._inner.create(sealed, access=access))
+
+    async def get(
+        self, thread_id: UUID, *, with_values: bool = True, access: Condition = EVERYTHING
+    ) -> Thread:
+        found = await self._inner.get(thread_id, with_values=with_values, access=access)
+        return await self._opened(found)
+
+    async def event_number(self, thread_id: UUID) -> int:
+        return await self._inner.event_number(thread_id)
+
+    async def delete(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> tuple[UUID, ...]:
+        return await self._inner.delete(thread_id, access=access)
+
+    async def search(self, query: ThreadQuery) -> Page[FoundThread]:
+        # Paths lead into what only we can read.
+        plain = dataclasses.replace(query, extract={}, with_values=needs_values(query))
+        page = await self._inner.search(plain)
+
+        async def row(seals: Seals, found: FoundThread) -> FoundThread:
+            thread = await _open_thread(seals, found.thread)
+            shown = found_thread(thread, query.extract)
+            if query.with_values:
+                return shown
+            return dataclasses.replace(shown, thread=dataclasses.replace(thread, values=None))
+
+        async def rows(seals: Seals) -> list[FoundThread]:
+            return await seals.each(lambda found: row(seals, found), page.rows)
+
+        return dataclasses.replace(page, rows=await self._sealer.run(rows))
+
+    async def count(self, where: ThreadFilter) -> int:
+        return await self._inner.count(where)
+
+    async def update(
+        self,
+        thread_id: UUID,
+        patch: ThreadPatch,
+        *,
+        with_values: bool = True,
+        access: Condition = EVERYTHING,
+    ) -> Thread:
+        metadata = await self._sealer.run(
+            lambda seals: seals.seal("thread", "metadata", patch.metadata)
+        )
+        sealed = dataclasses.replace(patch, metadata=metadata)
+        return await self._opened(
+            await self._inner.update(thread_id, sealed, with_values=with_values, access=access)
+        )
+
+    async def copy(
+        self,
+        thread_id: UUID,
+        new_id: UUID,
+        now: datetime,
+        *,
+        metadata: JsonObject | None = None,
+        access: Condition = EVERYTHING,
+    ) -> Thread:
+        own = await self._sealer.run(lambda seals: seals.seal("thread", "metadata", metadata or {}))
+        made = await self._inner.copy(thread_id, new_id, now, metadata=own, access=access)
+        return await self._opened(made)
+
+    async def prune(
+        self, thread_ids: Sequence[UUID], strategy: PruneStrategy, *, access: Condition = EVERYTHING
+    ) -> Pruned:
+        return await self._inner.prune(thread_ids, strategy, access=access)
+
+    async def size(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> ThreadSize:
+        return await self._inner.size(thread_id, access=access)
+
+    async def expire(self, now: datetime, limit: int) -> Pruned:
+        return await self._inner.expire(now, limit)
+
+    async def _opened(self, thread: Thread) -> Thread:
+        return await self._sealer.run(lambda seals: _open_thread(seals, thread))
+
+
+class EncryptedRuns:
+    def __init__(self, inner: RunStorage, sealer: Sealer) -> None:
+        self._inner = inner
+        self._sealer = sealer
+
+    async def create(self, new: NewRun) -> Created:
+        sealed = await self._sealer.run(lambda seals: _seal_new_run(seals, new))
+        created = await self._inner.create(sealed)
+        return dataclasses.replace(created, run=await self._opened(created.run))
+
+    async def get(
+        self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
+    ) -> Run:
+        return await self._opened(await self._inner.get(thread_id, run_id, access=access))
+
+    async def list(
+        self,
+        thread_id: UUID,
+        *,
+        limit: int,
+        offset: int,
+        status: RunStatus | None,
+        access: Condition = EVERYTHING,
+    ) -> Sequence[Run]:
+        runs = await self._inner.list(
+            thread_id, limit=limit, offset=offset, status=status, access=access
+        )
+        return await self._all(runs)
+
+    async def active(
+        self,
+        status: RunStatus | None,
+        *,
+        after: UUID | None,
+        limit: int,
+        access: Condition = EVERYTHING,
+    ) -> Sequence[tuple[UUID, UUID]]:
+        return await self._inner.active(status, after=after, limit=limit, access=access)
+
+    async def over(self, run_ids: Sequence[UUID]) -> frozenset[UUID]:
+        return await self._inner.over(run_ids)
+
+    async def delete(self, thread_id: UUID, run_id: UUID, *, access: Condition = EVERYTHING) -> Run:
+        return await self._opened(await self._inner.delete(thread_id, run_id, access=access))
+
+    async def claim(
+        self,
+        worker: str,
+        limit: int,
+        lease_seconds: float,
+        *,
+        graphs: Collection[str] | None = None,
+    ) -> Sequence[Claim]:
+        found: list[Claim] = []
+        for _ in range(_CLAIMS):
+            rest = limit - len(found)
+            try:
+                claims = await self._inner.claim(worker, rest, lease_seconds, graphs=graphs)
+            except StorageUnavailable:
+                if not found:
+                    raise
+                break  # those that are ours by now must not be lost
+            opened = await self._claims(claims)
+            found += opened
+            if len(opened) == len(claims):
+                break
+        return found
+
+    async def _claims(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        if not claims:
+            return claims
+        try:
+            runs = await self._all([claim.run for claim in claims])
+        except EncryptionFailed:
+            # One of them may be to blame: the others must not wait for it, nor lose an attempt.
+            return [each for claim in claims if (each := await self._claimed(claim)) is not None]
+        return [
+            dataclasses.replace(claim, run=run) for claim, run in zip(claims, runs, strict=True)
+        ]
+
+    async def _claimed(self, claim: Claim) -> Claim | None:
+        """Return a claim decrypted; None: that has failed, and the run waits for a while."""
+        run_id = claim.run.run_id
+        try:
+            return dataclasses.replace(claim, run=await self._opened(claim.run))
+        except EncryptionFailed as error:
+            logger.warning("a run waits: %s", error, extra={"run_id": str(run_id)})
+        with suppress(LeaseLost, StorageUnavailable):  # without the database its lease runs out
+            await self._inner.release(claim, pause_seconds=pause_after(claim))
+        return None
+
+    async def next_due(self, after: datetime) -> datetime | None:
+        return await self._inner.next_due(after)
+
+    async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:
+        return await self._inner.renew(worker, claims, lease_seconds)
+
+    async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
+        async def seal(_: Seals) -> tuple[Claim, Outcome]:
+            seals = Seals(self._sealer, Acting(metadata=claim.run.sealing))
+            run = claim.run
+            if run.webhook is not None:  # what it tells is made of the run, and stored as well
+                run = await _seal_told(seals, run)
+            values = await seals.seal_text("thread", "values", outcome.values)
+            interrupts = await seals.seal_text("thread", "interrupts", outcome.interrupts)
+            error = await seals.seal_text("run", "error", outcome.error)
+            sealed = dataclasses.replace(
+                outcome, values=values, interrupts=cast("Encoded", interrupts), error=error
+            )
+            return dataclasses.replace(claim, run=run), sealed
+
+        return await self._inner.finish(*await self._sealer.run(seal))
+
+    async def release(self, claim: Claim, *, pause_seconds: float = 0.0) -> None:
+        await self._inner.release(claim, pause_seconds=pause_seconds)
+
+    async def cancel(
+        self,
+        thread_id: UUID,
+        run_ids: Sequence[UUID],
+        stop: Stop,
+        *,
+        access: Condition = EVERYTHING,
+    ) -> Cancelled:
+        return await self._inner.cancel(thread_id, run_ids, stop, access=access)
+
+    async def reclaim(self, *, max_attempts: int, orphaned: bool = False) -> Reclaimed:
+        return await self._inner.reclaim(max_attempts=max_attempts, orphaned=orphaned)
+
+    async def forget_keys(self, before: datetime, limit: int) -> int:
+        return await self._inner.forget_keys(before, limit)
+
+    async def stats(self, *, graphs: Collection[str] | None = None) -> QueueStats:
+        return await self._inner.stats(graphs=graphs)
+
+    async def _opened(self, run: Run) -> Run:
+        return await self._sealer.run(lambda seals: _open_run(seals, run))
+
+    async def _all(self, runs: Sequence[Run]) -> Sequence[Run]:
+        async def work(seals: Seals) -> Sequence[Run]:
+            return await seals.each(lambda run: _open_run(seals, run), runs)
+
+        return await self._sealer.run(work)
+
+
+class EncryptedAssistants:
+    def __init__(self, inner: AssistantStorage, sealer: Sealer) -> None:
+        self._inner = inner
+        self._sealer = sealer
+
+    async def ensure(self, assistants: Sequence[Assistant]) -> None:
+        async def seal(seals: Seals) -> Sequence[Assistant]:
+            return await seals.each(lambda each: _seal_assistant(seals, each), assistants)
+
+        await self._inner.ensure(await self._sealer.run(seal))
+
+    async def create(
+        self, assistant: Assistant, if_exists: OnConflictBehavior, *, access: Condition = EVERYTHING
+    ) -> Assistant:
+        sealed = await self._sealer.run(lambda seals: _seal_assistant(seals, assistant))
+        return await self._opened(await self._inner.create(sealed, if_exists, access=access))
+
+    async def get(self, assistant_id: UUID, *, access: Condition = EVERYTHING) -> Assistant:
+        return await self._opened(await self._inner.get(assistant_id, access=access))
+
+    async def search(self, query: AssistantQuery) -> Page[Assistant]:
+        page = await self._inner.search(query)
+
+        async def work(seals: Seals) -> Sequence[Assistant]:
+            return await seals.each(lambda each: _open_assistant(seals, each), page.rows)
+
+        return dataclasses.replace(page, rows=await self._sealer.run(work))
+
+    async def count(self, where: AssistantFilter) -> int:
+        return await self._inner.count(where)
+
+    async def update(
+        self, assistant_id: UUID, patch: AssistantPatch, *, access: Condition = EVERYTHING
+    ) -> Assistant:
+        async def seal(seals: Seals) -> AssistantPatch:
+            config, context = patch.config, patch.context
+            return dataclasses.replace(
+                patch,
+                config=None if config is None else await seals.seal_config("assistant", config),
+                context=None if context is None else await _seal_context(seals, context),
+                metadata=await seals.seal("assistant", "metadata", patch.metadata),
+            )
+
+        return await self._opened(
+            await self._inner.update(assistant_id, await self._sealer.run(seal), access=access)
+        )
+
+    async def delete(
+        self,
+        assistant_id: UUID,
+        *,
+        delete_threads: bool,
+        access: Condition = EVERYTHING,
+        threads_access: Condition = EVERYTHING,
+    ) -> tuple[UUID, ...]:
+        return await self._inner.delete(
+            assistant_id,
+            delete_threads=delete_threads,
+            access=access,
+            threads_access=threads_access,
+        )
+
+    async def versions(
+        self,
+        assistant_id: UUID,
+        *,
+        metadata: JsonObject,
+        limit: int,
+        offset: int,
+        access: Condition = EVERYTHING,
+    ) -> Sequence[AssistantVersion]:
+        found = await self._inner.versions(
+            assistant_id, metadata=metadata, limit=limit, offset=offset, access=access
+        )
+
+        async def work(seals: Seals) -> Sequence[AssistantVersion]:
+            return await seals.each(lambda each: _open_version(seals, each), found)
+
+        return await self._sealer.run(work)
+
+    async def set_latest(
+        self, assistant_id: UUID, version: int, now: datetime, *, access: Condition = EVERYTHING
+    ) -> Assistant:
+        found = await self._inner.set_latest(assistant_id, version, now, access=access)
+        return await self._opened(found)
+
+    async def _opened(self, assistant: Assistant) -> Assistant:
+        return await self._sealer.run(lambda seals: _open_assistant(seals, assistant))
+
+
+async def _seal_new_thread(seals: Seals, new: NewThread) -> NewThread:
+    return dataclasses.replace(new, metadata=await seals.seal("thread", "metadata", new.metadata))
+
+
+async def _open_thread(seals: Seals, thread: Thread) -> Thread:
+    return dataclasses.replace(
+        thread,
+        metadata=await seals.open(thread.metadata),
+        config=await seals.open_config(thread.config),
+        values=await seals.open_text(thread.values),
+        interrupts=await seals.open_text(thread.interrupts),
+        error=await seals.open_text(thread.error),
+    )
+
+
+async def _seal_new_run(seals: Seals, new: NewRun) -> NewRun:
+    # The metadata of the assistant becomes the run's.
+    own = await seals.seal("run", "metadata", {**new.assistant_metadata, **new.metadata})
+    return dataclasses.replace(
+        new,
+        assistant_metadata={key: own[key] for key in new.assistant_metadata},
+        metadata={key: own[key] for key in new.metadata},
+        thread_metadata=await seals.seal("thread", "metadata", new.thread_metadata),
+        user=await seals.seal_text("run", "user", new.user),
+        kwargs=await _seal_kwargs(seals, new.kwargs),
+        thread_config=await seals.seal_config("thread", new.thread_config),
+    )
+
+
+async def _seal_kwargs(seals: Seals, kwargs: Encoded) -> Encoded:
+    sealed = await seals.seal("run", "kwargs", load_object(kwargs))
+    return dump(with_context(sealed, await seals.metadata()))
+
+
+async def _seal_told(seals: Seals, run: Run) -> Run:
+    metadata = await seals.seal("run", "metadata", run.metadata)
+    return dataclasses.replace(run, metadata=metadata, kwargs=await _seal_kwargs(seals, run.kwargs))
+
+
+async def _open_run(seals: Seals, run: Run) -> Run:
+    kwargs = run.kwargs
+    context: JsonObject = {}
+    if is_marked(kwargs):
+        request, context = split_context(load_object(kwargs))
+        kwargs = dump(await seals.open(request))
+    return dataclasses.replace(
+        run,
+        metadata=await seals.open(run.metadata),
+        kwargs=kwargs,
+        error=await seals.open_text(run.error),
+        user=await seals.open_text(run.user),
+        sealing=context,
+    )
+
+
+async def _seal_context(seals: Seals, context: JsonObject) -> JsonObject:
+    return await seals.seal("assistant", "context", context)
+
+
+async def _seal_assistant(seals: Seals, assistant: Assistant) -> Assistant:
+    return dataclasses.replace(
+        assistant,
+        config=await seals.seal_config("assistant", assistant.config),
+        context=await _seal_context(seals, assistant.context),
+        metadata=await seals.seal("assistant", "metadata", assistant.metadata),
+    )
+
+
+async def _open_assistant(seals: Seals, assistant: Assistant) -> Assistant:
+    return dataclasses.replace(
+        assistant,
+        config=await seals.open_config(assistant.config),
+        context=await seals.open(assistant.context),
+        metadata=await seals.open(assistant.metadata),
+    )
+
+
+async def _open_version(seals: Seals, version: AssistantVersion) -> AssistantVersion:
+    return dataclasses.replace(
+        version,
+        config=await seals.open_config(version.config),
+        context=await seals.open(version.context),
+        metadata=await seals.open(version.metadata),
+    )

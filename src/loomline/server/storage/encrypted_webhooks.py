@@ -1,0 +1,98 @@
+"""The outbox, whose notices are made of encrypted rows: they are decrypted when they are sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from loomline.server.domain.errors import EncryptionFailed
+from loomline.server.domain.json import Encoded, JsonObject, dump, load_object
+from loomline.server.domain.secrets import without_secrets
+from loomline.server.domain.webhooks import DeadWebhook, Delivery, OutboxStats
+from loomline.server.ports.storage import WebhookStorage
+from loomline.server.storage.sealing import Sealer, Seals, is_marked, split_context
+
+logger: logging.Logger = logging.getLogger("loomline.webhooks")
+
+
+class EncryptedWebhooks:
+    """``WebhookStorage`` around another one. URLs are not encrypted: hosts are told apart."""
+
+    def __init__(self, inner: WebhookStorage, sealer: Sealer) -> None:
+        self._inner = inner
+        self._sealer = sealer
+
+    async def claim(
+        self, limit: int, lease_seconds: float, *, avoid: Sequence[str] = ()
+    ) -> Sequence[Delivery]:
+        found = await self._inner.claim(limit, lease_seconds, avoid=avoid)
+
+        async def work(seals: Seals) -> Sequence[Delivery]:
+            opened = await seals.each(lambda each: _open_if_possible(seals, each), found)
+            return [each for each in opened if each is not None]
+
+        return await self._sealer.run(work) if found else found
+
+    async def delivered(self, delivery: Delivery) -> None:
+        await self._inner.delivered(delivery)
+
+    async def failed(self, delivery: Delivery, error: str, retry_at: datetime | None) -> None:
+        await self._inner.failed(delivery, error, retry_at)
+
+    async def next_due(self, *, avoid: Sequence[str] = ()) -> datetime | None:
+        return await self._inner.next_due(avoid=avoid)
+
+    async def release(self) -> None:
+        await self._inner.release()
+
+    async def dead(self, limit: int) -> Sequence[DeadWebhook]:
+        return await self._inner.dead(limit)
+
+    async def retry(self, webhook_id: UUID | None) -> int:
+        return await self._inner.retry(webhook_id)
+
+    async def expire(self, before: datetime, limit: int) -> int:
+        return await self._inner.expire(before, limit)
+
+    async def stats(self) -> OutboxStats:
+        return await self._inner.stats()
+
+
+async def _open_if_possible(seals: Seals, delivery: Delivery) -> Delivery | None:
+    """Return a notice decrypted; one for which that fails holds up no other, and is due again."""
+    try:
+        return await _open(seals, delivery)
+    except EncryptionFailed as error:
+        extra = {"webhook_id": str(delivery.webhook_id)}
+        logger.warning("a webhook waits: %s", error, extra=extra)
+        return None
+
+
+async def _open(seals: Seals, delivery: Delivery) -> Delivery:
+    return dataclasses.replace(
+        delivery,
+        payload=await _open_notice(seals, delivery.payload),
+        values=await seals.open_text(delivery.values),
+    )
+
+
+async def _open_notice(seals: Seals, payload: Encoded) -> Encoded:
+    if not is_marked(payload):
+        return payload
+    notice = load_object(payload)
+    if isinstance(notice["metadata"], dict):
+        notice["metadata"] = await seals.open(notice["metadata"])
+    if isinstance(notice["kwargs"], dict):
+        notice["kwargs"] = await _open_kwargs(seals, notice["kwargs"])
+    if "error" in notice:
+        opened = await seals.open_text(dump(notice["error"]))
+        notice |= load_object(b'{"error":%b}' % (opened or b"null"))
+    return dump(notice)
+
+
+async def _open_kwargs(seals: Seals, stored: JsonObject) -> JsonObject:
+    request, _ = split_context(stored)
+    return load_object(without_secrets(dump(await seals.open(request))))

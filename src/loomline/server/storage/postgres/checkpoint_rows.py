@@ -1,0 +1,380 @@
+"""Rows of checkpoints: how they are written, read, copied and removed.
+
+Each kind of row travels as one statement with an array for every column, however many there are.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeAlias
+
+from psycopg.rows import TupleRow
+
+from loomline.server.domain.json import without_nul
+from loomline.server.storage.checkpoints import (
+    Place,
+    PutRow,
+    Range,
+    Rows,
+    Stored,
+    matches,
+    rebuilt_from,
+)
+from loomline.server.storage.postgres.connection import Connection, Cursor
+
+_PUT = """
+    INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, run_id,
+                             checkpoint, metadata)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[],
+                         %s::jsonb[])
+    ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO UPDATE
+    SET parent_checkpoint_id = excluded.parent_checkpoint_id, run_id = excluded.run_id,
+        checkpoint = excluded.checkpoint, metadata = excluded.metadata
+"""
+_BLOB = """
+    INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %b::bytea[])
+    ON CONFLICT DO NOTHING
+"""
+_PLACE = "thread_id, checkpoint_ns, checkpoint_id, task_id, idx"
+_WRITE_COLUMNS = f"{_PLACE}, run_id, task_path, channel, type, blob"
+_GIVEN = f"""
+    given AS MATERIALIZED (
+        SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::int[],
+                             %s::text[], %s::text[], %s::text[], %s::text[], %b::bytea[])
+            AS g ({_WRITE_COLUMNS}))
+"""
+_OTHERS = """
+    SELECT * FROM checkpoint_writes w
+    WHERE (w.thread_id, w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx)
+        = (g.thread_id, g.checkpoint_ns, g.checkpoint_id, g.task_id, g.idx)
+      AND w.run_id <> g.run_id
+    LIMIT 1
+"""
+# Of results the first counts: what another run has been before with is displaced at once.
+_WRITE_NEW = f"""
+    WITH {_GIVEN}, kept AS (
+        INSERT INTO checkpoint_writes ({_WRITE_COLUMNS}) SELECT * FROM given ON CONFLICT DO NOTHING)
+    INSERT INTO loomline_displaced_writes ({_WRITE_COLUMNS})
+    SELECT g.* FROM given g CROSS JOIN LATERAL ({_OTHERS}) w
+    ON CONFLICT DO NOTHING
+"""
+# Of marks such as an interrupt the last counts: it displaces that of another run.
+_WRITE_OVER = f"""
+    WITH {_GIVEN}, displaced AS (
+        INSERT INTO loomline_displaced_writes ({_WRITE_COLUMNS})
+        SELECT w.thread_id, w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx, w.run_id,
+               w.task_path, w.channel, w.type, w.blob
+        FROM given g CROSS JOIN LATERAL ({_OTHERS}) w
+        ON CONFLICT ({_PLACE}, run_id) DO UPDATE
+        SET channel = excluded.channel, type = excluded.type, blob = excluded.blob, seq = DEFAULT)
+    INSERT INTO checkpoint_writes ({_WRITE_COLUMNS}) SELECT * FROM given
+    ON CONFLICT ({_PLACE}) DO UPDATE
+    SET run_id = excluded.run_id, task_path = excluded.task_path, channel = excluded.channel,
+        type = excluded.type, blob = excluded.blob
+"""
+
+_FIELDS = (
+    "thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint::text,"
+    " metadata::text"
+)
+_GET = f"""
+    SELECT {_FIELDS} FROM checkpoints
+    WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = %s
+"""
+_LATEST = f"""
+    SELECT {_FIELDS} FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = %s
+    ORDER BY checkpoint_id DESC LIMIT 1
+"""
+# Looked up one by one, by primary key: a join could read every blob of a long thread.
+_KEYS = "unnest(%s::text[], %s::text[], %s::text[]) k (thread_id, checkpoint_ns, checkpoint_id)"
+_LATEST_KEY = """
+    (SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints
+     WHERE thread_id = %s AND checkpoint_ns = %s ORDER BY checkpoint_id DESC LIMIT 1) k
+"""
+_BLOBS = """
+    SELECT k.thread_id, k.checkpoint_ns, k.checkpoint_id, v.key, b.type, b.blob
+    FROM {}
+    CROSS JOIN LATERAL (
+        SELECT checkpoint -> 'channel_versions' AS versions FROM checkpoints c
+        WHERE (c.thread_id, c.checkpoint_ns, c.checkpoint_id)
+            = (k.thread_id, k.checkpoint_ns, k.checkpoint_id) LIMIT 1) c
+    CROSS JOIN LATERAL jsonb_each_text(c.versions) v
+    CROSS JOIN LATERAL (
+        SELECT type, blob FROM checkpoint_blobs b
+        WHERE (b.thread_id, b.checkpoint_ns, b.channel, b.version)
+            = (k.thread_id, k.checkpoint_ns, v.key, v.value) LIMIT 1) b
+    WHERE b.type <> 'empty'
+"""
+_WRITES = """
+    SELECT k.thread_id, k.checkpoint_ns, k.checkpoint_id, w.task_id, w.channel, w.type, w.blob
+    FROM {}
+    CROSS JOIN LATERAL (
+        SELECT * FROM checkpoint_writes w
+        WHERE (w.thread_id, w.checkpoint_ns, w.checkpoint_id)
+            = (k.thread_id, k.checkpoint_ns, k.checkpoint_id) OFFSET 0) w
+    ORDER BY w.task_path, w.task_id, w.idx
+"""
+_CONDITIONS = {
+    "thread_id": "thread_id = %(thread_id)s",
+    "checkpoint_ns": "checkpoint_ns = %(checkpoint_ns)s",
+    "checkpoint_id": "checkpoint_id = %(checkpoint_id)s",
+    "before": "checkpoint_id < %(before)s",
+}
+_AFTER = (
+    "(checkpoint_id, thread_id, checkpoint_ns) < (%(last_id)s, %(last_thread_id)s, %(last_ns)s)"
+)
+_NEWEST_FIRST = "ORDER BY checkpoint_id DESC, thread_id DESC, checkpoint_ns DESC"
+_PAGE = f"SELECT {{}} FROM checkpoints WHERE {{}} {_NEWEST_FIRST} LIMIT %(limit)s"
+_METADATA = "thread_id, checkpoint_ns, checkpoint_id, metadata::text"
+_HEADS = f"""
+    SELECT {_FIELDS} FROM {_KEYS} JOIN checkpoints USING (thread_id, checkpoint_ns, checkpoint_id)
+    {_NEWEST_FIRST}
+"""
+
+_TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "loomline_displaced_writes")
+_OF_CHECKPOINTS = ("checkpoint_writes", "loomline_displaced_writes")
+
+_WRITES_OF_RUN = """
+    DELETE FROM {} WHERE thread_id = %(thread)s AND (checkpoint_ns, checkpoint_id) IN (
+        SELECT checkpoint_ns, checkpoint_id FROM checkpoints
+        WHERE thread_id = %(thread)s AND run_id = %(run)s)
+"""
+_WRITES_BY_RUN = "DELETE FROM {} WHERE thread_id = %(thread)s AND run_id = %(run)s"
+_CHECKPOINTS_OF_RUN = (
+    "DELETE FROM checkpoints WHERE thread_id = %(thread)s AND run_id = %(run)s RETURNING 1"
+)
+# Of results the first, of marks the last: as if the run that is gone had never been.
+_BRING_BACK = f"""
+    INSERT INTO checkpoint_writes ({_WRITE_COLUMNS})
+    SELECT DISTINCT ON ({_PLACE}) {_WRITE_COLUMNS} FROM loomline_displaced_writes
+    WHERE thread_id = %(thread)s
+    ORDER BY {_PLACE}, CASE WHEN idx < 0 THEN -seq ELSE seq END
+    ON CONFLICT DO NOTHING
+"""
+_BROUGHT_BACK = """
+    DELETE FROM loomline_displaced_writes d USING checkpoint_writes w
+    WHERE d.thread_id = %(thread)s AND w.thread_id = %(thread)s AND d.run_id = w.run_id
+      AND (d.checkpoint_ns, d.checkpoint_id, d.task_id, d.idx)
+        = (w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx)
+"""
+# The difference of two sets: asking for every blob whether it is used would be quadratic.
+_UNUSED_BLOBS = """
+    DELETE FROM checkpoint_blobs b USING (
+        SELECT checkpoint_ns, channel, version FROM checkpoint_blobs WHERE thread_id = %(thread)s
+        EXCEPT
+        SELECT c.checkpoint_ns, v.key, v.value
+        FROM checkpoints c, jsonb_each_text(c.checkpoint -> 'channel_versions') v
+        WHERE c.thread_id = %(thread)s) unused
+    WHERE b.thread_id = %(thread)s
+      AND (b.checkpoint_ns, b.channel, b.version)
+        = (unused.checkpoint_ns, unused.channel, unused.version)
+"""
+_THREADS_OF_RUN = "SELECT DISTINCT thread_id FROM checkpoints WHERE run_id = %s"
+_NAMESPACES = "SELECT DISTINCT checkpoint_ns FROM checkpoints WHERE thread_id = %s"
+_ALL_BUT = """
+    DELETE FROM {} WHERE thread_id = %s AND checkpoint_ns = %s AND NOT checkpoint_id = ANY(%s)
+"""
+_COPIED = {
+    "checkpoints": (
+        "checkpoint_ns, checkpoint_id, parent_checkpoint_id, run_id, type, checkpoint, metadata"
+    ),
+    "checkpoint_blobs": "checkpoint_ns, channel, version, type, blob",
+    "checkpoint_writes": (
+        "checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel, type, blob"
+    ),
+    "loomline_displaced_writes": (
+        "checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel, type, blob"
+    ),
+}
+
+_Key: TypeAlias = tuple[str, str, str]
+_Head: TypeAlias = tuple[str, str, str, str | None, str, str]
+
+
+def write_rows(connection: Connection, rows: Rows) -> None:
+    """Write rows; needs no answer."""
+    for statement, each in (
+        (_BLOB, rows.blobs),
+        (_PUT, _last_of(map(_storable, rows.checkpoints), 3)),
+        (_WRITE_NEW, rows.new_writes),
+        (_WRITE_OVER, _last_of(rows.over_writes, 5)),
+    ):
+        if each:
+            connection.execute(statement, [list(column) for column in zip(*each, strict=True)])
+
+
+def load(
+    connection: Connection, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None
+) -> Stored | None:
+    """Return a checkpoint, or (None) the latest of its namespace."""
+    if checkpoint_id is None:
+        # Every run on a thread with a past begins with this: one round trip.
+        place = (thread_id, checkpoint_ns)
+        heads = connection.execute(_LATEST, place)
+        rest = _rest(connection, _LATEST_KEY, place)
+    else:
+        heads = connection.execute(_GET, (thread_id, checkpoint_ns, checkpoint_id))
+        rest = _rest(connection, _KEYS, ([thread_id], [checkpoint_ns], [checkpoint_id]))
+    found = _joined(heads.fetchall(), *rest)
+    return found[0] if found else None
+
+
+def page(
+    connection: Connection,
+    where: Range,
+    wanted: Mapping[str, object],
+    after: Place | None,
+    *,
+    limit: int,
+    most: int,
+) -> tuple[list[Stored], Place | None]:
+    """Look through checkpoints, newest first, as ``Statements`` says."""
+    statement, parameters = _page_statement(where, after, _METADATA if wanted else _FIELDS)
+    rows = connection.execute(statement, {**parameters, "limit": limit}).fetchall()
+    fitting = (place for place, row in enumerate(rows) if matches(row[-1], wanted))
+    chosen = list(islice(fitting, most))
+    heads = [rows[place] for place in chosen]
+    end = chosen[-1] if len(chosen) == most else len(rows) - 1
+    on = end < len(rows) - 1 or len(rows) == limit
+    found = _complete(connection, _heads(connection, heads) if wanted else heads)
+    return found, rows[end][:3] if on else None
+
+
+def _page_statement(where: Range, after: Place | None, fields: str) -> tuple[str, dict[str, str]]:
+    parameters: dict[str, str] = {}
+    conditions = ["TRUE"]
+    for name, condition in _CONDITIONS.items():
+        value: str | None = getattr(where, name)
+        if value is not None:
+            parameters[name] = value
+            conditions.append(condition)
+    if after is not None:
+        parameters["last_thread_id"], parameters["last_ns"], parameters["last_id"] = after
+        conditions.append(_AFTER)
+    return _PAGE.format(fields, " AND ".join(conditions)), parameters
+
+
+def _heads(connection: Connection, rows: Sequence[TupleRow]) -> Sequence[_Head]:
+    """Return checkpoints of which only the key and the metadata are known."""
+    keys = [[row[column] for row in rows] for column in range(3)]
+    return connection.execute(_HEADS, keys).fetchall()
+
+
+def delete_thread_checkpoints(connection: Connection, thread_id: str) -> None:
+    for table in _TABLES:
+        connection.execute(f"DELETE FROM {table} WHERE thread_id = %s", (thread_id,))
+
+
+def delete_run_checkpoints(connection: Connection, run_id: str, thread_id: str) -> None:
+    """Delete what a run has left on a thread, on checkpoints of other runs too."""
+    values = {"run": run_id, "thread": thread_id}
+    for table in _OF_CHECKPOINTS:
+        connection.execute(_WRITES_OF_RUN.format(table), values)
+        connection.execute(_WRITES_BY_RUN.format(table), values)
+    connection.execute(_BRING_BACK, values)
+    connection.execute(_BROUGHT_BACK, values)
+    if connection.execute(_CHECKPOINTS_OF_RUN, values).fetchall():
+        connection.execute(_UNUSED_BLOBS, values)
+
+
+def copy_thread_checkpoints(connection: Connection, source: str, target: str) -> None:
+    for table, columns in _COPIED.items():
+        # What was displaced counts in the order in which it came.
+        order = " ORDER BY seq" if table == "loomline_displaced_writes" else ""
+        connection.execute(
+            f"INSERT INTO {table} (thread_id, {columns})"
+            f" SELECT %s, {columns} FROM {table} WHERE thread_id = %s{order}",
+            (target, source),
+        )
+
+
+def keep_latest_checkpoints(connection: Connection, thread_id: str) -> None:
+    """Delete all but the latest checkpoint of each namespace, and what it is rebuilt from."""
+    for (checkpoint_ns,) in connection.execute(_NAMESPACES, (thread_id,)).fetchall():
+        kept = _needed(connection, thread_id, checkpoint_ns)
+        for table in (*_OF_CHECKPOINTS, "checkpoints"):
+            connection.execute(_ALL_BUT.format(table), (thread_id, checkpoint_ns, kept))
+    connection.execute(_UNUSED_BLOBS, {"thread": thread_id})
+
+
+class PostgresCheckpoints:
+    """The acts above, as ``Statements``."""
+
+    def load(
+        self,
+        connection: Connection,
+        thread_id: str,
+        checkpoint_ns: str,
+        checkpoint_id: str | None,
+    ) -> Stored | None:
+        return load(connection, thread_id, checkpoint_ns, checkpoint_id)
+
+    def page(
+        self,
+        connection: Connection,
+        where: Range,
+        wanted: Mapping[str, object],
+        after: Place | None,
+        *,
+        limit: int,
+        most: int,
+    ) -> tuple[list[Stored], Place | None]:
+        return page(connection, where, wanted, after, limit=limit, most=most)
+
+    def delete_thread(self, connection: Connection, thread_id: str) -> None:
+        delete_thread_checkpoints(connection, thread_id)
+
+    def copy_thread(self, connection: Connection, source: str, target: str) -> None:
+        copy_thread_checkpoints(connection, source, target)
+
+    def keep_latest(self, connection: Connection, thread_id: str) -> None:
+        keep_latest_checkpoints(connection, thread_id)
+
+    def delete_run(self, connection: Connection, run_id: str) -> None:
+        for (thread_id,) in connection.execute(_THREADS_OF_RUN, (run_id,)).fetchall():
+            delete_run_checkpoints(connection, run_id, thread_id)
+
+
+def _needed(connection: Connection, thread_id: str, checkpoint_ns: str) -> list[str]:
+    latest = load(connection, thread_id, checkpoint_ns, None)
+    assert latest is not None
+    return rebuilt_from(latest, lambda each: load(connection, thread_id, checkpoint_ns, each))
+
+
+def _complete(connection: Connection, heads: Sequence[_Head]) -> list[Stored]:
+    """Return checkpoints with their blobs and writes."""
+    if not heads:
+        return []
+    keys = [list(column) for column in zip(*(head[:3] for head in heads), strict=True)]
+    return _joined(heads, *_rest(connection, _KEYS, keys))
+
+
+def _rest(connection: Connection, keys: str, values: Sequence[object]) -> tuple[Cursor, Cursor]:
+    """Ask for the blobs and the writes of checkpoints."""
+    found = connection.execute(_BLOBS.format(keys), values, binary=True)
+    return found, connection.execute(_WRITES.format(keys), values, binary=True)
+
+
+def _joined(heads: Sequence[_Head], found: Cursor, written: Cursor) -> list[Stored]:
+    blobs, writes = _grouped(found), _grouped(written)
+    return [Stored(*head, blobs[head[:3]], writes[head[:3]]) for head in heads]
+
+
+def _grouped(rows: Cursor) -> defaultdict[_Key, list[Any]]:
+    groups: defaultdict[_Key, list[Any]] = defaultdict(list)
+    for row in rows:
+        groups[row[:3]].append(row[3:])
+    return groups
+
+
+def _storable(row: PutRow) -> PutRow:
+    *key, content, metadata = row
+    return (*key, content, without_nul(metadata.encode()).decode())  # type: ignore[return-value]
+
+
+def _last_of(rows: Iterable[Any], key: int) -> list[Any]:
+    """Leave out what a later row of the same key replaces: one statement sets a row once."""
+    return list({row[:key]: row for row in rows}.values())

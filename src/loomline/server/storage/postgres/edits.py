@@ -1,0 +1,86 @@
+"""A change of a thread's state, from the first checkpoint written to the row that follows."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from loomline.server.domain.access import EVERYTHING, Condition, meets
+from loomline.server.domain.errors import StateChanged, ThreadInFlight, ThreadNotFound
+from loomline.server.domain.threads import NewThread, Thread, ThreadState
+from loomline.server.storage.checkpoints import Sink
+from loomline.server.storage.postgres import sql
+from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints, write_rows
+from loomline.server.storage.postgres.connection import Connection, Database
+from loomline.server.storage.postgres.rows import obj
+from loomline.server.storage.postgres.savers import DirectSink
+from loomline.server.storage.postgres.threads import create_thread, get_thread
+from loomline.server.storage.saver import SaverOptions, StorageSaver
+from loomline.server.storage.staged import Collected, StagedSaver
+
+_NEWEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = %s"
+
+
+class PostgresEdit:
+    """``StateEdit``: rows wait in memory until they are written together."""
+
+    def __init__(self, database: Database, thread_id: UUID, options: SaverOptions) -> None:
+        self._database = database
+        self._thread_id = thread_id
+        self._collected = Collected()
+
+        def saver(sink: Sink) -> StorageSaver[Connection]:
+            return StorageSaver(database, PostgresCheckpoints(), sink, options=options)
+
+        self._saver = StagedSaver(
+            saver(DirectSink(database)), saver(self._collected), options.serde
+        )
+
+    @property
+    def checkpointer(self) -> BaseCheckpointSaver[str]:
+        return self._saver
+
+    async def commit(
+        self, state: ThreadState, new: NewThread | None = None, *, access: Condition = EVERYTHING
+    ) -> Thread:
+        def work(connection: Connection) -> Thread:
+            if new is not None and not create_thread(connection, new, access):
+                return get_thread(connection, self._thread_id)
+            held = EVERYTHING if new is not None else access
+            _lock_settled(connection, self._thread_id, held)
+            self._check(connection)
+            write_rows(connection, self._collected.rows)
+            _follow(connection, self._thread_id, state)
+            return get_thread(connection, self._thread_id)
+
+        return await self._database.write(work)
+
+    def _check(self, connection: Connection) -> None:
+        for place, newest in self._saver.newest.items():
+            if connection.execute(_NEWEST, place).fetchone() != (newest,):
+                raise StateChanged(self._thread_id)
+
+
+def _lock_settled(connection: Connection, thread_id: UUID, access: Condition) -> None:
+    locked = connection.execute(sql.LOCK_THREAD, (thread_id,))
+    active = connection.execute(sql.ACTIVE_RUNS, (thread_id,))
+    row = locked.fetchone()
+    if row is None or not meets(obj(row[0]), access):
+        raise ThreadNotFound(thread_id)
+    if active.fetchone() is not None:
+        raise ThreadInFlight(thread_id)
+
+
+def _follow(connection: Connection, thread_id: UUID, state: ThreadState) -> None:
+    """Let a thread's row say what its newest checkpoint says."""
+    values = {
+        "status": state.status,
+        "interrupts": state.interrupts.decode(),
+        "error": None,
+        "now": state.now,
+        "used": 0,
+        "thread": thread_id,
+    }
+    connection.execute(sql.THREAD_ENDS_RUN, values)
+    connection.execute(sql.SET_VALUES, (thread_id, state.values.decode()))

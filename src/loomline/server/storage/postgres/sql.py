@@ -1,0 +1,200 @@
+"""The statements on runs, and on threads where runs change them.
+
+Who changes the runs of a thread locks the thread first, then the runs. Who locks several runs of
+different threads does so in the order of their ids.
+
+"LATERAL ... LIMIT 1" and scalar subqueries force a look into an index for each row, the order being
+that of the index. The planner knows little about fresh rows and arrays, and would else read whole
+tables to join them.
+"""
+
+RUN = (
+    "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
+    " temporary, resumable, attempt, created_at, updated_at, error, webhook, caller"
+)
+
+GET_RUN = f"SELECT {RUN} FROM loomline_runs WHERE run_id = %s"
+
+LIST_RUNS = f"""
+    SELECT {RUN} FROM loomline_runs WHERE thread_id = %s AND (%s::text IS NULL OR status = %s)
+    ORDER BY created_at DESC, seq DESC LIMIT %s OFFSET %s
+"""
+
+INSERT_RUN = """
+    INSERT INTO loomline_runs (run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs,
+                           multitask_strategy, temporary, resumable, created_at, updated_at,
+                           webhook, caller)
+    VALUES (%s, %s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+
+THREAD_EXISTS = "SELECT 1 FROM loomline_threads WHERE thread_id = %s"
+
+THREAD_METADATA = "SELECT metadata FROM loomline_threads WHERE thread_id = %s"
+
+LOCK_THREAD = "SELECT metadata FROM loomline_threads WHERE thread_id = %s FOR UPDATE"
+
+ACTIVE_RUNS = """
+    SELECT run_id, status FROM loomline_runs
+    WHERE thread_id = %s AND status IN ('pending', 'running') ORDER BY created_at, seq
+"""
+
+ALL_ACTIVE_RUNS = """
+    SELECT thread_id, run_id FROM loomline_runs
+    WHERE status IN ('pending', 'running') AND (%s::text IS NULL OR status = %s) AND run_id > %s
+      AND (%s::jsonb IS NULL OR EXISTS (
+        SELECT 1 FROM loomline_threads t
+        WHERE t.thread_id = loomline_runs.thread_id AND loomline_meets(t.metadata, %s::jsonb)))
+    ORDER BY run_id LIMIT %s
+"""
+
+OVER = """
+    SELECT given.run_id FROM unnest(%s::uuid[]) given (run_id)
+    WHERE (SELECT r.status FROM loomline_runs r WHERE r.run_id = given.run_id LIMIT 1)
+        IN ('pending', 'running') IS NOT TRUE
+"""
+
+PENDING_UP_TO = """
+    SELECT count(*) FROM (SELECT 1 FROM loomline_runs WHERE status = 'pending' LIMIT %s) p
+"""
+
+THREAD_GETS_RUN = """
+    UPDATE loomline_threads SET status = 'busy', metadata = %s, config = %s, updated_at = %s
+    WHERE thread_id = %s
+"""
+
+END_PENDING = """
+    UPDATE loomline_runs SET status = 'interrupted', updated_at = %s WHERE run_id = ANY(%s)
+"""
+
+MARK_STOP = """
+    UPDATE loomline_runs SET stop_action = %s, stop_reason = %s
+    WHERE run_id = ANY(%s) AND stop_action IS NULL
+"""
+
+DELETE_RUN = "DELETE FROM loomline_runs WHERE run_id = %s"
+
+HAS_TEMPORARY = "SELECT 1 FROM loomline_runs WHERE run_id = ANY(%s) AND temporary"
+
+WITH_WEBHOOK = f"SELECT {RUN} FROM loomline_runs WHERE run_id = ANY(%s) AND webhook IS NOT NULL"
+
+# Of each thread the first in line, if nothing of the thread is running. What another worker is
+# about to take is passed over.
+CLAIM = f"""
+    WITH due AS (
+        SELECT run_id AS due_id FROM loomline_runs r
+        WHERE status = 'pending' AND created_at <= %(now)s
+          AND (paused_until IS NULL OR paused_until <= %(now)s)
+          AND (%(graphs)s::text[] IS NULL OR graph_id = ANY(%(graphs)s::text[]))
+          AND (SELECT count(*) FROM loomline_runs o
+               WHERE o.thread_id = r.thread_id AND o.status = 'running') = 0
+          AND seq = (SELECT o.seq FROM loomline_runs o
+                     WHERE o.thread_id = r.thread_id AND o.status IN ('pending', 'running')
+                     ORDER BY o.created_at, o.seq LIMIT 1)
+        ORDER BY created_at, seq LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+    UPDATE loomline_runs SET status = 'running', attempt = attempt + 1, claims = claims + 1,
+                         worker = %(worker)s, token = gen_random_uuid(), lease_until = %(lease)s,
+                         updated_at = %(now)s
+    FROM due WHERE loomline_runs.run_id = due.due_id
+    RETURNING {RUN}, token, stop_action, stop_reason, seq,
+              (SELECT c.thread_id FROM checkpoints c
+               WHERE c.thread_id = loomline_runs.thread_id::text
+               ORDER BY c.checkpoint_ns, c.checkpoint_id LIMIT 1) IS NOT NULL, claims,
+              (SELECT t.event_number FROM loomline_threads t
+               WHERE t.thread_id = loomline_runs.thread_id)
+"""
+
+NEXT_DUE = """
+    SELECT created_at FROM loomline_runs WHERE status = 'pending' AND created_at > %s
+    ORDER BY created_at LIMIT 1
+"""
+
+RENEW = """
+    WITH held AS MATERIALIZED (
+        SELECT h.run_id AS held_id
+        FROM unnest(%(runs)s::uuid[], %(tokens)s::uuid[]) c (run_id, token)
+        CROSS JOIN LATERAL (
+            SELECT run_id FROM loomline_runs r
+            WHERE r.run_id = c.run_id AND r.token = c.token AND r.worker = %(worker)s
+            LIMIT 1 FOR UPDATE) h)
+    UPDATE loomline_runs SET lease_until = %(lease)s FROM held WHERE run_id = held_id
+    RETURNING token, run_id, stop_action, stop_reason
+"""
+
+HOLD = "SELECT loomline_hold(%s, %s)"
+
+# For several claims at once; the others' writes are not affected by a claim that is lost.
+HOLD_MANY = """
+    SELECT h.token FROM unnest(%s::uuid[], %s::uuid[]) c (run_id, token)
+    CROSS JOIN LATERAL (
+        SELECT token FROM loomline_runs r WHERE r.run_id = c.run_id AND r.token = c.token
+        LIMIT 1 FOR SHARE) h
+"""
+
+END_RUN = """
+    UPDATE loomline_runs SET status = %s, error = %s, updated_at = %s, token = NULL,
+                             lease_until = NULL
+    WHERE run_id = %s
+"""
+
+RELEASE = """
+    UPDATE loomline_runs SET status = 'pending', attempt = attempt - 1, updated_at = %s,
+                         paused_until = %s, token = NULL, lease_until = NULL
+    WHERE run_id = %s
+"""
+
+REQUEUE = """
+    UPDATE loomline_runs SET status = 'pending', updated_at = %s, token = NULL, lease_until = NULL
+    WHERE run_id = %s
+"""
+
+LOOK_EXPIRED = """
+    SELECT 1 FROM loomline_runs WHERE status = 'running' AND (%s OR lease_until < %s) LIMIT 1
+"""
+
+LOCK_EXPIRED_THREADS = """
+    SELECT 1 FROM loomline_threads WHERE thread_id IN (
+        SELECT thread_id FROM loomline_runs WHERE status = 'running' AND (%s OR lease_until < %s))
+    ORDER BY thread_id FOR UPDATE
+"""
+
+# A run that is locked at this moment has a worker that is alive.
+EXPIRED = f"""
+    SELECT {RUN} FROM loomline_runs
+    WHERE status = 'running' AND (%s OR lease_until < %s) ORDER BY seq FOR UPDATE SKIP LOCKED
+"""
+
+LET_EXPIRE = """
+    UPDATE loomline_threads SET ttl_minutes = %s, ttl_strategy = 'delete' WHERE thread_id = %s
+"""
+
+SET_VALUES = """
+    INSERT INTO loomline_thread_values (thread_id, content) VALUES (%s, %s)
+    ON CONFLICT (thread_id) DO UPDATE SET content = excluded.content
+"""
+
+_ACTIVE = """
+    (SELECT r.seq FROM loomline_runs r
+     WHERE r.thread_id = t.thread_id AND r.status IN ('pending', 'running')
+     ORDER BY r.created_at, r.seq LIMIT 1)
+"""
+
+THREAD_ENDS_RUN = f"""
+    UPDATE loomline_threads t
+    SET status = CASE WHEN {_ACTIVE} IS NULL THEN %(status)s ELSE 'busy' END,
+        settled_status = %(status)s, interrupts = %(interrupts)s, error = %(error)s,
+        updated_at = %(now)s, state_updated_at = %(now)s,
+        event_number = event_number + greatest(0, %(used)s)
+    WHERE thread_id = %(thread)s
+    RETURNING status = 'busy'
+"""
+
+EVENT_NUMBER = "SELECT event_number FROM loomline_threads WHERE thread_id = %s"
+
+SKIP_NUMBERS = """
+    UPDATE loomline_threads SET event_number = event_number + %s WHERE thread_id = %s
+"""
+
+SETTLE = f"""
+    UPDATE loomline_threads t SET status = settled_status, updated_at = %s
+    WHERE thread_id = %s AND {_ACTIVE} IS NULL
+"""

@@ -1,0 +1,163 @@
+"""The whole of it: threads with connections, and one that writes checkpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import closing
+from uuid import UUID
+
+import psycopg
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from loomline.server.domain.runs import Claim
+from loomline.server.ports.clock import Clock
+from loomline.server.ports.store import Store, StoreOptions
+from loomline.server.storage.checkpoints import Settled, Sink
+from loomline.server.storage.postgres.assistants import PostgresAssistants
+from loomline.server.storage.postgres.cache import PostgresCache
+from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints
+from loomline.server.storage.postgres.connection import (
+    CONNECTIONS,
+    Connection,
+    Database,
+    connect,
+    parameters,
+)
+from loomline.server.storage.postgres.crons import PostgresCrons
+from loomline.server.storage.postgres.edits import PostgresEdit
+from loomline.server.storage.postgres.failures import not_opened
+from loomline.server.storage.postgres.migrate import migrate
+from loomline.server.storage.postgres.occupancy import Occupancy, Use
+from loomline.server.storage.postgres.rewriting import PostgresRewriter
+from loomline.server.storage.postgres.runs import PostgresRuns
+from loomline.server.storage.postgres.savers import DirectSink, Drain, Savers
+from loomline.server.storage.postgres.store_items import PostgresItems
+from loomline.server.storage.postgres.store_vectors import open_vectors
+from loomline.server.storage.postgres.threads import PostgresThreads
+from loomline.server.storage.postgres.webhooks import PostgresWebhooks
+from loomline.server.storage.saver import SaverOptions, StorageSaver
+from loomline.server.storage.store import DatabaseStore
+
+logger: logging.Logger = logging.getLogger("loomline.storage")
+
+_CLOCK_SECONDS = 2.0
+
+
+class PostgresStorage:
+    """``Storage`` in a PostgreSQL database, 14 or newer."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        store: StoreOptions | None = None,
+        connections: int = CONNECTIONS,
+        use: Use | None = None,
+        saver: SaverOptions | None = None,
+    ) -> None:
+        """Make one that is not opened yet.
+
+        Args:
+            url: The address, with a password maybe.
+            clock: Time.
+            store: How the store works.
+            connections: How many threads with a connection each.
+            use: Whether other processes may use the database meanwhile; None: it does not matter,
+                because nothing is going to be executed.
+            saver: How values become rows.
+        """
+        self._url = url
+        self._use = use
+        self._occupancy: Occupancy | None = None
+        self._store_options = store or StoreOptions()
+        self._saver_options = saver or SaverOptions()
+        self._clock = clock
+        self._connections = connections
+        self._opened = False
+
+    async def open(self) -> None:
+        """Connect, and bring the schema up to date.
+
+        Raises:
+            StorageUnavailable: the database cannot be reached or used, is used by another process
+                that does not expect us, or has no pgvector where the store needs it.
+        """
+        vectors = await asyncio.to_thread(self._prepare)
+        self._database = Database(parameters(self._url), self._connections)
+        self._drain = Drain(self._database)
+        self._savers = Savers(self._database, self._drain)
+        self._drain.start()
+        self._opened = True
+        options = self._store_options
+        items = PostgresItems(options.index, vectors)
+        self._store = DatabaseStore(
+            self._database, items, self._clock, options, self._saver_options.sealer
+        )
+        self.cache: PostgresCache = PostgresCache(self._database, self._clock)
+        self.assistants: PostgresAssistants = PostgresAssistants(self._database)
+        self.crons: PostgresCrons = PostgresCrons(self._database)
+        self.threads: PostgresThreads = PostgresThreads(self._database)
+        self.webhooks: PostgresWebhooks = PostgresWebhooks(self._database, self._clock)
+        self.runs: PostgresRuns = PostgresRuns(self._database, self._savers, self._clock)
+
+    async def close(self) -> None:
+        if not self._opened:
+            return
+        self._opened = False
+        await asyncio.to_thread(self._drain.close)
+        await asyncio.to_thread(self._database.close)
+        if self._occupancy is not None:
+            await asyncio.to_thread(self._occupancy.close)
+
+    async def ping(self) -> None:
+        await self._database.ask(lambda connection: connection.execute("SELECT 1").fetchone())
+
+    @property
+    def store(self) -> Store:
+        return self._store
+
+    def checkpointer(self) -> BaseCheckpointSaver[str]:
+        return self._saver(DirectSink(self._database))
+
+    def edit(self, thread_id: UUID) -> PostgresEdit:
+        return PostgresEdit(self._database, thread_id, self._saver_options)
+
+    def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
+        sink: Sink = self._savers.sink(claim)
+        return self._saver(Settled(sink) if wait else sink, claim)
+
+    def rewriter(self) -> PostgresRewriter:
+        return PostgresRewriter(self._database)
+
+    async def flush(self, claim: Claim) -> None:
+        await self._savers.settle(claim)
+
+    def _saver(self, sink: Sink, claim: Claim | None = None) -> StorageSaver[Connection]:
+        return StorageSaver(self._database, PostgresCheckpoints(), sink, claim, self._saver_options)
+
+    def _prepare(self) -> str | None:
+        given = parameters(self._url)
+        try:
+            with closing(connect(given)) as connection:
+                migrate(connection)
+                vectors = open_vectors(connection, self._store_options.index)
+                self._compare_clocks(connection)
+            if self._use is not None:
+                self._occupancy = Occupancy(given, self._use)
+                self._occupancy.take()
+            return vectors
+        except psycopg.Error as error:
+            raise not_opened(self._url, error) from None
+
+    def _compare_clocks(self, connection: Connection) -> None:
+        """Warn where leases would seem to have run out, or never to do so."""
+        row = connection.execute("SELECT clock_timestamp()").fetchone()
+        assert row is not None
+        seconds = (self._clock.now() - row[0]).total_seconds()
+        if self._use is not None and abs(seconds) > _CLOCK_SECONDS:
+            logger.warning(
+                "the clock of this machine and that of the database differ: set both by NTP",
+                extra={"seconds": round(seconds, 1)},
+            )

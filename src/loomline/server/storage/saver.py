@@ -1,0 +1,402 @@
+"""langgraph's checkpoints in the server's database, whichever it is."""
+
+from __future__ import annotations
+
+import inspect
+import random
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, cast
+
+import orjson
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    get_serializable_checkpoint_metadata,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from loomline.server.domain.runs import Claim
+from loomline.server.storage.checkpoints import (
+    Access,
+    BlobRow,
+    Connection,
+    Place,
+    Range,
+    Rows,
+    Sink,
+    Statements,
+    Stored,
+    WriteRow,
+    matches,
+)
+from loomline.server.storage.sealed_rows import RowSealer, is_plain
+from loomline.server.storage.sealing import Sealer
+from loomline.server.storage.serde import safe_serde
+from loomline.server.storage.staged import checkpoint_key
+
+Work: TypeAlias = Callable[[Connection], None]
+
+PAGE = 50
+"""Checkpoints that a listing reads at a time."""
+
+LOOKED_AT = 500
+"""Checkpoints whose metadata is compared with a filter before others get their turn."""
+
+_ALL = sys.maxsize
+_INLINE_TEXT = 512
+_INT64 = 2**63
+
+# Removed from the stored form, where they have places of their own.
+_APART = ("channel_values", "pending_sends")
+
+
+@dataclass(frozen=True, slots=True)
+class SaverOptions:
+    """How values become rows. Without a sealer they are not encrypted."""
+
+    sealer: Sealer | None = None
+    serde: SerializerProtocol = field(default_factory=safe_serde)
+
+    def row_sealer(self) -> RowSealer | None:
+        """Return what encrypts for whoever acts at this moment."""
+        return None if self.sealer is None else RowSealer(self.sealer)
+
+
+class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
+    """A saver on the server's database.
+
+    Values are encoded when a method is called, on the caller's thread: the state may change as
+    soon as the call returns. Small plain values stay in the checkpoint; others have a row for each
+    version, which the checkpoints that share it share too.
+    """
+
+    def __init__(
+        self,
+        access: Access[Connection],
+        statements: Statements[Connection],
+        sink: Sink,
+        claim: Claim | None = None,
+        options: SaverOptions | None = None,
+    ) -> None:
+        chosen = options or SaverOptions()
+        super().__init__(serde=chosen.serde)
+        self._seals = chosen.row_sealer()
+        self._access = access
+        self._statements = statements
+        self._sink = sink
+        self._thread_id = None if claim is None else str(claim.run.thread_id)
+        self._run_id = "" if claim is None else str(claim.run.run_id)
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        key = checkpoint_key(config)
+        if self._sink.has_nothing(key[0], key[1]):
+            return None
+        await self._sink.settle()
+        stored = await self._access.read(lambda connection: self._statements.load(connection, *key))
+        return None if stored is None else self._tuple(*await self._opened([stored]))
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        key = checkpoint_key(config)
+        if self._sink.has_nothing(key[0], key[1]):
+            return None
+        self._sink.settle_blocking()
+        stored = self._access.read_blocking(
+            lambda connection: self._statements.load(connection, *key)
+        )
+        return None if stored is None else self._tuple(*self._opened_blocking([stored]))
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        await self._sink.settle()
+        where, last, left = _range(config, before), None, _ALL if limit is None else limit
+        while left > 0:
+            work = self._page_of(where, self._readable(filter), last, left)
+            rows, last = await self._access.read(work)
+            found = self._fitting(await self._opened(rows), filter)[:left]
+            for stored in found:
+                yield self._tuple(stored)
+            left -= len(found)
+            if last is None:
+                return
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        self._sink.settle_blocking()
+        where, last, left = _range(config, before), None, _ALL if limit is None else limit
+        while left > 0:
+            work = self._page_of(where, self._readable(filter), last, left)
+            rows, last = self._access.read_blocking(work)
+            found = self._fitting(self._opened_blocking(rows), filter)[:left]
+            for stored in found:
+                yield self._tuple(stored)
+            left -= len(found)
+            if last is None:
+                return
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        rows, saved = self._put_rows(config, checkpoint, metadata, new_versions)
+        await self._sink.write(await self._sealed(rows))
+        return saved
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        rows, saved = self._put_rows(config, checkpoint, metadata, new_versions)
+        self._sink.write_blocking(self._sealed_blocking(rows))
+        return saved
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        rows = self._write_rows(config, writes, task_id, task_path)
+        await self._sink.write(await self._sealed(rows))
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        rows = self._write_rows(config, writes, task_id, task_path)
+        self._sink.write_blocking(self._sealed_blocking(rows))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self._change(lambda c: self._statements.delete_thread(c, str(thread_id)))
+
+    def delete_thread(self, thread_id: str) -> None:
+        self._change_blocking(lambda c: self._statements.delete_thread(c, str(thread_id)))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        await self._change(self._deleting_runs(run_ids))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        self._change_blocking(self._deleting_runs(run_ids))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        await self._change(self._copying(source_thread_id, target_thread_id))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        self._change_blocking(self._copying(source_thread_id, target_thread_id))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        await self._change(self._pruning(thread_ids, strategy))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        self._change_blocking(self._pruning(thread_ids, strategy))
+
+    def get_next_version(self, current: str | None, channel: None) -> str:  # noqa: ARG002
+        """Return a version after ``current``.
+
+        The random part keeps two forks of one checkpoint from naming different values alike.
+        """
+        number = 0 if current is None else int(str(current).partition(".")[0])
+        chance = random.getrandbits(48)  # nosec B311
+        return f"{number + 1:016d}.{chance:012x}"
+
+    async def _sealed(self, rows: Rows) -> Rows:
+        return rows if self._seals is None else await self._seals.seal(rows)
+
+    def _sealed_blocking(self, rows: Rows) -> Rows:
+        return rows if self._seals is None else self._seals.seal_blocking(rows)
+
+    async def _opened(self, found: Sequence[Stored]) -> Sequence[Stored]:
+        return found if self._seals is None else await self._seals.open(found)
+
+    def _opened_blocking(self, found: Sequence[Stored]) -> Sequence[Stored]:
+        return found if self._seals is None else self._seals.open_blocking(found)
+
+    def _readable(self, wanted: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return the part of a filter that the database can compare."""
+        if self._seals is None or wanted is None:
+            return wanted
+        return {key: value for key, value in wanted.items() if is_plain(key)}
+
+    def _fitting(self, found: Sequence[Stored], wanted: dict[str, Any] | None) -> Sequence[Stored]:
+        if self._seals is None or not wanted:
+            return found
+        return [stored for stored in found if matches(stored.metadata, wanted)]
+
+    async def _change(self, work: Work[Connection]) -> None:
+        await self._sink.settle()
+        await self._access.write(work)
+
+    def _change_blocking(self, work: Work[Connection]) -> None:
+        self._sink.settle_blocking()
+        self._access.write_blocking(work)
+
+    def _page_of(
+        self, where: Range, wanted: dict[str, Any] | None, last: Place | None, left: int
+    ) -> Callable[[Connection], tuple[Sequence[Stored], Place | None]]:
+        most = min(PAGE, left)
+        limit = LOOKED_AT if wanted else most
+        page = self._statements.page
+        return lambda c: page(c, where, wanted or {}, last, limit=limit, most=most)
+
+    def _copying(self, source: str, target: str) -> Work[Connection]:
+        return lambda c: self._statements.copy_thread(c, str(source), str(target))
+
+    def _deleting_runs(self, run_ids: Sequence[str]) -> Work[Connection]:
+        def work(connection: Connection) -> None:
+            for run_id in run_ids:
+                self._statements.delete_run(connection, str(run_id))
+
+        return work
+
+    def _pruning(self, thread_ids: Sequence[str], strategy: str) -> Work[Connection]:
+        if strategy not in {"keep_latest", "delete"}:
+            raise ValueError(f"Unknown strategy '{strategy}': use 'keep_latest' or 'delete'")
+        known = self._statements
+        prune = known.keep_latest if strategy == "keep_latest" else known.delete_thread
+
+        def work(connection: Connection) -> None:
+            for thread_id in thread_ids:
+                prune(connection, str(thread_id))
+
+        return work
+
+    def _put_rows(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> tuple[Rows, RunnableConfig]:
+        thread_id, checkpoint_ns, parent_id = checkpoint_key(config)
+        values = checkpoint["channel_values"]
+        inline = {name: value for name, value in values.items() if _is_plain(value)}
+        content = {key: value for key, value in checkpoint.items() if key not in _APART}
+        content["channel_values"] = inline
+        stored = get_serializable_checkpoint_metadata(config, metadata)
+        blobs = [
+            self._blob((thread_id, checkpoint_ns, channel, str(version)), values[channel])
+            for channel, version in new_versions.items()
+            if channel in values and channel not in inline
+        ]
+        row = (
+            thread_id,
+            checkpoint_ns,
+            checkpoint["id"],
+            parent_id,
+            self._run_id if thread_id == self._thread_id else stored.get("run_id"),
+            orjson.dumps(content).decode(),
+            orjson.dumps(stored, default=str).decode(),
+        )
+        size = len(row[5]) + len(row[6]) + sum(len(blob[5]) for blob in blobs)
+        saved = {
+            "thread_id": thread_id,
+            "checkpoint_ns": checkpoint_ns,
+            "checkpoint_id": checkpoint["id"],
+        }
+        return Rows(checkpoints=[row], blobs=blobs, size=size), {"configurable": saved}
+
+    def _blob(self, key: tuple[str, str, str, str], value: object) -> BlobRow:
+        return (*key, *self.serde.dumps_typed(value))
+
+    def _write_rows(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, path: str
+    ) -> Rows:
+        thread_id, checkpoint_ns, checkpoint_id = checkpoint_key(config)
+        rows: list[WriteRow] = []
+        for index, (channel, value) in enumerate(writes):
+            kind, content = self.serde.dumps_typed(value)
+            place = WRITES_IDX_MAP.get(channel, index)
+            key = (thread_id, checkpoint_ns, str(checkpoint_id), task_id, place, self._run_id)
+            rows.append((*key, path, channel, kind, content))
+        size = sum(len(row[9]) for row in rows)
+        # An interrupt or an error of a task may come again; its results are final.
+        if all(channel in WRITES_IDX_MAP for channel, _ in writes):
+            return Rows(over_writes=rows, size=size)
+        return Rows(new_writes=rows, size=size)
+
+    def _tuple(self, stored: Stored) -> CheckpointTuple:
+        checkpoint = orjson.loads(stored.content)
+        for channel, kind, content in stored.blobs:
+            checkpoint["channel_values"][channel] = self.serde.loads_typed((kind, content))
+        return CheckpointTuple(
+            config=_config(stored, stored.checkpoint_id),
+            checkpoint=cast("Checkpoint", checkpoint),
+            metadata=orjson.loads(stored.metadata),
+            parent_config=_config(stored, stored.parent_id) if stored.parent_id else None,
+            pending_writes=[
+                (task_id, channel, self.serde.loads_typed((kind, content)))
+                for task_id, channel, kind, content in stored.writes
+            ],
+        )
+
+
+for _method in (StorageSaver.put_writes, StorageSaver.aput_writes):
+    # langgraph asks for the signature at every run. Making it takes a tenth of a small run's time.
+    _method.__dict__["__signature__"] = inspect.signature(_method)
+
+
+def _config(stored: Stored, checkpoint_id: str) -> RunnableConfig:
+    return {
+        "configurable": {
+            "thread_id": stored.thread_id,
+            "checkpoint_ns": stored.checkpoint_ns,
+            "checkpoint_id": checkpoint_id,
+        }
+    }
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether JSON gives back exactly this value, and it is small."""
+    kind = type(value)
+    if value is None or kind is bool:
+        return True
+    if kind is int:
+        return -_INT64 <= cast("int", value) < _INT64
+    return kind is str and len(cast("str", value)) <= _INLINE_TEXT and _is_storable(value)
+
+
+def _is_storable(value: object) -> bool:
+    text = cast("str", value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _range(config: RunnableConfig | None, before: RunnableConfig | None) -> Range:
+    given = (config or {}).get("configurable", {})
+    return Range(
+        thread_id=given.get("thread_id"),
+        checkpoint_ns=given.get("checkpoint_ns"),
+        checkpoint_id=given.get("checkpoint_id"),
+        before=(before or {}).get("configurable", {}).get("checkpoint_id"),
+    )

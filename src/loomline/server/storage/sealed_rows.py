@@ -1,0 +1,128 @@
+"""Rows of checkpoints, encrypted on their way to the database and decrypted on their way back."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Sequence
+from typing import Final, cast
+
+import orjson
+
+from loomline.server.domain.json import JsonObject
+from loomline.server.ports.sealing import ACTING
+from loomline.server.storage.checkpoints import BlobRow, PutRow, Rows, Stored, WriteRow
+from loomline.server.storage.sealing import BLOB_PREFIX, Sealer, Seals, is_system
+
+SEALED_VALUES: Final = "sealed_values"
+
+# langgraph and the database look for these in the metadata of checkpoints.
+_PLAIN: Final = frozenset({
+    "counters_since_delta_snapshot", "parents", "source", "step",
+})  # fmt: skip
+
+
+class RowSealer:
+    """Encrypts and decrypts rows, on behalf of whoever acts when it is made."""
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+        self._acting = ACTING.get()
+
+    async def seal(self, rows: Rows) -> Rows:
+        return await self._sealer.run(lambda seals: _seal(self._ours(seals), rows))
+
+    def seal_blocking(self, rows: Rows) -> Rows:
+        return self._sealer.run_blocking(lambda seals: _seal(self._ours(seals), rows))
+
+    async def open(self, found: Sequence[Stored]) -> list[Stored]:
+        if not any(map(_is_sealed, found)):
+            return list(found)
+        return await self._sealer.run(lambda seals: _open_all(seals, found))
+
+    def open_blocking(self, found: Sequence[Stored]) -> list[Stored]:
+        if not any(map(_is_sealed, found)):
+            return list(found)
+        return self._sealer.run_blocking(lambda seals: _open_all(seals, found))
+
+    def _ours(self, seals: Seals) -> Seals:
+        return Seals(self._sealer, self._acting) if self._acting is not None else seals
+
+
+async def _seal(seals: Seals, rows: Rows) -> Rows:
+    return Rows(
+        checkpoints=[await _seal_checkpoint(seals, row) for row in rows.checkpoints],
+        blobs=await seals.each(lambda row: _seal_blob(seals, row), rows.blobs),
+        new_writes=await seals.each(lambda row: _seal_write(seals, row), rows.new_writes),
+        over_writes=await seals.each(lambda row: _seal_write(seals, row), rows.over_writes),
+        size=rows.size,
+    )
+
+
+async def _seal_checkpoint(seals: Seals, row: PutRow) -> PutRow:
+    content, metadata = orjson.loads(row[5]), orjson.loads(row[6])
+    values = content["channel_values"]
+    if seals.blobs and values:
+        _, sealed = await seals.seal_blob("json", orjson.dumps(values))
+        content[SEALED_VALUES] = base64.b64encode(sealed).decode()
+        # Which channels have a value is looked up without decrypting them.
+        content["channel_values"] = dict.fromkeys(values)
+    plain = {key: each for key, each in metadata.items() if is_plain(key)}
+    rest = {key: each for key, each in metadata.items() if not is_plain(key)}
+    sealed_metadata = {**plain, **await seals.seal("checkpoint", "metadata", rest)}
+    return (*row[:5], orjson.dumps(content).decode(), orjson.dumps(sealed_metadata).decode())
+
+
+async def _seal_blob(seals: Seals, row: BlobRow) -> BlobRow:
+    return (*row[:4], *await seals.seal_blob(row[4], row[5]))
+
+
+async def _seal_write(seals: Seals, row: WriteRow) -> WriteRow:
+    return (*row[:8], *await seals.seal_blob(row[8], row[9]))
+
+
+async def _open_all(seals: Seals, found: Sequence[Stored]) -> list[Stored]:
+    return await seals.each(lambda stored: _open(seals, stored), found)
+
+
+async def _open(seals: Seals, stored: Stored) -> Stored:
+    async def blob(row: tuple[str, str, bytes]) -> tuple[str, str, bytes]:
+        return (row[0], *await seals.open_blob(row[1], row[2]))
+
+    async def write(row: tuple[str, str, str, bytes]) -> tuple[str, str, str, bytes]:
+        return (row[0], row[1], *await seals.open_blob(row[2], row[3]))
+
+    return dataclasses.replace(
+        stored,
+        content=await _open_content(seals, stored.content),
+        metadata=orjson.dumps(await seals.open(cast("JsonObject", orjson.loads(stored.metadata)))),
+        blobs=await seals.each(blob, stored.blobs),
+        writes=await seals.each(write, stored.writes),
+    )
+
+
+async def _open_content(seals: Seals, encoded: str | bytes) -> str | bytes:
+    content = orjson.loads(encoded)
+    if SEALED_VALUES not in content:
+        return encoded
+    sealed = base64.b64decode(content.pop(SEALED_VALUES))
+    _, values = await seals.open_blob(f"{BLOB_PREFIX}json", sealed)
+    content["channel_values"] = orjson.loads(values)
+    return orjson.dumps(content)
+
+
+def is_plain(key: str) -> bool:
+    """Return whether a name in the metadata of a checkpoint is never encrypted."""
+    return key in _PLAIN or is_system(key)
+
+
+def _is_sealed(stored: Stored) -> bool:
+    def has(text: str | bytes, part: str) -> bool:
+        return part in text if isinstance(text, str) else part.encode() in text
+
+    return (
+        has(stored.content, SEALED_VALUES)
+        or has(stored.metadata, "loomline:sealed")
+        or any(kind.startswith(BLOB_PREFIX) for _, kind, _ in stored.blobs)
+        or any(kind.startswith(BLOB_PREFIX) for _, _, kind, _ in stored.writes)
+    )

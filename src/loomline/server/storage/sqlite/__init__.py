@@ -1,0 +1,5 @@
+"""The embedded database."""
+
+from loomline.server.storage.sqlite.storage import SqliteStorage
+
+__all__ = ["SqliteStorage"]

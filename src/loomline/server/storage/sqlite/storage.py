@@ -1,0 +1,183 @@
+"""The whole of it: one file, one writer, and a lock that keeps other processes out."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from uuid import UUID
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from loomline.server.domain.errors import StorageUnavailable
+from loomline.server.domain.runs import Claim
+from loomline.server.ports.clock import Clock
+from loomline.server.ports.store import Store, StoreOptions
+from loomline.server.storage.checkpoints import Settled, Sink
+from loomline.server.storage.memory_cache import MemoryCache
+from loomline.server.storage.saver import SaverOptions, StorageSaver
+from loomline.server.storage.sqlite.assistants import SqliteAssistants
+from loomline.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints
+from loomline.server.storage.sqlite.connection import Access, Readers, Writer, connect, unavailable
+from loomline.server.storage.sqlite.crons import SqliteCrons
+from loomline.server.storage.sqlite.edits import SqliteEdit
+from loomline.server.storage.sqlite.migrate import look_at_version, migrate
+from loomline.server.storage.sqlite.rewriting import SqliteRewriter
+from loomline.server.storage.sqlite.runs import SqliteRuns
+from loomline.server.storage.sqlite.savers import DirectSink, Savers
+from loomline.server.storage.sqlite.store_search import SqliteItems
+from loomline.server.storage.sqlite.threads import SqliteThreads
+from loomline.server.storage.sqlite.webhooks import SqliteWebhooks
+from loomline.server.storage.store import DatabaseStore
+
+
+class SqliteStorage:
+    """``Storage`` in one SQLite file, for one process at a time.
+
+    ``beside`` a server, another process may do what is short and needs no lease.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        store: StoreOptions | None = None,
+        beside: bool = False,
+        saver: SaverOptions | None = None,
+    ) -> None:
+        self._path = path
+        self._beside = beside
+        self._clock = clock
+        self._store_options = store or StoreOptions()
+        self._saver_options = saver or SaverOptions()
+        self._lock: int | None = None
+        self._opened = False
+        # One process has the file, so it needs to share with nobody.
+        self.cache: MemoryCache = MemoryCache(clock)
+
+    async def open(self) -> None:
+        """Open the file, creating it where it does not exist.
+
+        Raises:
+            StorageUnavailable: another process has it, or it cannot be opened or written.
+        """
+        await asyncio.to_thread(self._prepare)
+        self._savers = Savers(self._writer)
+        self._writer.start()
+        self._opened = True
+        options = self._store_options
+        access = Access(self._writer, self._readers)
+        self._store = DatabaseStore(
+            access,
+            SqliteItems(options.index),
+            self._clock,
+            options,
+            self._saver_options.sealer,
+        )
+        self.assistants: SqliteAssistants = SqliteAssistants(self._writer, self._readers)
+        self.crons: SqliteCrons = SqliteCrons(self._writer, self._readers)
+        self.threads: SqliteThreads = SqliteThreads(self._writer, self._readers)
+        self.webhooks: SqliteWebhooks = SqliteWebhooks(self._writer, self._readers, self._clock)
+        self.runs: SqliteRuns = SqliteRuns(self._writer, self._readers, self._savers, self._clock)
+
+    async def close(self) -> None:
+        if not self._opened:
+            return
+        self._opened = False
+        await asyncio.to_thread(self._writer.close)
+        await asyncio.to_thread(self._readers.close)
+        self._unlock()
+
+    async def ping(self) -> None:
+        self._readers.point(lambda connection: connection.execute("SELECT 1").fetchone())
+
+    @property
+    def store(self) -> Store:
+        return self._store
+
+    def checkpointer(self) -> BaseCheckpointSaver[str]:
+        return self._saver(DirectSink(self._writer))
+
+    def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
+        sink: Sink = self._savers.sink(claim)
+        return self._saver(Settled(sink) if wait else sink, claim)
+
+    def edit(self, thread_id: UUID) -> SqliteEdit:
+        return SqliteEdit(self._writer, self._readers, thread_id, self._saver_options)
+
+    def rewriter(self) -> SqliteRewriter:
+        return SqliteRewriter(Access(self._writer, self._readers))
+
+    async def flush(self, claim: Claim) -> None:
+        await self._savers.settle(claim)
+
+    def _saver(self, sink: Sink, claim: Claim | None = None) -> StorageSaver[sqlite3.Connection]:
+        access = Access(self._writer, self._readers)
+        return StorageSaver(access, SqliteCheckpoints(), sink, claim, self._saver_options)
+
+    def _prepare(self) -> None:
+        folder = self._path.parent
+        if self._beside:
+            self._prepare_beside()
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self._path.with_suffix(".lock"))
+        except BlockingIOError:
+            raise StorageUnavailable(
+                f"Another server uses the data directory '{folder}'. Stop it, or start this one"
+                " with another --data-dir."
+            ) from None
+        except OSError as error:
+            raise StorageUnavailable(
+                f"The data directory '{folder}' cannot be used: {error.strerror}. Choose another"
+                " one with --data-dir."
+            ) from None
+        with ExitStack() as undo:
+            undo.callback(self._unlock)
+            self._connect(undo)
+            undo.pop_all()
+
+    def _prepare_beside(self) -> None:
+        if not self._path.exists():
+            raise StorageUnavailable(
+                f"There is no database in '{self._path.parent}'. Name its folder with --data-dir."
+            )
+        with ExitStack() as undo:
+            self._connect(undo)
+            undo.pop_all()
+
+    def _connect(self, undo: ExitStack) -> None:
+        try:
+            connection = undo.enter_context(closing(connect(self._path)))
+            if self._beside:
+                look_at_version(connection)
+            else:
+                migrate(connection)
+            self._readers = Readers(self._path)
+        except sqlite3.Error as error:
+            raise unavailable(error) from error
+        self._writer = Writer(connection)
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _lock(path: Path) -> int:
+    """Return the descriptor of a locked file; the lock goes with the process, however it ends."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+    return descriptor

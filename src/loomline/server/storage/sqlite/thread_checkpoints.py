@@ -1,0 +1,69 @@
+"""The checkpoints of a thread as a whole: copied with it, and weighed."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from loomline.server.domain.threads import Size, ThreadSize
+
+# No run is named: what becomes of the runs of the source is not the copy's concern. What several
+# runs have written to one place stays apart all the same.
+_COPIES = (
+    """INSERT INTO checkpoints
+           (thread_id, checkpoint_ns, checkpoint_id, parent_id, content, metadata)
+       SELECT :target, checkpoint_ns, checkpoint_id, parent_id, content,
+              iif(json_extract(metadata, '$.thread_id') IS NULL, metadata,
+                  json_set(metadata, '$.thread_id', :target))
+       FROM checkpoints WHERE thread_id = :source""",
+    """INSERT INTO checkpoint_blobs
+           (thread_id, checkpoint_ns, channel, version, type, content)
+       SELECT :target, checkpoint_ns, channel, version, type, content
+       FROM checkpoint_blobs WHERE thread_id = :source""",
+    """INSERT INTO checkpoint_writes
+           (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel,
+            type, content)
+       SELECT :target, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel,
+              type, content
+       FROM checkpoint_writes WHERE thread_id = :source ORDER BY rowid""",
+)
+
+# Without the values that stand in the checkpoints: those are counted with the channels.
+_CHECKPOINTS = """
+    SELECT count(*), coalesce(sum(
+        length(CAST(content AS BLOB)) + length(CAST(metadata AS BLOB))
+        - length(CAST(json_extract(content, '$.channel_values') AS BLOB))), 0)
+    FROM checkpoints WHERE thread_id = ?
+"""
+_WRITES = """
+    SELECT count(*), coalesce(sum(length(content)), 0) FROM checkpoint_writes WHERE thread_id = ?
+"""
+_CHANNELS = """
+    SELECT channel, count(*), sum(bytes) FROM (
+        SELECT channel, length(content) AS bytes FROM checkpoint_blobs WHERE thread_id = :thread
+        UNION ALL
+        SELECT channel, bytes FROM (
+            SELECT DISTINCT c.checkpoint_ns, v.key AS channel, n.value AS version,
+                   coalesce(length(CAST(v.value AS BLOB)), 0) AS bytes
+            FROM checkpoints c, json_each(c.content, '$.channel_values') v,
+                 json_each(c.content, '$.channel_versions') n
+            WHERE c.thread_id = :thread AND n.key = v.key))
+    GROUP BY channel ORDER BY channel
+"""
+
+
+def copy_checkpoints(connection: sqlite3.Connection, source: str, target: str) -> None:
+    """Copy everything a thread has been through to another one that is new."""
+    for statement in _COPIES:
+        connection.execute(statement, {"source": source, "target": target})
+
+
+def checkpoints_size(connection: sqlite3.Connection, thread_id: str) -> ThreadSize:
+    """Return what the checkpoints of a thread take."""
+    checkpoints = connection.execute(_CHECKPOINTS, (thread_id,)).fetchone()
+    writes = connection.execute(_WRITES, (thread_id,)).fetchone()
+    channels = connection.execute(_CHANNELS, {"thread": thread_id})
+    return ThreadSize(
+        checkpoints=Size(*checkpoints),
+        channels={channel: Size(count, size) for channel, count, size in channels},
+        pending_writes=Size(*writes),
+    )

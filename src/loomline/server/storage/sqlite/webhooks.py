@@ -1,0 +1,185 @@
+"""The outbox of webhooks in SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from loomline.server.domain.errors import WebhookNotFound
+from loomline.server.domain.ids import uuid7
+from loomline.server.domain.json import Encoded, dump
+from loomline.server.domain.runs import Run
+from loomline.server.domain.webhooks import DeadWebhook, Delivery, OutboxStats, host_of, notice
+from loomline.server.ports.clock import Clock
+from loomline.server.storage.sqlite.connection import Readers, Writer
+from loomline.server.storage.sqlite.rows import micros, moment
+
+_INSERT = """
+    INSERT INTO webhooks (webhook_id, run_id, url, host, payload, content, created_at, due_at)
+    VALUES (?, ?, ?, ?, ?, (SELECT content FROM thread_values WHERE thread_id = ? AND ?), ?, ?)
+"""
+_CLAIM = """
+    UPDATE webhooks SET attempts = attempts + 1, due_at = ?, token = ?
+    WHERE webhook_id IN (
+        SELECT webhook_id FROM webhooks WHERE dead_at IS NULL AND due_at <= ?
+          AND host NOT IN (SELECT value FROM json_each(?))
+        ORDER BY due_at LIMIT ?)
+    RETURNING webhook_id, run_id, url, payload, content, attempts
+"""
+_DELIVERED = "DELETE FROM webhooks WHERE webhook_id = ? AND token = ?"
+_FAILED = """
+    UPDATE webhooks SET due_at = ?, error = ?, dead_at = ?, token = NULL
+    WHERE webhook_id = ? AND token = ?
+"""
+_NEXT_DUE = """
+    SELECT due_at FROM webhooks WHERE dead_at IS NULL
+      AND host NOT IN (SELECT value FROM json_each(?))
+    ORDER BY due_at LIMIT 1
+"""
+_RELEASE = "UPDATE webhooks SET due_at = ?, token = NULL WHERE dead_at IS NULL AND token NOT NULL"
+_DEAD = """
+    SELECT webhook_id, run_id, url, attempts, error, created_at, dead_at FROM webhooks
+    WHERE dead_at IS NOT NULL ORDER BY dead_at DESC, webhook_id DESC LIMIT ?
+"""
+_RETRY = """
+    UPDATE webhooks SET dead_at = NULL, attempts = 0, due_at = ?
+    WHERE dead_at IS NOT NULL AND (? IS NULL OR webhook_id = ?)
+"""
+_EXPIRE = """
+    DELETE FROM webhooks WHERE webhook_id IN (
+        SELECT webhook_id FROM webhooks WHERE dead_at IS NOT NULL AND dead_at < ? LIMIT ?)
+"""
+_STATS = """
+    SELECT (SELECT count(*) FROM webhooks WHERE dead_at IS NULL),
+           (SELECT count(*) FROM webhooks WHERE dead_at IS NOT NULL),
+           (SELECT min(created_at) FROM webhooks WHERE dead_at IS NULL)
+"""
+
+
+class SqliteWebhooks:
+    def __init__(self, writer: Writer, readers: Readers, clock: Clock) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._clock = clock
+
+    async def claim(
+        self, limit: int, lease_seconds: float, *, avoid: Sequence[str] = ()
+    ) -> Sequence[Delivery]:
+        now = micros(self._clock.now())
+        due = self._due(avoid)
+        # Looking first: it happens every few seconds, and there is hardly ever anything to do.
+        if due is None or due > now:
+            return []
+        token, lease = uuid4().hex, now + int(lease_seconds * 1_000_000)
+        row = (lease, token, now, dump(list(avoid)).decode(), limit)
+
+        def work(connection: sqlite3.Connection) -> Sequence[Delivery]:
+            rows = connection.execute(_CLAIM, row).fetchall()
+            return [_delivery(row, token) for row in rows]
+
+        return await self._writer.write(work)
+
+    async def delivered(self, delivery: Delivery) -> None:
+        key = (str(delivery.webhook_id), delivery.token)
+        await self._writer.write(lambda c: _done(c.execute(_DELIVERED, key)))
+
+    async def failed(self, delivery: Delivery, error: str, retry_at: datetime | None) -> None:
+        now = self._clock.now()
+        due, dead = micros(retry_at or now), micros(now) if retry_at is None else None
+        row = (due, error, dead, str(delivery.webhook_id), delivery.token)
+        await self._writer.write(lambda c: _done(c.execute(_FAILED, row)))
+
+    async def next_due(self, *, avoid: Sequence[str] = ()) -> datetime | None:
+        due = self._due(avoid)
+        return None if due is None else moment(due)
+
+    async def release(self) -> None:
+        now = micros(self._clock.now())
+        await self._writer.write(lambda c: _done(c.execute(_RELEASE, (now,))))
+
+    async def dead(self, limit: int) -> Sequence[DeadWebhook]:
+        def work(connection: sqlite3.Connection) -> Sequence[DeadWebhook]:
+            return [_dead(row) for row in connection.execute(_DEAD, (limit,))]
+
+        return await self._readers.read(work)
+
+    async def retry(self, webhook_id: UUID | None) -> int:
+        key = None if webhook_id is None else str(webhook_id)
+        row = (micros(self._clock.now()), key, key)
+        count = await self._writer.write(lambda c: c.execute(_RETRY, row).rowcount)
+        if webhook_id is not None and count == 0:
+            raise WebhookNotFound(webhook_id)
+        return count
+
+    async def expire(self, before: datetime, limit: int) -> int:
+        row = (micros(before), limit)
+        return await self._writer.write(lambda c: c.execute(_EXPIRE, row).rowcount)
+
+    async def stats(self) -> OutboxStats:
+        now = micros(self._clock.now())
+        pending, dead, oldest = self._readers.point(lambda c: c.execute(_STATS).fetchone())
+        age = None if oldest is None else (now - oldest) / 1_000_000
+        return OutboxStats(pending, dead, age)
+
+    def _due(self, avoid: Sequence[str]) -> int | None:
+        hosts = (dump(list(avoid)).decode(),)
+        row = self._readers.point(lambda c: c.execute(_NEXT_DUE, hosts).fetchone())
+        found: int | None = None if row is None else row[0]
+        return found
+
+
+def note_end(
+    connection: sqlite3.Connection,
+    run: Run,
+    status: str,
+    now: int,
+    *,
+    started_at: datetime | None = None,
+    error: Encoded | None = None,
+    with_values: bool = True,
+) -> None:
+    """Put what is to be told of the end of a run into the outbox, if it is to be told."""
+    if run.webhook is None:
+        return
+    payload = notice(
+        run,
+        status,
+        started_at=started_at,
+        ended_at=moment(now),
+        error=error,
+    )
+    thread = str(run.thread_id)
+    named = (str(uuid7()), str(run.run_id), run.webhook, host_of(run.webhook))
+    connection.execute(_INSERT, (*named, payload, thread, with_values, now, now))
+
+
+def _done(_: sqlite3.Cursor) -> None:
+    return
+
+
+def _delivery(row: tuple[str, str, str, bytes, bytes | None, int], token: str) -> Delivery:
+    webhook_id, run_id, url, payload, content, attempts = row
+    return Delivery(
+        webhook_id=UUID(webhook_id),
+        run_id=UUID(run_id),
+        url=url,
+        payload=Encoded(payload),
+        values=None if content is None else Encoded(content),
+        attempt=attempts,
+        token=token,
+    )
+
+
+def _dead(row: tuple[str, str, str, int, str | None, int, int]) -> DeadWebhook:
+    webhook_id, run_id, url, attempts, error, created_at, dead_at = row
+    return DeadWebhook(
+        webhook_id=UUID(webhook_id),
+        run_id=UUID(run_id),
+        url=url,
+        attempts=attempts,
+        error=error or "",
+        created_at=moment(created_at),
+        dead_at=moment(dead_at),
+    )

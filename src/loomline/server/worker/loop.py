@@ -1,0 +1,357 @@
+"""The worker: takes runs from the queue, keeps their leases, and stops them when told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
+
+from loomline.server.domain.errors import StorageUnavailable
+from loomline.server.domain.events import LAST_FENCE
+from loomline.server.domain.measures import WorkerMeasures
+from loomline.server.domain.runs import ATTEMPTS_EXHAUSTED, Claim, Stop
+from loomline.server.ports.clock import Clock
+from loomline.server.ports.events import EventLog
+from loomline.server.ports.signals import STOP, WEBHOOK, WORK, Listener, Signals
+from loomline.server.ports.storage import Storage
+from loomline.server.worker.execute import (
+    Assignment,
+    Executor,
+    Lost,
+    Release,
+    failure_events,
+)
+from loomline.server.worker.runners import Job, RunnerPool
+
+logger: logging.Logger = logging.getLogger("loomline.worker")
+
+
+# Long enough for readers of a run that is given up to learn why.
+_KEEP_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """``poll_seconds`` is how long a lost signal can delay a run.
+
+    A ``concurrency`` of 0 is a worker that takes none. ``look_seconds``: how often runs with an
+    expired lease are looked for. ``release_seconds``: how long runs may take to stop when they
+    are cancelled for the end of the process. A run that blocks is ended ``overdue_seconds`` after
+    its timeout, whatever it is doing. ``shared``: other workers may take runs over. Only runs of
+    ``graphs`` are taken; None: of any.
+    """
+
+    name: str
+    concurrency: int
+    lease_seconds: float
+    max_attempts: int
+    poll_seconds: float = 2.0
+    grace_seconds: float = 10.0
+    claim_batch: int = 32
+    look_seconds: float = 1.0
+    release_seconds: float = 2.0
+    overdue_seconds: float = 2.0
+    shared: bool = False
+    graphs: frozenset[str] | None = None
+
+
+class Worker:
+    """Executes runs on a pool of runners until it is stopped."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        events: EventLog,
+        signals: Signals,
+        clock: Clock,
+        executor: Executor,
+        pool: RunnerPool,
+        options: WorkerOptions,
+    ) -> None:
+        self._storage = storage
+        self._events = events
+        self._signals = signals
+        self._clock = clock
+        self._executor = executor
+        self._pool = pool
+        self._options = options
+        self._active: dict[UUID, tuple[Assignment, Job]] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._claiming = asyncio.Lock()
+        self._draining_since: float | None = None
+        self._looked_at = clock.now()
+        self.measures: WorkerMeasures = WorkerMeasures()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def active(self) -> int:
+        """How many runs this worker has at the moment."""
+        return len(self._active)
+
+    @property
+    def concurrency(self) -> int:
+        """How many runs this worker can have."""
+        return self._options.concurrency
+
+    async def start(self, *, orphaned: bool) -> None:
+        """Begin to work.
+
+        Args:
+            orphaned: Whether no other worker can be alive, so that every running run is a leftover.
+        """
+        duties = [self._pool.watch]
+        if self._options.concurrency:
+            await self._reclaim(orphaned=orphaned)
+            await self._tell_unknown()
+            duties += [self._dispatch, self._keep_leases, self._look_for_lost, self._end_overdue]
+            if self._options.shared:
+                duties.append(self._stop_what_is_not_held)
+        self._pool.start()
+        for duty in duties:
+            self._tasks.append(asyncio.create_task(self._persist(duty), name=duty.__name__))
+
+    async def _tell_unknown(self) -> None:
+        if self._options.graphs is None:
+            return
+        stats = await self._storage.runs.stats(graphs=self._options.graphs)
+        if stats.unknown_graph:
+            logger.warning(
+                "runs wait for graphs that are not served here", extra={"runs": stats.unknown_graph}
+            )
+
+    def drain(self) -> None:
+        """Take no more runs. The grace period begins."""
+        if self._draining_since is None:
+            self._draining_since = _time()
+            logger.info("no more runs are taken", extra={"running": len(self._active)})
+
+    async def stop(self) -> None:
+        """Let running runs end within the grace period, hand the others over, stop the threads.
+
+        After the grace period, for as long again, runs are handed over before their next step.
+        Those that are still in a step then are cancelled, and their step will begin again.
+        """
+        self.drain()
+        await self._settle_claims()
+        grace = self._options.grace_seconds
+        if not await self._wait_idle(grace - self._drained_for()):
+            for assignment, _ in self._active.values():
+                assignment.hand_over()
+            await self._wait_idle(2 * grace - self._drained_for())
+        if self._active:
+            self._order(list(self._active), Release())
+            await self._wait_idle(self._options.release_seconds)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._pool.stop()
+
+    async def _settle_claims(self) -> None:
+        # The database may be taking runs for us at this moment. Whoever did not wait for the answer
+        # would have runs that nobody executes until their lease has run out.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._options.release_seconds), self._claiming:
+                return
+
+    async def _persist(self, duty: Callable[[], Awaitable[None]]) -> None:
+        """Do a duty for ever, again after the database was away."""
+        while True:
+            try:
+                await duty()
+            except StorageUnavailable as error:
+                logger.warning("the database is away: %s", error)
+            except Exception:  # a bug in one round must not end the worker
+                logger.exception("a duty of the worker failed")
+            await self._clock.sleep(self._options.poll_seconds)
+
+    async def _dispatch(self) -> None:
+        async with self._signals.listen(WORK, STOP) as hints:
+            while True:
+                more = await self._claim()
+                if not more:
+                    await self._wait(hints)
+
+    async def _wait(self, hints: Listener) -> None:
+        hinted = await hints.wait(await self._patience())
+        stops = {payload for topic, payload in hinted if topic == STOP}
+        # Without a name it may be any run: hints have been missed.
+        if "" in stops or not stops.isdisjoint(map(str, self._active)):
+            await self._renew()
+
+    async def _patience(self) -> float:
+        # From the last look on: what has become due since then has not been taken by it.
+        after = self._looked_at
+        due = None if self._draining else await self._storage.runs.next_due(after)
+        if due is None:
+            return self._options.poll_seconds
+        seconds = (due - self._clock.now()).total_seconds()
+        return min(max(seconds, 0.0), self._options.poll_seconds)
+
+    async def _claim(self) -> bool:
+        """Take as many runs as there is room for; return whether there may be more."""
+        options = self._options
+        async with self._claiming:
+            self._looked_at = self._clock.now()
+            limit = min(options.concurrency - len(self._active), options.claim_batch)
+            if limit <= 0 or self._draining:
+                return False
+            until = _time() + options.lease_seconds
+            claims = await self._storage.runs.claim(
+                options.name, limit, options.lease_seconds, graphs=options.graphs
+            )
+            for claim in claims:
+                self._begin(claim, until)
+        return len(claims) == limit
+
+    def _begin(self, claim: Claim, until: float) -> None:
+        self.measures.claimed += 1
+        self.measures.repeated += claim.run.attempt > 1
+        waited = (self._clock.now() - claim.run.created_at).total_seconds()
+        self.measures.waited.add(max(waited, 0.0))
+        assignment = Assignment(claim, order=claim.stop, held_until=until)
+        job = Job(
+            name=str(claim.run.run_id),
+            start=partial(self._execute, assignment, asyncio.get_running_loop()),
+            finishing=lambda: assignment.finishing,
+        )
+        # It may have been lost, unnoticed, and come back.
+        self._order([claim.run.run_id], Lost())
+        self._active[claim.run.run_id] = (assignment, job)
+        self._idle.clear()
+        self._pool.submit(job)
+
+    async def _execute(self, assignment: Assignment, home: asyncio.AbstractEventLoop) -> None:
+        """Run on the runner's loop, and tell the worker's own loop when it is over."""
+        try:
+            await self._executor.execute(assignment)
+        finally:
+            full = len(self._active) >= self._options.concurrency
+            home.call_soon_threadsafe(self._ended, assignment)
+        if full:
+            # Only a full worker has left runs in the queue that nobody will signal again.
+            await self._signals.publish(WORK)
+
+    def _ended(self, assignment: Assignment) -> None:
+        run_id = assignment.claim.run.run_id
+        held = self._active.get(run_id)
+        if held is not None and held[0] is assignment:
+            del self._active[run_id]
+            self.measures.ended[assignment.result] += 1
+        if not self._active:
+            self._idle.set()
+
+    async def _keep_leases(self) -> None:
+        while True:
+            await self._clock.sleep(self._options.lease_seconds / 3)
+            await self._renew()
+
+    async def _look_for_lost(self) -> None:
+        while True:
+            await self._clock.sleep(self._options.look_seconds)
+            if self._late(0.0):
+                # After an outage: what nobody has taken over meanwhile is ours as before.
+                await self._renew()
+            await self._reclaim(orphaned=False)
+
+    async def _end_overdue(self) -> None:
+        """End runs that the timeout cannot stop, since they block the loop it would come from."""
+        grace = self._options.overdue_seconds
+        while True:
+            await self._clock.sleep(grace / 2)
+            now = time.monotonic()
+            late = [each for each, _ in self._active.values() if each.overdue(now, grace)]
+            for assignment in late:
+                await self._executor.expire(assignment)
+                self._ended(assignment)
+            if late:
+                await self._signals.publish(WORK)
+
+    async def _stop_what_is_not_held(self) -> None:
+        """Stop runs whose leases could not be renewed, before somebody else may begin them."""
+        lease = self._options.lease_seconds
+        while True:
+            await self._clock.sleep(lease / 12)
+            late = self._late(lease / 6)
+            if late:
+                logger.warning("runs stop: the database is away", extra={"runs": len(late)})
+                self._order(late, Release())
+
+    def _late(self, margin_seconds: float) -> list[UUID]:
+        """Return the runs whose lease has run out, or will within the margin."""
+        limit = _time() + margin_seconds
+        return [
+            run_id
+            for run_id, (assignment, _) in self._active.items()
+            if assignment.held_until <= limit and assignment.order is None
+        ]
+
+    async def _renew(self) -> None:
+        if not self._active:
+            return
+        held = [assignment for assignment, _ in self._active.values()]
+        options = self._options
+        until = _time() + options.lease_seconds
+        renewal = await self._storage.runs.renew(
+            options.name, [assignment.claim for assignment in held], options.lease_seconds
+        )
+        for assignment in held:
+            assignment.held_until = until
+        for run_id in renewal.lost:
+            active = self._active.get(run_id)
+            # One that has ended in the meantime has no lease either.
+            if active is not None and not active[0].finishing:
+                logger.warning("a run was taken over", extra={"run_id": str(run_id)})
+        self._order(renewal.lost, Lost())
+        for run_id, stop in renewal.stops.items():
+            self._order([run_id], stop)
+
+    def _order(self, run_ids: Iterable[UUID], order: Stop | Release | Lost) -> None:
+        for run_id in run_ids:
+            held = self._active.get(run_id)
+            if held is not None and held[0].order is None:
+                held[0].order = order
+                self._pool.cancel(held[1])
+
+    async def _reclaim(self, *, orphaned: bool) -> None:
+        found = await self._storage.runs.reclaim(
+            max_attempts=self._options.max_attempts, orphaned=orphaned
+        )
+        for run_id in found.requeued:
+            logger.warning("run continues after its worker was lost", extra={"run_id": str(run_id)})
+        for run_id in found.given_up:
+            logger.error("run failed too often and is given up", extra={"run_id": str(run_id)})
+            await self._events.append(str(run_id), failure_events(ATTEMPTS_EXHAUSTED), LAST_FENCE)
+            await self._events.close(str(run_id), _KEEP_SECONDS)
+        self.measures.requeued += len(found.requeued)
+        self.measures.given_up += len(found.given_up)
+        if found.given_up:
+            await self._signals.publish(WEBHOOK)
+        if found.requeued:
+            await self._signals.publish(WORK)
+
+    @property
+    def _draining(self) -> bool:
+        return self._draining_since is not None
+
+    def _drained_for(self) -> float:
+        since, now = self._draining_since, _time()
+        return 0.0 if since is None else now - since
+
+    async def _wait_idle(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(max(seconds, 0.0)):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,160 @@
+"""From a run's stored request to the arguments of one langgraph call."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Literal, cast
+from uuid import UUID
+
+import orjson
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tracers.langchain import LangChainTracer
+from langgraph.types import Command, Send
+from langsmith.utils import tracing_is_enabled
+
+from loomline.schema import Durability, StreamMode
+from loomline.server.authz.users import Caller
+from loomline.server.domain.json import JsonObject
+from loomline.server.domain.protocol import MARKER
+from loomline.server.domain.runs import Claim
+from loomline.server.domain.secrets import MASK, SECRETS
+
+# langgraph has no other way to be told, and its servers and clients agree on this name.
+_STRICT_RESUME = "__pregel_strict_resume"
+
+Nodes = Literal["*"] | list[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What runs are told about the server they execute on."""
+
+    version: str
+    langgraph_version: str = dataclasses.field(default_factory=lambda: version("langgraph"))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One call of a graph. ``modes`` are those of the request, in the server's words.
+
+    ``protocol``: its events are those of the thread protocol.
+    """
+
+    input: object
+    config: RunnableConfig
+    context: JsonObject
+    modes: frozenset[StreamMode]
+    subgraphs: bool
+    interrupt_before: Nodes
+    interrupt_after: Nodes
+    durability: Durability
+    timeout_seconds: float | None = None
+    protocol: bool = False
+
+
+def make_plan(claim: Claim, facts: ServerFacts) -> Plan:
+    """Return the plan of a claimed run."""
+    kwargs = orjson.loads(claim.run.kwargs)
+    return Plan(
+        input=_input(kwargs),
+        config=_config(claim, kwargs, facts),
+        context=kwargs["context"],
+        modes=frozenset(kwargs["stream_mode"]),
+        subgraphs=kwargs["subgraphs"],
+        interrupt_before=kwargs["interrupt_before"],
+        interrupt_after=kwargs["interrupt_after"],
+        durability=kwargs["durability"],
+        timeout_seconds=kwargs.get("timeout_seconds"),
+        protocol=kwargs["config"].get("configurable", {}).get(MARKER) is True,
+    )
+
+
+def continued(plan: Plan) -> Plan:
+    """Return the plan that goes on from the thread's last checkpoint instead of beginning."""
+    configurable = dict(plan.config["configurable"])
+    for key in ("checkpoint_id", "checkpoint_map"):
+        configurable.pop(key, None)
+    config = cast("RunnableConfig", {**plan.config, "configurable": configurable})
+    return dataclasses.replace(plan, input=None, config=config)
+
+
+def thread_config(claim: Claim) -> RunnableConfig:
+    """Return the config that names the newest state of the run's thread."""
+    return {"configurable": {"thread_id": str(claim.run.thread_id), "checkpoint_ns": ""}}
+
+
+# The input of a graph is the user's own.
+def _input(kwargs: dict[str, Any]) -> object:
+    command = {key: value for key, value in (kwargs["command"] or {}).items() if value is not None}
+    known = {key: command[key] for key in ("update", "resume", "goto") if key in command}
+    if kwargs["command"] is None:
+        return kwargs["input"]
+    if not known:
+        return None
+    if "goto" in known:
+        known["goto"] = _goto(known["goto"])
+    if isinstance(known.get("update"), list):
+        known["update"] = [tuple(pair) for pair in known["update"]]
+    return Command(**known)
+
+
+def _goto(goto: object) -> object:
+    if isinstance(goto, list):
+        return [_goto(each) for each in goto]
+    if isinstance(goto, dict):
+        return Send(goto["node"], goto.get("input"))
+    return goto
+
+
+def _tracing(tracer: dict[str, str] | None) -> dict[str, Any]:
+    """Return what makes a run be traced to where its client wants; nothing where none is traced."""
+    if not tracer or not tracing_is_enabled():
+        return {}
+    example: UUID | None = None
+    with suppress(ValueError):  # what is no example is no reason to fail the run
+        example = UUID(tracer.get("example_id") or "")
+    made = LangChainTracer(project_name=tracer.get("project_name"), example_id=example)
+    return {"callbacks": [made]}
+
+
+def _config(claim: Claim, kwargs: dict[str, Any], facts: ServerFacts) -> RunnableConfig:
+    run = claim.run
+    caller = Caller.load(run.user)
+    config: JsonObject = kwargs["config"]
+    secrets: Sequence[str] = kwargs.get(SECRETS, ())
+    strict: JsonObject = {_STRICT_RESUME: True} if kwargs.get("strict_resume") else {}
+    given = cast("JsonObject", config.get("metadata") or {})
+    return cast(
+        "RunnableConfig",
+        {
+            "run_name": run.graph_id,
+            **config,
+            **_tracing(kwargs.get("langsmith_tracer")),
+            "run_id": run.run_id,
+            "configurable": {
+                "user_id": caller.identity,
+                **cast("JsonObject", config.get("configurable") or {}),
+                "run_id": str(run.run_id),
+                "thread_id": str(run.thread_id),
+                "assistant_id": str(run.assistant_id),
+                "graph_id": run.graph_id,
+                **caller.configurable(),
+                **strict,
+            },
+            "metadata": {
+                **run.metadata,
+                **given,
+                "run_attempt": run.attempt,
+                "langgraph_version": facts.langgraph_version,
+                "langgraph_api_version": facts.version,
+                "langgraph_host": "loomline",
+                # langgraph adds what is configurable to the metadata of events and checkpoints,
+                # but for what is there already.
+                **dict.fromkeys(secrets, MASK),
+            },
+        },
+    )

@@ -1,0 +1,217 @@
+"""Sends what is in the outbox of webhooks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from loomline.server.domain.errors import StorageUnavailable, WebhookFailed
+from loomline.server.domain.webhooks import (
+    Delivery,
+    OutboxReport,
+    WebhookBlocked,
+    WebhookUnresolved,
+    body,
+    host_of,
+    retry_delay,
+    signed_headers,
+)
+from loomline.server.ports.clock import Clock
+from loomline.server.ports.signals import WEBHOOK, Listener, Signals
+from loomline.server.ports.storage import Storage
+from loomline.server.ports.webhooks import WebhookTransport
+from loomline.server.services.webhooks import WebhookGuard
+
+logger: logging.Logger = logging.getLogger("loomline.webhooks")
+
+_GONE = 410
+
+
+@dataclass(frozen=True, slots=True)
+class SenderOptions:
+    """How webhooks are sent.
+
+    ``keys`` sign them. ``poll_seconds`` is how long a lost signal can delay one. ``most`` are sent
+    at the same time. To a host that has ``per_host`` under way no further one is begun, so that one
+    that hangs does not hold up the others; ``batch`` are taken at once. The lease outlives an
+    attempt by ``margin_seconds``.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    keys: tuple[bytes, ...] = ()
+    attempts: int = 8
+    timeout_seconds: float = 10.0
+    retry_seconds: float = 1.0
+    most: int = 64
+    per_host: int = 8
+    batch: int = 8
+    poll_seconds: float = 2.0
+    margin_seconds: float = 20.0
+    grace_seconds: float = 2.0
+
+
+class WebhookSender:
+    """Takes webhooks that are due and sends them, until it is stopped.
+
+    Any number of processes may do so. One that dies in the middle has its webhooks sent again by
+    others: every webhook arrives at least once, and bears an id by which it can be known again.
+    """
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        signals: Signals,
+        clock: Clock,
+        guard: WebhookGuard,
+        transport: WebhookTransport,
+        options: SenderOptions,
+    ) -> None:
+        self._storage = storage
+        self._signals = signals
+        self._clock = clock
+        self._guard = guard
+        self._transport = transport
+        self._options = options
+        self._delivered = self._failures = self._given_up = 0
+        self._task: asyncio.Task[None] | None = None
+        self._sending: dict[asyncio.Task[None], str] = {}
+
+    async def start(self, *, orphaned: bool) -> None:
+        """Begin to send.
+
+        Args:
+            orphaned: Whether no other sender can be alive, so that what is taken is a leftover.
+        """
+        if orphaned:
+            await self._storage.webhooks.release()
+        self._task = asyncio.create_task(self._persist(), name="webhooks")
+
+    async def stop(self) -> None:
+        """Let what is being sent arrive if it does so soon; the rest is sent after the lease."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=self._options.grace_seconds)
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+
+    async def report(self) -> OutboxReport:
+        """Tell how the outbox stands, and what this process has sent since it began."""
+        return OutboxReport(
+            await self._storage.webhooks.stats(),
+            delivered=self._delivered,
+            failed=self._failures,
+            given_up=self._given_up,
+        )
+
+    async def _persist(self) -> None:
+        while True:
+            try:
+                await self._repeat()
+            except StorageUnavailable as error:
+                logger.warning("the database is away: %s", error)
+            except Exception:  # a bug in one round must not end the sending
+                logger.exception("looking for webhooks failed")
+            await self._clock.sleep(self._options.poll_seconds)
+
+    async def _repeat(self) -> None:
+        async with self._signals.listen(WEBHOOK) as hints:
+            while True:
+                busy = self._busy_hosts()
+                if not await self._begin(busy):
+                    await self._wait(hints, busy)
+
+    def _busy_hosts(self) -> list[str]:
+        counts = Counter(self._sending.values())
+        return [host for host, count in counts.items() if count >= self._options.per_host]
+
+    async def _begin(self, busy: Sequence[str]) -> bool:
+        """Begin to send as many as there is room for; return whether there may be more."""
+        limit = min(self._options.most - len(self._sending), self._options.batch)
+        if limit == 0:
+            return False
+        lease = self._options.timeout_seconds + self._options.margin_seconds
+        taken = await self._storage.webhooks.claim(limit, lease, avoid=busy)
+        for delivery in taken:
+            task = asyncio.create_task(self._send(delivery), name="webhook")
+            self._sending[task] = host_of(delivery.url)
+            task.add_done_callback(self._sending.pop)
+        return len(taken) == limit
+
+    async def _wait(self, hints: Listener, busy: Sequence[str]) -> None:
+        """Wait until something is due, or a host that was busy may not be any more."""
+        if len(self._sending) >= self._options.most:
+            await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
+            return
+        due = await self._storage.webhooks.next_due(avoid=busy)
+        rest = self._options.poll_seconds
+        if due is not None:
+            rest = min(max((due - self._clock.now()).total_seconds(), 0.0), rest)
+        if not busy:
+            await hints.wait(rest)
+            return
+        hint = asyncio.create_task(hints.wait(rest))
+        try:
+            await asyncio.wait({hint, *self._sending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hint.cancel()
+            await asyncio.gather(hint, return_exceptions=True)
+
+    async def _send(self, delivery: Delivery) -> None:
+        error, last = await self._attempt(delivery)
+        with suppress(StorageUnavailable):  # then it is due again when the lease ends
+            if error is None:
+                self._delivered += 1
+                logger.info("webhook delivered", extra=_named(delivery))
+                await self._storage.webhooks.delivered(delivery)
+            else:
+                await self._failed(delivery, error, last=last)
+
+    async def _attempt(self, delivery: Delivery) -> tuple[str | None, bool]:
+        """Return what went wrong, None if nothing, and whether trying again is pointless."""
+        seconds = self._options.timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                status = await self._post(delivery)
+        except TimeoutError:
+            return f"no answer within {seconds:g} seconds", False
+        except WebhookBlocked as error:
+            return str(error), True
+        except (WebhookUnresolved, WebhookFailed) as error:
+            return str(error), False
+        except Exception as error:  # whatever it is, it must not be tried for ever
+            logger.exception("sending a webhook failed", extra=_named(delivery))
+            return type(error).__name__, False
+        return (None if 200 <= status < 300 else f"status {status}"), status == _GONE
+
+    async def _post(self, delivery: Delivery) -> int:
+        route = await self._guard.route(delivery.url)
+        now = self._clock.now()
+        content = body(delivery, now)
+        signed = signed_headers(delivery, content, now, self._options.keys)
+        headers = {**self._options.headers, **signed}
+        return await self._transport.post(route.target, route.address, headers, content)
+
+    async def _failed(self, delivery: Delivery, error: str, *, last: bool) -> None:
+        last = last or delivery.attempt >= self._options.attempts
+        spread = random.random()  # noqa: S311 - no secret
+        delay = retry_delay(delivery.attempt, self._options.retry_seconds, spread)
+        retry_at = None if last else self._clock.now() + timedelta(seconds=delay)
+        self._failures += 1
+        self._given_up += last
+        named = {**_named(delivery), "attempt": delivery.attempt, "error": error}
+        logger.warning("webhook given up" if last else "webhook failed", extra=named)
+        await self._storage.webhooks.failed(delivery, error, retry_at)
+
+
+def _named(delivery: Delivery) -> dict[str, object]:
+    return {"webhook_id": str(delivery.webhook_id), "run_id": str(delivery.run_id)}

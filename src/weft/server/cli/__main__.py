@@ -1,5 +1,0 @@
-import sys
-
-from weft.server.cli import main
-
-sys.exit(main())

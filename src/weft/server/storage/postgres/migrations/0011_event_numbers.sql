@@ -1,2 +1,0 @@
--- How many numbers the events of a thread have used up.
-ALTER TABLE weft_threads ADD COLUMN event_number bigint NOT NULL DEFAULT 0;
