@@ -24,6 +24,11 @@ class SqliteDatabase:
     def open(self, clock=None, store=None):
         return open_storage(self._folder, clock, store)
 
+    def execute(self, statement):
+        """Change the database from outside."""
+        with closing(sqlite3.connect(self._folder / "loomline.db")) as connection, connection:
+            connection.execute(statement)
+
     def rows(self):
         """Count the rows of every table."""
         with closing(sqlite3.connect(self._folder / "loomline.db")) as connection:
@@ -52,6 +57,10 @@ class PostgresDatabase:
         # Tables that are made for vectors are counted as well.
         self._statement = None
         return open_postgres(self._url, clock, store=store)
+
+    def execute(self, statement):
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(statement)
 
     def rows(self):
         with psycopg.connect(self._url, autocommit=True) as connection:

@@ -38,7 +38,7 @@ from loomline.server.domain.runs import Stop
 from loomline.server.domain.threads import ThreadState, Ttl
 from loomline.server.ports.store import IndexOptions, StoreOptions
 from loomline.server.storage.postgres.connection import CONNECTIONS, QUEUE_MOST
-from loomline.server.storage.postgres.savers import PENDING_BYTES
+from loomline.server.storage.sinks import PENDING_BYTES
 
 
 @pytest.fixture
@@ -506,7 +506,7 @@ async def test_a_thread_never_has_two_running_runs(storage, url):
 async def test_a_run_whose_worker_is_just_writing_is_not_taken_away(storage, url):
     held = await started(storage, await thread_of(storage))
     with psycopg.connect(url) as worker:
-        worker.execute("SELECT loomline_hold(%s, %s)", (held.run.run_id, held.token))
+        worker.execute("SELECT loomline_hold(%s, %s, 0)", (held.run.run_id, held.token))
         found = await storage.runs.reclaim(max_attempts=3, orphaned=True)
         assert found.requeued == ()
     found = await storage.runs.reclaim(max_attempts=3, orphaned=True)
@@ -590,7 +590,7 @@ async def test_the_end_of_a_run_takes_its_unwritten_checkpoints_along(storage, u
     )
     await storage.runs.finish(held, DONE)
     assert outside(url, "SELECT count(*) FROM checkpoints") == [(5,)]
-    assert storage._savers._sinks == {}
+    assert storage._sinks._sinks == {}
 
 
 async def test_nul_characters_become_something_that_can_be_stored(storage):

@@ -21,6 +21,7 @@ from tests.support import new_thread, open_storage
 from loomline.server.clock import SystemClock
 from loomline.server.domain.errors import StorageUnavailable, ThreadNotFound
 from loomline.server.domain.ids import uuid7
+from loomline.server.storage.sinks import PENDING_BYTES
 from loomline.server.storage.sqlite import SqliteStorage
 from loomline.server.storage.sqlite.connection import (
     BATCH_MOST,
@@ -30,7 +31,6 @@ from loomline.server.storage.sqlite.connection import (
     connect,
 )
 from loomline.server.storage.sqlite.migrate import migrate
-from loomline.server.storage.sqlite.savers import PENDING_BYTES
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ async def test_a_claim_is_forgotten_with_its_run(storage):
     await storage.runs.delete(thread, held.run.run_id)
     with pytest.raises(Exception, match="another worker"):
         await storage.runs.finish(held, DONE)
-    assert storage._savers._sinks == {}
+    assert storage._sinks._sinks == {}
 
 
 async def test_too_many_writes_are_refused_and_the_rest_is_done(storage):

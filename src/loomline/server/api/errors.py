@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from loomline.server.api.wire import json_response
 from loomline.server.authz.errors import BrokenAuth, Refused
 from loomline.server.domain.errors import (
+    CheckpointIncomplete,
     Conflict,
     ContradictoryInput,
     GraphTooSlow,
@@ -48,6 +49,7 @@ _STATUS: Mapping[type[LoomlineError], int] = {
     GraphTooSlow: 503,
     BodyTooLarge: 413,
     BrokenAuth: 500,
+    CheckpointIncomplete: 500,
     TooManyRuns: 429,
 }
 

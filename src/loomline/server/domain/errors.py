@@ -6,6 +6,7 @@ The text of each is a sentence for the user: the API sends it as it is.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from uuid import UUID
 
 
@@ -191,6 +192,17 @@ class GraphTooSlow(LoomlineError):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"The graph did not answer within {seconds:g} seconds.")
+
+
+class CheckpointIncomplete(LoomlineError):
+    """Values that a checkpoint refers to are missing in the database."""
+
+    def __init__(self, thread_id: str, checkpoint_id: str, channels: Iterable[str]) -> None:
+        names = ", ".join(f"'{name:.100}'" for name in islice(channels, 20))
+        super().__init__(
+            f"Checkpoint {checkpoint_id} of thread {thread_id} cannot be used: the values of"
+            f" {names} are missing in the database. Use an earlier checkpoint."
+        )
 
 
 class LeaseLost(LoomlineError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 import orjson
 
@@ -177,6 +177,25 @@ class Statements(Protocol[Connection_contra]):
     def keep_latest(self, connection: Connection_contra, thread_id: str) -> None:
         """Delete all but the latest checkpoint of each namespace, and what it is rebuilt from."""
         ...
+
+
+BLOB_CHANNELS: Final = "loomline:blobs"
+"""The key, in the content of a checkpoint, of the channels whose values have rows of their own.
+
+Without this list an empty channel and a channel whose value is lost look the same.
+"""
+
+
+def lost_channels(stored: Stored) -> list[str]:
+    """Return the channels of a checkpoint whose values are missing in the database.
+
+    Always none for checkpoints of langgraph's own saver, which keeps no list of them.
+    """
+    expected = orjson.loads(stored.content).get(BLOB_CHANNELS)
+    if not expected:
+        return []
+    found = {channel for channel, _, _ in stored.blobs}
+    return [channel for channel in expected if channel not in found]
 
 
 def matches(metadata: str | bytes, wanted: Mapping[str, object]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import random
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -22,8 +23,10 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from loomline.server.domain.errors import CheckpointIncomplete
 from loomline.server.domain.runs import Claim
 from loomline.server.storage.checkpoints import (
+    BLOB_CHANNELS,
     Access,
     BlobRow,
     Connection,
@@ -34,12 +37,15 @@ from loomline.server.storage.checkpoints import (
     Statements,
     Stored,
     WriteRow,
+    lost_channels,
     matches,
 )
 from loomline.server.storage.sealed_rows import RowSealer, is_plain
 from loomline.server.storage.sealing import Sealer
 from loomline.server.storage.serde import safe_serde
-from loomline.server.storage.staged import checkpoint_key
+from loomline.server.storage.staged import Key, checkpoint_key
+
+logger: logging.Logger = logging.getLogger("loomline.storage")
 
 Work: TypeAlias = Callable[[Connection], None]
 
@@ -52,9 +58,14 @@ LOOKED_AT = 500
 _ALL = sys.maxsize
 _INLINE_TEXT = 512
 _INT64 = 2**63
+_CHANNELS_LOGGED = 20
 
 # Removed from the stored form, where they have places of their own.
 _APART = ("channel_values", "pending_sends")
+
+# In the stored form: the channels whose values have rows of their own. Without the list a channel
+# that is empty and a channel whose value is lost look the same.
+_BLOB_CHANNELS = "loomline:blobs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +110,10 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         if self._sink.has_nothing(key[0], key[1]):
             return None
         await self._sink.settle()
-        stored = await self._access.read(lambda connection: self._statements.load(connection, *key))
+        stored = await self._access.read(self._loading(key))
+        while stored is not None and (lost := lost_channels(stored)):
+            parent = _parent_of_incomplete(stored, lost, named=key[2] is not None)
+            stored = None if parent is None else await self._access.read(self._loading(parent))
         return None if stored is None else self._tuple(*await self._opened([stored]))
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -107,9 +121,10 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         if self._sink.has_nothing(key[0], key[1]):
             return None
         self._sink.settle_blocking()
-        stored = self._access.read_blocking(
-            lambda connection: self._statements.load(connection, *key)
-        )
+        stored = self._access.read_blocking(self._loading(key))
+        while stored is not None and (lost := lost_channels(stored)):
+            parent = _parent_of_incomplete(stored, lost, named=key[2] is not None)
+            stored = None if parent is None else self._access.read_blocking(self._loading(parent))
         return None if stored is None else self._tuple(*self._opened_blocking([stored]))
 
     async def alist(
@@ -125,7 +140,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         while left > 0:
             work = self._page_of(where, self._readable(filter), last, left)
             rows, last = await self._access.read(work)
-            found = self._fitting(await self._opened(rows), filter)[:left]
+            found = self._fitting(await self._opened(_complete(rows)), filter)[:left]
             for stored in found:
                 yield self._tuple(stored)
             left -= len(found)
@@ -145,7 +160,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         while left > 0:
             work = self._page_of(where, self._readable(filter), last, left)
             rows, last = self._access.read_blocking(work)
-            found = self._fitting(self._opened_blocking(rows), filter)[:left]
+            found = self._fitting(self._opened_blocking(_complete(rows)), filter)[:left]
             for stored in found:
                 yield self._tuple(stored)
             left -= len(found)
@@ -258,6 +273,9 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         self._sink.settle_blocking()
         self._access.write_blocking(work)
 
+    def _loading(self, key: Key) -> Callable[[Connection], Stored | None]:
+        return lambda connection: self._statements.load(connection, *key)
+
     def _page_of(
         self, where: Range, wanted: dict[str, Any] | None, last: Place | None, left: int
     ) -> Callable[[Connection], tuple[Sequence[Stored], Place | None]]:
@@ -300,6 +318,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         inline = {name: value for name, value in values.items() if _is_plain(value)}
         content = {key: value for key, value in checkpoint.items() if key not in _APART}
         content["channel_values"] = inline
+        content[BLOB_CHANNELS] = [name for name in values if name not in inline]
         stored = get_serializable_checkpoint_metadata(config, metadata)
         blobs = [
             self._blob((thread_id, checkpoint_ns, channel, str(version)), values[channel])
@@ -344,6 +363,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
 
     def _tuple(self, stored: Stored) -> CheckpointTuple:
         checkpoint = orjson.loads(stored.content)
+        checkpoint.pop(BLOB_CHANNELS, None)
         for channel, kind, content in stored.blobs:
             checkpoint["channel_values"][channel] = self.serde.loads_typed((kind, content))
         return CheckpointTuple(
@@ -361,6 +381,45 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
 for _method in (StorageSaver.put_writes, StorageSaver.aput_writes):
     # langgraph asks for the signature at every run. Making it takes a tenth of a small run's time.
     _method.__dict__["__signature__"] = inspect.signature(_method)
+
+
+def _parent_of_incomplete(stored: Stored, lost: Sequence[str], *, named: bool) -> Key | None:
+    """Return the place of the checkpoint to use instead of one whose values are missing.
+
+    Raises:
+        CheckpointIncomplete: the caller has named the checkpoint, so no other one will do.
+    """
+    _report_incomplete(stored, lost)
+    if named:
+        raise CheckpointIncomplete(stored.thread_id, stored.checkpoint_id, lost)
+    parent = stored.parent_id
+    # Ids grow from parent to child: anything else would make this search endless.
+    if parent is None or parent >= stored.checkpoint_id:
+        return None
+    return (stored.thread_id, stored.checkpoint_ns, parent)
+
+
+def _complete(found: Sequence[Stored]) -> Sequence[Stored]:
+    """Leave out the checkpoints of a listing whose values are missing, and log each."""
+    complete = []
+    for stored in found:
+        lost = lost_channels(stored)
+        if lost:
+            _report_incomplete(stored, lost)
+        else:
+            complete.append(stored)
+    return complete
+
+
+def _report_incomplete(stored: Stored, lost: Sequence[str]) -> None:
+    logger.error(
+        "a checkpoint is not used: values of its channels are missing in the database",
+        extra={
+            "thread_id": stored.thread_id,
+            "checkpoint_id": stored.checkpoint_id,
+            "channels": ", ".join(lost[:_CHANNELS_LOGGED]),
+        },
+    )
 
 
 def _config(stored: Stored, checkpoint_id: str) -> RunnableConfig:

@@ -23,6 +23,9 @@ from loomline.server.storage.checkpoints import Rows
 
 Saver: TypeAlias = BaseCheckpointSaver[str]
 
+Key: TypeAlias = tuple[str, str, str | None]
+"""The thread, the namespace and the id of a checkpoint; None: the newest one."""
+
 _Key: TypeAlias = tuple[str, str, str]
 
 
@@ -172,7 +175,7 @@ class Collected:
         return False
 
 
-def checkpoint_key(config: RunnableConfig) -> tuple[str, str, str | None]:
+def checkpoint_key(config: RunnableConfig) -> Key:
     """Return the thread, the namespace and the id (None: the newest) that a config names."""
     configurable = config["configurable"]
     checkpoint_id = configurable.get("checkpoint_id")

@@ -161,6 +161,8 @@ _BROUGHT_BACK = """
         = (w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx)
 """
 # The difference of two sets: asking for every blob whether it is used would be quadratic.
+# Never while a run of the thread is executed: its next checkpoint refers to the values that it has
+# read, although no checkpoint in the database may do so any more. A later deletion removes them.
 _UNUSED_BLOBS = """
     DELETE FROM checkpoint_blobs b USING (
         SELECT checkpoint_ns, channel, version FROM checkpoint_blobs WHERE thread_id = %(thread)s
@@ -169,6 +171,10 @@ _UNUSED_BLOBS = """
         FROM checkpoints c, jsonb_each_text(c.checkpoint -> 'channel_versions') v
         WHERE c.thread_id = %(thread)s) unused
     WHERE b.thread_id = %(thread)s
+      AND NOT EXISTS (
+        SELECT 1 FROM loomline_runs r
+        WHERE r.thread_id = CASE WHEN %(thread)s ~ '^[0-9a-f-]{36}$' THEN %(thread)s::uuid END
+          AND r.status = 'running')
       AND (b.checkpoint_ns, b.channel, b.version)
         = (unused.checkpoint_ns, unused.channel, unused.version)
 """

@@ -9,14 +9,14 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from loomline.server.domain.access import EVERYTHING, Condition, meets
 from loomline.server.domain.errors import StateChanged, ThreadInFlight, ThreadNotFound
 from loomline.server.domain.threads import NewThread, Thread, ThreadState
-from loomline.server.storage.checkpoints import Sink
+from loomline.server.storage.checkpoints import Sink, lost_channels
 from loomline.server.storage.postgres import sql
-from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints, write_rows
+from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints, load, write_rows
 from loomline.server.storage.postgres.connection import Connection, Database
 from loomline.server.storage.postgres.rows import obj
-from loomline.server.storage.postgres.savers import DirectSink
 from loomline.server.storage.postgres.threads import create_thread, get_thread
 from loomline.server.storage.saver import SaverOptions, StorageSaver
+from loomline.server.storage.sinks import DirectSink
 from loomline.server.storage.staged import Collected, StagedSaver
 
 _NEWEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = %s"
@@ -34,7 +34,7 @@ class PostgresEdit:
             return StorageSaver(database, PostgresCheckpoints(), sink, options=options)
 
         self._saver = StagedSaver(
-            saver(DirectSink(database)), saver(self._collected), options.serde
+            saver(DirectSink(database, write_rows)), saver(self._collected), options.serde
         )
 
     @property
@@ -51,6 +51,7 @@ class PostgresEdit:
             _lock_settled(connection, self._thread_id, held)
             self._check(connection)
             write_rows(connection, self._collected.rows)
+            self._check_values(connection)
             _follow(connection, self._thread_id, state)
             return get_thread(connection, self._thread_id)
 
@@ -59,6 +60,13 @@ class PostgresEdit:
     def _check(self, connection: Connection) -> None:
         for place, newest in self._saver.newest.items():
             if connection.execute(_NEWEST, place).fetchone() != (newest,):
+                raise StateChanged(self._thread_id)
+
+    def _check_values(self, connection: Connection) -> None:
+        """Refuse checkpoints whose values have been deleted since the state was read."""
+        for thread_id, namespace, checkpoint_id, *_ in self._collected.rows.checkpoints:
+            stored = load(connection, thread_id, namespace, checkpoint_id)
+            if stored is None or lost_channels(stored):
                 raise StateChanged(self._thread_id)
 
 

@@ -41,7 +41,6 @@ from loomline.server.domain.runs import (
     thread_metadata_after,
 )
 from loomline.server.ports.clock import Clock
-from loomline.server.storage.checkpoints import Rows
 from loomline.server.storage.postgres import sql
 from loomline.server.storage.postgres.checkpoint_rows import delete_run_checkpoints, write_rows
 from loomline.server.storage.postgres.connection import Connection, Cursor, Database, itself
@@ -55,17 +54,18 @@ from loomline.server.storage.postgres.rows import (
     optional_text,
 )
 from loomline.server.storage.postgres.run_stats import queue_stats
-from loomline.server.storage.postgres.savers import Savers
+from loomline.server.storage.postgres.savers import end_claim
 from loomline.server.storage.postgres.threads import delete_thread, insert_thread
 from loomline.server.storage.postgres.webhooks import note_end
+from loomline.server.storage.sinks import Rest, Sinks
 
 _Row: TypeAlias = tuple[Any, ...]
 
 
 class PostgresRuns:
-    def __init__(self, database: Database, savers: Savers, clock: Clock) -> None:
+    def __init__(self, database: Database, sinks: Sinks, clock: Clock) -> None:
         self._database = database
-        self._savers = savers
+        self._sinks = sinks
         self._clock = clock
 
     async def create(self, new: NewRun) -> Created:
@@ -119,6 +119,8 @@ class PostgresRuns:
 
         def work(connection: Connection) -> Run:
             connection.execute(sql.LOCK_THREAD, (thread_id,))
+            # A run that began now would read values that are about to be removed.
+            connection.execute(sql.LOCK_PENDING, (thread_id,))
             run = _get(connection, thread_id, run_id, access)
             if run.temporary and run.active:
                 delete_thread(connection, thread_id)  # nothing else would
@@ -166,24 +168,28 @@ class PostgresRuns:
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
         now = self._clock.now()
 
-        def work(connection: Connection, rows: Rows) -> Cursor | None:
-            _hold(connection, claim)
-            write_rows(connection, rows)
+        def work(connection: Connection, rest: Rest) -> Cursor | None:
+            _hold(connection, claim, rest.written)
+            write_rows(connection, rest.rows)
             return _finish(connection, claim, outcome, now)
 
-        return await self._database.call(lambda: self._savers.last(claim, work, _finished))
+        return await self._database.call(
+            partial(end_claim, self._database, self._sinks, claim, work, _finished)
+        )
 
     async def release(self, claim: Claim, *, pause_seconds: float = 0.0) -> None:
         now = self._clock.now()
         until = now + timedelta(seconds=pause_seconds) if pause_seconds else None
 
-        def work(connection: Connection, rows: Rows) -> None:
-            _hold(connection, claim)
-            write_rows(connection, rows)
+        def work(connection: Connection, rest: Rest) -> None:
+            _hold(connection, claim, rest.written)
+            write_rows(connection, rest.rows)
             connection.execute(sql.RELEASE, (now, until, claim.run.run_id))
             connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, claim.run.thread_id))
 
-        await self._database.call(lambda: self._savers.last(claim, work, itself, strict=False))
+        await self._database.call(
+            partial(end_claim, self._database, self._sinks, claim, work, itself, strict=False)
+        )
 
     async def cancel(
         self,
@@ -325,9 +331,9 @@ def _renewal(claims: Sequence[Claim], rows: Cursor) -> Renewal:
     return Renewal(lost, stops)
 
 
-def _hold(connection: Connection, claim: Claim) -> None:
+def _hold(connection: Connection, claim: Claim, written: int | None) -> None:
     connection.execute(sql.LOCK_THREAD, (claim.run.thread_id,))
-    connection.execute(sql.HOLD, (claim.run.run_id, claim.token))
+    connection.execute(sql.HOLD, (claim.run.run_id, claim.token, written))
 
 
 def _finish(connection: Connection, claim: Claim, outcome: Outcome, now: datetime) -> Cursor | None:

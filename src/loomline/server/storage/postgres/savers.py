@@ -1,184 +1,34 @@
-"""Where checkpoints go on their way to the database: at once, or behind a run that goes on."""
+"""The checkpoint writes of runs on their way to the database: many claims in one transaction."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias, TypeVar
 
-from loomline.server.domain.errors import LeaseLost, LoomlineError, StorageUnavailable
+from loomline.server.domain.errors import LeaseLost, StorageUnavailable
 from loomline.server.domain.runs import Claim
 from loomline.server.storage.checkpoints import Rows
 from loomline.server.storage.postgres import sql
 from loomline.server.storage.postgres.checkpoint_rows import write_rows
 from loomline.server.storage.postgres.connection import Connection, Database, FenceLost, itself
 from loomline.server.storage.postgres.failures import CLOSING
+from loomline.server.storage.sinks import Batch, Rest, Sinks, WriteBehind, accepts
 
 S = TypeVar("S")
 T = TypeVar("T")
-LastWork: TypeAlias = Callable[[Connection, Rows], T]
+LastWork: TypeAlias = Callable[[Connection, Rest], T]
 
-PENDING_BYTES = 8 * 1024 * 1024
-"""What a run may have unwritten before it has to wait."""
+_Taken: TypeAlias = tuple[WriteBehind, Batch]
+_Verdict: TypeAlias = Exception | None
 
 LINGER_SECONDS = 0.005
-"""How long writes that nobody waits for are collected, to share a transaction."""
-
-_WRITE_BYTES = 2 * 1024
-"""What a write weighs besides its content: its rows are objects while they wait."""
+"""Time for which writes without a waiting caller are collected, to share a transaction."""
 
 
-class DirectSink:
-    """Every write is committed when it returns."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def write(self, rows: Rows) -> None:
-        await self._database.write(partial(write_rows, rows=rows))
-
-    def write_blocking(self, rows: Rows) -> None:
-        self._database.write_blocking(partial(write_rows, rows=rows))
-
-    async def settle(self) -> None:
-        return
-
-    def settle_blocking(self) -> None:
-        return
-
-    def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:  # noqa: ARG002
-        return False
-
-
-def _told() -> Future[None]:
-    future: Future[None] = Future()
-    # From now on it cannot be cancelled by one of those who wait for it.
-    future.set_running_or_notify_cancel()
-    return future
-
-
-@dataclass(eq=False, slots=True)
-class _Batch:
-    """Rows that are written together. ``done`` tells when that is over, not how it went."""
-
-    rows: Rows = field(default_factory=Rows)
-    done: Future[None] = field(default_factory=_told)
-
-
-class WriteBehind:
-    """Writes for a claim that return before they are committed.
-
-    What comes until the drain takes it is written together. The first failure is kept: it meets
-    every later write, and the end of the run.
-    """
-
-    def __init__(self, drain: Drain, claim: Claim) -> None:
-        self.claim = claim
-        self.error: Exception | None = None
-        self._drain = drain
-        self._lock = threading.Lock()
-        self._open: _Batch | None = None
-        self._flying: _Batch | None = None
-        self._fresh = str(claim.run.thread_id) if claim.fresh else None
-        # Namespaces of the fresh thread that have a checkpoint by now.
-        self._begun: set[str] = set()
-
-    async def write(self, rows: Rows) -> None:
-        if self._put(rows) > PENDING_BYTES:
-            await self.settle()
-
-    def write_blocking(self, rows: Rows) -> None:
-        if self._put(rows) > PENDING_BYTES:
-            self.settle_blocking()
-
-    async def settle(self) -> None:
-        batch = self._last()
-        if batch is not None:
-            await asyncio.wrap_future(batch.done)
-        self._raise()
-
-    def settle_blocking(self) -> None:
-        batch = self._last()
-        if batch is not None:
-            batch.done.result()
-        self._raise()
-
-    def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:
-        return thread_id == self._fresh and checkpoint_ns not in self._begun
-
-    def take(self) -> Rows | None:
-        """Hand over what has come since the last time; ``written`` must follow."""
-        with self._lock:
-            if self._open is None or self._flying is not None:
-                # The end of the claim took it, and what came afterwards has a place of its own.
-                return None
-            self._flying, self._open = self._open, None
-            return self._flying.rows
-
-    def written(self, error: Exception | None) -> None:
-        with self._lock:
-            self.error = self.error or error
-            batch, self._flying = self._flying, None
-        if batch is not None:
-            batch.done.set_result(None)
-
-    def end_with(self, act: Callable[[Rows], T], *, strict: bool) -> T:
-        """Hand over everything that is left to the transaction that ends the claim.
-
-        After a failure nothing more is written. With ``strict`` the end fails, too.
-        """
-        batch = self._take_rest()
-        try:
-            if strict:
-                self._raise()
-            return act(batch.rows if self.error is None else Rows())
-        except LoomlineError as error:
-            self.error = self.error or error
-            raise
-        finally:
-            batch.done.set_result(None)
-
-    def _take_rest(self) -> _Batch:
-        while True:
-            with self._lock:
-                flying = self._flying
-                if flying is None:
-                    batch, self._open = self._open or _Batch(), None
-                    return batch
-            flying.done.result()
-
-    def _put(self, rows: Rows) -> int:
-        """Add rows; return how many bytes are waiting with them."""
-        self._raise()
-        rows.size += _WRITE_BYTES
-        with self._lock:
-            self._begun.update(row[1] for row in rows.checkpoints)
-            batch, begins = self._open, self._open is None
-            if batch is None:
-                batch = self._open = _Batch()
-            batch.rows.add(rows)
-            waiting = batch.rows.size + (self._flying.rows.size if self._flying else 0)
-        if begins:
-            self._drain.put(self)
-        return waiting
-
-    def _last(self) -> _Batch | None:
-        batch = self._open or self._flying
-        if batch is not None:
-            self._drain.hurry()
-        return batch
-
-    def _raise(self) -> None:
-        if self.error is not None:
-            raise self.error
-
-
-class Drain:
-    """A thread that writes what the sinks have collected: many claims in one transaction."""
+class ThreadDrain:
+    """A thread that writes the batches of sinks."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -192,7 +42,7 @@ class Drain:
         self._thread.start()
 
     def close(self) -> None:
-        """Write what waits, then end."""
+        """Write the batches that wait, then end."""
         with self._condition:
             self._closing = True
             self._condition.notify()
@@ -200,15 +50,11 @@ class Drain:
 
     def put(self, sink: WriteBehind) -> None:
         with self._condition:
-            closing = self._closing
-            if not closing:
-                self._sinks.append(sink)
-                if len(self._sinks) == 1:
-                    self._condition.notify()
-        if closing:
-            sink.take()
-            sink.written(StorageUnavailable(CLOSING))
-            raise StorageUnavailable(CLOSING)
+            if self._closing:
+                raise StorageUnavailable(CLOSING)
+            self._sinks.append(sink)
+            if len(self._sinks) == 1:
+                self._condition.notify()
 
     def hurry(self) -> None:
         with self._condition:
@@ -217,7 +63,7 @@ class Drain:
 
     def _main(self) -> None:
         while sinks := self._next():
-            self._write([(sink, rows) for sink in sinks if (rows := sink.take()) is not None])
+            self._write([(sink, batch) for sink in sinks if (batch := sink.take()) is not None])
 
     def _next(self) -> Sequence[WriteBehind]:
         with self._condition:
@@ -230,85 +76,79 @@ class Drain:
             self._urgent = False
             return sinks
 
-    def _write(self, batches: Sequence[tuple[WriteBehind, Rows]]) -> None:
+    def _write(self, taken: Sequence[_Taken]) -> None:
         try:
-            held = self._database.transact(partial(_write_held, batches=batches), itself)
+            verdicts = self._database.transact(partial(_write_taken, taken=taken), itself)
         except Exception as error:  # noqa: BLE001 - kept for the run that it belongs to
-            if len(batches) == 1:
-                batches[0][0].written(error)
+            if len(taken) == 1:
+                taken[0][0].written(error)
                 return
-            # One of them may be to blame for all: let the others have their own chance.
-            for batch in batches:
-                self._write([batch])
+            # One batch may have failed the transaction of all: each gets one of its own.
+            for each in taken:
+                self._write([each])
             return
-        for sink, _ in batches:
-            lost = sink.claim.token not in held
-            sink.written(LeaseLost(sink.claim.run.run_id) if lost else None)
+        for (sink, _), verdict in zip(taken, verdicts, strict=True):
+            sink.written(verdict)
 
 
-class Savers:
-    """The sinks of the claims that this process executes."""
+def end_claim(
+    database: Database,
+    sinks: Sinks,
+    claim: Claim,
+    work: LastWork[S],
+    read: Callable[[S], T],
+    *,
+    strict: bool = True,
+) -> T:
+    """Execute the work that ends a claim together with the rows that are still unwritten.
 
-    def __init__(self, database: Database, drain: Drain) -> None:
-        self._database = database
-        self._drain = drain
-        self._lock = threading.Lock()
-        self._sinks: dict[str, WriteBehind] = {}
+    The claim is forgotten, unless the work fails in a way that allows another attempt.
 
-    def sink(self, claim: Claim) -> WriteBehind:
-        with self._lock:
-            found = self._sinks.get(claim.token)
-            if found is None:
-                found = self._sinks[claim.token] = WriteBehind(self._drain, claim)
-            return found
+    Raises:
+        LeaseLost: the claim is no longer valid.
+    """
 
-    async def settle(self, claim: Claim) -> None:
-        """Return once everything taken for this claim is committed."""
-        sink = self._sinks.get(claim.token)
-        if sink is not None:
-            await sink.settle()
-
-    def last(
-        self, claim: Claim, work: LastWork[S], read: Callable[[S], T], *, strict: bool = True
-    ) -> T:
-        """Execute the work that ends a claim together with the rows that are still unwritten.
-
-        The claim is forgotten, unless the work fails in a way that allows another attempt.
-
-        Raises:
-            LeaseLost: the claim is no longer valid.
-        """
-
-        def act(rows: Rows) -> T:
-            try:
-                return self._database.transact(lambda c: work(c, rows), read)
-            except FenceLost:
-                raise LeaseLost(claim.run.run_id) from None
-
-        sink = self._sinks.get(claim.token) or WriteBehind(self._drain, claim)
+    def act(rest: Rest) -> T:
         try:
-            result = sink.end_with(act, strict=strict)
-        except LeaseLost:
-            self._forget(claim)
-            raise
-        self._forget(claim)
-        return result
+            return database.transact(lambda connection: work(connection, rest), read)
+        except FenceLost:
+            raise LeaseLost(claim.run.run_id) from None
 
-    def _forget(self, claim: Claim) -> None:
-        with self._lock:
-            self._sinks.pop(claim.token, None)
+    with sinks.last_use(claim):
+        return sinks.known(claim).end_with(act, strict=strict)
 
 
-def _write_held(
-    connection: Connection, batches: Sequence[tuple[WriteBehind, Rows]]
-) -> frozenset[str]:
-    """Write the rows of the claims that are valid; return the tokens of those."""
-    claims = sorted((sink.claim for sink, _ in batches), key=lambda claim: claim.run.run_id)
-    values = [[claim.run.run_id for claim in claims], [claim.token for claim in claims]]
-    held = frozenset(str(token) for (token,) in connection.execute(sql.HOLD_MANY, values))
+def _write_taken(connection: Connection, taken: Sequence[_Taken]) -> Sequence[_Verdict]:
+    """Write the batches of the claims that are valid; return the error of each other batch."""
+    stored = _hold(connection, taken)
+    verdicts: list[_Verdict] = []
     rows = Rows()
-    for sink, each in batches:
-        if sink.claim.token in held:
-            rows.add(each)
+    for sink, batch in taken:
+        try:
+            if accepts(_number(stored, sink.claim), batch.number):
+                rows.add(batch.rows)
+        except (LeaseLost, StorageUnavailable) as error:
+            verdicts.append(error)
+        else:
+            verdicts.append(None)
     write_rows(connection, rows)
-    return held
+    return verdicts
+
+
+def _hold(connection: Connection, taken: Sequence[_Taken]) -> dict[str, int]:
+    """Lock the runs of claims that are valid; return the number of the last batch by token."""
+    # In the order of the run ids, as every transaction that locks several runs.
+    held = sorted(taken, key=lambda each: each[0].claim.run.run_id)
+    values = (
+        [sink.claim.run.run_id for sink, _ in held],
+        [sink.claim.token for sink, _ in held],
+        [batch.number for _, batch in held],
+    )
+    rows = connection.execute(sql.HOLD_MANY, values)
+    return {str(token): number for token, number in rows}
+
+
+def _number(stored: dict[str, int], claim: Claim) -> int:
+    if claim.token not in stored:
+        raise LeaseLost(claim.run.run_id)
+    return stored[claim.token]

@@ -38,6 +38,11 @@ ACTIVE_RUNS = """
     WHERE thread_id = %s AND status IN ('pending', 'running') ORDER BY created_at, seq
 """
 
+# A claim passes over rows that are locked, so none of these begins before this transaction ends.
+LOCK_PENDING = """
+    SELECT 1 FROM loomline_runs WHERE thread_id = %s AND status = 'pending' ORDER BY seq FOR UPDATE
+"""
+
 ALL_ACTIVE_RUNS = """
     SELECT thread_id, run_id FROM loomline_runs
     WHERE status IN ('pending', 'running') AND (%s::text IS NULL OR status = %s) AND run_id > %s
@@ -92,8 +97,8 @@ CLAIM = f"""
                      ORDER BY o.created_at, o.seq LIMIT 1)
         ORDER BY created_at, seq LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
     UPDATE loomline_runs SET status = 'running', attempt = attempt + 1, claims = claims + 1,
-                         worker = %(worker)s, token = gen_random_uuid(), lease_until = %(lease)s,
-                         updated_at = %(now)s
+                         batches = 0, worker = %(worker)s, token = gen_random_uuid(),
+                         lease_until = %(lease)s, updated_at = %(now)s
     FROM due WHERE loomline_runs.run_id = due.due_id
     RETURNING {RUN}, token, stop_action, stop_reason, seq,
               (SELECT c.thread_id FROM checkpoints c
@@ -120,14 +125,23 @@ RENEW = """
     RETURNING token, run_id, stop_action, stop_reason
 """
 
-HOLD = "SELECT loomline_hold(%s, %s)"
+# The number of the claim's last batch of checkpoint rows must be the given one; null: any number.
+HOLD = "SELECT loomline_hold(%s, %s, %s)"
 
-# For several claims at once; the others' writes are not affected by a claim that is lost.
+# For several claims at once: a claim that is lost does not affect the writes of the others. Each
+# claim's batch is counted if it is the next one. The answer has the numbers from before.
 HOLD_MANY = """
-    SELECT h.token FROM unnest(%s::uuid[], %s::uuid[]) c (run_id, token)
-    CROSS JOIN LATERAL (
-        SELECT token FROM loomline_runs r WHERE r.run_id = c.run_id AND r.token = c.token
-        LIMIT 1 FOR SHARE) h
+    WITH held AS MATERIALIZED (
+        SELECT h.run_id AS held_id, h.token, h.batches, c.number
+        FROM unnest(%s::uuid[], %s::uuid[], %s::int[]) c (run_id, token, number)
+        CROSS JOIN LATERAL (
+            SELECT run_id, token, batches FROM loomline_runs r
+            WHERE r.run_id = c.run_id AND r.token = c.token
+            LIMIT 1 FOR NO KEY UPDATE) h),
+    counted AS (
+        UPDATE loomline_runs SET batches = held.number FROM held
+        WHERE run_id = held.held_id AND held.batches = held.number - 1)
+    SELECT token, batches FROM held
 """
 
 END_RUN = """

@@ -16,7 +16,7 @@ from loomline.server.ports.store import Store, StoreOptions
 from loomline.server.storage.checkpoints import Settled, Sink
 from loomline.server.storage.postgres.assistants import PostgresAssistants
 from loomline.server.storage.postgres.cache import PostgresCache
-from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints
+from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints, write_rows
 from loomline.server.storage.postgres.connection import (
     CONNECTIONS,
     Connection,
@@ -31,12 +31,13 @@ from loomline.server.storage.postgres.migrate import migrate
 from loomline.server.storage.postgres.occupancy import Occupancy, Use
 from loomline.server.storage.postgres.rewriting import PostgresRewriter
 from loomline.server.storage.postgres.runs import PostgresRuns
-from loomline.server.storage.postgres.savers import DirectSink, Drain, Savers
+from loomline.server.storage.postgres.savers import ThreadDrain
 from loomline.server.storage.postgres.store_items import PostgresItems
 from loomline.server.storage.postgres.store_vectors import open_vectors
 from loomline.server.storage.postgres.threads import PostgresThreads
 from loomline.server.storage.postgres.webhooks import PostgresWebhooks
 from loomline.server.storage.saver import SaverOptions, StorageSaver
+from loomline.server.storage.sinks import DirectSink, Sinks
 from loomline.server.storage.store import DatabaseStore
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
@@ -86,8 +87,8 @@ class PostgresStorage:
         """
         vectors = await asyncio.to_thread(self._prepare)
         self._database = Database(parameters(self._url), self._connections)
-        self._drain = Drain(self._database)
-        self._savers = Savers(self._database, self._drain)
+        self._drain = ThreadDrain(self._database)
+        self._sinks = Sinks(self._drain)
         self._drain.start()
         self._opened = True
         options = self._store_options
@@ -100,7 +101,7 @@ class PostgresStorage:
         self.crons: PostgresCrons = PostgresCrons(self._database)
         self.threads: PostgresThreads = PostgresThreads(self._database)
         self.webhooks: PostgresWebhooks = PostgresWebhooks(self._database, self._clock)
-        self.runs: PostgresRuns = PostgresRuns(self._database, self._savers, self._clock)
+        self.runs: PostgresRuns = PostgresRuns(self._database, self._sinks, self._clock)
 
     async def close(self) -> None:
         if not self._opened:
@@ -119,20 +120,20 @@ class PostgresStorage:
         return self._store
 
     def checkpointer(self) -> BaseCheckpointSaver[str]:
-        return self._saver(DirectSink(self._database))
+        return self._saver(DirectSink(self._database, write_rows))
 
     def edit(self, thread_id: UUID) -> PostgresEdit:
         return PostgresEdit(self._database, thread_id, self._saver_options)
 
     def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
-        sink: Sink = self._savers.sink(claim)
+        sink: Sink = self._sinks.of(claim)
         return self._saver(Settled(sink) if wait else sink, claim)
 
     def rewriter(self) -> PostgresRewriter:
         return PostgresRewriter(self._database)
 
     async def flush(self, claim: Claim) -> None:
-        await self._savers.settle(claim)
+        await self._sinks.settle(claim)
 
     def _saver(self, sink: Sink, claim: Claim | None = None) -> StorageSaver[Connection]:
         return StorageSaver(self._database, PostgresCheckpoints(), sink, claim, self._saver_options)

@@ -71,9 +71,13 @@ _WRITES_OF_RUN = """
 """
 _CHECKPOINTS_OF_RUN = "DELETE FROM checkpoints WHERE run_id = ?"
 _WRITES_BY_RUN = "DELETE FROM checkpoint_writes WHERE thread_id = ? AND run_id = ?"
+# Never while a run of the thread is executed: its next checkpoint refers to the values that it has
+# read, although no checkpoint in the database may do so any more. A later deletion removes them.
 _UNUSED_BLOBS = """
     DELETE FROM checkpoint_blobs
-    WHERE thread_id = :thread AND (checkpoint_ns, channel, version) NOT IN (
+    WHERE thread_id = :thread
+      AND NOT EXISTS (SELECT 1 FROM runs WHERE thread_id = :thread AND status = 'running')
+      AND (checkpoint_ns, channel, version) NOT IN (
         SELECT c.checkpoint_ns, v.key, CAST(v.value AS TEXT)
         FROM checkpoints c, json_each(c.content, '$.channel_versions') v
         WHERE c.thread_id = :thread)

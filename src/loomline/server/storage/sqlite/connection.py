@@ -155,6 +155,13 @@ class Writer:
 
         self._put(_Operation(work, tell), urgent=False)
 
+    def hurry(self) -> None:
+        """Execute what waits now: a caller waits for a write that was posted."""
+        with self._condition:
+            if not self._urgent:
+                self._urgent = True
+                self._condition.notify()
+
     def _put(self, operation: _Operation[T], *, urgent: bool) -> None:
         with self._condition:
             if self._closing:

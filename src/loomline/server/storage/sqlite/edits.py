@@ -10,13 +10,13 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from loomline.server.domain.access import EVERYTHING, Condition
 from loomline.server.domain.errors import StateChanged, ThreadInFlight, ThreadNotFound
 from loomline.server.domain.threads import NewThread, Thread, ThreadState
-from loomline.server.storage.checkpoints import Sink
+from loomline.server.storage.checkpoints import Sink, lost_channels
 from loomline.server.storage.saver import SaverOptions, StorageSaver
+from loomline.server.storage.sinks import DirectSink
 from loomline.server.storage.sqlite import sql
-from loomline.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints, write_rows
+from loomline.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints, load, write_rows
 from loomline.server.storage.sqlite.connection import Access, Readers, Writer
 from loomline.server.storage.sqlite.rows import micros
-from loomline.server.storage.sqlite.savers import DirectSink
 from loomline.server.storage.sqlite.threads import (
     active_runs,
     check_thread,
@@ -42,7 +42,9 @@ class SqliteEdit:
             access = Access(writer, readers)
             return StorageSaver(access, SqliteCheckpoints(), sink, options=options)
 
-        self._saver = StagedSaver(saver(DirectSink(writer)), saver(self._collected), options.serde)
+        self._saver = StagedSaver(
+            saver(DirectSink(writer, write_rows)), saver(self._collected), options.serde
+        )
 
     @property
     def checkpointer(self) -> BaseCheckpointSaver[str]:
@@ -60,6 +62,7 @@ class SqliteEdit:
                 raise ThreadInFlight(self._thread_id)
             self._check(connection)
             write_rows(connection, self._collected.rows)
+            self._check_values(connection)
             _follow(connection, self._thread_id, state)
             return get_thread(connection, self._thread_id)
 
@@ -68,6 +71,13 @@ class SqliteEdit:
     def _check(self, connection: sqlite3.Connection) -> None:
         for place, newest in self._saver.newest.items():
             if connection.execute(_NEWEST, place).fetchone()[0] != newest:
+                raise StateChanged(self._thread_id)
+
+    def _check_values(self, connection: sqlite3.Connection) -> None:
+        """Refuse checkpoints whose values have been deleted since the state was read."""
+        for thread_id, namespace, checkpoint_id, *_ in self._collected.rows.checkpoints:
+            stored = load(connection, thread_id, namespace, checkpoint_id)
+            if stored is None or lost_channels(stored):
                 raise StateChanged(self._thread_id)
 
 

@@ -12,7 +12,6 @@ from loomline.schema import MultitaskStrategy, RunStatus
 from loomline.server.domain.access import EVERYTHING, Condition, encode, meets
 from loomline.server.domain.errors import (
     AlreadyFired,
-    LeaseLost,
     NothingToCancel,
     RunNotFound,
     ThreadNotFound,
@@ -42,6 +41,7 @@ from loomline.server.domain.runs import (
     thread_metadata_after,
 )
 from loomline.server.ports.clock import Clock
+from loomline.server.storage.sinks import Sinks, check_complete
 from loomline.server.storage.sqlite import sql
 from loomline.server.storage.sqlite.checkpoint_rows import delete_run_checkpoints
 from loomline.server.storage.sqlite.connection import Readers, Writer
@@ -49,7 +49,7 @@ from loomline.server.storage.sqlite.crons import move_date
 from loomline.server.storage.sqlite.idempotency import claim_key, forget_keys
 from loomline.server.storage.sqlite.rows import encoded, micros, moment, obj, optional_text, text
 from loomline.server.storage.sqlite.run_stats import queue_stats
-from loomline.server.storage.sqlite.savers import Savers
+from loomline.server.storage.sqlite.savers import fence
 from loomline.server.storage.sqlite.threads import check_thread, delete_thread, insert_thread
 from loomline.server.storage.sqlite.webhooks import note_end
 
@@ -60,10 +60,10 @@ _Row: TypeAlias = tuple[
 
 
 class SqliteRuns:
-    def __init__(self, writer: Writer, readers: Readers, savers: Savers, clock: Clock) -> None:
+    def __init__(self, writer: Writer, readers: Readers, sinks: Sinks, clock: Clock) -> None:
         self._writer = writer
         self._readers = readers
-        self._savers = savers
+        self._sinks = sinks
         self._clock = clock
 
     async def create(self, new: NewRun) -> Created:
@@ -157,10 +157,11 @@ class SqliteRuns:
         now = micros(self._clock.now())
 
         def work(connection: sqlite3.Connection) -> Finished:
-            self._savers.check(claim)
+            # Every batch that was taken before is committed, or in this transaction.
+            check_complete(fence(connection, claim), self._sinks.known(claim).taken())
             return _finish(connection, claim, outcome, now)
 
-        with self._savers.last_use(claim):
+        with self._sinks.last_use(claim):
             return await self._writer.write(work)
 
     async def release(self, claim: Claim, *, pause_seconds: float = 0.0) -> None:
@@ -168,11 +169,11 @@ class SqliteRuns:
         until = now + int(pause_seconds * 1_000_000) if pause_seconds else 0
 
         def work(connection: sqlite3.Connection) -> None:
-            _check_token(connection, claim)
+            fence(connection, claim)
             connection.execute(sql.RELEASE, (now, until, str(claim.run.run_id)))
             connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, str(claim.run.thread_id)))
 
-        with self._savers.last_use(claim):
+        with self._sinks.last_use(claim):
             await self._writer.write(work)
 
     async def cancel(
@@ -331,14 +332,7 @@ def _renew(
     return Renewal(tuple(lost), stops)
 
 
-def _check_token(connection: sqlite3.Connection, claim: Claim) -> None:
-    row = connection.execute(sql.FENCE, (str(claim.run.run_id),)).fetchone()
-    if row is None or row[0] != claim.token:
-        raise LeaseLost(claim.run.run_id)
-
-
 def _finish(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now: int) -> Finished:
-    _check_token(connection, claim)
     run = claim.run
     thread = str(run.thread_id)
     if outcome.roll_back:

@@ -91,7 +91,14 @@ RENEW = """
     RETURNING stop_action, stop_reason
 """
 
-FENCE = "SELECT token FROM runs WHERE run_id = ?"
+# The token of a run, and the number of the last batch of checkpoint rows under that token.
+FENCE = """
+    SELECT r.token, coalesce(b.number, 0)
+    FROM runs r LEFT JOIN run_batches b ON b.run_id = r.run_id AND b.token = r.token
+    WHERE r.run_id = ?
+"""
+
+COUNT_BATCH = "INSERT OR REPLACE INTO run_batches (run_id, token, number) VALUES (?, ?, ?)"
 
 END_RUN = """
     UPDATE runs SET status = ?, error = ?, updated_at = ?, token = NULL, lease_until = NULL

@@ -19,15 +19,16 @@ from loomline.server.ports.store import Store, StoreOptions
 from loomline.server.storage.checkpoints import Settled, Sink
 from loomline.server.storage.memory_cache import MemoryCache
 from loomline.server.storage.saver import SaverOptions, StorageSaver
+from loomline.server.storage.sinks import DirectSink, Sinks
 from loomline.server.storage.sqlite.assistants import SqliteAssistants
-from loomline.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints
+from loomline.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints, write_rows
 from loomline.server.storage.sqlite.connection import Access, Readers, Writer, connect, unavailable
 from loomline.server.storage.sqlite.crons import SqliteCrons
 from loomline.server.storage.sqlite.edits import SqliteEdit
 from loomline.server.storage.sqlite.migrate import look_at_version, migrate
 from loomline.server.storage.sqlite.rewriting import SqliteRewriter
 from loomline.server.storage.sqlite.runs import SqliteRuns
-from loomline.server.storage.sqlite.savers import DirectSink, Savers
+from loomline.server.storage.sqlite.savers import WriterDrain
 from loomline.server.storage.sqlite.store_search import SqliteItems
 from loomline.server.storage.sqlite.threads import SqliteThreads
 from loomline.server.storage.sqlite.webhooks import SqliteWebhooks
@@ -66,7 +67,7 @@ class SqliteStorage:
             StorageUnavailable: another process has it, or it cannot be opened or written.
         """
         await asyncio.to_thread(self._prepare)
-        self._savers = Savers(self._writer)
+        self._sinks = Sinks(WriterDrain(self._writer))
         self._writer.start()
         self._opened = True
         options = self._store_options
@@ -82,7 +83,7 @@ class SqliteStorage:
         self.crons: SqliteCrons = SqliteCrons(self._writer, self._readers)
         self.threads: SqliteThreads = SqliteThreads(self._writer, self._readers)
         self.webhooks: SqliteWebhooks = SqliteWebhooks(self._writer, self._readers, self._clock)
-        self.runs: SqliteRuns = SqliteRuns(self._writer, self._readers, self._savers, self._clock)
+        self.runs: SqliteRuns = SqliteRuns(self._writer, self._readers, self._sinks, self._clock)
 
     async def close(self) -> None:
         if not self._opened:
@@ -100,10 +101,10 @@ class SqliteStorage:
         return self._store
 
     def checkpointer(self) -> BaseCheckpointSaver[str]:
-        return self._saver(DirectSink(self._writer))
+        return self._saver(DirectSink(self._writer, write_rows))
 
     def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
-        sink: Sink = self._savers.sink(claim)
+        sink: Sink = self._sinks.of(claim)
         return self._saver(Settled(sink) if wait else sink, claim)
 
     def edit(self, thread_id: UUID) -> SqliteEdit:
@@ -113,7 +114,7 @@ class SqliteStorage:
         return SqliteRewriter(Access(self._writer, self._readers))
 
     async def flush(self, claim: Claim) -> None:
-        await self._savers.settle(claim)
+        await self._sinks.settle(claim)
 
     def _saver(self, sink: Sink, claim: Claim | None = None) -> StorageSaver[sqlite3.Connection]:
         access = Access(self._writer, self._readers)
