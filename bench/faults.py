@@ -104,7 +104,7 @@ async def suffer(
                 await acts.pause()
             await load.settle(300)
             fleet.end()
-            verdict = judge(load, fleet)
+            verdict = judge(load, fleet.record())
         if verdict.faults:
             keep(fleet, verdict)
     return verdict, done

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 from tests.faults.stored import inspect_postgres, inspect_sqlite
+from tests.faults.verdict import Record
 from tests.postgres import Server
 from tests.redis_server import RedisServer
 from tests.serving import free_port
@@ -154,14 +155,6 @@ class Fleet:
     def urls(self):
         return [member.url for member in self.members if member.serves]
 
-    @property
-    def ends(self):
-        return {pid: at for member in self.members for pid, at in member.ends.items()}
-
-    @property
-    def frozen(self):
-        return {pid for member in self.members for pid in member.frozen}
-
     def facts(self):
         """Return the notes of all executions, in the order of their times."""
         found = []
@@ -170,6 +163,17 @@ class Fleet:
             lines = path.read_bytes().split(b"\n")[:-1]
             found += [json.loads(line) for line in lines]
         return sorted(found, key=lambda fact: fact["at"])
+
+    def record(self):
+        """Return everything that the judge needs."""
+        return Record(
+            facts=self.facts(),
+            ends={pid: at for member in self.members for pid, at in member.ends.items()},
+            frozen={pid for member in self.members for pid in member.frozen},
+            damages=self.damages,
+            inspections=self.inspections,
+            log=self.log_lines(),
+        )
 
     def log_lines(self):
         paths = sorted(self.logs.iterdir())

@@ -56,6 +56,7 @@ class Load:
     unanswered: int = 0
     surprises: list[str] = field(default_factory=list)
     final: dict[str, dict[str, object]] = field(default_factory=dict)
+    receiver: Receiver = field(default_factory=Receiver)
     stopped: bool = False
 
     async def __aenter__(self):
@@ -63,7 +64,7 @@ class Load:
         self._client = httpx.AsyncClient(
             timeout=PATIENCE_SECONDS, limits=httpx.Limits(max_connections=None)
         )
-        self.receiver = await Receiver().__aenter__()
+        await self.receiver.__aenter__()
         return self
 
     async def __aexit__(self, *_):

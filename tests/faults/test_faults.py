@@ -30,7 +30,7 @@ async def judged(folder, shape, acts):
         async with Load(fleet.urls) as load:
             await under_load(fleet, load, acts)
             await anyio.to_thread.run_sync(fleet.end)
-            verdict = judge(load, fleet)
+            verdict = judge(load, fleet.record())
     assert not verdict.faults, "\n".join(verdict.faults[:20])
     assert load.unanswered == 0
     assert verdict.counts["states checked at takeovers"] > 0

@@ -5,7 +5,7 @@ import itertools
 import statistics
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.faults.model import (
     INNER,
@@ -49,6 +49,22 @@ class Verdict:
         self.kinds[kind] += len(sentences)
 
 
+@dataclass
+class Record:
+    """What has been noted while the load was on, besides the answers to the callers.
+
+    ``ends`` says when processes were killed, by id; ``frozen`` has the ids of those that have
+    stood still; ``damages`` are sentences about the database.
+    """
+
+    facts: list[dict[str, Any]]
+    ends: dict[int, float] = field(default_factory=dict)
+    frozen: set[int] = field(default_factory=set)
+    damages: list[str] = field(default_factory=list)
+    inspections: int = 0
+    log: list[str] = field(default_factory=list)
+
+
 class Span(NamedTuple):
     begin: float
     end: float
@@ -56,10 +72,9 @@ class Span(NamedTuple):
     name: str
 
 
-def judge(load, fleet):
+def judge(load, record):
     """Return the verdict, once the load has settled."""
-    facts = fleet.facts()
-    ends = fleet.ends
+    facts = record.facts
     verdict = Verdict()
     _statuses(load, verdict)
     _states(load, verdict)
@@ -68,11 +83,11 @@ def judge(load, fleet):
     _results(load, verdict)
     _errands(load, facts, verdict)
     _side_effects(facts, verdict)
-    _overlaps(facts, fleet, verdict)
-    verdict.add(DAMAGE, *fleet.damages)
-    verdict.add(LOG, *load.surprises, *unforeseen(fleet.log_lines()))
-    _counts(load, facts, ends, verdict)
-    verdict.counts |= checked | {"inspections of the database": fleet.inspections}
+    _overlaps(record, verdict)
+    verdict.add(DAMAGE, *record.damages)
+    verdict.add(LOG, *load.surprises, *unforeseen(record.log))
+    _counts(load, record, verdict)
+    verdict.counts |= checked | {"inspections of the database": record.inspections}
     verdict.counts |= {kind: verdict.kinds[kind] for kind in KINDS}
     return verdict
 
@@ -280,15 +295,15 @@ def _side_effects(facts, verdict):
     verdict.add(TWICE, *again)
 
 
-def _overlaps(facts, fleet, verdict):
+def _overlaps(record, verdict):
     """No two executions of a thread were ever busy at once.
 
     Only a process that was frozen may end the node that it was in, and begin the next, before it
     knows that another one has its run.
     """
-    for thread, spans in spans_of(facts, fleet.ends).items():
+    for thread, spans in spans_of(record.facts, record.ends).items():
         for before, after in itertools.pairwise(sorted(spans)):
-            if after.begin < before.end and before.pid not in fleet.frozen:
+            if after.begin < before.end and before.pid not in record.frozen:
                 verdict.add(
                     OVERLAP,
                     f"executions {before.name} and {after.name} of {thread} overlap by"
@@ -316,13 +331,14 @@ def spans_of(facts, ends):
     return found
 
 
-def _counts(load, facts, ends, verdict):
+def _counts(load, record, verdict):
+    facts = record.facts
     begins = [fact for fact in facts if fact["what"] == "begin"]
     nodes = Counter((fact["run"], fact["node"]) for fact in begins)
     executions = defaultdict(set)
     for fact in begins:
         executions[fact["run"]].add(fact["execution"])
-    pauses = sorted(_pauses(facts, ends))
+    pauses = sorted(_pauses(facts, record.ends))
     verdict.counts = {
         "runs acknowledged": len(load.promises),
         "of these, failed as they should": sum(bool(each.fails) for each in load.promises),
@@ -349,5 +365,5 @@ def _pauses(facts, ends):
         runs[fact["run"]].setdefault(fact["execution"], fact)
     for executions in runs.values():
         for before, after in itertools.pairwise(executions.values()):
-            if before["pid"] in ends:
+            if ends.get(before["pid"], after["at"]) < after["at"]:
                 yield after["at"] - ends[before["pid"]]
