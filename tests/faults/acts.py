@@ -102,7 +102,7 @@ async def fill_disk_now_and_then(fleet):
 
 async def lock_file(fleet):
     """Lock the database's file, at times for longer than a write waits for it."""
-    await anyio.to_thread.run_sync(fleet.lock_file, random.choice((0.5, 2.0, 4.5, 7.0, 11.0)))
+    await anyio.to_thread.run_sync(fleet.lock_file, random.choice((0.5, 2.0, 4.5, 7.0, 12.0)))
 
 
 async def _inspect(fleet):

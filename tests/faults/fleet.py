@@ -251,8 +251,8 @@ class Fleet:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             with self.members[0].limited(self._used()):
-                time.sleep(random.uniform(0.005, 0.25))
-            time.sleep(random.uniform(0.005, 0.1))
+                time.sleep(_any_magnitude(0.001, 0.3))
+            time.sleep(_any_magnitude(0.001, 0.1))
 
     def _used(self):
         """Return a size that the write-ahead log has had at a random moment.
@@ -295,3 +295,8 @@ class Fleet:
             self.redis.stop()
         if self.database is not None:
             self.database.remove()
+
+
+def _any_magnitude(least, most):
+    """Return a random time: as likely between 1 and 10 ms as between 10 and 100 ms."""
+    return least * (most / least) ** random.random()

@@ -95,14 +95,15 @@ class Notes:
             os.close(file)
 
 
-def _node(notes, name, schema, writes_of):
-    async def act(state: schema, config: RunnableConfig) -> schema:
+def _node(notes, name, writes_of):
+    async def act(state: dict[str, Any], config: RunnableConfig) -> dict[str, Any]:
         notes.add("begin", name, state, config)
         try:
             await asyncio.sleep(state["seconds"])
             if state["fails"] == name:
                 raise ValueError(state["tag"])
-            return writes_of(state)
+            found: dict[str, Any] = writes_of(name, state)
+            return found
         finally:
             notes.add("end", name, state, config)
 
@@ -112,10 +113,7 @@ def _node(notes, name, schema, writes_of):
 def _subgraph(notes):
     builder = StateGraph(InnerState, input_schema=InnerInput, output_schema=InnerOutput)
     for before, name in zip((START, *INNER), INNER, strict=False):
-        builder.add_node(
-            name,
-            _node(notes, name, InnerState, lambda state, name=name: inner_writes(name, state)),
-        )
+        builder.add_node(name, _node(notes, name, inner_writes), input_schema=InnerState)
         builder.add_edge(before, name)
     builder.add_edge(INNER[-1], END)
     return builder.compile()
@@ -126,8 +124,7 @@ def make():
     notes = Notes()
     builder = StateGraph(State)
     for name in ("a", *BRANCHES, "c"):
-        node = _node(notes, name, State, lambda state, name=name: writes(name, state["tag"]))
-        builder.add_node(name, node)
+        builder.add_node(name, _node(notes, name, writes), input_schema=State)
     builder.add_node("s", _subgraph(notes))
     builder.add_edge(START, "a")
     for name in (*BRANCHES, "s"):

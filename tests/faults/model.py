@@ -51,8 +51,9 @@ STORED_CHANNELS = frozenset(
 """Channels whose value is stored with every version. That of ``trail`` follows from the writes."""
 
 
-def writes(name, tag):
+def writes(name, state):
     """Return the writes of a node of the outer graph."""
+    tag = state["tag"]
     key = f"{tag}:{name}"
     found = {
         "log": [key],
@@ -119,7 +120,7 @@ class Replay:
         if name in INNER:
             self._add_inner(tag, name)
         else:
-            self._apply(writes(name, tag))
+            self._apply(writes(name, self.state))
 
     def _add_inner(self, tag, name):
         found = inner_writes(name, inner_state(self._inputs[tag], INNER.index(name)))

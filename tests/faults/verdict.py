@@ -158,7 +158,7 @@ def _check_states(load, facts, verdict):
         wrong = _wrong(fact, tag, logs, expected, load.inputs)
         if wrong:
             verdict.add(STATE, f"run {tag} began {fact['node']} in execution {fact['execution']}"
-                        f" ({wrong}; log: {fact['log']})")  # fmt: skip
+                        f" ({wrong}; log: {_end(fact['log'])})")  # fmt: skip
     return {"states checked": len(begins), "states checked at takeovers": takeovers}
 
 
@@ -189,6 +189,11 @@ def _wrong(fact, tag, logs, expected, inputs):
     return "nothing that the thread ever had" if right is None else difference(fact["state"], right)
 
 
+def _end(log):
+    """Return the last steps of a log, which say where it is."""
+    return log if log is None or len(log) <= 8 else [f"({len(log) - 8} more)", *log[-8:]]
+
+
 def _unfinished(fact, tag, depth, logs, inputs):
     """Return the digests that a run may read whose steps are not in the state of its thread."""
     log = fact["log"] or []
@@ -216,7 +221,9 @@ def _histories(load, verdict):
             checked += 1
             wrong = _inconsistent(state, final, load)
             if wrong:
-                verdict.add(STATE, f"the server tells of {thread}: {wrong}; log: {state['log']}")
+                verdict.add(
+                    STATE, f"the server tells of {thread}: {wrong}; log: {_end(state['log'])}"
+                )
     return {"states checked in histories": checked}
 
 
