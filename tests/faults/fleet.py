@@ -30,6 +30,9 @@ _STUCK = f"{_WORKING} AND wait_event_type = 'Lock'"
 LEAST_BYTES = 512 * 1024
 """No disk is smaller than this: the notes and the log of a process must fit in any case."""
 
+_PAGE_BYTES = 4096 + 24
+_PAGES_LEFT = 20
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -255,13 +258,15 @@ class Fleet:
             time.sleep(_any_magnitude(0.001, 0.1))
 
     def _used(self):
-        """Return a size that the write-ahead log has had at a random moment.
+        """Return a size for the disk that the write-ahead log has reached, or reaches soon.
 
-        It is written anew from its start now and then, so some writes have room and some do not.
+        Close to its end, small writes have room and large ones do not. The log is written anew from
+        its start now and then, so that a smaller size is met at a random moment.
         """
         wal = self.file.with_name(f"{self.file.name}-wal")
         size = wal.stat().st_size if wal.exists() else 0
-        return max(LEAST_BYTES, int(size * random.random()))
+        close = size + random.randrange(_PAGES_LEFT) * _PAGE_BYTES
+        return max(LEAST_BYTES, random.choice((close, int(size * random.random()))))
 
     def lock_file(self, seconds):
         """Let no other connection write to the database's file for some time."""

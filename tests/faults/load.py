@@ -8,7 +8,7 @@ from time import monotonic
 from uuid import uuid4
 
 import httpx
-from tests.faults.model import FAILING, digests, given
+from tests.faults.model import FAILING, given, summary
 from tests.faults.receiver import Receiver
 
 FINAL = {"success", "error", "timeout", "interrupted"}
@@ -220,7 +220,7 @@ class Load:
             "status": state["status"],
             "values": state["values"] or {},
             "runs": runs,
-            "history": [_summary(each["values"]) for each in history],
+            "history": [summary(each["values"] or {}) for each in history],
         }
 
     async def _get(self, path, **options):
@@ -239,9 +239,3 @@ class Load:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _summary(values):
-    """Return the part of a state that it is judged by, which is much smaller."""
-    values = values or {}
-    return {"tag": values.get("tag"), "log": values.get("log"), "state": digests(values)}

@@ -168,6 +168,11 @@ def digests(state):
     return {channel: digest(value) for channel, value in state.items()}
 
 
+def summary(values):
+    """Return the part of a state that it is judged by, which is much smaller."""
+    return {"tag": values.get("tag"), "log": values.get("log"), "state": digests(values)}
+
+
 def difference(found, expected):
     """Return how the digests of two states differ, as a sentence, or an empty string."""
     parts = {
