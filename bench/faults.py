@@ -1,11 +1,11 @@
 """Kill, stop, cut off and stall servers while they work; write the outcome to bench/faults.md.
 
-    python bench/faults.py [--kills 50] [--others 10] [--only A,B,C] [--minutes 60] [--seed N]
+    python bench/faults.py [--kills 100] [--others 20] [--only A,B,C] [--minutes 15] [--seed N]
                            [--report PATH]
 
-For each shape: so many processes are killed at random moments, one in five while it starts; then
-as many faults of the other kinds that the shape knows, of the slow ones half as many. ``--minutes``
-ends each shape early. The tests have a short version of it.
+For each shape: ``--kills`` processes are killed at random moments, one in five while it starts, and
+between them ``--others`` faults of each other kind that the shape knows happen, of the slow kinds
+half as many. ``--minutes`` ends each shape early. The tests have a short version of it.
 """
 
 from __future__ import annotations
@@ -132,9 +132,9 @@ def table(results: dict[str, tuple[Verdict, dict[str, Any]]]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--others", type=int, default=10)
-    parser.add_argument("--minutes", type=float, default=60.0, help="of each shape, at most")
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--others", type=int, default=20)
+    parser.add_argument("--minutes", type=float, default=15.0, help="of each shape, at most")
     parser.add_argument("--callers", type=int, default=12)
     parser.add_argument("--only", default=",".join(SHAPES))
     parser.add_argument("--seed", type=int, default=int(time.time()))

@@ -30,6 +30,9 @@ _STUCK = f"{_WORKING} AND wait_event_type = 'Lock'"
 LEAST_BYTES = 512 * 1024
 """No disk is smaller than this: the notes and the log of a process must fit in any case."""
 
+# A transaction of the servers was there first.
+_NOT_LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+
 _PAGE_BYTES = 4096 + 24
 _PAGES_LEFT = 20
 
@@ -216,7 +219,7 @@ class Fleet:
         ):
             locking.execute("SET lock_timeout = '2s'")
             while time.monotonic() < deadline:
-                with contextlib.suppress(psycopg.errors.LockNotAvailable), locking.transaction():
+                with contextlib.suppress(*_NOT_LOCKED), locking.transaction():
                     locking.execute("LOCK TABLE checkpoints IN SHARE MODE")
                     time.sleep(random.uniform(0.02, 0.5))
                     watching.execute(f"SELECT {function}(pid) {_STUCK}")
@@ -224,7 +227,10 @@ class Fleet:
 
     def lock_tables(self, seconds):
         """Let nothing read or write checkpoints for some time."""
-        with psycopg.connect(self.database.url) as connection:
+        with (
+            contextlib.suppress(*_NOT_LOCKED),
+            psycopg.connect(self.database.url) as connection,
+        ):
             connection.execute("LOCK TABLE checkpoints, checkpoint_blobs IN ACCESS EXCLUSIVE MODE")
             time.sleep(seconds)
 

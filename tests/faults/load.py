@@ -13,7 +13,7 @@ from tests.faults.receiver import Receiver
 
 FINAL = {"success", "error", "timeout", "interrupted"}
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180
 
 BLOCKS_OF_A_THREAD = 8
 """A caller then begins another thread, so that states stay small and threads new."""
