@@ -1,11 +1,11 @@
 """A database that is away for longer than a lease, in the middle of a node."""
 
-import json
 import time
 
 import psycopg
 import pytest
 from tests.faults.fleet import Fleet, Shape
+from tests.faults.model import given
 
 from loomline import get_sync_client
 
@@ -23,16 +23,13 @@ def until(condition, seconds=40):
 
 
 def facts(fleet, what):
-    lines = fleet.notes.read_text().splitlines() if fleet.notes.exists() else []
-    found = [json.loads(line) for line in lines]
-    return [fact for fact in found if fact["what"] == what]
+    return [fact for fact in fleet.facts() if fact["what"] == what]
 
 
 def begin(fleet, client, seconds):
     """Start a run; return it when its first node is at work and its input is stored."""
     thread = client.threads.create()["thread_id"]
-    given = {"tag": "t", "seconds": seconds}
-    run = client.runs.create(thread, "witness", input=given)
+    run = client.runs.create(thread, "witness", input=given("t", seconds=seconds))
     with psycopg.connect(fleet.database.url, autocommit=True) as connection:
         until(lambda: connection.execute("SELECT count(*) FROM checkpoints").fetchone()[0] >= 2)
     until(lambda: facts(fleet, "begin"))

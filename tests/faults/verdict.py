@@ -1,18 +1,40 @@
 """Hold what was promised against what the nodes have noted and what the server says."""
 
+import builtins
 import itertools
-import json
 import statistics
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tests.faults.graph import NODES
+from tests.faults.model import (
+    INNER,
+    READ,
+    Replay,
+    difference,
+    digests,
+    inner_state,
+    state_after,
+    steps_of,
+    summary,
+    tag_of,
+)
 
 UNFORESEEN = (
     "a duty of", "a job failed", "request failed", "waiting for a run failed", "a sweep failed",
     "never retrieved", "never awaited", "Task was destroyed",
 )  # fmt: skip
+
+LOST, TWICE, STATE, RESULT, DAMAGE, OVERLAP, LOG = (
+    "runs lost",
+    "steps that count twice",
+    "states that the run never had",
+    "results lost or wrong",
+    "damages of the database",
+    "executions of a thread that overlap",
+    "surprises in logs and answers",
+)
+KINDS = (LOST, TWICE, STATE, RESULT, DAMAGE, OVERLAP, LOG)
 
 
 @dataclass
@@ -20,7 +42,28 @@ class Verdict:
     """``faults`` are sentences, none where all is well; the rest is counted for the report."""
 
     faults: list[str] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
     counts: dict[str, object] = field(default_factory=dict)
+
+    def add(self, kind, *sentences):
+        self.faults += [f"{kind}: {each}" for each in sentences]
+        self.kinds[kind] += len(sentences)
+
+
+@dataclass
+class Record:
+    """What has been noted while the load was on, besides the answers to the callers.
+
+    ``ends`` says when processes were killed, by id; ``frozen`` has the ids of those that have
+    stood still; ``damages`` are sentences about the database.
+    """
+
+    facts: list[dict[str, Any]]
+    ends: dict[int, float] = field(default_factory=dict)
+    frozen: set[int] = field(default_factory=set)
+    damages: list[str] = field(default_factory=list)
+    inspections: int = 0
+    log: list[str] = field(default_factory=list)
 
 
 class Span(NamedTuple):
@@ -30,17 +73,23 @@ class Span(NamedTuple):
     name: str
 
 
-def judge(load, fleet):
-    """Return what is wrong, once the load has settled."""
-    facts = [json.loads(line) for line in fleet.notes.read_text().splitlines()]
-    ends = fleet.ends
+def judge(load, record):
+    """Return the verdict, once the load has settled."""
+    facts = record.facts
     verdict = Verdict()
     _statuses(load, verdict)
     _states(load, verdict)
+    checked = _check_states(load, facts, verdict)
+    checked |= _histories(load, verdict)
+    _results(load, verdict)
+    _errands(load, facts, verdict)
     _side_effects(facts, verdict)
-    _overlaps(facts, fleet, verdict)
-    _log(fleet.log, verdict)
-    _counts(load, facts, ends, verdict)
+    _overlaps(record, verdict)
+    verdict.add(DAMAGE, *record.damages)
+    verdict.add(LOG, *load.surprises, *unforeseen(record.log))
+    _counts(load, record, verdict)
+    verdict.counts |= checked | {"inspections of the database": record.inspections}
+    verdict.counts |= {kind: verdict.kinds[kind] for kind in KINDS}
     return verdict
 
 
@@ -49,30 +98,199 @@ def _statuses(load, verdict):
     for promise in load.promises:
         status = found.get(promise.run, {"status": "gone"})["status"]
         if status != ("error" if promise.fails else "success"):
-            verdict.faults.append(f"run {promise.tag} was promised and is {status}")
+            verdict.add(LOST, f"run {promise.tag} was promised and is {status}")
     for thread, each in load.final.items():
-        last = each["runs"][0]["status"]
+        last = each["runs"][0]["status"] if each["runs"] else "gone"
         expected = {"success": "idle", "error": "error"}.get(last)
         if each["status"] != expected:
-            verdict.faults.append(f"thread {thread} is {each['status']}, its last run was a {last}")
+            verdict.add(LOST, f"thread {thread} is {each['status']}, its last run was a {last}")
 
 
 def _states(load, verdict):
     """Each step of each run is in its thread's state once, in the order of the runs."""
+    by_thread = defaultdict(list)
+    for promise in load.promises:
+        by_thread[promise.thread].append(promise)
     for thread, each in load.final.items():
-        promises = [promise for promise in load.promises if promise.thread == thread]
-        promised = [step for promise in promises for step in _steps(promise)]
-        log = (each["values"] or {}).get("log", [])
-        known = [step for step in log if step.partition(":")[0] not in load.uncertain]
+        promised = [
+            step for promise in by_thread[thread] for step in steps_of(promise.tag, promise.fails)
+        ]
+        log = each["values"].get("log", [])
+        known = [step for step in settled(log, load) if tag_of(step) not in load.uncertain]
         if known != promised:
-            verdict.faults.append(f"the state of {thread} is {known} instead of {promised}")
+            verdict.add(LOST, f"the state of {thread} is {known} instead of {promised}")
         if len(set(log)) != len(log):
-            verdict.faults.append(f"steps of {thread} count twice: {log}")
+            verdict.add(TWICE, f"steps of {thread} count twice: {log}")
 
 
-def _steps(promise):
-    names = NODES[:1] if promise.fails else NODES
-    return [f"{promise.tag}:{name}" for name in names]
+def settled(log, load):
+    """Return the steps that the next run finds.
+
+    The state of a run that has failed beside other nodes shows what those have done, until another
+    run begins without it.
+    """
+    if not log:
+        return []
+    tag = tag_of(log[-1])
+    return [step for step in log if tag_of(step) != tag] + [
+        step for step in log if step in steps_of(tag, load.inputs[tag]["fails"])
+        and tag_of(step) == tag
+    ]  # fmt: skip
+
+
+def _check_states(load, facts, verdict):
+    """Hold the state that every node has read against those that its run really had.
+
+    The log of a thread only grows, so each node of each run has one state to begin with: that of
+    the steps before it. It is the same in every execution of the run.
+    """
+    logs = {thread: settled(each["values"].get("log", []), load)
+            for thread, each in load.final.items()}  # fmt: skip
+    expected = {}
+    for log in logs.values():
+        expected |= _readings(log, load.inputs)
+    begins = [fact for fact in facts if fact["what"] == "begin"]
+    runs, last, known = {}, {}, set()
+    takeovers = 0
+    for fact in begins:
+        takeovers += last.get(fact["run"], fact["execution"]) != fact["execution"]
+        last[fact["run"]] = fact["execution"]
+        tag = runs.setdefault(fact["run"], fact["tag"])
+        wrong = _wrong(fact, tag, logs, expected, load.inputs)
+        # What a thread has lost, every later state of it lacks as well.
+        if wrong and (fact["thread"], wrong) not in known:
+            known.add((fact["thread"], wrong))
+            verdict.add(STATE, f"run {tag} began {fact['node']} in execution {fact['execution']}"
+                        f" ({wrong}; log: {_end(fact['log'])})")  # fmt: skip
+    return {"states checked": len(begins), "states checked at takeovers": takeovers}
+
+
+def _readings(log, inputs):
+    """Return the digests of the states of a thread, by run and number of its steps."""
+    replay, found, made = Replay(inputs), {}, Counter()
+    for step in log:
+        tag = tag_of(step)
+        if not made[tag]:
+            replay.begin(tag)
+            found[tag, 0] = digests(replay.state)
+        replay.add(step)
+        made[tag] += 1
+        if made[tag] in READ.values():
+            found[tag, made[tag]] = digests(replay.state)
+    return found
+
+
+def _wrong(fact, tag, logs, expected, inputs):
+    """Return how the state of a note differs from the one that its run had, or an empty string."""
+    if tag not in inputs:
+        return f"with the input of an unknown run: {tag}"
+    if fact["node"] in INNER:
+        right = digests(inner_state(inputs[tag], INNER.index(fact["node"])))
+    else:
+        depth = READ[fact["node"]]
+        right = expected.get((tag, depth)) or _unfinished(fact, tag, depth, logs, inputs)
+    return "nothing that the thread ever had" if right is None else difference(fact["state"], right)
+
+
+def _end(log):
+    """Return the last steps of a log, which say where it is."""
+    return log if log is None or len(log) <= 8 else [f"({len(log) - 8} more)", *log[-8:]]
+
+
+def _unfinished(fact, tag, depth, logs, inputs):
+    """Return the digests that a run may read whose steps are not in the state of its thread."""
+    log = fact["log"] or []
+    before, own = log[: len(log) - depth], log[len(log) - depth :]
+    final = logs.get(fact["thread"], [])
+    whole = before == final[: len(before)] and not _cuts(final, len(before))
+    if not whole or own != steps_of(tag)[:depth]:
+        return None
+    return digests(state_after(log, inputs, tag))
+
+
+def _cuts(log, place):
+    """Return whether a place in a log is in the middle of a run."""
+    return 0 < place < len(log) and tag_of(log[place - 1]) == tag_of(log[place])
+
+
+def _histories(load, verdict):
+    """Every state that the server tells of a thread is one that the thread had."""
+    checked = 0
+    for thread, each in load.final.items():
+        final = settled(each["values"].get("log", []), load)
+        states = [summary(each["values"]), *each["history"]]
+        checked += len(states)
+        wrongs = {_inconsistent(state, final, load): state["log"] for state in states}
+        for wrong, log in wrongs.items():
+            if wrong:
+                verdict.add(STATE, f"the server tells of {thread}: {wrong}; log: {_end(log)}")
+    return {"states checked in histories": checked}
+
+
+def _inconsistent(state, final, load):
+    """Return the fault of a state that the server has told, or an empty string."""
+    log, tag = state["log"] or [], state["tag"]
+    if tag is None:
+        return "" if not log else "a log without a run"
+    if tag not in load.inputs or not all(tag_of(step) in load.inputs for step in log):
+        return f"a run that nobody started: {tag}"
+    begun = settled(log, load)
+    if begun != final[: len(begun)]:
+        return "a log that the thread never had"
+    return difference(state["state"], digests(state_after(log, load.inputs, tag)))
+
+
+def _results(load, verdict):
+    """A result is the state that the run has left, or an explicit error."""
+    for promise, result in load.joined:
+        wrong = wrong_result(promise.tag, result, load)
+        if wrong:
+            verdict.add(RESULT, f"run {promise.tag} was joined: {wrong}")
+
+
+def wrong_result(tag, result, load):
+    """Return the fault of an answer with the result of a run, or an empty string."""
+    fails = load.inputs[tag]["fails"]
+    if not isinstance(result, dict) or not result:
+        return f"its result is {result!r}"
+    if "__error__" in result:
+        return _wrong_error(tag, fails, result["__error__"])
+    if fails:
+        return "it was to fail, and has a result"
+    log = result.get("log") or []
+    if not set(steps_of(tag)) <= set(log) or not all(tag_of(step) in load.inputs for step in log):
+        return f"its result has the log {log}"
+    return difference(digests(result), digests(state_after(log, load.inputs, result.get("tag"))))
+
+
+def _wrong_error(tag, fails, error):
+    if fails:
+        return "" if error.get("message") == tag else f"its error is {error}"
+    # An error of Python's own comes from a node that has found a state it cannot work with.
+    return f"its error is {error}" if hasattr(builtins, str(error.get("error"))) else ""
+
+
+def _errands(load, facts, verdict):
+    """Each acknowledged run without a thread was executed, and its end was told as promised."""
+    begun = {(fact["tag"], fact["node"]) for fact in facts if fact["what"] == "begin"}
+    for errand in load.errands:
+        if (errand.tag, errand.fails or "c") not in begun:
+            verdict.add(LOST, f"run {errand.tag} without a thread was promised, and not executed")
+        bodies = load.receiver.received.get(errand.run, [])
+        if not bodies:
+            verdict.add(LOST, f"the webhook of run {errand.tag} was not sent")
+        wrongs = [wrong_result(errand.tag, answer, load) for answer in errand.answers]
+        wrongs += [_wrong_webhook(errand, body, load) for body in bodies]
+        for wrong in filter(None, wrongs):
+            verdict.add(RESULT, f"run {errand.tag} without a thread: {wrong}")
+
+
+def _wrong_webhook(errand, body, load):
+    if body["status"] != ("error" if errand.fails else "success"):
+        return f"its webhook says {body['status']}: {body.get('error')}"
+    if not errand.kept or errand.fails:
+        return ""
+    return wrong_result(errand.tag, body["values"], load)
 
 
 def _side_effects(facts, verdict):
@@ -80,28 +298,28 @@ def _side_effects(facts, verdict):
     begun = Counter(
         (fact["execution"], fact["run"], fact["node"]) for fact in facts if fact["what"] == "begin"
     )
-    verdict.faults += [f"{key} was executed {n} times" for key, n in begun.items() if n > 1]
+    again = [f"{key} was executed {n} times" for key, n in begun.items() if n > 1]
+    verdict.add(TWICE, *again)
 
 
-def _overlaps(facts, fleet, verdict):
+def _overlaps(record, verdict):
     """No two executions of a thread were ever busy at once.
 
     Only a process that was frozen may end the node that it was in, and begin the next, before it
-    knows that somebody else has its run.
+    knows that another one has its run.
     """
-    for thread, spans in spans_of(facts, fleet.ends).items():
+    for thread, spans in spans_of(record.facts, record.ends).items():
         for before, after in itertools.pairwise(sorted(spans)):
-            if after.begin < before.end and before.pid not in fleet.frozen:
-                verdict.faults.append(
+            if after.begin < before.end and before.pid not in record.frozen:
+                verdict.add(
+                    OVERLAP,
                     f"executions {before.name} and {after.name} of {thread} overlap by"
-                    f" {before.end - after.begin:.3f} s"
+                    f" {before.end - after.begin:.3f} s",
                 )
 
 
-def _log(path, verdict):
-    """Nothing has gone wrong that nobody has foreseen."""
-    lines = path.read_text().splitlines()
-    verdict.faults += [line for line in lines if any(each in line for each in UNFORESEEN)]
+def unforeseen(lines):
+    return [line for line in lines if any(each in line for each in UNFORESEEN)]
 
 
 def spans_of(facts, ends):
@@ -111,27 +329,31 @@ def spans_of(facts, ends):
         executions[fact["thread"], fact["execution"]].append(fact)
     found = defaultdict(list)
     for (thread, execution), each in executions.items():
-        first, last = each[0], each[-1]
-        end = last["at"]
-        if last["what"] == "begin":  # its process was killed in the middle
-            end = max(end, ends.get(last["pid"], end))
+        first, end = each[0], each[-1]["at"]
+        if sum(1 if fact["what"] == "begin" else -1 for fact in each):
+            # Its process was killed in the middle of a node.
+            end = max(end, ends.get(first["pid"], end))
         name = f"{execution} (run {first['tag']})"
         found[thread].append(Span(first["at"], end, first["pid"], name))
     return found
 
 
-def _counts(load, facts, ends, verdict):
+def _counts(load, record, verdict):
+    facts = record.facts
     begins = [fact for fact in facts if fact["what"] == "begin"]
     nodes = Counter((fact["run"], fact["node"]) for fact in begins)
     executions = defaultdict(set)
     for fact in begins:
         executions[fact["run"]].add(fact["execution"])
-    pauses = sorted(_pauses(facts, ends))
+    pauses = sorted(_pauses(facts, record.ends))
     verdict.counts = {
         "runs acknowledged": len(load.promises),
-        "of these, failed as they should": sum(promise.fails for promise in load.promises),
+        "of these, failed as they should": sum(bool(each.fails) for each in load.promises),
+        "runs without a thread acknowledged": len(load.errands),
+        "results of these": sum(len(each.answers) for each in load.errands),
+        "webhooks of these": sum(map(len, load.receiver.received.values())),
         "requests without an answer": len(load.uncertain),
-        "runs waited for through `join`": load.followed,
+        "runs waited for through `join`": len(load.joined),
         "waits that never ended": load.unanswered,
         "runs executed more than once": sum(len(each) > 1 for each in executions.values()),
         "executions of one run, at most": max(map(len, executions.values()), default=0),
@@ -150,5 +372,5 @@ def _pauses(facts, ends):
         runs[fact["run"]].setdefault(fact["execution"], fact)
     for executions in runs.values():
         for before, after in itertools.pairwise(executions.values()):
-            if before["pid"] in ends:
+            if ends.get(before["pid"], after["at"]) < after["at"]:
                 yield after["at"] - ends[before["pid"]]

@@ -373,9 +373,15 @@ class Executor:
 
 
 async def _has_progress(saver: Saver, claim: Claim) -> bool:
-    """Return whether an earlier attempt of this run has left a checkpoint."""
+    """Return whether an earlier attempt of this run has left a checkpoint to go on from.
+
+    With durability "exit" langgraph stores an empty checkpoint ahead of the writes of delta
+    channels. An attempt that ended before the final checkpoint leaves it without any progress.
+    """
     found = await saver.aget_tuple(thread_config(claim))
-    return found is not None and found.metadata.get("run_id") == str(claim.run.run_id)
+    if found is None or not found.checkpoint["channel_versions"]:
+        return False
+    return found.metadata.get("run_id") == str(claim.run.run_id)
 
 
 def _stopped(order: Order | None, progress: _Progress) -> Outcome | None:
