@@ -5,9 +5,13 @@ import functools
 import httpx
 import hypothesis.internal.conjecture.optimiser  # noqa: F401 - or hypothesis does it within a test, where pytest rewrites it
 import pytest
-from tests import postgres
+from tests import deadlines, postgres
 
 import loomline.server  # noqa: F401 - before langgraph, as in a server
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(deadlines)
 
 
 @pytest.fixture(scope="session")
