@@ -30,5 +30,14 @@ def certificates_read_once():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patient_http():
+    """Let httpx wait for a busy machine longer than its 5 seconds, where a test does not say."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "read", "write", "pool"):
+            patch.setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, name, 50.0)
+        yield
+
+
 def pytest_unconfigure():
     postgres.end()

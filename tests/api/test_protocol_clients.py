@@ -77,7 +77,7 @@ async def test_projections(official, transport, tmp_path):
                 gate.touch()
 
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(50),
         official.threads.stream(assistant_id="assistant", transport=transport) as thread,
     ):
         await thread.run.start(input={**ASK, "gate": str(gate)})
