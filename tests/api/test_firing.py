@@ -13,6 +13,8 @@ from tests.serving import Process
 
 import loomline
 
+pytestmark = pytest.mark.two_servers
+
 EVERY_SECOND = "* * * * * *"
 JOKE = {"topic": "tea"}
 

@@ -11,6 +11,8 @@ from tests.threads import ALL, Thread, data, is_end, take
 
 import loomline
 
+pytestmark = pytest.mark.two_servers
+
 ASK = {"messages": [{"role": "user", "content": "What is 2 + 3?"}]}
 
 

@@ -15,7 +15,10 @@ ASK = {"messages": [{"role": "user", "content": "What is 2 + 3?"}]}
 SAID = ["Let me add.", "It is five.", "One side.", "Other side."]
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+pytestmark = [
+    pytest.mark.two_servers,
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
 
 
 @pytest.fixture(autouse=True)

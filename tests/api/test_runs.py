@@ -6,6 +6,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+pytestmark = pytest.mark.two_servers
+
 JOKE = {
     "topic": "ice cream and cats",
     "joke": "This is a joke about ice cream and cats",

@@ -17,6 +17,8 @@ from tests.serving import PROJECT
 
 import loomline
 
+pytestmark = pytest.mark.two_servers
+
 KEYS = [b"0123456789abcdef", b"fedcba9876543210"]
 SECRET = " ".join(f"whsec_{base64.b64encode(key).decode()}" for key in KEYS)
 HERE = "127.0.0.0/8"
