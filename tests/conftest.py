@@ -5,9 +5,13 @@ import functools
 import httpx
 import hypothesis.internal.conjecture.optimiser  # noqa: F401 - or hypothesis does it within a test, where pytest rewrites it
 import pytest
-from tests import postgres
+from tests import deadlines, postgres
 
 import loomline.server  # noqa: F401 - before langgraph, as in a server
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(deadlines)
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +27,15 @@ def certificates_read_once():
         patch.setattr(
             transports, "create_ssl_context", functools.cache(transports.create_ssl_context)
         )
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_http():
+    """Let httpx wait for a busy machine longer than its 5 seconds, where a test does not say."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "read", "write", "pool"):
+            patch.setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, name, 50.0)
         yield
 
 

@@ -1,7 +1,9 @@
 """Servers for tests: one in this process, and real processes that can be killed."""
 
 import asyncio
+import atexit
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -63,10 +65,11 @@ def serving_here(folder, *, dev=False, config=PROJECT, **flags):
 
     thread = threading.Thread(target=run)
     thread.start()
-    ready.wait(30)
+    in_time = ready.wait(50)
     try:
         if failures:
             raise failures[0]
+        assert in_time, "the server did not start"
         yield url(bound)
     finally:
         stop.set()
@@ -125,7 +128,21 @@ class Process:
             self.kill()
 
 
+@functools.cache
+def _kept_ports():
+    kept = contextlib.ExitStack()
+    atexit.register(kept.close)
+    return kept
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port that no other process gets by chance.
+
+    The socket stays bound until this process ends. It does not listen, so a server that sets
+    SO_REUSEADDR can bind the port and listen, again after each crash; a socket that asks for any
+    free port cannot get it.
+    """
+    kept = _kept_ports().enter_context(socket.socket())
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    return kept.getsockname()[1]

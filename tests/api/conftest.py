@@ -7,21 +7,14 @@ from tests.serving_apart import serving_apart
 
 import loomline
 
-# What may differ where one server answers and another one executes. All else has nothing to do with
-# runs, and is tested on the two databases.
-TWO_SERVERS = {
-    "test_bad_input", "test_commands", "test_every_method", "test_firing", "test_idempotency",
-    "test_inside", "test_limits", "test_many_runs", "test_metrics", "test_protocol",
-    "test_protocol_clients", "test_protocol_commands", "test_run_options", "test_runs",
-    "test_thread_stream", "test_webhooks",
-}  # fmt: skip
-
 
 def pytest_collection_modifyitems(config, items):
+    """Run on two servers only the tests that are marked; the others do not depend on runs."""
+
     def wanted(item):
         call = getattr(item, "callspec", None)
         apart = call is not None and call.params.get("serving") == "apart"
-        return not apart or item.path.stem in TWO_SERVERS
+        return not apart or item.get_closest_marker("two_servers") is not None
 
     left = [item for item in items if not wanted(item)]
     config.hook.pytest_deselected(items=left)

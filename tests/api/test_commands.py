@@ -6,6 +6,8 @@ import httpx
 import pytest
 from tests.serving import serving_here
 
+pytestmark = pytest.mark.two_servers
+
 
 @pytest.fixture
 async def http(server):

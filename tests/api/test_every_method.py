@@ -11,6 +11,8 @@ import pytest
 
 import loomline
 
+pytestmark = pytest.mark.two_servers
+
 MAKERS = {
     "loomline": loomline.get_client,
     "official": langgraph_sdk.get_client,

@@ -6,6 +6,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+pytestmark = pytest.mark.two_servers
+
 JOKE = {"assistant_id": "joke", "input": {"topic": "tea"}}
 
 

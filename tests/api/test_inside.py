@@ -9,6 +9,8 @@ from tests.serving import Process
 
 from loomline.server.api.inside import INSIDE, Door, Inside
 
+pytestmark = pytest.mark.two_servers
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):

@@ -5,6 +5,8 @@ import pytest
 
 import loomline
 
+pytestmark = pytest.mark.two_servers
+
 
 @pytest.fixture(scope="module")
 def server(serving):

@@ -3,6 +3,8 @@
 import httpx
 import pytest
 
+pytestmark = pytest.mark.two_servers
+
 JOKE = {"topic": "tea"}
 UNKNOWN = "550e8400-e29b-41d4-a716-446655440000"
 

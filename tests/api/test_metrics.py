@@ -7,6 +7,8 @@ import pytest
 from tests.serving import serving_here
 from tests.support import new_run, new_thread, open_storage
 
+pytestmark = pytest.mark.two_servers
+
 RUN = {"assistant_id": "joke", "input": {"topic": "x"}}
 
 

@@ -15,7 +15,10 @@ ASK = {"messages": [{"role": "user", "content": "What is 2 + 3?"}]}
 SAID = ["Let me add.", "It is five.", "One side.", "Other side."]
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+pytestmark = [
+    pytest.mark.two_servers,
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +80,7 @@ async def test_projections(official, transport, tmp_path):
                 gate.touch()
 
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(50),
         official.threads.stream(assistant_id="assistant", transport=transport) as thread,
     ):
         await thread.run.start(input={**ASK, "gate": str(gate)})

@@ -12,6 +12,8 @@ from tests.threads import ALL, Thread, data, is_end, new_thread_id, take
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError
 
+pytestmark = pytest.mark.two_servers
+
 NO_COMMAND = "Protocol commands must include an integer id and string method."
 
 

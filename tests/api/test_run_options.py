@@ -5,6 +5,8 @@ import time
 import httpx
 import pytest
 
+pytestmark = pytest.mark.two_servers
+
 
 @pytest.fixture
 async def http(server):

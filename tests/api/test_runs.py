@@ -6,6 +6,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+pytestmark = pytest.mark.two_servers
+
 JOKE = {
     "topic": "ice cream and cats",
     "joke": "This is a joke about ice cream and cats",
@@ -18,7 +20,7 @@ async def collect(stream):
 
 
 async def until_status(client, thread_id, run_id, *wanted):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(50):
         while (run := await client.runs.get(thread_id, run_id))["status"] not in wanted:
             await asyncio.sleep(0.01)
     return run
@@ -359,7 +361,7 @@ async def test_a_busy_thread_can_reject_or_queue(client):
 
 async def test_stateless_runs_leave_no_thread(client):
     run = await client.runs.create(None, "joke", input={"topic": "x"})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(50):
         while True:
             try:
                 await client.threads.get(run["thread_id"])
@@ -501,11 +503,12 @@ async def test_deleting_runs(client):
         await client.runs.delete(thread, run["run_id"])
 
 
-async def test_a_node_that_blocks_its_loop_blocks_nothing_else(client):
+async def test_a_node_that_blocks_its_loop_blocks_nothing_else(client, tmp_path):
     thread = await new_thread(client)
-    blocking = await client.runs.create(thread, "blocking", input={"seconds": 2})
+    blocking = await client.runs.create(thread, "blocking", input={"folder": str(tmp_path)})
     await until_status(client, thread, blocking["run_id"], "running")
     for _ in range(10):
         assert (await client.runs.wait(None, "joke", input={"topic": "x"}))["joke"]
         assert (await client.runs.get(thread, blocking["run_id"]))["status"] == "running"
+    (tmp_path / "go").touch()
     assert (await client.runs.join(thread, blocking["run_id"]))["log"] == ["blocked"]

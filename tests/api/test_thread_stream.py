@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+pytestmark = pytest.mark.two_servers
+
 JOKE = {"topic": "tea"}
 DONE = "This is a joke about tea and cats"
 

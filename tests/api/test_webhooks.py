@@ -17,6 +17,8 @@ from tests.serving import PROJECT
 
 import loomline
 
+pytestmark = pytest.mark.two_servers
+
 KEYS = [b"0123456789abcdef", b"fedcba9876543210"]
 SECRET = " ".join(f"whsec_{base64.b64encode(key).decode()}" for key in KEYS)
 HERE = "127.0.0.0/8"
@@ -55,7 +57,7 @@ async def outbox(server):
         return (await http.get("/metrics", params={"format": "json"})).json()["webhooks"]
 
 
-async def until(condition, seconds=20):
+async def until(condition, seconds=50):
     async with asyncio.timeout(seconds):
         while not (found := await condition()):
             await asyncio.sleep(0.01)

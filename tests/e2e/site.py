@@ -14,7 +14,7 @@ from tests.serving import Process
 LEASE = 2
 
 
-def until(condition, seconds=30):
+def until(condition, seconds=50):
     """Wait for other processes, of which nothing else tells."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

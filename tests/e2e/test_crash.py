@@ -17,7 +17,7 @@ ROUNDS = int(os.environ.get("LOOMLINE_TEST_CRASHES", "1"))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 
 
-def until(condition, seconds=30):
+def until(condition, seconds=50):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():

@@ -132,11 +132,11 @@ async def test_a_client_that_leaves_while_the_database_is_away(tmp_path, caplog)
                         if "first" in line:
                             break
                     database.stop()
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(50):
                     while not any(each.name == "loomline.runs" for each in caplog.records):
                         await asyncio.sleep(0.01)
                 database.start()
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(50):
                     while (await http.get(path)).json()[0]["status"] != "interrupted":
                         await asyncio.sleep(0.05)
     finally:

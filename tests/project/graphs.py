@@ -78,7 +78,12 @@ async def nap(state):
 
 
 async def block(state):
-    time.sleep(state.get("seconds", 5))  # noqa: ASYNC251 - what must not be done, done
+    """Block the loop for a time, or until the test makes a file named ``go`` in a folder."""
+    if "folder" in state:
+        while not (Path(state["folder"]) / "go").exists():
+            time.sleep(0.01)  # noqa: ASYNC251 - graphs of users do this
+    else:
+        time.sleep(state.get("seconds", 5))  # noqa: ASYNC251 - as above
     return {"log": ["blocked"]}
 
 

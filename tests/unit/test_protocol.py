@@ -1,6 +1,5 @@
 """The parts of the thread protocol that need no server."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import orjson
@@ -8,13 +7,11 @@ import pytest
 from hypothesis import given, strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
-from tests.support import new_run
 
 from loomline.server.domain.agents import AgentTree
 from loomline.server.domain.events import RESULT, Event, EventId, StoredEvent
 from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import Encoded, dump
-from loomline.server.domain.lost_ends import unbegun_end
 from loomline.server.domain.messages import normalised
 from loomline.server.domain.protocol import (
     Selection,
@@ -25,42 +22,10 @@ from loomline.server.domain.protocol import (
     run_end,
     since,
 )
-from loomline.server.domain.runs import pending_run
 from loomline.server.domain.tools import protocol_tool
 from loomline.server.services.plain_events import PlainEvents
 from loomline.server.worker.protocol import ProtocolEncoder
 from loomline.server.worker.tokens import ChunkedMessage, ChunkHandler
-
-WAITS, GOES, ENDED, CANCELLED = ("pending", 0), ("running", 1), ("success", 1), ("interrupted", 0)
-
-
-def some_run(state):
-    status, attempt = state
-    return replace(pending_run(new_run(uuid7()), {}), status=status, attempt=attempt)
-
-
-@pytest.mark.parametrize(
-    ("newer", "older", "numbers"),
-    [
-        ([], [], [9, 10]),
-        ([], [ENDED, WAITS], [9, 10]),
-        ([WAITS, GOES], [ENDED], [9, 10]),
-        ([CANCELLED], [CANCELLED], [7, 8]),
-        ([CANCELLED, GOES, CANCELLED], [ENDED], [5, 6]),
-        # Which numbers were set aside is not known any more, or not yet.
-        ([ENDED], [], []),
-        ([GOES, ENDED, CANCELLED], [], []),
-        ([], [GOES], []),
-        ([CANCELLED], [ENDED, GOES], []),
-    ],
-)
-def test_numbers_of_a_run_that_never_began(newer, older, numbers):
-    run = some_run(CANCELLED)
-    runs = [*map(some_run, newer), run, *map(some_run, older)]
-    events = unbegun_end(run, 10, runs)
-    assert [event.number for event in events] == numbers
-    assert unbegun_end(some_run(CANCELLED), 10, runs) == []
-
 
 # Separators come up often enough to be found in any place.
 names = st.text(st.sampled_from("\x1e\x1f01:\0\nö\ud800") | st.characters(codec=None))

@@ -25,7 +25,7 @@ def job(start, name="job", finishing=False):
 
 async def until(condition):
     """Wait for something that no event announces."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(50):
         while not condition():
             await asyncio.sleep(0.01)
 

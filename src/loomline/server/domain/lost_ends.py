@@ -52,21 +52,21 @@ class Told:
             self.stopped.append(Topic.of(event.key).namespace)
 
 
-def lost_end(
-    run: Run, thread: Thread, number: int, told: Told, newer: Sequence[Run], *, milliseconds: int
-) -> Sequence[Numbered]:
-    """Return what the log of a run lacks: what it asks, then how it ended.
+def lost_end(run: Run, thread: Thread, told: Told, *, latest: bool) -> Sequence[Numbered]:
+    """Return the events that the log of a run lacks: its questions, then its end.
 
-    The events have the numbers, and so the identities, that the worker had for them.
+    The events have the numbers, and so the identities, that the worker had for them. Whether a run
+    that succeeded has stopped to ask is known of the latest run of a thread alone, so of an earlier
+    one there are no events.
 
     Args:
-        run: The run, which is over and the last one of its thread that has begun.
-        thread: Its thread.
-        number: The number of the thread's last event.
-        told: What the log does tell.
-        newer: The runs that came after it, none of which has begun.
-        milliseconds: The time to show, since 1970.
+        run: The run. It has begun, and its end has a number.
+        thread: The thread of the run.
+        told: The contents of the run's log.
+        latest: Whether no later run of the thread has begun.
     """
+    if run.last_number is None or (run.status == "success" and not latest):
+        return []
     # With another run in the queue the thread is busy, and asks all the same.
     open_questions = thread.status == "busy" and load_object(thread.interrupts or b"{}")
     waits = run.status == "success" and bool(thread.status == "interrupted" or open_questions)
@@ -74,45 +74,19 @@ def lost_end(
     status, error = run_end(run.status, run.error, waits=waits)
     found = [(Topic(_ASKS, namespace), data) for namespace, data in asked]
     found.append((Topic.of(RUN_ENDS), ending(status, run.graph_id, error)))
-    first = _last_number(number, told.last + len(found), newer) - len(asked)
+    first = run.last_number - len(asked)
+    milliseconds = _milliseconds(run)
     return [
         make_event(str(run.run_id), first + place, topic, dump(data), milliseconds=milliseconds)
         for place, (topic, data) in enumerate(found)
     ]
 
 
-def _last_number(number: int, least: int, newer: Sequence[Run]) -> int:
-    """Return the number of a run's end.
-
-    Those of the runs that were cancelled meanwhile come after it. What was cancelled before it
-    began has had its numbers before; the log of the run has come further then.
-    """
-    ended = sum(not each.active for each in newer)
-    lasts = (number - ENDED_NUMBERS * count for count in range(ended, -1, -1))
-    return next((last for last in lasts if last >= least), number)
-
-
-def unbegun_end(run: Run, number: int, runs: Sequence[Run]) -> Sequence[Numbered]:
-    """Return the events of a run that has ended without having begun.
-
-    Its numbers were set aside when it ended. Those of the run that executed at that time come
-    before them, whatever has begun since comes after. Once a later run has ended as well it is
-    not known any more which ones they were, and the end is old news.
-
-    Args:
-        run: The run.
-        number: The number of the thread's last event, read before the runs.
-        runs: The runs of the thread, newest first.
-    """
-    place = next((place for place, each in enumerate(runs) if each.run_id == run.run_id), None)
-    if place is None:
+def unbegun_end(run: Run) -> Sequence[Numbered]:
+    """Return the events of a run that has ended without having begun, with its stored numbers."""
+    if run.last_number is None:
         return []
-    newer, older = runs[:place], runs[place + 1 :]
-    passed = any(each.attempt and not each.active for each in newer)
-    if passed or any(each.status == "running" for each in older):
-        return []
-    last = number - ENDED_NUMBERS * sum(not each.active for each in newer)
-    milliseconds = int(run.updated_at.timestamp() * 1000)
+    milliseconds = _milliseconds(run)
     told: list[tuple[Topic, JsonObject, str]] = [
         (Topic("lifecycle"), {"event": "running", "graph_name": run.graph_id}, "running"),
         (Topic.of(RUN_ENDS), ending("interrupted", run.graph_id, None), "end"),
@@ -120,7 +94,7 @@ def unbegun_end(run: Run, number: int, runs: Sequence[Run]) -> Sequence[Numbered
     return [
         make_event(
             str(run.run_id),
-            last - ENDED_NUMBERS + count,
+            run.last_number - ENDED_NUMBERS + count,
             topic,
             dump(data),
             milliseconds=milliseconds,
@@ -128,6 +102,11 @@ def unbegun_end(run: Run, number: int, runs: Sequence[Run]) -> Sequence[Numbered
         )
         for count, (topic, data, identity) in enumerate(told, 1)
     ]
+
+
+def _milliseconds(run: Run) -> int:
+    """Return when a run has ended, so that every reader shows the same time."""
+    return int(run.updated_at.timestamp() * 1000)
 
 
 def _not_told(thread: Thread, told: Told) -> list[tuple[Namespace, JsonObject]]:

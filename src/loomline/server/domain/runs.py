@@ -25,7 +25,10 @@ class Run:
     is ``{"error": class, "message": text}``, encoded, once it has failed. ``webhook``: the URL that
     is told when it ends. ``user`` is whose run it is, encoded: only the worker reads it.
     ``sealing`` is the context that its request was encrypted with: what it stores is encrypted with
-    the same.
+    the same. ``number_before`` is the number of the thread's last event before those of the run,
+    None until it has any. ``last_number`` is the number of the run's last event, None until its end
+    has a number: the end of a run that never began comes after the events of the run that has begun
+    and is active, so it has no number until that run has ended.
     """
 
     run_id: UUID
@@ -45,6 +48,8 @@ class Run:
     webhook: str | None = None
     user: Encoded | None = None
     sealing: JsonObject = field(default_factory=dict)
+    number_before: int | None = None
+    last_number: int | None = None
 
     @property
     def active(self) -> bool:
@@ -219,6 +224,11 @@ class QueueStats:
     median_wait_seconds: float | None = None
     longest_unblocked_wait_seconds: float | None = None
     unknown_graph: int = 0
+
+
+def number_at_end(claim: Claim, outcome: Outcome) -> int:
+    """Return the number of the last event of a run that its worker has ended."""
+    return max(outcome.event_number, claim.event_number)
 
 
 def run_metadata(new: NewRun, thread_metadata: JsonObject) -> JsonObject:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from operator import itemgetter
 from typing import TypeAlias
 from uuid import UUID
 
@@ -36,12 +37,10 @@ Batches: TypeAlias = AsyncGenerator[Sequence[Numbered]]
 # How long a lost hint can hide a run.
 _POLL_SECONDS = 5.0
 
-# Runs of a thread that are looked at: the few that begin between two looks; else these many, which
-# is also what a reader who begins is told about.
+# Runs of a thread that are looked at: the few that are created between two looks. If these do not
+# include all runs that were in the queue at the last look, then these many, which is also what a
+# reader who begins is told about.
 _RUNS = (5, 100)
-
-# How often it is looked whether a thread has got further while its runs were read.
-_LOOKS = 4
 
 # What a worker needs at most to log the end of a run that it has stored.
 _GRACE_SECONDS = 2.0
@@ -63,10 +62,12 @@ class _Reading:
     """How far a reader has come. Numbers only increase: what a lost worker adds is left out.
 
     ``broken``: the last look broke off, and what it did not come to is still to be read.
+    ``queued``: the runs that had no events yet at the last look.
     """
 
     last: int
     seen: OrderedDict[UUID, None] = field(default_factory=OrderedDict)
+    queued: frozenset[UUID] = frozenset()
     broken: bool = False
 
     def new(self, events: Iterable[Numbered]) -> list[Numbered]:
@@ -168,7 +169,11 @@ class ProtocolEvents:
                 raise
 
     async def _begun(self, place: _Place, reading: _Reading) -> Sequence[Run]:
-        """Return the runs that have begun or ended and are not known yet, oldest first."""
+        """Return the runs that have events and are not known yet, in the order of their numbers.
+
+        That is the order in which they have begun, or have ended without having begun: of two runs
+        in the queue the later one may be cancelled first.
+        """
         new: Sequence[Run] = []
         for limit in _RUNS if reading.seen else _RUNS[-1:]:
             try:
@@ -178,9 +183,11 @@ class ProtocolEvents:
             except ThreadNotFound:
                 return []
             new = [run for run in runs if run.run_id not in reading.seen]
-            if len(new) < limit:
+            if len(new) < limit and reading.queued.issubset(run.run_id for run in runs):
                 break
-        return [run for run in reversed(new) if run.attempt > 0 or not run.active]
+        reading.queued = frozenset(run.run_id for run in new if run.number_before is None)
+        placed = [(run.number_before, run) for run in new if run.number_before is not None]
+        return [run for _, run in sorted(placed, key=itemgetter(0))]
 
     async def _own(self, run: Run, reading: _Reading, *, live: bool) -> Batches:
         """Yield the events of a run that has them in its log."""
@@ -214,41 +221,30 @@ class ProtocolEvents:
                 yield reading.new(made.end(*end))
 
     async def _lost_end(self, run: Run, told: Told) -> Sequence[Numbered]:
-        """Return how a run has ended whose log does not tell.
+        """Return the end of a run whose log lacks it.
 
-        That is one that was cancelled before anybody had taken it, or before it went on somewhere
-        else, and one whose worker has died. Of the latter only the last run that has begun: what
-        the database knows of a thread is about that one.
+        Such a run was cancelled before a worker claimed it, or before another worker went on with
+        it, or its worker has died.
         """
         try:
+            run = await self._storage.runs.get(run.thread_id, run.run_id)
             thread = await self._storage.threads.get(run.thread_id, with_values=False)
-            number, runs = await self._standing(run.thread_id)
-        except ThreadNotFound:
+            latest = await self._is_latest(run)
+        except (RunNotFound, ThreadNotFound):
             return []
-        own = next((each for each in runs if each.run_id == run.run_id), run)
-        if own.attempt == 0 and not own.active:
-            old = self._clock.now() - own.updated_at > self._keep
-            return [] if old else unbegun_end(own, number, runs)
-        place = next((place for place, each in enumerate(runs) if each.attempt > 0), len(runs))
-        last, now = next(iter(runs[place:]), None), self._clock.now()
-        if last is None or last.run_id != run.run_id or last.active:
+        if run.active or self._clock.now() - run.updated_at > self._keep:
             return []
-        if now - last.updated_at > self._keep:
-            return []
-        milliseconds = int(now.timestamp() * 1000)
-        return lost_end(last, thread, number, told, runs[:place], milliseconds=milliseconds)
+        if run.attempt == 0:
+            return unbegun_end(run)
+        return lost_end(run, thread, told, latest=latest)
 
-    async def _standing(self, thread_id: UUID) -> tuple[int, Sequence[Run]]:
-        """Return the number of a thread's last event, and its runs at the same time."""
-        number, runs = -1, list[Run]()
-        for _ in range(_LOOKS):
-            before, number = number, await self._storage.threads.event_number(thread_id)
-            if before == number:
-                break
-            runs = [
-                *await self._storage.runs.list(thread_id, limit=_RUNS[-1], offset=0, status=None)
-            ]
-        return number, runs
+    async def _is_latest(self, run: Run) -> bool:
+        """Return whether no later run of the thread has begun."""
+        runs = await self._storage.runs.list(run.thread_id, limit=_RUNS[-1], offset=0, status=None)
+        return not any(
+            each.attempt > 0 and (each.number_before or 0) > (run.number_before or 0)
+            for each in runs
+        )
 
     async def _log(self, run: Run, *, live: bool) -> AsyncGenerator[Sequence[StoredEvent]]:
         reader = self._events.read(str(run.run_id), START)

@@ -35,6 +35,7 @@ from loomline.server.domain.runs import (
     Renewal,
     Run,
     Stop,
+    number_at_end,
     pending_run,
     replayed,
     run_metadata,
@@ -120,12 +121,15 @@ class PostgresRuns:
         def work(connection: Connection) -> Run:
             connection.execute(sql.LOCK_THREAD, (thread_id,))
             # A run that began now would read values that are about to be removed.
-            connection.execute(sql.LOCK_PENDING, (thread_id,))
+            connection.execute(sql.LOCK_ACTIVE_RUNS, (thread_id,))
             run = _get(connection, thread_id, run_id, access)
             if run.temporary and run.active:
                 delete_thread(connection, thread_id)  # nothing else would
             else:
                 _remove(connection, thread_id, run_id)
+                if run.status == "running":
+                    connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, thread_id))
+                _number_ends(connection, thread_id)
                 connection.execute(sql.SETTLE, (now, thread_id))
             return run
 
@@ -236,7 +240,9 @@ def _create(connection: Connection, new: NewRun) -> Created:
             connection, new.thread_id, new.thread_metadata, new.now, ttl=new.thread_ttl
         )
     thread = connection.execute(sql.LOCK_THREAD, (new.thread_id,))
-    active = connection.execute(sql.ACTIVE_RUNS, (new.thread_id,))
+    supersedes = new.multitask_strategy in {"interrupt", "rollback"}
+    statement = sql.LOCK_ACTIVE_RUNS if supersedes else sql.ACTIVE_RUNS
+    active = connection.execute(statement, (new.thread_id,))
     row = thread.fetchone()
     if row is None:
         raise ThreadNotFound(new.thread_id)
@@ -278,7 +284,8 @@ def _apply(connection: Connection, new: NewRun, decision: Decision) -> None:
         _remove(connection, new.thread_id, run_id)
     if decision.end:
         connection.execute(sql.END_PENDING, (new.now, list(decision.end)))
-        _skip_ended(connection, new.thread_id, decision.end)
+    if decision.end or decision.remove:
+        _number_or_keep(connection, new.thread_id, len(decision.end))
     if decision.how is not None and decision.stop:
         _mark(connection, decision.stop, decision.how)
 
@@ -293,8 +300,23 @@ def _note_ended(connection: Connection, ended: Sequence[UUID], status: str, now:
         note_end(connection, run, status, now, with_values=with_values)
 
 
-def _skip_ended(connection: Connection, thread_id: UUID, ended: Sequence[UUID]) -> None:
-    connection.execute(sql.SKIP_NUMBERS, (ENDED_NUMBERS * len(ended), thread_id))
+def _number_or_keep(connection: Connection, thread_id: UUID, count: int) -> None:
+    """Number the ends of pending runs; behind a run that has begun, keep numbers for them."""
+    kept = {"thread": thread_id, "count": ENDED_NUMBERS * count}
+    connection.execute(sql.KEEP_NUMBERS, kept)
+    _number_ends(connection, thread_id)
+
+
+def _number_ends(connection: Connection, thread_id: UUID, after: int | None = None) -> None:
+    """Number the ends that have no number yet, unless a run of the thread has begun and is active.
+
+    Args:
+        connection: The connection.
+        thread_id: The thread.
+        after: The number before the first one, by default that of the thread's last event.
+    """
+    values = {"thread": thread_id, "after": after, "numbers": ENDED_NUMBERS}
+    connection.execute(sql.NUMBER_ENDS, values)
 
 
 def _mark(connection: Connection, run_ids: Sequence[UUID], stop: Stop) -> None:
@@ -307,8 +329,8 @@ def _active(rows: Cursor) -> Sequence[ActiveRun]:
 
 def _claims(rows: Cursor) -> Sequence[Claim]:
     # An update returns its rows in any order.
-    found = sorted(rows, key=lambda row: (row[11], row[19]))
-    return [_claim(_run(row), row[16:]) for row in found]
+    found = sorted(rows, key=lambda row: (row[11], row[21]))
+    return [_claim(_run(row), row[18:]) for row in found]
 
 
 def _claim(run: Run, rest: _Row) -> Claim:
@@ -346,10 +368,11 @@ def _finish(connection: Connection, claim: Claim, outcome: Outcome, now: datetim
     if run.temporary:
         connection.execute(sql.LET_EXPIRE, (UNTOLD_MINUTES, run.thread_id))
     error = optional_text(outcome.error)
+    last = number_at_end(claim, outcome)
     if outcome.roll_back:
         _remove(connection, run.thread_id, run.run_id)
     else:
-        connection.execute(sql.END_RUN, (outcome.status, error, now, run.run_id))
+        connection.execute(sql.END_RUN, (outcome.status, error, now, last, run.run_id))
     if outcome.values is not None:
         connection.execute(sql.SET_VALUES, (run.thread_id, outcome.values.decode()))
     _note_finished(connection, run, outcome, now)
@@ -358,10 +381,12 @@ def _finish(connection: Connection, claim: Claim, outcome: Outcome, now: datetim
         "interrupts": outcome.interrupts.decode(),
         "error": error,
         "now": now,
-        "used": outcome.event_number - claim.event_number,
+        "used": last - claim.event_number,
         "thread": run.thread_id,
     }
-    return connection.execute(sql.THREAD_ENDS_RUN, values)
+    finished = connection.execute(sql.THREAD_ENDS_RUN, values)
+    _number_ends(connection, run.thread_id, last)
+    return finished
 
 
 def _note_finished(connection: Connection, run: Run, outcome: Outcome, now: datetime) -> None:
@@ -391,7 +416,7 @@ def _cancel(
     access: Condition,
 ) -> Cancelled:
     thread = connection.execute(sql.LOCK_THREAD, (thread_id,))
-    active = connection.execute(sql.ACTIVE_RUNS, (thread_id,))
+    active = connection.execute(sql.LOCK_ACTIVE_RUNS, (thread_id,))
     row = thread.fetchone()
     if row is None or not meets(obj(row[0]), access):
         raise NothingToCancel
@@ -409,7 +434,8 @@ def _cancel(
             _remove(connection, thread_id, run_id)
     else:
         connection.execute(sql.END_PENDING, (now, ended))
-        _skip_ended(connection, thread_id, ended)
+    if ended:
+        _number_or_keep(connection, thread_id, 0 if rolled_back else len(ended))
     connection.execute(sql.SETTLE, (now, thread_id))
     return cancelled
 
@@ -444,7 +470,7 @@ def _give_up(connection: Connection, run: Run, now: datetime) -> None:
         delete_thread(connection, run.thread_id)
         return
     error = ATTEMPTS_EXHAUSTED.decode()
-    connection.execute(sql.END_RUN, ("error", error, now, run.run_id))
+    connection.execute(sql.GIVE_UP_RUN, (error, now, run.run_id))
     values = {
         "status": "error",
         "interrupts": EMPTY_OBJECT.decode(),
@@ -454,6 +480,7 @@ def _give_up(connection: Connection, run: Run, now: datetime) -> None:
         "thread": run.thread_id,
     }
     connection.execute(sql.THREAD_ENDS_RUN, values)
+    _number_ends(connection, run.thread_id)
 
 
 def _remove(connection: Connection, thread_id: UUID, run_id: UUID) -> None:
@@ -508,4 +535,6 @@ def _run(row: _Row) -> Run:
         error=encoded(row[13]),
         webhook=row[14],
         user=encoded(row[15]),
+        number_before=row[16],
+        last_number=row[17],
     )

@@ -10,7 +10,8 @@ tables to join them.
 
 RUN = (
     "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
-    " temporary, resumable, attempt, created_at, updated_at, error, webhook, caller"
+    " temporary, resumable, attempt, created_at, updated_at, error, webhook, caller,"
+    " number_before, last_number"
 )
 
 GET_RUN = f"SELECT {RUN} FROM loomline_runs WHERE run_id = %s"
@@ -38,10 +39,9 @@ ACTIVE_RUNS = """
     WHERE thread_id = %s AND status IN ('pending', 'running') ORDER BY created_at, seq
 """
 
-# A claim passes over rows that are locked, so none of these begins before this transaction ends.
-LOCK_PENDING = """
-    SELECT 1 FROM loomline_runs WHERE thread_id = %s AND status = 'pending' ORDER BY seq FOR UPDATE
-"""
+# A claim passes over rows that are locked, so none of the pending runs begins before the end of the
+# transaction that locks them.
+LOCK_ACTIVE_RUNS = f"{ACTIVE_RUNS} FOR UPDATE"
 
 ALL_ACTIVE_RUNS = """
     SELECT thread_id, run_id FROM loomline_runs
@@ -98,14 +98,14 @@ CLAIM = f"""
         ORDER BY created_at, seq LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
     UPDATE loomline_runs SET status = 'running', attempt = attempt + 1, claims = claims + 1,
                          batches = 0, worker = %(worker)s, token = gen_random_uuid(),
-                         lease_until = %(lease)s, updated_at = %(now)s
+                         lease_until = %(lease)s, updated_at = %(now)s,
+                         number_before = coalesce(number_before, loomline_event_number(thread_id))
     FROM due WHERE loomline_runs.run_id = due.due_id
     RETURNING {RUN}, token, stop_action, stop_reason, seq,
               (SELECT c.thread_id FROM checkpoints c
                WHERE c.thread_id = loomline_runs.thread_id::text
                ORDER BY c.checkpoint_ns, c.checkpoint_id LIMIT 1) IS NOT NULL, claims,
-              (SELECT t.event_number FROM loomline_threads t
-               WHERE t.thread_id = loomline_runs.thread_id)
+              loomline_event_number(thread_id)
 """
 
 NEXT_DUE = """
@@ -146,7 +146,7 @@ HOLD_MANY = """
 
 END_RUN = """
     UPDATE loomline_runs SET status = %s, error = %s, updated_at = %s, token = NULL,
-                             lease_until = NULL
+                             lease_until = NULL, last_number = %s
     WHERE run_id = %s
 """
 
@@ -206,6 +206,43 @@ EVENT_NUMBER = "SELECT event_number FROM loomline_threads WHERE thread_id = %s"
 
 SKIP_NUMBERS = """
     UPDATE loomline_threads SET event_number = event_number + %s WHERE thread_id = %s
+"""
+
+# Without a number to give up at: that of the thread's last event.
+GIVE_UP_RUN = """
+    UPDATE loomline_runs SET status = 'error', error = %s, updated_at = %s, token = NULL,
+                             lease_until = NULL, last_number = loomline_event_number(thread_id)
+    WHERE run_id = %s
+"""
+
+_BEGUN = """
+    EXISTS (SELECT 1 FROM loomline_runs b
+            WHERE b.thread_id = %(thread)s AND b.status IN ('pending', 'running')
+              AND b.number_before IS NOT NULL)
+"""
+
+KEEP_NUMBERS = f"""
+    UPDATE loomline_threads SET event_number = event_number + %(count)s
+    WHERE thread_id = %(thread)s AND {_BEGUN}
+"""
+
+# A run that had begun and was put back into the queue has events before those of the others.
+NUMBER_ENDS = f"""
+    WITH ended AS MATERIALIZED (
+        SELECT run_id AS ended_id,
+               coalesce(%(after)s::bigint, loomline_event_number(thread_id)) + %(numbers)s::bigint
+                   * row_number() OVER (ORDER BY number_before IS NOT NULL DESC, updated_at, seq)
+                   AS last
+        FROM loomline_runs
+        WHERE thread_id = %(thread)s AND status = 'interrupted' AND last_number IS NULL
+          AND NOT {_BEGUN}),
+    numbered AS (
+        UPDATE loomline_runs
+        SET number_before = coalesce(number_before, last - %(numbers)s::bigint), last_number = last
+        FROM ended WHERE run_id = ended_id)
+    UPDATE loomline_threads
+    SET event_number = greatest(event_number, (SELECT max(last) FROM ended))
+    WHERE thread_id = %(thread)s AND EXISTS (SELECT 1 FROM ended)
 """
 
 SETTLE = f"""

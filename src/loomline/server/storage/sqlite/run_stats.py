@@ -10,10 +10,10 @@ from loomline.server.domain.runs import QueueStats
 _COUNTS = """
     SELECT (SELECT count(*) FROM runs WHERE status = 'pending'),
            (SELECT count(*) FROM runs WHERE status = 'pending'
-            AND graph_id NOT IN (SELECT value FROM json_each(?2))),
+            AND graph_id NOT IN (SELECT value FROM json_each(:graphs))),
            (SELECT count(*) FROM runs INDEXED BY one_running_run_per_thread
             WHERE status = 'running'),
-           (SELECT count(*) FROM runs WHERE status = 'pending' AND created_at <= ?1)
+           (SELECT count(*) FROM runs WHERE status = 'pending' AND created_at <= :now)
 """
 _MIDDLE = """
     SELECT avg(created_at) FROM (
@@ -29,7 +29,8 @@ _OLDEST_UNBLOCKED = """
 
 
 def queue_stats(connection: sqlite3.Connection, now: int, graphs: str | None) -> QueueStats:
-    pending, unknown, running, due = connection.execute(_COUNTS, (now, graphs)).fetchone()
+    given = {"now": now, "graphs": graphs}
+    pending, unknown, running, due = connection.execute(_COUNTS, given).fetchone()
     unknown = 0 if graphs is None else unknown
     if due == 0:
         return QueueStats(pending, running, unknown_graph=unknown)

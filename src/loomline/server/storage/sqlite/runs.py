@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias, cast
 from uuid import UUID, uuid4
@@ -35,6 +35,7 @@ from loomline.server.domain.runs import (
     Renewal,
     Run,
     Stop,
+    number_at_end,
     pending_run,
     replayed,
     run_metadata,
@@ -55,7 +56,7 @@ from loomline.server.storage.sqlite.webhooks import note_end
 
 _Row: TypeAlias = tuple[
     str, str, str, str, RunStatus, str, bytes, MultitaskStrategy, int, int, int, int, int,
-    str | None, str | None, str | None,
+    str | None, str | None, str | None, int | None, int | None,
 ]  # fmt: skip
 
 
@@ -126,6 +127,9 @@ class SqliteRuns:
                 delete_thread(connection, str(thread_id))  # nothing else would
             else:
                 _remove(connection, str(thread_id), str(run_id))
+                if run.status == "running":
+                    connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, str(thread_id)))
+                _number_ends(connection, str(thread_id))
                 _settle(connection, str(thread_id), now)
             return run
 
@@ -141,7 +145,7 @@ class SqliteRuns:
     ) -> Sequence[Claim]:
         now = micros(self._clock.now())
         lease = now + int(lease_seconds * 1_000_000)
-        where = (now, _names(graphs), limit)
+        where = {"now": now, "graphs": _names(graphs), "limit": limit}
         return await self._writer.write(lambda c: _claim(c, where, (worker, lease, now)))
 
     async def next_due(self, after: datetime) -> datetime | None:
@@ -285,7 +289,7 @@ def _apply(connection: sqlite3.Connection, thread: str, decision: Decision, now:
     for run_id in decision.end:
         note_end(connection, _row(connection, run_id), "interrupted", now)
         connection.execute(sql.END_PENDING, (now, str(run_id)))
-        connection.execute(sql.SKIP_NUMBERS, (ENDED_NUMBERS, thread))
+    _number_or_skip(connection, thread, len(decision.end))
     if decision.how is not None:
         how = decision.how
         rows = [(how.action, how.reason, str(run_id)) for run_id in decision.stop]
@@ -293,15 +297,17 @@ def _apply(connection: sqlite3.Connection, thread: str, decision: Decision, now:
 
 
 def _claim(
-    connection: sqlite3.Connection, where: tuple[int, str | None, int], how: tuple[str, int, int]
+    connection: sqlite3.Connection, where: Mapping[str, object], how: tuple[str, int, int]
 ) -> Sequence[Claim]:
     rows = connection.execute(sql.CLAIMABLE, where).fetchall()
     worker, lease, now = how
     claims = []
     for *row, checkpoints, action, reason, before, event_number in rows:
         token = uuid4().hex
-        connection.execute(sql.CLAIM, (worker, token, lease, now, row[0]))
+        number = event_number or 0
         row[4], row[10], row[12] = "running", row[10] + 1, now
+        row[16] = number if row[16] is None else row[16]
+        connection.execute(sql.CLAIM, (worker, token, lease, now, row[16], row[0]))
         stop = None if action is None else Stop(action, reason)
         run = _run(cast("_Row", row))
         claims.append(
@@ -311,7 +317,7 @@ def _claim(
                 fresh=not checkpoints,
                 stop=stop,
                 number=before + 1,
-                event_number=event_number or 0,
+                event_number=number,
             )
         )
     return claims
@@ -335,11 +341,12 @@ def _renew(
 def _finish(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now: int) -> Finished:
     run = claim.run
     thread = str(run.thread_id)
+    last = number_at_end(claim, outcome)
     if outcome.roll_back:
         _remove(connection, thread, str(run.run_id))
     else:
         error = optional_text(outcome.error)
-        connection.execute(sql.END_RUN, (outcome.status, error, now, str(run.run_id)))
+        connection.execute(sql.END_RUN, (outcome.status, error, now, last, str(run.run_id)))
     gone = run.temporary and not outcome.untold
     if outcome.values is not None and not gone:
         connection.execute(sql.SET_VALUES, (thread, outcome.values))
@@ -368,10 +375,11 @@ def _finish(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now:
             optional_text(outcome.error),
             now,
             now,
-            outcome.event_number - claim.event_number,
+            last - claim.event_number,
             thread,
         ),
     )
+    _number_ends(connection, thread, last)
     return Finished(waiting)
 
 
@@ -404,8 +412,35 @@ def _end_pending(
         else:
             note_end(connection, run, "interrupted", now, with_values=not run.temporary)
             connection.execute(sql.END_PENDING, (now, str(run_id)))
-            connection.execute(sql.SKIP_NUMBERS, (ENDED_NUMBERS, thread))
+    _number_or_skip(connection, thread, 0 if stop.action == "rollback" else len(ended))
     return temporary
+
+
+def _number_or_skip(connection: sqlite3.Connection, thread: str, count: int) -> None:
+    """Number the ends of pending runs; behind a run that has begun, keep numbers for them."""
+    if count and connection.execute(sql.HAS_BEGUN, (thread,)).fetchone() is not None:
+        connection.execute(sql.SKIP_NUMBERS, (ENDED_NUMBERS * count, thread))
+    _number_ends(connection, thread)
+
+
+def _number_ends(connection: sqlite3.Connection, thread: str, after: int | None = None) -> None:
+    """Number the ends that have no number yet, unless a run of the thread has begun and is active.
+
+    Args:
+        connection: The connection.
+        thread: The id of the thread.
+        after: The number before the first one, by default that of the thread's last event.
+    """
+    ended = connection.execute(sql.WITHOUT_NUMBER, (thread,)).fetchall()
+    if not ended or connection.execute(sql.HAS_BEGUN, (thread,)).fetchone() is not None:
+        return
+    if after is None:
+        (after,) = connection.execute(sql.EVENT_NUMBER, (thread,)).fetchone()
+    last = after
+    for (run_id,) in ended:
+        before, last = last, last + ENDED_NUMBERS
+        connection.execute(sql.NUMBER_END, (before, last, run_id))
+    connection.execute(sql.RAISE_NUMBER, (last, thread))
 
 
 def _reclaim(
@@ -444,8 +479,10 @@ def _give_up(connection: sqlite3.Connection, run: Run, now: int) -> None:
         delete_thread(connection, thread)
         return
     error = ATTEMPTS_EXHAUSTED.decode()
-    connection.execute(sql.END_RUN, ("error", error, now, str(run.run_id)))
+    (number,) = connection.execute(sql.EVENT_NUMBER, (thread,)).fetchone()
+    connection.execute(sql.END_RUN, ("error", error, now, number, str(run.run_id)))
     connection.execute(sql.THREAD_ENDS_RUN, ("busy", "error", "{}", error, now, now, 0, thread))
+    _number_ends(connection, thread)
     _settle(connection, thread, now)
 
 
@@ -499,4 +536,6 @@ def _run(row: _Row) -> Run:
         error=encoded(row[13]),
         webhook=row[14],
         user=encoded(row[15]),
+        number_before=row[16],
+        last_number=row[17],
     )

@@ -2,7 +2,8 @@
 
 _RUN = (
     "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
-    " temporary, resumable, attempt, created_at, updated_at, error, webhook, caller"
+    " temporary, resumable, attempt, created_at, updated_at, error, webhook, caller,"
+    " number_before, last_number"
 )
 
 GET_RUN = f"SELECT {_RUN} FROM runs WHERE run_id = ?"
@@ -67,20 +68,20 @@ CLAIMABLE = f"""
            stop_action, stop_reason, claims,
            (SELECT event_number FROM threads t WHERE t.thread_id = r.thread_id)
     FROM runs r
-    WHERE status = 'pending' AND created_at <= ?1 AND paused_until <= ?1
-      AND (?2 IS NULL OR graph_id IN (SELECT value FROM json_each(?2)))
+    WHERE status = 'pending' AND created_at <= :now AND paused_until <= :now
+      AND (:graphs IS NULL OR graph_id IN (SELECT value FROM json_each(:graphs)))
       AND NOT EXISTS (
         SELECT 1 FROM runs o WHERE o.thread_id = r.thread_id AND o.status = 'running')
       AND NOT EXISTS (
         SELECT 1 FROM runs o WHERE o.thread_id = r.thread_id
           AND o.status IN ('pending', 'running')
           AND (o.created_at, o.rowid) < (r.created_at, r.rowid))
-    ORDER BY created_at, r.rowid LIMIT ?3
+    ORDER BY created_at, r.rowid LIMIT :limit
 """
 
 CLAIM = """
     UPDATE runs SET status = 'running', attempt = attempt + 1, claims = claims + 1, worker = ?,
-                    token = ?, lease_until = ?, updated_at = ?
+                    token = ?, lease_until = ?, updated_at = ?, number_before = ?
     WHERE run_id = ?
 """
 
@@ -101,7 +102,8 @@ FENCE = """
 COUNT_BATCH = "INSERT OR REPLACE INTO run_batches (run_id, token, number) VALUES (?, ?, ?)"
 
 END_RUN = """
-    UPDATE runs SET status = ?, error = ?, updated_at = ?, token = NULL, lease_until = NULL
+    UPDATE runs SET status = ?, error = ?, updated_at = ?, token = NULL, lease_until = NULL,
+                    last_number = ?
     WHERE run_id = ?
 """
 
@@ -143,6 +145,24 @@ THREAD_ENDS_RUN = """
 EVENT_NUMBER = "SELECT event_number FROM threads WHERE thread_id = ?"
 
 SKIP_NUMBERS = "UPDATE threads SET event_number = event_number + ? WHERE thread_id = ?"
+
+HAS_BEGUN = """
+    SELECT 1 FROM runs INDEXED BY runs_active
+    WHERE thread_id = ? AND status IN ('pending', 'running') AND number_before IS NOT NULL LIMIT 1
+"""
+
+# A run that had begun and was put back into the queue has events before those of the others.
+WITHOUT_NUMBER = """
+    SELECT run_id FROM runs INDEXED BY runs_without_number
+    WHERE thread_id = ? AND status = 'interrupted' AND last_number IS NULL
+    ORDER BY number_before IS NULL, updated_at, rowid
+"""
+
+NUMBER_END = """
+    UPDATE runs SET number_before = coalesce(number_before, ?), last_number = ? WHERE run_id = ?
+"""
+
+RAISE_NUMBER = "UPDATE threads SET event_number = max(event_number, ?) WHERE thread_id = ?"
 
 SETTLE = """
     UPDATE threads SET status = settled_status, updated_at = ?
