@@ -4,7 +4,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-_CAME = []
+_CAME: list[dict[str, object]] = []
 
 
 async def receive(request):
