@@ -1,17 +1,21 @@
 """Ask a server for what is somebody else's, in every way that comes to mind, many times.
 
-    python bench/fuzz_auth.py [--requests 20000] [--seed 1] [--database-url postgresql://...]
+    python bench/fuzz_auth.py [--requests 20000] [--rounds 20] [--seed 1] [--database-url URL]
 
 Ada has one of everything. Bob asks for it: on every route, with her ids and others, with bodies and
 headers that are right, nearly right or nonsense, with his credentials, broken ones or none. No
 answer may be a server error or tell anything of hers; nothing of hers may change; the server's
 memory must not grow with the requests.
+
+After that both send the same requests for every route, with the same headers and the same
+idempotency keys, one after the other. Neither answer may have an id of the other's.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -41,7 +45,7 @@ auth = loomline.Auth()
 @auth.authenticate
 async def authenticate(authorization: str | None):
     scheme, _, name = (authorization or "").partition(" ")
-    if scheme != "Bearer" or name not in {"ada", "bob"}:
+    if scheme != "Bearer" or name not in {"ada", "bob", "carol"}:
         raise loomline.Auth.exceptions.HTTPException(401, "Who are you?")
     return name
 
@@ -127,7 +131,7 @@ class Fuzzer:
         self._random = random.Random(seed)
         self._schemas = document["components"]["schemas"]
         self._world = world
-        self._routes = [
+        self.routes: list[tuple[str, str, dict[str, Any]]] = [
             (method.upper(), path, operation)
             for path, found in document["paths"].items()
             for method, operation in found.items()
@@ -135,15 +139,20 @@ class Fuzzer:
 
     def request(self) -> tuple[str, str, bytes | None, list[tuple[bytes, bytes]], bool]:
         """Return method, target, body, headers, and whether the credentials are Bob's."""
-        method, path, operation = self._random.choice(self._routes)
+        method, target, body = self.request_for(self._random.choice(self.routes))
+        headers, known = self._headers()
+        return method, target, body, headers, known
+
+    def request_for(self, route: tuple[str, str, dict[str, Any]]) -> tuple[str, str, bytes | None]:
+        """Return method, target and body of a request for a route."""
+        method, path, operation = route
         target = re.sub(r"{(\w+)}", lambda match: self._id(match[1]), path)
         target += self._query(operation)
         body = None
         if "requestBody" in operation:
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             body = self._body(schema)
-        headers, known = self._headers()
-        return method, target, body, headers, known
+        return method, target, body
 
     def _id(self, name: str) -> str:
         known = self._world.ids.get(name, [])
@@ -274,6 +283,78 @@ def fuzz(url: str, world: World, *, number: int, seed: int) -> Counter[int]:
     return statuses
 
 
+UUID_TEXT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+_TRIES = 150
+"""Requests are made at random, so most of them do not fit together."""
+
+BEARERS = {"ada": b"Bearer ada", "bob": b"Bearer bob"}
+
+
+def pairs(url: str, world: World, *, rounds: int, seed: int) -> Counter[str]:
+    """Let two users send the same requests; return how many good pairs of answers each route had.
+
+    Routes that take an idempotency key are sent requests until both answers are good.
+
+    The second user sends what the first has sent, byte for byte. An id that the server made for the
+    first is in the first answer, and neither in the request nor in the second answer.
+
+    Raises:
+        AssertionError: an answer has an id of the other user's, or is a server error.
+    """
+    compared: Counter[str] = Counter()
+    with httpx.Client(base_url=url, timeout=httpx.Timeout(60, read=5)) as http:
+        fuzzer = Fuzzer(http.get("/openapi.json", timeout=60).json(), world, seed)
+        shared = {_default_assistant(url)}
+        for number, route in itertools.product(range(rounds), fuzzer.routes):
+            name = f"{route[0]} {route[1]}"
+            # Each begins half of the time.
+            order = ["ada", "bob"] if number % 2 else ["bob", "ada"]
+            good = False
+            for attempt in range(_TRIES if _takes_a_key(route) else 1):
+                key = re.sub(r"[ {}]", "-", f"{seed} {number} {attempt} {name}")
+                good = good or _compare(http, fuzzer.request_for(route), order, key, shared)
+            compared[name] += good
+    return compared
+
+
+def _takes_a_key(route: tuple[str, str, dict[str, Any]]) -> bool:
+    return any(each["name"] == "Idempotency-Key" for each in route[2].get("parameters", []))
+
+
+def _compare(
+    http: httpx.Client,
+    request: tuple[str, str, bytes | None],
+    order: list[str],
+    key: str,
+    shared: set[str],
+) -> bool:
+    """Send a request as two users; return whether both answers are good."""
+    method, target, body = request
+    answers = []
+    for name in order:
+        headers = [
+            (b"authorization", BEARERS[name]),
+            (b"content-type", b"application/json"),
+            (b"idempotency-key", key.encode()),
+            (b"last-event-id", b"-1"),
+        ]
+        answers.append(_send(http, method, target, body, headers))
+    asked = set(UUID_TEXT.findall(f"{target} {body!r}")) | shared
+    first, second = (set(UUID_TEXT.findall(text)) - asked for _, text in answers)
+    told = f"{method} {target} {body!r} {order} -> {answers}"[:4000]
+    assert all(status < 500 for status, _ in answers), told
+    assert not first & second, told
+    return all(status < 400 for status, _ in answers)
+
+
+def _default_assistant(url: str) -> str:
+    """Return the id of the assistant that every graph has, which all users see."""
+    with user(url, "carol") as carol:
+        body = {"assistant_id": "graph", "after_seconds": 86_400}
+        return str(carol.post("/runs", json=body).json()["assistant_id"])
+
+
 def _send(
     http: httpx.Client,
     method: str,
@@ -346,6 +427,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)))
     parser.add_argument("--database-url", default="")
+    parser.add_argument("--rounds", type=int, default=20, help="pairs of requests for each route")
     given = parser.parse_args()
     flags = ["--database-url", given.database_url] if given.database_url else []
     began = time.monotonic()
@@ -361,6 +443,10 @@ def main() -> None:
                 print(f"{(part + 1) * tenth} requests, {memory_mb(pid):.0f} MB", flush=True)
             assert world.look(ada) == world.picture, "something of Ada's has changed"
             growth = memory_mb(pid) - before
+            compared = pairs(url, world, rounds=given.rounds, seed=given.seed)
+    print(
+        f"{sum(compared.values())} pairs of answers on {len(compared)} routes have no id in common"
+    )
     print(f"statuses: {dict(sorted(statuses.items()))}")
     print(f"{sum(statuses.values())} requests in {time.monotonic() - began:.0f} s; memory grew by")
     print(f"{growth:.1f} MB after the first tenth. Nothing was told, nothing changed.")

@@ -7,11 +7,11 @@ import re
 import httpx
 import pytest
 import schemathesis
-from bench.fuzz_auth import build, fuzz, serving, user
+from bench.fuzz_auth import build, fuzz, pairs, serving, user
 from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
-from tests.auth.test_isolation import SECRET
+from tests.auth.test_isolation import ROWS, SECRET
 
 HEALTH = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
@@ -30,6 +30,16 @@ def test_nothing_is_told_and_nothing_changes(world):
     statuses = fuzz(url, ours, number=400, seed=20)
     assert {200, 401, 404, 422} <= statuses.keys()
     assert ours.look(ada) == before
+
+
+@pytest.mark.timeout(180)
+def test_same_request_of_two_users_has_answers_without_a_common_id(tmp_path):
+    # A world of its own: Ada sends the same requests, and may change what is hers.
+    with serving(tmp_path) as (url, _), user(url, "ada") as ada:
+        compared = pairs(url, build(ada), rounds=1, seed=20)
+    assert set(compared) == set(ROWS)
+    for path in ("/runs", "/runs/wait", "/runs/stream", "/runs/batch"):
+        assert compared[f"POST {path}"] >= 1, path
 
 
 @pytest.mark.timeout(180)

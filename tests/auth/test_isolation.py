@@ -2,12 +2,14 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import pytest
 
+import loomline.server.api
 from loomline.server.api.authentication import OPEN_PATHS
 
 SECRET = "ada-keeps-this-to-herself"
@@ -27,6 +29,8 @@ class World:
     lone: str = field(default_factory=lambda: str(uuid4()))
     cron: str = field(default_factory=lambda: str(uuid4()))
     checkpoint: str = field(default_factory=lambda: str(uuid4()))
+    owner: str = field(default_factory=lambda: uuid4().hex)
+    key: str = field(default_factory=lambda: uuid4().hex)
 
 
 def client(url, name):
@@ -39,12 +43,12 @@ def post(http, path, **body):
     return answer.json()
 
 
-def build(http):
+def build(http, note=SECRET):
     """Give a user one of everything."""
-    told = {"metadata": {"note": SECRET}}
-    assistant = post(http, "/assistants", graph_id="joke", name=SECRET, **told)["assistant_id"]
+    told = {"metadata": {"note": note}}
+    assistant = post(http, "/assistants", graph_id="joke", name=note, **told)["assistant_id"]
     thread = post(http, "/threads", **told)["thread_id"]
-    say = {"assistant_id": assistant, "input": {"topic": SECRET}, **told}
+    say = {"assistant_id": assistant, "input": {"topic": note}, **told}
     post(http, f"/threads/{thread}/runs/wait", **say)
     run = http.get(f"/threads/{thread}/runs").json()[0]["run_id"]
     busy = post(http, "/threads", **told)["thread_id"]
@@ -52,7 +56,7 @@ def build(http):
     lone = http.post("/runs/wait", json={**say, "on_completion": "keep"})
     lone_id = lone.headers["content-location"].rpartition("/")[2]
     cron = post(http, f"/threads/{thread}/runs/crons", schedule="0 0 1 1 *", **say)["cron_id"]
-    item = {"namespace": ["notes"], "key": "one", "value": {"note": SECRET}}
+    item = {"namespace": ["notes"], "key": "one", "value": {"note": note}}
     assert http.put("/store/items", json=item).status_code == 204
     state = http.get(f"/threads/{thread}/state").json()["checkpoint"]["checkpoint_id"]
     return World(assistant, thread, busy, run, pending, lone_id, cron, state)
@@ -198,12 +202,18 @@ ROWS = {
 }  # fmt: skip
 
 
-def send(http, method, row, world):
-    def filled(text):
-        return re.sub(r"\{(\w+)\}", lambda match: getattr(world, match[1]), text)
+def filled(text, world):
+    """Return a template with the ids of a world in it."""
+    return re.sub(r"\{(\w+)\}", lambda match: getattr(world, match[1]), text)
 
-    body = None if row.body is None else json.loads(_filled_body(row.body, filled))
-    with http.stream(method, filled(row.path) + row.query, json=body) as answer:
+
+def send(http, method, row, world, headers=None):
+    def fill(text):
+        return filled(text, world)
+
+    body = None if row.body is None else json.loads(_filled_body(row.body, fill))
+    target = fill(row.path) + row.query
+    with http.stream(method, target, json=body, headers=headers) as answer:
         if row.endless and answer.status_code == 200 and "error" not in _first(answer, row):
             return answer.status_code, "endless"
         if not answer.is_stream_consumed:
@@ -271,3 +281,123 @@ def test_nobody_is_nobody(owners_server, route):
     with httpx.Client(base_url=owners_server) as http:
         assert send(http, method, ROWS[route], World())[0] == 401
         assert http.get("/nowhere").status_code == 401
+
+
+# What somebody else says in each query parameter and header of the route table. Templates name
+# what is Ada's.
+PARAMETERS = {
+    # Headers
+    "Idempotency-Key": "{key}",
+    "Last-Event-ID": "-1",
+    "Prefer": "return=minimal",
+    # Query parameters
+    "action": "rollback",
+    "before": "{checkpoint}",
+    "cancel_on_disconnect": "true",
+    "check_db": "true",
+    "delete_threads": "true",
+    "format": "json",
+    "include": "ttl",
+    "key": "one",
+    "limit": "10",
+    "namespace": "{owner}.notes",
+    "offset": "0",
+    "recurse": "true",
+    "refresh_ttl": "true",
+    "select": "kwargs",
+    "status": "pending",
+    "stream_mode": "values",
+    "stream_modes": "state_update",
+    "subgraphs": "true",
+    "wait": "true",
+    "xray": "true",
+}
+# The words of this one are others on one route.
+ON_A_ROUTE = {("GET /threads/{thread_id}/stream", "stream_mode"): "state_update"}
+# Where a parameter only counts for a run that has not ended.
+UNFINISHED = {"cancel_on_disconnect", "wait", "action"}
+
+READ = re.compile(r"headers\.get\(\s*\"([a-z-]+)\"")
+"""How the routes read a header."""
+
+NOT_LISTED = {"x-request-id"}
+"""Headers that every route may have. They name nothing that exists."""
+
+
+def parameters_of(url):
+    """Return the route, the place and the name of every parameter outside of paths."""
+    paths = httpx.get(f"{url}/openapi.json").json()["paths"]
+    return {
+        (f"{method.upper()} {path}", each["in"], each["name"])
+        for path, found in paths.items()
+        for method, operation in found.items()
+        for each in operation.get("parameters", [])
+        if each["in"] != "path"
+    }
+
+
+def test_every_parameter_has_a_value(owners_server):
+    assert {name for _, _, name in parameters_of(owners_server)} == set(PARAMETERS)
+
+
+def test_every_header_that_a_route_reads_is_in_the_route_table(owners_server):
+    folder = Path(loomline.server.api.__file__).parent
+    read = {name for file in folder.glob("*.py") for name in READ.findall(file.read_text())}
+    listed = {name.lower() for _, place, name in parameters_of(owners_server) if place == "header"}
+    assert read == listed | NOT_LISTED
+
+
+@pytest.fixture(scope="session")
+def ada(owners_server):
+    """The name of a user who has one of everything, and a run by an idempotency key."""
+    name = f"ada-{uuid4().hex}"
+    with client(owners_server, name) as http:
+        world = build(http)
+        world.owner, world.key = name, f"key-{name}"
+        keyed = {"Idempotency-Key": world.key}
+        made = http.post("/runs", json={**RUN, "on_completion": "keep"}, headers=keyed).json()
+        http.get(f"/threads/{made['thread_id']}/runs/{made['run_id']}/join")
+        yield http, world, (made["thread_id"], made["run_id"])
+
+
+def with_parameter(row, place, name, value):
+    """Return a request with a parameter, and its headers."""
+    path = row.path
+    if name in UNFINISHED:
+        path = path.replace(f"{THREAD}/runs/{{run}}", f"{BUSY}/runs/{{pending}}")
+        path = path.replace("/runs/{lone}", "/runs/{pending}")
+    if place == "header":
+        return replace(row, path=path), {name: value}
+    others = [each for each in row.query[1:].split("&") if each and not each.startswith(f"{name}=")]
+    return replace(row, path=path, query="?" + "&".join([*others, f"{name}={value}"])), {}
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("route", ROWS)
+def test_parameters_show_and_change_nothing_of_others(owners_server, ada, route):
+    owner, world, keyed = ada
+    method, row = route.partition(" ")[0], ROWS[route]
+    parameters = sorted(each for each in parameters_of(owners_server) if each[0] == route)
+    with client(owners_server, f"bob-{uuid4().hex}") as bob:
+        before = picture(owner, world)
+        for _, place, name in parameters:
+            value = filled(ON_A_ROUTE.get((route, name), PARAMETERS[name]), world)
+            asked, headers = with_parameter(row, place, name, value)
+            status, text = send(bob, method, asked, world, headers)
+            assert (status, SECRET in text) == (row.status, False), (name, text)
+            if row.alike:
+                nowhere = send(bob, method, asked, World(), headers)
+                assert (status, told(text)) == (nowhere[0], told(nowhere[1])), name
+            if "{" in PARAMETERS[name]:
+                body = {**RUN, "on_completion": "keep"} if route == "POST /runs" else row.body
+                text = _with_own(bob, method, replace(asked, body=body), headers)
+                assert not [each for each in keyed if each in text]
+        assert picture(owner, world) == before
+
+
+def _with_own(bob, method, row, headers):
+    """Send a request about what is Bob's own, with Ada's value in a parameter."""
+    own = build(bob, note="bob's")
+    status, text = send(bob, method, row, own, headers)
+    assert (status, SECRET in text) in {(row.mine, False), (404, False)}, text
+    return text

@@ -8,9 +8,12 @@ import pytest
 from tests.conformance.acts import DONE, NOW, add, claim, thread_of
 from tests.support import new_run
 
+from loomline.server.domain.access import Equal
 from loomline.server.domain.errors import ThreadBusy, ThreadNotFound, TooManyRuns
 from loomline.server.domain.idempotency import IdempotencyKey, IdempotencyKeyReused
+from loomline.server.domain.ids import uuid7
 from loomline.server.domain.runs import QueueLimits
+from loomline.server.domain.threads import ThreadPatch
 
 KEY = IdempotencyKey("here", "one", "print")
 
@@ -126,3 +129,49 @@ async def test_the_server_has_room_for_so_many(database, storage):
     assert database.rows() == before
     await claim(storage)
     await create(storage, uuid4(), limits=limits, create_thread=True)
+
+
+BOB = Equal("owner", "bob")
+
+
+async def test_key_of_a_run_on_a_lost_thread_finds_no_thread(storage):
+    thread = await thread_of(storage, metadata={"owner": "bob"})
+    first = await create(storage, thread, key=KEY, access=BOB)
+    assert (await create(storage, thread, key=KEY, access=BOB)).run == first.run
+    await storage.threads.update(thread, ThreadPatch(NOW, {"owner": "ada"}))
+    with pytest.raises(ThreadNotFound):
+        await create(storage, thread, key=KEY, access=BOB)
+
+
+async def test_key_of_a_run_on_a_deleted_thread_finds_no_thread(storage, thread):
+    await create(storage, thread, key=KEY)
+    await storage.threads.delete(thread)
+    with pytest.raises(ThreadNotFound):
+        await create(storage, thread, key=KEY)
+
+
+def on_its_own(**fields):
+    return {"create_thread": True, "own_thread": True, "key": KEY, "access": BOB, **fields}
+
+
+async def test_key_of_a_kept_run_on_a_lost_thread_finds_no_thread(storage):
+    asked = on_its_own(metadata={"owner": "bob"})
+    first = await create(storage, uuid7(), **asked)
+    assert (await create(storage, uuid7(), **asked)).run == first.run
+    patch = ThreadPatch(NOW, {"owner": "ada"})
+    await storage.threads.update(first.run.thread_id, patch)
+    with pytest.raises(ThreadNotFound):
+        await create(storage, uuid7(), **asked)
+
+
+async def test_key_of_a_run_whose_own_thread_no_filter_ever_found_gives_the_run(storage):
+    first = await create(storage, uuid7(), **on_its_own(temporary=True))
+    assert (await create(storage, uuid7(), **on_its_own(temporary=True))).run == first.run
+
+
+async def test_key_of_a_temporary_run_that_is_over_repeats_what_was_asked(storage):
+    first = await create(storage, uuid7(), **on_its_own(temporary=True))
+    (held,) = await claim(storage)
+    await storage.runs.finish(held, DONE)
+    again = await create(storage, uuid7(), **on_its_own(temporary=True))
+    assert (again.replayed, again.run.run_id) == (True, first.run.run_id)

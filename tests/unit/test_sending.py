@@ -6,6 +6,7 @@ import shutil
 import ssl
 import subprocess
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support import open_storage
 
 from loomline.server.clock import SystemClock
 from loomline.server.domain.errors import WebhookFailed
+from loomline.server.domain.json import Encoded
 from loomline.server.domain.webhooks import WebhookPolicy, parse_target
 from loomline.server.events.signals import MemorySignals
 from loomline.server.ports.signals import WEBHOOK
@@ -49,14 +51,14 @@ async def sending(storage):
     """Start senders on one database; return the last."""
     started = []
 
-    async def start(names, **options):
+    async def start(names, policy=HERE, **options):
         client = WebhookClient(5.0)
         client.open(None)
         sender = WebhookSender(
             storage=storage,
             signals=MemorySignals(),
             clock=SystemClock(),
-            guard=WebhookGuard(HERE, names),
+            guard=WebhookGuard(policy, names),
             transport=client,
             options=SenderOptions(retry_seconds=0.02, attempts=3, poll_seconds=0.05, **options),
         )
@@ -254,3 +256,80 @@ async def test_names_of_the_system():
     # Forms that only some parsers know as addresses are resolved like names, and checked then.
     assert set(await resolver.addresses("127.1", 80)) <= {"127.0.0.1"}
     resolver.close()
+
+
+SECRET = {"authorization": "Bearer of-the-operator"}
+LISTED = replace(HERE, allowed_domains=("good.example",))
+
+
+async def test_configured_headers_reach_a_listed_host(storage, sending):
+    with receiving() as receiver:
+        port = receiver.url.rpartition(":")[2]
+        await sending(Names(good=["127.0.0.1"]), LISTED, headers=SECRET)
+        await end_a_run(storage, f"http://good.example:{port}/")
+        told = await asyncio.to_thread(receiver.next)
+        assert told.headers["authorization"] == SECRET["authorization"]
+
+
+async def test_configured_headers_stay_here_where_no_host_is_listed(storage, sending):
+    with receiving() as receiver:
+        await sending(SystemResolver(), headers=SECRET)
+        await end_a_run(storage, receiver.url)
+        assert "authorization" not in (await asyncio.to_thread(receiver.next)).headers
+
+
+async def test_webhook_that_was_enqueued_before_the_list_follows_the_present_list(storage, sending):
+    with receiving() as receiver:
+        port = receiver.url.rpartition(":")[2]
+        await end_a_run(storage, f"http://bad.example:{port}/bad")
+        await end_a_run(storage, f"http://good.example:{port}/good")
+        names = Names(good=["127.0.0.1"], bad=["127.0.0.1"])
+        await sending(names, LISTED, headers=SECRET)
+        assert (await asyncio.to_thread(receiver.next)).path == "/good"
+
+        async def given_up():
+            return (await storage.webhooks.stats()).dead == 1
+
+        await until(given_up)
+        (dead,) = await storage.webhooks.dead(1)
+        assert "not in an allowed domain" in dead.error
+        assert receiver.came.empty()
+
+
+@pytest.mark.parametrize("user", [None, Encoded(b'{"identity":"bob"}')])
+async def test_webhook_into_the_server_is_sent_as_the_user_of_its_run(storage, user):
+    asked = []
+
+    def inside(given):
+        async def app(scope, receive, send):
+            asked.append((given, scope["path"], dict(scope["headers"])))
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        return app
+
+    client = WebhookClient(5.0)
+    client.open(inside)
+    policy = WebhookPolicy(allow_loopback=True, allowed_domains=("*.example",))
+    sender = WebhookSender(
+        storage=storage,
+        signals=MemorySignals(),
+        clock=SystemClock(),
+        guard=WebhookGuard(policy, Names()),
+        transport=client,
+        options=SenderOptions(headers=SECRET, poll_seconds=0.05),
+    )
+    await add(storage, await thread_of(storage), webhook="/hooks", user=user)
+    (held,) = await claim(storage)
+    await storage.runs.finish(held, DONE)
+    await sender.start(orphaned=False)
+
+    async def sent():
+        return (await storage.webhooks.stats()).pending == 0
+
+    await until(sent)
+    await sender.stop()
+    await client.aclose()
+    ((given, path, headers),) = asked
+    assert (given, path) == (user, "/hooks")
+    assert b"authorization" not in headers

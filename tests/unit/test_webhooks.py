@@ -16,6 +16,7 @@ from loomline.server.domain.webhooks import (
     WebhookUnresolved,
     body,
     check_addresses,
+    gets_headers,
     parse_target,
     retry_delay,
     secret_key,
@@ -151,10 +152,39 @@ def test_defaults(load):
 
 def test_headers_are_resolved(load):
     headers = {"A": "x ${{ env.LG_WEBHOOK_A }}-${{env.LG_WEBHOOK_FROM_FILE}}", "B": "$"}
-    found = load({"LG_WEBHOOK_A": "1"}, headers=headers).webhooks
+    url = {"allowed_domains": ["hooks.example.com"]}
+    found = load({"LG_WEBHOOK_A": "1"}, headers=headers, url=url).webhooks
     assert found.headers == {"A": "x 1-file", "B": "$"}
     assert "file" not in repr(found)
-    assert load({"MY_A": "1"}, env_prefix="MY_", headers={"A": "${{ env.MY_A }}"}).webhooks.headers
+    own = {"env_prefix": "MY_", "headers": {"A": "${{ env.MY_A }}"}, "url": url}
+    assert load({"MY_A": "1"}, **own).webhooks.headers
+
+
+@pytest.mark.parametrize("url", [None, {}, {"allowed_domains": []}, {"disable_loopback": False}])
+@pytest.mark.parametrize("value", ["plain", "Bearer ${{ env.LG_WEBHOOK_FROM_FILE }}"])
+def test_headers_without_allowed_domains_are_refused_with_the_remedy(load, url, value):
+    section = {"headers": {"authorization": value}} | ({} if url is None else {"url": url})
+    with pytest.raises(SettingsError) as caught:
+        load(**section)
+    assert '"allowed_domains": ["hooks.example.com"]' in str(caught.value)
+    assert "Bearer" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "domains", "sent"),
+    [
+        ("https://hooks.example.com/", ("hooks.example.com",), True),
+        ("https://HOOKS.example.com./", ("hooks.example.com",), True),
+        ("https://a.example.org/", ("*.example.org",), True),
+        ("https://example.org/", (), False),
+        ("https://127.0.0.1/", (), False),
+        ("/threads", ("*.example.org",), False),
+        ("/threads", (), False),
+    ],
+)
+def test_configured_headers_go_to_listed_hosts_only(url, domains, sent):
+    policy = WebhookPolicy(allowed_domains=domains, allow_loopback=True)
+    assert gets_headers(parse_target(url, policy), policy) is sent
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ class Authentication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"} or CALLER in scope:
-            _show_user(scope)
+            show_user(scope)
             await self._app(scope, receive, send)
             return
         if self._gate.authenticator is None:
@@ -74,7 +74,7 @@ class Authentication:
             receive = await self._identify(self._gate.authenticator, scope, receive, send)
             if CALLER not in scope:
                 return
-            _show_user(scope)
+            show_user(scope)
         await self._app(scope, receive, send)
 
     async def _identify(
@@ -117,7 +117,7 @@ async def caller_again(connection: HTTPConnection) -> Caller:
     return now
 
 
-def _show_user(scope: Scope) -> None:
+def show_user(scope: Scope) -> None:
     """Give routes of the user's own application the user under the names that they know."""
     caller: Caller | None = scope.get(CALLER)
     if caller is not None and caller.user is not None:

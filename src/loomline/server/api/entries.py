@@ -45,7 +45,8 @@ class Entry:
 
     ``named``: the id in the path may be a name as well; ``loose``: what is wrong with it is told
     in the answer. ``minimal``: who prefers a minimal answer gets an empty one. ``idempotent``: it
-    may bear a key, and then does nothing twice.
+    may bear a key, and then does nothing twice. ``resumes``: it may name the last event that the
+    client has.
     """
 
     method: Method
@@ -62,3 +63,4 @@ class Entry:
     loose: bool = False
     minimal: bool = False
     idempotent: bool = False
+    resumes: bool = False

@@ -12,10 +12,11 @@ from typing import Any, Final, TypeAlias, TypeVar
 import httpx
 
 from loomline._client.loopback import AsgiTransport
-from loomline.server.api.authentication import CALLER
+from loomline.server.api.authentication import CALLER, show_user
 from loomline.server.api.errors import detail
 from loomline.server.authz.acting import acting
-from loomline.server.authz.users import SERVER
+from loomline.server.authz.users import SERVER, Caller
+from loomline.server.domain.json import Encoded
 
 T = TypeVar("T")
 
@@ -71,6 +72,27 @@ class Inside:
             await _on(here, send(message))
 
         await _on(self._loop, self._app(scope, receive_there, send_there))
+
+
+def as_user(app: App, user: Encoded | None) -> App:
+    """Return an application that authenticates nobody, since every request is one user's.
+
+    The way in for webhooks that lead into the server itself: they act as the user of their run.
+
+    Args:
+        app: The application.
+        user: The user, encoded. None: the run has none, and its requests are strangers'.
+    """
+    if user is None:
+        return app
+    caller = Caller.load(user)
+
+    async def serve(scope: Message, receive: Receive, send: Send) -> None:
+        scope[CALLER] = caller
+        show_user(scope)
+        await app(scope, receive, send)
+
+    return serve
 
 
 class Door:

@@ -50,6 +50,21 @@ _IDEMPOTENCY_KEY: JsonObject = {
     },
 }  # fmt: skip
 
+_LAST_EVENT_ID: JsonObject = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "description": "The last event that the client has; the stream goes on after it.",
+    "required": False,
+    "schema": {"type": "string"},
+}
+_PREFER: JsonObject = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "`return=minimal` asks for an answer without a body.",
+    "required": False,
+    "schema": {"type": "string"},
+}
+
 
 def document(
     entries: Sequence[Entry],
@@ -102,13 +117,21 @@ def _operation(entry: Entry, schemas: JsonObject, *, protected: bool) -> JsonObj
         "responses": _responses(entry, (*entry.errors, *_REFUSALS) if protected else entry.errors),
     }
     parameters = [*_path_parameters(entry), *map(_query_parameter, entry.query)]
-    if entry.idempotent:
-        parameters.append(_IDEMPOTENCY_KEY)
+    parameters += [header for wanted, header in _headers(entry) if wanted]
     if parameters:
         operation["parameters"] = list(parameters)
     if entry.body is not None:
         operation["requestBody"] = _request_body(entry.body, schemas)
     return operation
+
+
+def _headers(entry: Entry) -> Sequence[tuple[bool, JsonObject]]:
+    """Return the headers that routes read, each with whether this route does."""
+    return (
+        (entry.idempotent, _IDEMPOTENCY_KEY),
+        (entry.resumes, _LAST_EVENT_ID),
+        (entry.minimal, _PREFER),
+    )
 
 
 def _operation_id(entry: Entry) -> str:

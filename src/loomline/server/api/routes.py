@@ -173,7 +173,7 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
     return [
         Entry(
             "GET", f"{_RUN}/stream", runs.join_stream, "runs", "Follow the events of a run",
-            "stream", errors=(422, 503),
+            "stream", errors=(422, 503), resumes=True,
             query=(_MODES, _LEAVE),
         ),
         Entry(
@@ -183,7 +183,7 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
         Entry(
             "GET", "/runs/{run_id}/stream", runs.join_stream, "runs",
             "Follow the events of a run on a thread of its own", "stream", errors=(422, 503),
-            query=(_MODES, _LEAVE),
+            query=(_MODES, _LEAVE), resumes=True,
         ),
         Entry(
             "GET", "/runs/{run_id}/join", runs.join, "runs",
@@ -204,7 +204,7 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
         ),
         Entry(
             "GET", "/threads/{thread_id}/stream", runs.follow_thread, "threads",
-            "Follow all runs of a thread", "stream", errors=(422, 503),
+            "Follow all runs of a thread", "stream", errors=(422, 503), resumes=True,
             query=(
                 Query(
                     "stream_modes", "strings", "Events of runs, of their ends, new states.",

@@ -91,7 +91,7 @@ class RunRoutes:
         run = created.run
         leave = body.get("on_disconnect") == "cancel"
         return event_stream(
-            await self._runs.replay(run) if created.replayed else self._runs.read(run),
+            await self._runs.replay(created) if created.replayed else self._runs.read(run),
             Framing.of((), with_ids=run.resumable),
             headers={**_locations(_path(request, run), "stream"), **_replayed(created)},
             heartbeat_seconds=self._heartbeat,
@@ -105,9 +105,7 @@ class RunRoutes:
         # The thread is named even where it is temporary: clients read the run's place from it.
         places = _locations(_run_path(run.thread_id, run.run_id), "join")
         return slow_json(
-            partial(self._replayed_result, run)
-            if created.replayed
-            else partial(self._runs.wait, run),
+            partial(self._joined, partial(self._runs.wait, created)),
             headers={**places, **_replayed(created)},
             heartbeat_seconds=self._heartbeat,
             leaving=self._leaving(SERVER, run.thread_id, run.run_id) if leave else None,
@@ -240,12 +238,6 @@ class RunRoutes:
     def _leaving(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Leaving:
         leave = self._departures.leave
         return Leaving(partial(leave, caller, thread_id, run_id, reason=LEFT_REASON))
-
-    async def _replayed_result(self, run: Run) -> Encoded:
-        try:
-            return await self._runs.replayed_result(run)
-        except RunNotFound as error:
-            return _not_found(error)
 
     async def _joined(self, waiting: Waiting) -> Encoded:
         try:

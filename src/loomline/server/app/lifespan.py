@@ -9,12 +9,13 @@ import warnings
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
 
 from loomline.client import configure_loopback_transports
-from loomline.server.api.inside import Door, Inside
+from loomline.server.api.inside import Door, Inside, as_user
 from loomline.server.api.metrics import Meter
 from loomline.server.api.routes import Handlers
 from loomline.server.app.execution import Webhooks
@@ -98,7 +99,7 @@ async def _start(parts: Parts, app: Starlette, stack: AsyncExitStack) -> None:
     """Start everything; what is stopped last comes first, and is stopped whatever fails."""
     webhooks = parts.webhooks
     stack.push_async_callback(webhooks.client.aclose)
-    webhooks.client.open(app)
+    webhooks.client.open(partial(as_user, app))
     # Stopped after the last run has ended: what it has to tell may still go out.
     stack.push_async_callback(webhooks.sender.stop)
     await webhooks.sender.start(orphaned=parts.alone)

@@ -260,5 +260,16 @@ class EventsLost(LoomlineError):
         )
 
 
+class ResultLost(LoomlineError):
+    """The result of a run that has no thread any more is not in its log either."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The run is over, but its result is lost: the run was deleted, or its events were lost"
+            " before the result was read. Runs on a thread, and runs with on_completion 'keep',"
+            " keep their results."
+        )
+
+
 class EventsUnavailable(EventsLost):
     """The log cannot be reached. The events may be there again later; the runs go on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from loomline.server.domain.json import Encoded
+from loomline.server.domain.json import EMPTY_OBJECT, Encoded
 
 
 class EventId(NamedTuple):
@@ -70,5 +70,42 @@ DONE = "loomline:done"
 NUMBERS = "loomline:numbers"
 """The name of the event that tells, with each execution, what number the thread's events are at."""
 
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The run ended, and its log holds the result."""
+
+    data: Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The run ended without a result of its own: its result is the state of its thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The log does not tell how the run ended.
+
+    ``away``: the log cannot be reached at the moment, and may hold the end all the same.
+    """
+
+    away: bool = False
+
+
+Ending: TypeAlias = Result | Ended | Lost
+"""The end of a run, as its log tells it. An empty result and a lost one are different types."""
+
+
+def ending(last: StoredEvent | None) -> Ending:
+    """Return the end of a run, given the last event of its log; None: the log has no event."""
+    if last is None or last.event.name not in {RESULT, DONE}:
+        return Lost()
+    return Result(last.event.data) if last.event.name == RESULT else Ended()
+
+
 HIDDEN: frozenset[str] = frozenset({RESULT, DONE, NUMBERS})
 """Events that are never streamed. One of them is the last of every run that was executed."""
+
+NEVER_BEGUN: tuple[Event, ...] = (Event(DONE, EMPTY_OBJECT),)
+"""The log of a run that ended while it waited. It tells that end apart from a lost one."""

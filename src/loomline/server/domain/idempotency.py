@@ -1,4 +1,4 @@
-"""Requests that bear a key: sent again, they do nothing again."""
+"""Idempotency keys: a request that is sent again with its key does nothing again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
-from uuid import UUID
 
 import orjson
 
@@ -23,10 +22,10 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """What makes a request known again.
+    """The key of a request.
 
-    ``scope`` says who may meet whom: keys of different scopes have nothing to do with each other.
-    ``fingerprint`` is that of the whole body.
+    ``scope`` names the user and the place that the key counts for: equal names in different scopes
+    are different keys. ``fingerprint`` is the digest of the whole body.
     """
 
     scope: str
@@ -46,12 +45,13 @@ class IdempotencyKeyReused(InvalidInput):
         )
 
 
-def make_key(name: str, scope: str, body: object) -> IdempotencyKey:
+def make_key(name: str, *, identity: str, place: str, body: object) -> IdempotencyKey:
     """Return the key of a request.
 
     Args:
-        name: What the client calls it.
-        scope: Where it counts.
+        name: The key's name, as the client sent it.
+        identity: The user that the key belongs to; empty on a server without authentication.
+        place: The thread, or the kind of request, that the key counts for.
         body: The request, decoded.
 
     Raises:
@@ -66,10 +66,5 @@ def make_key(name: str, scope: str, body: object) -> IdempotencyKey:
         content = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     except TypeError as error:
         raise TooDeep from error
-    return IdempotencyKey(scope, name, hashlib.sha256(content).hexdigest())
-
-
-def run_scope(thread_id: UUID | None, *, batch: bool = False, user_id: str = "") -> str:
-    """Return where the key of a run counts: for one user, and one thread or those without."""
-    place = "batch" if batch else "" if thread_id is None else str(thread_id)
-    return f"{place}:{user_id}"
+    # No place has a colon, so two pairs of place and identity never make the same scope.
+    return IdempotencyKey(f"{place}:{identity}", name, hashlib.sha256(content).hexdigest())

@@ -8,8 +8,9 @@ from datetime import datetime
 from uuid import UUID
 
 from loomline.schema import CancelAction, MultitaskStrategy, RunStatus, ThreadStatus
-from loomline.server.domain.access import EVERYTHING, Condition
+from loomline.server.domain.access import EVERYTHING, Condition, meets
 from loomline.server.domain.crons import Firing
+from loomline.server.domain.errors import ThreadNotFound
 from loomline.server.domain.idempotency import IdempotencyKey
 from loomline.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject, dump
 from loomline.server.domain.threads import Ttl
@@ -118,13 +119,15 @@ class Created:
 
     ``superseded`` were running: their workers must be told. ``ended`` were still pending and are
     over (or gone) already: whoever follows them must be let go. ``replayed``: nothing has
-    happened, since an earlier request with the same key has created the run.
+    happened, since an earlier request with the same key has created the run. ``access`` is the
+    condition under which the caller may read the thread.
     """
 
     run: Run
     superseded: tuple[UUID, ...] = ()
     ended: tuple[UUID, ...] = ()
     replayed: bool = False
+    access: Condition = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,17 +274,46 @@ def pending_run(new: NewRun, metadata: JsonObject) -> Run:
     )
 
 
-def replayed(new: NewRun, place: tuple[UUID, UUID], found: Run | None) -> Created:
-    """Return what a request that was sent again is answered with.
+def replayed(
+    new: NewRun, place: tuple[UUID, UUID], found: Run | None, thread_metadata: JsonObject | None
+) -> Created:
+    """Return the answer to a request that was sent before with the same key.
+
+    The thread must be the caller's at this moment: the key alone proves only that it once was.
 
     Args:
-        new: The run it asks for.
-        place: The thread and the run that its key stands for.
-        found: That run; None: it has been removed, so what is known is what was asked for.
+        new: The run that the request asks for.
+        place: The thread and the run that the key stands for.
+        found: That run, or None if it has been removed. The answer then repeats the request.
+        thread_metadata: The metadata of the thread, or None if the thread is gone.
+
+    Raises:
+        ThreadNotFound: the thread is gone, and not only because its run has ended; or it does not
+            meet the condition of the request any more.
     """
     thread_id, run_id = place
+    if thread_metadata is None:
+        if not new.temporary:
+            raise ThreadNotFound(thread_id)
+    elif not (meets(thread_metadata, new.access) or _never_met(new)):
+        raise ThreadNotFound(thread_id)
     asked = dataclasses.replace(new, thread_id=thread_id, run_id=run_id)
     return Created(found or pending_run(asked, run_metadata(asked, {})), replayed=True)
+
+
+def reading(new: NewRun) -> Condition:
+    """Return the condition under which the caller may read the thread of a run later."""
+    return EVERYTHING if _never_met(new) else new.access
+
+
+def _never_met(new: NewRun) -> bool:
+    """Return whether a run's own thread did not meet the condition when it was made.
+
+    Handlers may return a filter without writing it on the new thread. Such a thread was never
+    found by the filter, so it cannot have been lost either.
+    """
+    born = thread_metadata_after(new, new.thread_metadata)
+    return new.own_thread and not meets(born, new.access)
 
 
 LOST_NUMBERS = 1_000_000

@@ -50,6 +50,8 @@ class WebhookUnresolved(InvalidInput):
 class WebhookPolicy:
     """Where webhooks may go. Empty ``allowed_domains`` and ``allowed_ports``: any.
 
+    Only hosts in ``allowed_domains`` are sent the configured headers.
+
     ``allow_loopback``: also to this machine, and by relative URLs into the server itself.
     ``allowed_networks``: addresses that are allowed although they are not public.
     """
@@ -81,7 +83,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The right to send a webhook once. ``attempt`` counts from 1; ``token`` is the fence."""
+    """The right to send a webhook once. ``attempt`` counts from 1; ``token`` is the fence.
+
+    ``user`` is the user of the run, encoded: a webhook into the server itself acts as this user.
+    """
 
     webhook_id: UUID
     run_id: UUID
@@ -90,6 +95,7 @@ class Delivery:
     values: Encoded | None
     attempt: int
     token: str
+    user: Encoded | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +142,7 @@ def parse_target(url: str, policy: WebhookPolicy) -> Target:
         )
     if _UNSAFE.search(url):
         raise WebhookBlocked("Webhook URL is not valid: it must not contain spaces or backslashes")
-    if url.startswith("/") and not url.startswith("//"):
+    if leads_inside(url):
         return _own(url, policy)
     try:
         parts = urlsplit(url)
@@ -156,6 +162,20 @@ def parse_target(url: str, policy: WebhookPolicy) -> Target:
     return target
 
 
+def leads_inside(url: str) -> bool:
+    """Return whether a webhook leads into the server itself."""
+    return url.startswith("/") and not url.startswith("//")
+
+
+def gets_headers(target: Target, policy: WebhookPolicy) -> bool:
+    """Return whether the configured headers, which may be secrets, are sent to a target.
+
+    A user chooses the URL, so only the operator's list decides. The server itself never gets them:
+    they could be credentials for what the user may not do.
+    """
+    return bool(target.host) and _in_domains(target.host, policy)
+
+
 def host_of(url: str) -> str:
     """Return the host that a webhook goes to, as it is told apart from others."""
     try:
@@ -173,10 +193,12 @@ def _own(url: str, policy: WebhookPolicy) -> Target:
 def _check_lists(target: Target, policy: WebhookPolicy) -> None:
     if policy.allowed_ports and target.port not in policy.allowed_ports:
         raise WebhookBlocked(f"Webhook port blocked: {target.port} is not an allowed port")
-    if policy.allowed_domains and not any(
-        _in_domain(target.host, domain) for domain in policy.allowed_domains
-    ):
+    if policy.allowed_domains and not _in_domains(target.host, policy):
         raise WebhookBlocked("Webhook host blocked: it is not in an allowed domain")
+
+
+def _in_domains(host: str, policy: WebhookPolicy) -> bool:
+    return any(_in_domain(host, domain) for domain in policy.allowed_domains)
 
 
 def _in_domain(host: str, domain: str) -> bool:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from loomline.schema import OnCompletionBehavior
 from loomline.server.authz.authorizer import Authorizer, Value
+from loomline.server.authz.errors import Refused
 from loomline.server.authz.users import Caller
 from loomline.server.domain.access import EVERYTHING, Condition
 from loomline.server.domain.assistants import Assistant
@@ -31,6 +32,7 @@ from loomline.server.domain.filters import Page
 from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import JsonObject
 from loomline.server.domain.schedules import check_schedule, check_timezone, parse_time
+from loomline.server.domain.webhooks import leads_inside
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.storage import Storage
 from loomline.server.services.assistants import AssistantService
@@ -127,6 +129,7 @@ class CronService:
             raise ContradictoryInput(
                 "'on_run_completed' is for crons whose runs get threads of their own."
             )
+        _check_deputy(caller, cron, body.get("webhook"))
         assistant = await self._storage.assistants.get(cron.assistant_id)
         now = self._clock.now()
         _check_run(cron.thread_id, {**cron.payload, **fields}, assistant, now)
@@ -202,6 +205,21 @@ class CronService:
             metadata=value.get("metadata") or {},
             access=access,
             thread_access=await self._authz.allow(caller, "threads", "search", about),
+        )
+
+
+def _check_deputy(caller: Caller, cron: Cron, webhook: str | None) -> None:
+    """Make sure that a webhook into the server itself acts as the user who sets it.
+
+    Raises:
+        Refused: the runs of the cron are another user's.
+    """
+    inside = webhook is not None and leads_inside(webhook)
+    if inside and caller.identity != Caller.load(cron.user).identity:
+        raise Refused(
+            403,
+            f"The webhook '{webhook:.200}' leads into this server and would act as the user who"
+            " created the cron. Only that user may set it; others may set a full URL.",
         )
 
 

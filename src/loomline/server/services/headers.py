@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-# What langgraph and the server themselves put beside them.
-_RESERVED = ("_", "checkpoint_", "langgraph_")
+from loomline.server.domain.reserved import is_reserved
 
 
 class HeaderPicker:
@@ -29,7 +28,7 @@ class HeaderPicker:
         return {name: _storable(value) for name, value in lower if self._picks(name)}
 
     def _picks(self, name: str) -> bool:
-        if name.startswith(_RESERVED):
+        if name.startswith("_") or is_reserved(name):
             return False
         wanted = self._included is not None and self._included.fullmatch(name) is not None
         return wanted and not (self._excluded is not None and self._excluded.fullmatch(name))

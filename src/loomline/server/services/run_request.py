@@ -14,6 +14,7 @@ from loomline.server.domain.errors import ContradictoryInput, InvalidInput
 from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import Json, JsonObject, dump, load_object
 from loomline.server.domain.protocol import MARKER
+from loomline.server.domain.reserved import without_identity
 from loomline.server.domain.runs import NewRun
 from loomline.server.domain.secrets import SECRETS, is_secret
 from loomline.server.graphs.states import command
@@ -26,8 +27,6 @@ PROTOCOL_MODES = (
 
 _CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
 _OWN_FIELDS = ("strict_resume", "langsmith_tracer", "timeout_seconds")
-
-_RESERVED = "langgraph_auth_"
 
 # A century: enough for any plan, and it cannot overflow a date.
 _LONGEST_DELAY_SECONDS = 100 * 365 * 86_400.0
@@ -203,9 +202,7 @@ def _config(body: RunCreateRequest, assistant: Assistant) -> JsonObject:
         **_object(given.get("configurable")),
         **body.get("context", {}),
     }
-    # Who the user is, the server says.
-    own = {key: each for key, each in configurable.items() if not key.startswith(_RESERVED)}
-    return {**assistant.config, **given, "configurable": own}
+    return {**assistant.config, **given, "configurable": without_identity(configurable)}
 
 
 def _object(value: Json) -> JsonObject:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from loomline.server.domain.errors import EventsLost, EventsUnavailable, StorageUnavailable
-from loomline.server.domain.events import START, Cursor, Event, StoredEvent
+from loomline.server.domain.events import START, Cursor, Event, Lost, StoredEvent, ending
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog, EventReader
 from loomline.server.ports.storage import Storage
@@ -175,15 +175,27 @@ class _WatchedReader:
         """Return the last event.
 
         Raises:
-            EventsLost: the run is over, and the log does not tell how. A log that is away is not
-                the end of it.
+            EventsLost: the run has ended, and the log does not hold its end.
+            EventsUnavailable: the run has ended, and the log cannot be reached.
         """
         with self._watch.watching(self._run_id) as watched:
-            try:
+            with suppress(TimeoutError):
                 async with watched.unless_over():
                     return await self._last()
-            except TimeoutError:
-                raise EventsLost from None
+            return await self._end_of_open_log()
+
+    async def _end_of_open_log(self) -> StoredEvent | None:
+        """Return the end of a run whose log nobody has closed yet.
+
+        The worker appends the result before it stores the end of the run, so the result is there
+        however long the worker takes to close the log.
+        """
+        self._reader = self._watch.again(self._run_id)
+        self._reader.drain()
+        found = await self._reader.last()
+        if isinstance(ending(found), Lost):
+            raise EventsLost
+        return found
 
     async def _last(self) -> StoredEvent | None:
         while True:

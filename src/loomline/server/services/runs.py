@@ -14,30 +14,45 @@ from uuid import UUID
 from loomline.schema import CancelAction, RunStatus
 from loomline.server.authz.authorizer import Authorizer, Value
 from loomline.server.authz.users import Caller
-from loomline.server.domain.access import EVERYTHING, Condition, both
+from loomline.server.domain.access import Condition, both
 from loomline.server.domain.assistants import Assistant
 from loomline.server.domain.crons import Firing
 from loomline.server.domain.errors import (
     AssistantNotFound,
-    EventsLost,
     NothingToCancel,
     RunNotFound,
     RunTargetNotFound,
     ThreadNotFound,
 )
-from loomline.server.domain.events import RESULT, START, Cursor, EventId, Live, StoredEvent
-from loomline.server.domain.idempotency import make_key, run_scope
-from loomline.server.domain.json import EMPTY_OBJECT, Encoded, dump, load_object
-from loomline.server.domain.runs import Created, NewRun, QueueStats, Run, Seen, Stop
+from loomline.server.domain.events import (
+    LAST_FENCE,
+    NEVER_BEGUN,
+    START,
+    Cursor,
+    EventId,
+    Live,
+)
+from loomline.server.domain.json import Encoded, dump, load_object
+from loomline.server.domain.runs import (
+    Created,
+    NewRun,
+    QueueStats,
+    Run,
+    Seen,
+    Stop,
+    reading as reading_condition,
+)
 from loomline.server.domain.threads import Ttl
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog, EventReader
 from loomline.server.ports.signals import STOP, THREAD, WEBHOOK, WORK, Signals
 from loomline.server.ports.storage import Storage
 from loomline.server.services.assistants import AssistantService
+from loomline.server.services.request_keys import batch_keys, run_key
 from loomline.server.services.requests import RunCreateRequest
 from loomline.server.services.run_limits import RunLimits
 from loomline.server.services.run_request import new_run, run_value, with_protocol
+from loomline.server.services.run_results import RunResults
 from loomline.server.services.webhooks import WebhookGuard
 
 logger: logging.Logger = logging.getLogger("loomline.runs")
@@ -103,6 +118,7 @@ class RunService:
         self._clock = clock
         self._admission = admission
         self._authz = authz
+        self._results = RunResults(storage, events, clock)
 
     async def create(
         self,
@@ -125,7 +141,7 @@ class RunService:
             thread_id: The thread.
             body: The request.
             request_id: What the client or its proxy calls the request.
-            key: What makes the request known again when it is sent twice.
+            key: The idempotency key, as the client sent it.
             reading: Whether the caller is going to be told what comes of it.
             firing: The due time of a cron that the run belongs to.
             protocol: Whether its events are those of the thread protocol.
@@ -136,10 +152,12 @@ class RunService:
             ThreadMoved: the thread is not as it was seen to be.
         """
         new = await self._new(caller, thread_id, body, request_id, headers)
-        new = replace(with_protocol(new) if protocol else new, firing=firing, seen=seen)
-        if key is not None:
-            scope = run_scope(thread_id, user_id=caller.identity)
-            new = replace(new, key=make_key(key, scope, body))
+        new = replace(
+            with_protocol(new) if protocol else new,
+            firing=firing,
+            seen=seen,
+            key=run_key(caller, key, thread_id, body),
+        )
         if reading:
             named = {"thread_id": new.thread_id, "run_id": new.run_id}
             read = await self._authz.allow(caller, "threads", "read", named)
@@ -150,7 +168,7 @@ class RunService:
             raise RunTargetNotFound from None
         if not created.replayed:
             await self._announce(created)
-        return created
+        return replace(created, access=reading_condition(new))
 
     async def create_batch(
         self,
@@ -163,13 +181,18 @@ class RunService:
     ) -> Sequence[Run]:
         """Create runs, each on a thread of its own; none of them unless all requests are valid.
 
-        With a key that was used before, those are created that are missing.
+        With a key that the same caller used before, only the missing runs are created.
+
+        Raises:
+            RunTargetNotFound: the key stands for runs whose threads are not the caller's any more.
         """
         news = [await self._new(caller, None, body, request_id, headers) for body in bodies]
-        if key is not None:
-            whole = make_key(key, run_scope(None, batch=True), bodies)
-            news = [replace(new, key=whole.part(number)) for number, new in enumerate(news)]
-        created = await asyncio.gather(*[self._storage.runs.create(new) for new in news])
+        keys = batch_keys(caller, key, bodies)
+        keyed = [replace(new, key=each) for new, each in zip(news, keys, strict=True)]
+        try:
+            created = await asyncio.gather(*[self._storage.runs.create(new) for new in keyed])
+        except ThreadNotFound:
+            raise RunTargetNotFound from None
         for each in created:
             await self._announce(each)
         return [each.run for each in created]
@@ -263,7 +286,7 @@ class RunService:
     ) -> None:
         cancelled = await self._storage.runs.cancel(thread_id, run_ids, stop, access=access)
         for ended in cancelled.ended:
-            await self._events.close(str(ended), _KEEP_ENDED_SECONDS)
+            await self._never_begun(ended)
         for stopping in cancelled.stopping:
             await self._signals.publish(STOP, str(stopping))
         if cancelled.ended:
@@ -345,99 +368,49 @@ class RunService:
         run = await self.get(caller, thread_id, run_id)
         if not run.active and (last_event_id is None or not run.resumable):
             return Joined(run, None)
-        return Joined(run, await self._attach(run, _join_cursor(run, last_event_id)))
+        return Joined(run, await self._results.attach(run, _join_cursor(run, last_event_id)))
 
-    async def replay(self, run: Run) -> EventReader:
-        """Return all events of a run that an earlier request has created, as far as they exist."""
-        return await self._attach(run, START)
+    async def replay(self, created: Created) -> EventReader:
+        """Return the events of a run that an earlier request has created, as far as they exist."""
+        return await self._results.attach(created.run, START)
 
-    async def replayed_result(self, run: Run) -> Encoded:
-        """Return the result of a run that an earlier request has created, once it is over.
+    async def wait(self, created: Created) -> Encoded:
+        """Return the result of a run that was just created, or was created before, once it ended.
 
         Raises:
-            RunNotFound: it has been removed, and its result is forgotten.
+            RunNotFound: the run was deleted, or its thread is not the caller's any more.
+            ResultLost: the run has no thread any more, and its log does not hold the result.
         """
-        last = await self._last(run, await self._attach(run, START))
-        if last is not None and last.event.name == RESULT:
-            return last.event.data
-        return await self._joined(None, run.run_id, EVERYTHING)
-
-    async def wait(self, run: Run) -> Encoded:
-        """Return the result of a run that has just been created, once it is over."""
-        return await self._result(run, self.read(run))
+        of = self._results.of_replayed if created.replayed else self._results.of_new
+        return await of(created)
 
     async def join_result(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Waiting:
-        """Return what waits for the result of a run.
+        """Return a function that waits for the result of a run.
 
-        It raises ``RunNotFound`` where the thread has no such run.
+        The function raises ``RunNotFound`` if the thread has no such run, and ``ResultLost`` if
+        the result of a run without a thread is lost.
         """
         access = await self._reading(caller, thread_id, run_id)
-        return partial(self._joined, thread_id, run_id, access)
-
-    async def _joined(self, thread_id: UUID | None, run_id: UUID, access: Condition) -> Encoded:
-        run = await self._storage.runs.get(thread_id, run_id, access=access)
-        if not run.active:
-            return await self._stored_result(run)
-        return await self._result(run, await self._attach(run, START))
+        return partial(self._results.of_joined, thread_id, run_id, access)
 
     async def ended(self, thread_id: UUID, run_id: UUID) -> None:
-        """Return once a run, which the caller has been allowed to stop, is over or gone."""
-        try:
-            run = await self._storage.runs.get(thread_id, run_id)
-        except RunNotFound:
-            return
-        await self._last(run, await self._attach(run, START))
+        """Return once a run has ended or is gone; the caller has been allowed to stop it."""
+        await self._results.ended(thread_id, run_id)
+
+    async def _never_begun(self, run_id: UUID) -> None:
+        """Close the log of a run that ended while it waited."""
+        await self._events.append(str(run_id), NEVER_BEGUN, LAST_FENCE)
+        await self._events.close(str(run_id), _KEEP_ENDED_SECONDS)
 
     async def _announce(self, created: Created) -> None:
         for run_id in created.ended:
-            await self._events.close(str(run_id), _KEEP_ENDED_SECONDS)
+            await self._never_begun(run_id)
         for run_id in created.superseded:
             await self._signals.publish(STOP, str(run_id))
         if created.ended:
             await self._signals.publish(WEBHOOK)
             await self._signals.publish(THREAD, str(created.run.thread_id))
         await self._signals.publish(WORK)
-
-    async def _attach(self, run: Run, after: Cursor) -> EventReader:
-        """Return a reader that ends even when the run ends at this very moment."""
-        reader = self._events.read(str(run.run_id), after)
-        # Only now can nothing be missed: whoever is still active here will close the log.
-        if not await self._active(run):
-            reader.drain()
-        return reader
-
-    async def _active(self, run: Run) -> bool:
-        try:
-            return (await self._storage.runs.get(run.thread_id, run.run_id)).active
-        except RunNotFound:
-            return False
-
-    async def _result(self, run: Run, reader: EventReader) -> Encoded:
-        last = await self._last(run, reader)
-        if last is not None and last.event.name == RESULT:
-            return last.event.data
-        return await self._stored_result(run)
-
-    async def _last(self, run: Run, reader: EventReader) -> StoredEvent | None:
-        """Return the last event of a run once it is over. The database decides when that is."""
-        while True:
-            try:
-                return await reader.last()
-            except EventsLost:
-                if not await self._active(run):
-                    return None
-            reader = self._events.read(str(run.run_id), START)
-
-    async def _stored_result(self, run: Run) -> Encoded:
-        """Return what the database knows of a run's result: its error, or the thread's values."""
-        try:
-            run = await self._storage.runs.get(run.thread_id, run.run_id)
-            if run.error is not None and run.status in {"error", "timeout"}:
-                return Encoded(b'{"__error__":' + run.error + b"}")
-            thread = await self._storage.threads.get(run.thread_id)
-        except (RunNotFound, ThreadNotFound):
-            return EMPTY_OBJECT
-        return thread.values or EMPTY_OBJECT
 
 
 def _join_cursor(run: Run, last_event_id: str | None) -> Cursor:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loomline.server.domain.webhooks import Target, WebhookPolicy, check_addresses, parse_target
+from loomline.server.domain.webhooks import (
+    Target,
+    WebhookPolicy,
+    check_addresses,
+    gets_headers,
+    parse_target,
+)
 from loomline.server.ports.webhooks import Resolver
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a webhook goes and the address that has been checked; None: the server itself."""
+    """Where a webhook goes and the address that has been checked; None: the server itself.
+
+    ``with_headers``: the configured headers are sent along.
+    """
 
     target: Target
     address: str | None
+    with_headers: bool = False
 
 
 class WebhookGuard:
@@ -34,7 +44,7 @@ class WebhookGuard:
             return Route(target, None)
         addresses = await self._resolver.addresses(target.host, target.port)
         check_addresses(addresses, self._policy)
-        return Route(target, addresses[0])
+        return Route(target, addresses[0], gets_headers(target, self._policy))
 
     async def check(self, url: str | None) -> None:
         """Make sure that a webhook may be sent to a URL, if there is one.

@@ -51,9 +51,16 @@ def webhook_settings(
         allow_loopback=not url.flag("disable_loopback", default=True),
         max_url_length=url.whole("max_url_length", URL_MOST, least=1, most=URL_MOST),
     )
+    headers = _headers(section, environment)
+    if headers and not policy.allowed_domains:
+        raise SettingsError(
+            f'"webhooks.headers" in {section.place} needs "webhooks.url.allowed_domains": users'
+            " choose the URLs of webhooks, and the headers are sent to listed hosts only. Add the"
+            ' hosts that may have them, such as "allowed_domains": ["hooks.example.com"].'
+        )
     return WebhookSettings(
         policy=policy,
-        headers=_headers(section, environment),
+        headers=headers,
         enabled=not document.section("http").flag("disable_webhooks"),
     )
 

@@ -76,6 +76,7 @@ async def _open(seals: Seals, delivery: Delivery) -> Delivery:
         delivery,
         payload=await _open_notice(seals, delivery.payload),
         values=await seals.open_text(delivery.values),
+        user=await seals.open_text(delivery.user),
     )
 
 

@@ -18,6 +18,7 @@ import orjson
 from loomline.encryption.types import EncryptionContext
 from loomline.server.domain.errors import EncryptionFailed
 from loomline.server.domain.json import Encoded, Json, JsonObject, load_object
+from loomline.server.domain.reserved import SYSTEM_KEYS, SYSTEM_PREFIX
 from loomline.server.ports.sealing import ACTING, Acting
 
 S = TypeVar("S")
@@ -36,13 +37,6 @@ WHOLE: Final = "loomline:whole"
 
 BLOB_PREFIX: Final = "sealed:"
 """How the type of an encrypted blob begins; the type of what is inside follows."""
-
-SYSTEM_KEYS: Final = frozenset({
-    "assistant_id", "created_by", "cron_id", "graph_id", "run_attempt", "run_id", "thread_id",
-})  # fmt: skip
-"""What the server itself looks for in metadata. It holds ids, and is never encrypted."""
-
-_SYSTEM_PREFIX: Final = "langgraph_"
 
 _AT_ONCE: Final = 32
 """Calls of handlers that one act makes at the same time."""
@@ -259,7 +253,7 @@ def blob_context(content: bytes) -> JsonObject:
 
 def is_system(key: str) -> bool:
     """Return whether a name in metadata is the server's own."""
-    return key in SYSTEM_KEYS or key.startswith(_SYSTEM_PREFIX)
+    return key in SYSTEM_KEYS or key.startswith(SYSTEM_PREFIX)
 
 
 def is_sealed(value: Json) -> bool:

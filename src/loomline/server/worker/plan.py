@@ -20,6 +20,7 @@ from loomline.schema import Durability, StreamMode
 from loomline.server.authz.users import Caller
 from loomline.server.domain.json import JsonObject
 from loomline.server.domain.protocol import MARKER
+from loomline.server.domain.reserved import AUTH_PREFIX, REQUEST, USER, unreserved
 from loomline.server.domain.runs import Claim
 from loomline.server.domain.secrets import MASK, SECRETS
 
@@ -128,6 +129,8 @@ def _config(claim: Claim, kwargs: dict[str, Any], facts: ServerFacts) -> Runnabl
     secrets: Sequence[str] = kwargs.get(SECRETS, ())
     strict: JsonObject = {_STRICT_RESUME: True} if kwargs.get("strict_resume") else {}
     given = cast("JsonObject", config.get("metadata") or {})
+    asked = cast("JsonObject", config.get("configurable") or {})
+    ids = _ids(claim, asked)
     return cast(
         "RunnableConfig",
         {
@@ -136,18 +139,18 @@ def _config(claim: Claim, kwargs: dict[str, Any], facts: ServerFacts) -> Runnabl
             **_tracing(kwargs.get("langsmith_tracer")),
             "run_id": run.run_id,
             "configurable": {
-                "user_id": caller.identity,
-                **cast("JsonObject", config.get("configurable") or {}),
-                "run_id": str(run.run_id),
-                "thread_id": str(run.thread_id),
-                "assistant_id": str(run.assistant_id),
-                "graph_id": run.graph_id,
+                USER: "",
+                **asked,
+                **ids,
                 **caller.configurable(),
                 **strict,
             },
             "metadata": {
-                **run.metadata,
-                **given,
+                # The client's, so that graphs and tracers can rely on all that follows.
+                **unreserved(run.metadata),
+                **unreserved(given),
+                **ids,
+                f"{AUTH_PREFIX}user_id": caller.identity,
                 "run_attempt": run.attempt,
                 "langgraph_version": facts.langgraph_version,
                 "langgraph_api_version": facts.version,
@@ -158,3 +161,19 @@ def _config(claim: Claim, kwargs: dict[str, Any], facts: ServerFacts) -> Runnabl
             },
         },
     )
+
+
+def _ids(claim: Claim, configurable: JsonObject) -> JsonObject:
+    """Return what names a run, and its user if it has one, for its config and its metadata."""
+    run = claim.run
+    ids: JsonObject = {
+        "run_id": str(run.run_id),
+        "thread_id": str(run.thread_id),
+        "assistant_id": str(run.assistant_id),
+        "graph_id": run.graph_id,
+    }
+    if REQUEST in configurable:
+        ids[REQUEST] = configurable[REQUEST]
+    if run.user is not None:
+        ids[USER] = Caller.load(run.user).identity
+    return ids

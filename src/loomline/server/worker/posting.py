@@ -6,14 +6,16 @@ import asyncio
 import base64
 import ipaddress
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import httpx
 
 from loomline._client.loopback import ASGIApp, AsgiTransport
 from loomline.server.domain.errors import WebhookFailed
+from loomline.server.domain.json import Encoded
 from loomline.server.domain.webhooks import Target
 
 RESOLVE_SECONDS = 5.0
@@ -25,6 +27,10 @@ _ADDRESSES_MOST = 64
 _ERROR_MOST = 300
 
 _INSIDE = "http://loomline.internal"
+
+
+Inside: TypeAlias = Callable[[Encoded | None], ASGIApp]
+"""Gives the server itself as the user calls it whom an encoded user names."""
 
 
 class SystemResolver:
@@ -65,10 +71,10 @@ class WebhookClient:
     def __init__(self, timeout_seconds: float) -> None:
         self._timeout = timeout_seconds
         self._outside: httpx.AsyncClient | None = None
-        self._inside: httpx.AsyncClient | None = None
+        self._inside: Inside | None = None
 
-    def open(self, app: ASGIApp) -> None:
-        """Begin to send; ``app`` is the server itself, which has its own rules for strangers."""
+    def open(self, inside: Inside) -> None:
+        """Begin to send; ``inside`` gives the server itself, as a user calls it."""
         self._outside = self._client(
             httpx.AsyncHTTPTransport(
                 verify=httpx.create_ssl_context(),
@@ -76,25 +82,40 @@ class WebhookClient:
                 limits=httpx.Limits(max_keepalive_connections=0),
             )
         )
-        self._inside = self._client(AsgiTransport(app=app))
+        self._inside = inside
 
     async def aclose(self) -> None:
-        for client in (self._outside, self._inside):
-            if client is not None:
-                await client.aclose()
+        if self._outside is not None:
+            await self._outside.aclose()
 
     async def post(
-        self, target: Target, address: str | None, headers: Mapping[str, str], content: bytes
+        self, target: Target, address: str, headers: Mapping[str, str], content: bytes
     ) -> int:
-        client = self._inside if address is None else self._outside
-        assert client is not None, "open() comes first"
+        assert self._outside is not None, "open() comes first"
+        own = {**_headers(target, headers), "host": target.authority}
+        named = {"sni_hostname": target.host}
+        return await self._send(self._outside, _url(target, address), own, content, named)
+
+    async def post_inside(
+        self, target: Target, user: Encoded | None, headers: Mapping[str, str], content: bytes
+    ) -> int:
+        assert self._inside is not None, "open() comes first"
+        # One client per request: its application acts as one user, and it holds no connection.
+        async with self._client(AsgiTransport(app=self._inside(user))) as client:
+            url, own = f"{_INSIDE}{target.path}", _headers(target, headers)
+            return await self._send(client, url, own, content, {})
+
+    async def _send(
+        self,
+        client: httpx.AsyncClient,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes,
+        extensions: dict[str, str],
+    ) -> int:
         try:
             request = client.build_request(
-                "POST",
-                _url(target, address),
-                headers=_headers(target, address, headers),
-                content=content,
-                extensions={} if address is None else {"sni_hostname": target.host},
+                "POST", url, headers=headers, content=content, extensions=extensions
             )
             response = await client.send(request, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -108,17 +129,13 @@ class WebhookClient:
         )
 
 
-def _url(target: Target, address: str | None) -> str:
-    if address is None:
-        return f"{_INSIDE}{target.path}"
+def _url(target: Target, address: str) -> str:
     literal = f"[{address}]" if ":" in address else address
     return f"{target.scheme}://{literal}:{target.port}{target.path}"
 
 
-def _headers(target: Target, address: str | None, headers: Mapping[str, str]) -> dict[str, str]:
+def _headers(target: Target, headers: Mapping[str, str]) -> dict[str, str]:
     own = {"content-type": "application/json", "user-agent": "loomline-webhooks", **headers}
-    if address is not None:
-        own["host"] = target.authority
     if target.userinfo and "authorization" not in {name.lower() for name in headers}:
         own["authorization"] = f"Basic {_basic(target.userinfo)}"
     return own

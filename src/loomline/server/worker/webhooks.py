@@ -40,7 +40,7 @@ class SenderOptions:
     ``keys`` sign them. ``poll_seconds`` is how long a lost signal can delay one. ``most`` are sent
     at the same time. To a host that has ``per_host`` under way no further one is begun, so that one
     that hangs does not hold up the others; ``batch`` are taken at once. The lease outlives an
-    attempt by ``margin_seconds``.
+    attempt by ``margin_seconds``. ``headers`` are sent to the domains that the policy lists.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -198,7 +198,9 @@ class WebhookSender:
         now = self._clock.now()
         content = body(delivery, now)
         signed = signed_headers(delivery, content, now, self._options.keys)
-        headers = {**self._options.headers, **signed}
+        headers = {**self._options.headers, **signed} if route.with_headers else signed
+        if route.address is None:
+            return await self._transport.post_inside(route.target, delivery.user, headers, content)
         return await self._transport.post(route.target, route.address, headers, content)
 
     async def _failed(self, delivery: Delivery, error: str, *, last: bool) -> None:

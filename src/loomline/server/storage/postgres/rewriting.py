@@ -30,7 +30,9 @@ _TABLES: Final = (
         "loomline_crons", ("cron_id",), "cron",
         {"payload": "payload", "metadata": "metadata", "caller": "user"},
     ),
-    Table("loomline_webhooks", ("webhook_id",), "run", {"payload": "notice"}),
+    Table(
+        "loomline_webhooks", ("webhook_id",), "run", {"payload": "notice", "caller": "user"},
+    ),
     Table("loomline_webhooks", ("webhook_id",), "thread", {"content": "values"}),
     Table("loomline_store_items", ("item_id",), "store", {"value": "value"}),
     Table(
@@ -51,7 +53,7 @@ _JSON: Final = frozenset({
     ("loomline_thread_values", "content"),
     ("loomline_runs", "kwargs"), ("loomline_runs", "error"), ("loomline_runs", "caller"),
     ("loomline_crons", "payload"), ("loomline_crons", "caller"), ("loomline_webhooks", "payload"),
-    ("loomline_webhooks", "content"),
+    ("loomline_webhooks", "content"), ("loomline_webhooks", "caller"),
 })  # fmt: skip
 
 

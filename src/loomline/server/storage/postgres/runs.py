@@ -231,8 +231,7 @@ class PostgresRuns:
 def _create(connection: Connection, new: NewRun) -> Created:
     place = claim_key(connection, new)
     if place is not None:
-        row = connection.execute(sql.GET_RUN, (place[1],)).fetchone()
-        return replayed(new, place, None if row is None else _run(row))
+        return _replay(connection, new, place)
     _check_total(connection, new)
     inserted: Cursor | None = None
     if new.create_thread:
@@ -266,6 +265,13 @@ def _create(connection: Connection, new: NewRun) -> Created:
     return Created(
         pending_run(new, metadata), superseded=decision.stop, ended=decision.end + decision.remove
     )
+
+
+def _replay(connection: Connection, new: NewRun, place: tuple[UUID, UUID]) -> Created:
+    thread = connection.execute(sql.THREAD_METADATA, (place[0],)).fetchone()
+    row = connection.execute(sql.GET_RUN, (place[1],)).fetchone()
+    found = None if row is None else _run(row)
+    return replayed(new, place, found, None if thread is None else obj(thread[0]))
 
 
 def _check_total(connection: Connection, new: NewRun) -> None:

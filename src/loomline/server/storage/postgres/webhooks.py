@@ -18,8 +18,8 @@ from loomline.server.storage.postgres.rows import encoded, plain
 
 _INSERT = """
     INSERT INTO loomline_webhooks
-        (webhook_id, run_id, url, host, payload, content, created_at, due_at)
-    VALUES (%(id)s, %(run)s, %(url)s, %(host)s, %(payload)s,
+        (webhook_id, run_id, url, host, payload, caller, content, created_at, due_at)
+    VALUES (%(id)s, %(run)s, %(url)s, %(host)s, %(payload)s, %(caller)s,
             (SELECT content FROM loomline_thread_values
              WHERE thread_id = %(thread)s AND %(values)s),
             %(now)s, %(now)s)
@@ -34,7 +34,7 @@ _CLAIM = """
     UPDATE loomline_webhooks
     SET attempts = attempts + 1, due_at = %(lease)s, token = gen_random_uuid()
     FROM due WHERE webhook_id = due_id
-    RETURNING webhook_id, run_id, url, payload, content, attempts, token
+    RETURNING webhook_id, run_id, url, payload, content, attempts, token, caller
 """
 _DELIVERED = "DELETE FROM loomline_webhooks WHERE webhook_id = %s AND token = %s"
 _FAILED = """
@@ -148,6 +148,7 @@ def note_end(
         "url": run.webhook,
         "host": host_of(run.webhook),
         "payload": payload.decode(),
+        "caller": None if run.user is None else run.user.decode(),
         "thread": run.thread_id,
         "values": with_values,
         "now": now,
@@ -172,6 +173,7 @@ def _delivery(row: _Row) -> Delivery:
         values=encoded(row[4]),
         attempt=row[5],
         token=str(row[6]),
+        user=encoded(row[7]),
     )
 
 

@@ -30,7 +30,9 @@ _TABLES: Final = (
         "crons", ("cron_id",), "cron",
         {"payload": "payload", "metadata": "metadata", "caller": "user"},
     ),
-    Table("webhooks", ("webhook_id",), "run", {"payload": "notice"}),
+    Table(
+        "webhooks", ("webhook_id",), "run", {"payload": "notice", "caller": "user"},
+    ),
     Table("webhooks", ("webhook_id",), "thread", {"content": "values"}),
     Table("store_items", ("item_id",), "store", {"value": "value"}),
     Table("checkpoints", _CHECKPOINT, "checkpoint", {"content": CONTENT, "metadata": "metadata"}),

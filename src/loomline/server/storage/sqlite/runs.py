@@ -239,8 +239,7 @@ def _may(connection: sqlite3.Connection, thread_id: UUID | str, access: Conditio
 def _create(connection: sqlite3.Connection, new: NewRun) -> Created:
     place = claim_key(connection, new)
     if place is not None:
-        row = connection.execute(sql.GET_RUN, (str(place[1]),)).fetchone()
-        return replayed(new, place, None if row is None else _run(row))
+        return _replay(connection, new, place)
     now = micros(new.now)
     key = str(new.thread_id)
     _check_total(connection, new)
@@ -269,6 +268,13 @@ def _create(connection: sqlite3.Connection, new: NewRun) -> Created:
     return Created(
         pending_run(new, metadata), superseded=decision.stop, ended=decision.end + decision.remove
     )
+
+
+def _replay(connection: sqlite3.Connection, new: NewRun, place: tuple[UUID, UUID]) -> Created:
+    thread = connection.execute(sql.THREAD_METADATA, (str(place[0]),)).fetchone()
+    row = connection.execute(sql.GET_RUN, (str(place[1]),)).fetchone()
+    found = None if row is None else _run(row)
+    return replayed(new, place, found, None if thread is None else obj(thread[0]))
 
 
 def _check_total(connection: sqlite3.Connection, new: NewRun) -> None:

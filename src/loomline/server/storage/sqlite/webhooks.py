@@ -17,8 +17,9 @@ from loomline.server.storage.sqlite.connection import Readers, Writer
 from loomline.server.storage.sqlite.rows import micros, moment
 
 _INSERT = """
-    INSERT INTO webhooks (webhook_id, run_id, url, host, payload, content, created_at, due_at)
-    VALUES (?, ?, ?, ?, ?, (SELECT content FROM thread_values WHERE thread_id = ? AND ?), ?, ?)
+    INSERT INTO webhooks
+        (webhook_id, run_id, url, host, payload, caller, content, created_at, due_at)
+    VALUES (?, ?, ?, ?, ?, ?, (SELECT content FROM thread_values WHERE thread_id = ? AND ?), ?, ?)
 """
 _CLAIM = """
     UPDATE webhooks SET attempts = attempts + 1, due_at = ?, token = ?
@@ -26,7 +27,7 @@ _CLAIM = """
         SELECT webhook_id FROM webhooks WHERE dead_at IS NULL AND due_at <= ?
           AND host NOT IN (SELECT value FROM json_each(?))
         ORDER BY due_at LIMIT ?)
-    RETURNING webhook_id, run_id, url, payload, content, attempts
+    RETURNING webhook_id, run_id, url, payload, content, attempts, caller
 """
 _DELIVERED = "DELETE FROM webhooks WHERE webhook_id = ? AND token = ?"
 _FAILED = """
@@ -152,15 +153,18 @@ def note_end(
     )
     thread = str(run.thread_id)
     named = (str(uuid7()), str(run.run_id), run.webhook, host_of(run.webhook))
-    connection.execute(_INSERT, (*named, payload, thread, with_values, now, now))
+    user = None if run.user is None else run.user.decode()
+    connection.execute(_INSERT, (*named, payload, user, thread, with_values, now, now))
 
 
 def _done(_: sqlite3.Cursor) -> None:
     return
 
 
-def _delivery(row: tuple[str, str, str, bytes, bytes | None, int], token: str) -> Delivery:
-    webhook_id, run_id, url, payload, content, attempts = row
+def _delivery(
+    row: tuple[str, str, str, bytes, bytes | None, int, str | None], token: str
+) -> Delivery:
+    webhook_id, run_id, url, payload, content, attempts, user = row
     return Delivery(
         webhook_id=UUID(webhook_id),
         run_id=UUID(run_id),
@@ -169,6 +173,7 @@ def _delivery(row: tuple[str, str, str, bytes, bytes | None, int], token: str) -
         values=None if content is None else Encoded(content),
         attempt=attempts,
         token=token,
+        user=None if user is None else Encoded(user.encode()),
     )
 
 
