@@ -18,7 +18,7 @@ from loomline.server.authz.errors import Refused
 from loomline.server.authz.requests import Authenticator
 from loomline.server.authz.users import SERVER, Caller, User
 from loomline.server.domain.addresses import is_loopback
-from loomline.server.domain.origins import is_local
+from loomline.server.domain.origins import is_local, split_authority
 
 CALLER: Final = "loomline.caller"
 """Where a scope says on whose behalf the request is. Nothing from outside can put it there."""
@@ -202,10 +202,11 @@ def _is_studio(view: _View, hosted: Callable[[str], bool]) -> bool:
     if (view.header("x-auth-scheme") or "").lower() != "langsmith":
         return False
     client = view.connection.client
-    origin = view.header("origin")
+    origin, host = view.header("origin"), split_authority(view.header("host") or "")
     return (
         client is not None
         and is_loopback(client.host)
-        and is_loopback(view.connection.url.hostname or "")
+        and host is not None
+        and is_loopback(host[0])
         and (origin is None or hosted(origin) or is_local(origin))
     )
