@@ -24,12 +24,21 @@ class StandingClock:
 
     def __init__(self):
         self.time = datetime(2026, 1, 1, tzinfo=UTC)
+        self.seconds = 0.0
 
     def now(self):
         return self.time
 
+    def monotonic(self):
+        return self.seconds
+
     def move(self, seconds):
         self.time += timedelta(seconds=seconds)
+        self.seconds += seconds
+
+    def set_back(self, seconds):
+        """Change the wall clock, as an administrator or NTP does."""
+        self.time -= timedelta(seconds=seconds)
 
     async def sleep(self, seconds):
         self.move(seconds)

@@ -31,6 +31,9 @@ LONGEST: Final = timedelta(days=1)
 """How long anything is kept at most, and how long unless told."""
 
 _MOST_LOADS: Final = 100
+
+# The clocks of processes that share a backend may differ by so much.
+_SKEW_SECONDS: Final = 5.0
 _LONGEST_REFRESH_SECONDS: Final = 600
 _RELOAD: Final[Any] = ...
 
@@ -238,11 +241,13 @@ class _Entry(Generic[T]):
     async def _find(self) -> tuple[T, float] | None:
         match await self._cache.backend.get(self._key):
             case {"at": int() | float() as at, "value": stored}:
-                age = max(0.0, self._cache.clock() - at)
+                age = self._cache.clock() - at
             case _:
                 return None
+        if age < -_SKEW_SECONDS:
+            return None  # the clock was set back since, so the age cannot be known
         try:
-            return self._shape.load(stored), age
+            return self._shape.load(stored), max(0.0, age)
         except ValueError:
             # pydantic's: another version of the program has stored it.
             return None

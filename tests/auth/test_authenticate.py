@@ -279,6 +279,16 @@ class Headers(dict[str, str]):
         return self.get(name)
 
 
+async def test_cached_caller_expires_although_the_clock_was_set_back():
+    clock, inner = StandingClock(), Counting()
+    cached = CachedAuthenticator(inner, CacheOptions(("authorization",), 10, 2), clock)
+    await cached.authenticate(Headers(authorization="a"))
+    clock.set_back(3600)
+    clock.move(10)
+    await cached.authenticate(Headers(authorization="a"))
+    assert inner.asked == 2
+
+
 async def test_the_cache_asks_once_in_a_while():
     clock, inner = StandingClock(), Counting()
     cached = CachedAuthenticator(inner, CacheOptions(("authorization",), 10, 2), clock)
@@ -322,12 +332,19 @@ def test_a_studio_is_asked_like_everybody_else(serve):
 def test_a_studio_is_let_in_where_it_is_wanted(serve):
     with serve(handlers("owners", disable_studio_auth=False), dev=True) as url:
         assert studio(url) == 200
-        assert studio(url, origin="https://smith.langchain.com") == 200
         assert studio(url, origin="http://localhost:3000") == 200
+        assert studio(url, origin="https://smith.langchain.com") == 401
         assert studio(url, origin="https://evil.example") == 401
         assert studio(url, origin="null") == 401
         assert studio(url, host="evil.example") == 401
         assert httpx.post(f"{url}/threads/count", json={}).status_code == 401
+
+
+def test_hosted_studio_that_is_named_is_let_in(serve):
+    hosted = {"dev": True, "studio_origin": "langsmith"}
+    with serve(handlers("owners", disable_studio_auth=False), **hosted) as url:
+        assert studio(url, origin="https://smith.langchain.com") == 200
+        assert studio(url, origin="https://evil.example") == 401
 
 
 def test_the_document_says_how_to_be_known(serve):

@@ -76,6 +76,19 @@ async def test_a_file_is_read_again_when_it_has_changed(tmp_path, caplog):
     assert caplog.text.count("the API keys stay as they were") == 2
 
 
+async def test_revoked_key_is_refused_although_the_clock_was_set_back(tmp_path):
+    clock, path = StandingClock(), tmp_path / "keys.json"
+    (ada,), entries = made("ada")
+    path.write_text(json.dumps(entries))
+    keys = KeyAuthenticator(KeyOptions(file=path), {}, clock)
+    assert await known(keys, **{"x-api-key": ada}) == "ada"
+    clock.set_back(3600)
+    path.write_text("[]")
+    clock.move(1)
+    with pytest.raises(Refused):
+        await known(keys, **{"x-api-key": ada})
+
+
 GOOD = {"identity": "ada", "sha256": "0" * 64}
 
 

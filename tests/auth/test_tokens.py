@@ -218,6 +218,21 @@ async def test_a_key_that_is_withdrawn_counts_no_longer(issuer):
     await refused(tokens, signed(issuer.url))
 
 
+async def test_withdrawn_key_is_refused_although_the_clock_was_set_back(issuer):
+    clock = StandingClock()
+    tokens = tokens_of(issuer, clock)
+    await known(tokens, signed(issuer.url))
+    issuer.publish(two=RSA_KEYS[1])
+    clock.set_back(3600)
+    clock.move(FRESH_SECONDS)
+    await refused(tokens, signed(issuer.url))
+    asked = len(issuer.asked)
+    clock.set_back(3600)
+    clock.move(AGAIN_SECONDS)
+    await refused(tokens, signed(issuer.url))
+    assert len(issuer.asked) > asked
+
+
 @pytest.mark.parametrize("broken", [True, b"", b"{}", b"[]", b"x" * 2_000_000, b'{"keys": {}}'])
 async def test_an_issuer_that_does_not_answer(issuer, broken):
     clock = StandingClock()

@@ -1,7 +1,7 @@
-// A browser as far as clients notice: a page of another origin, whose requests are under the rules of CORS.
+// A browser as far as clients notice: a page of another local server, whose requests are under the rules of CORS.
 import { JSDOM } from "jsdom";
 
-export const ORIGIN = "https://app.example.com";
+export const ORIGIN = "http://localhost:3000";
 
 const SIMPLE_METHODS = ["GET", "HEAD", "POST"];
 const SIMPLE_HEADERS = ["accept", "accept-language", "content-language"];
@@ -75,7 +75,8 @@ export function openDocument() {
 }
 
 // The WebSocket of a page, which sends its origin. Node.js has one of its own from 22 on.
-export function openSocket(address) {
+export function openSocket(address, origin = null) {
   openDocument();
-  return new window.WebSocket(address);
+  const page = origin === null ? window : new JSDOM("", { url: `${origin}/` }).window;
+  return new page.WebSocket(address);
 }

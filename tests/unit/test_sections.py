@@ -30,7 +30,7 @@ def test_nothing_is_needed(load):
     found = load()
     assert (found.http, found.serde, found.encryption) == (HttpSettings(), SerdeSettings(), None)
     assert load(http=None, encryption=None, checkpointer={"serde": None}).http == HttpSettings()
-    assert found.http.cors.allow_origins == ("*",)
+    assert found.http.cors.allow_origins is None
 
 
 def test_http(load, tmp_path):

@@ -253,14 +253,6 @@ async def test_a_database_of_a_newer_version_is_left_alone(tmp_path):
                 pass
 
 
-async def test_a_file_that_is_no_database(tmp_path):
-    (tmp_path / "loomline.db").write_bytes(b"no database at all" * 100)
-    with pytest.raises(StorageUnavailable) as caught:
-        async with open_storage(tmp_path):
-            pass
-    assert str(tmp_path) not in str(caught.value)
-
-
 async def test_a_data_directory_that_cannot_be_made(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(StorageUnavailable, match="cannot be used"):

@@ -11,6 +11,9 @@ import httpx
 _Message: TypeAlias = MutableMapping[str, Any]
 ASGIApp: TypeAlias = Callable[..., Awaitable[None]]
 
+IN_PROCESS: Final = "loomline.in_process"
+"""The key of scopes whose request comes from this process. A request from outside has none."""
+
 _QUEUED: Final = 64
 """Pieces of an answer that may wait for the reader before the server is made to wait."""
 
@@ -109,4 +112,5 @@ def _scope(request: httpx.Request, root_path: str) -> _Message:
         "server": (request.url.host, request.url.port or 80),
         "client": ("127.0.0.1", 0),
         "extensions": {},
+        IN_PROCESS: True,
     }

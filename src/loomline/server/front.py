@@ -17,10 +17,11 @@ from starlette.types import ASGIApp
 
 from loomline._version import __version__
 from loomline.server.api.acting import ActingUser
-from loomline.server.api.authentication import Authentication, Gate, is_loopback
+from loomline.server.api.authentication import Authentication, Gate
 from loomline.server.api.describing import merged
 from loomline.server.api.entries import Entry
 from loomline.server.api.errors import http_exception
+from loomline.server.api.guard import BrowserGuard, OriginsCors
 from loomline.server.api.hosting import CustomApp, Layer
 from loomline.server.api.limits import Rate, RateLimit, RequestSize, StreamLimit, TokenBuckets
 from loomline.server.api.metrics import Meter
@@ -32,9 +33,10 @@ from loomline.server.api.protocol_table import protocol_sockets
 from loomline.server.api.requestlog import RequestLog
 from loomline.server.api.routes import enabled, path_params, starlette_routes
 from loomline.server.authn.setup import AuthSetUp
+from loomline.server.domain.addresses import is_loopback
 from loomline.server.graphs.loader import load_attribute
 from loomline.server.services.headers import HeaderPicker
-from loomline.server.settings import JSON_DEPTH_MOST, CorsSettings, Settings
+from loomline.server.settings import JSON_DEPTH_MOST, CorsSettings, Settings, browser_policy
 
 # Clients read their runs' places from the first two.
 EXPOSED_HEADERS: Final = (
@@ -61,6 +63,7 @@ class Front:
     def __init__(self, settings: Settings, auth: AuthSetUp) -> None:
         self._settings = settings
         self._auth = auth
+        self._browsers = browser_policy(settings)
         spec = settings.http.app
         self._custom = None
         if spec is not None:
@@ -71,6 +74,11 @@ class Front:
         """Return what picks the headers that runs may read."""
         rules = self._settings.http.configurable_headers
         return HeaderPicker(rules.includes, rules.excludes)
+
+    def guard(self) -> Middleware:
+        """Return the middleware that refuses requests of foreign web pages."""
+        page = None if self._custom is None else self._custom.matches
+        return Middleware(BrowserGuard, policy=self._browsers, is_page=page)
 
     def describe(self, entries: Sequence[Entry]) -> bytes:
         """Return the OpenAPI document of everything that is served."""
@@ -127,7 +135,8 @@ class Front:
     def _outer_layers(self) -> list[Middleware]:
         settings = self._settings
         layers = [
-            Middleware(CORSMiddleware, **_cors(settings.http.cors)),
+            self.guard(),
+            self._cors(),
             Middleware(NoSniffing),
             Middleware(
                 RequestSize,
@@ -143,6 +152,17 @@ class Front:
             picker = HeaderPicker(logged.includes, logged.excludes)
             layers.insert(0, Middleware(RequestLog, headers=picker))
         return layers
+
+    def _cors(self) -> Middleware:
+        cors, origins = self._settings.http.cors, self._browsers.origins
+        options = _cors_options(cors)
+        if cors.allow_origins is not None:
+            named = (*cors.allow_origins, *origins.names)
+            return Middleware(CORSMiddleware, allow_origins=named, **options)
+        if self._auth.protected and not origins.configured:
+            # Credentials are in headers, which pages of other origins do not have.
+            return Middleware(CORSMiddleware, allow_origins=("*",), **options)
+        return Middleware(OriginsCors, origins=origins, **options)
 
     def _rate_limit(self) -> list[Middleware]:
         per_second = self._settings.requests_per_second
@@ -163,6 +183,7 @@ class Front:
             path_params=partial(path_params, routes),
             body_limit=settings.body_limit_bytes,
             studio=auth.studio and settings.dev and is_loopback(settings.host),
+            studio_origins=self._browsers.origins.name,
         )
         if self._custom is None or not settings.http.enable_custom_route_auth:
             return gate
@@ -182,14 +203,14 @@ def _all_of(layers: Sequence[Middleware]) -> Layer | None:
     return around
 
 
-def _cors(settings: CorsSettings) -> dict[str, Any]:
+def _cors_options(settings: CorsSettings) -> dict[str, Any]:
     exposed = settings.expose_headers or EXPOSED_HEADERS
     return {
-        "allow_origins": settings.allow_origins,
         "allow_origin_regex": settings.allow_origin_regex,
         "allow_methods": settings.allow_methods,
         "allow_headers": settings.allow_headers,
         "allow_credentials": settings.allow_credentials,
+        "allow_private_network": True,  # the origin decides
         # Without these two clients do not find the runs they have started.
         "expose_headers": tuple(dict.fromkeys([*exposed, "content-location", "location"])),
         "max_age": settings.max_age_seconds,

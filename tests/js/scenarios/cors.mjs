@@ -1,6 +1,6 @@
-import { deepEqual, equal, ok } from "node:assert/strict";
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 
-import { browserFetch } from "../browser.mjs";
+import { ORIGIN, browserFetch, openSocket } from "../browser.mjs";
 import { collect, newGate, refused, scenario } from "../harness.mjs";
 
 const TEA = { topic: "tea" };
@@ -101,8 +101,22 @@ scenario("cors: errors may be read", async ({ newClient }) => {
 scenario("cors: a preflight may be kept", async ({ url }) => {
   const response = await fetch(`${url}/threads`, {
     method: "OPTIONS",
-    headers: { origin: "https://a.example", "access-control-request-method": "POST" },
+    headers: {
+      origin: ORIGIN,
+      "access-control-request-method": "POST",
+      "access-control-request-private-network": "true",
+    },
   });
   equal(response.status, 200);
+  equal(response.headers.get("access-control-allow-private-network"), "true");
   ok(Number(response.headers.get("access-control-max-age")) >= 600);
+});
+
+scenario("cors: a page of another site is refused", async ({ url, newClient }) => {
+  const foreign = browserFetch("https://evil.example");
+  const { threads } = newClient({ callerOptions: { fetch: foreign, maxRetries: 0 } });
+  await rejects(threads.create(), /preflight/);
+  await rejects(foreign(`${url}/runs/wait`, { method: "POST", body: JSON.stringify({ assistant_id: "joke", input: TEA }) }), /evil/);
+  const socket = openSocket(`${url.replace("http", "ws")}/threads/${crypto.randomUUID()}/stream/events`, "https://evil.example");
+  equal(await new Promise((resolve) => { socket.onopen = () => resolve("open"); socket.onerror = () => resolve("refused"); }), "refused");
 });

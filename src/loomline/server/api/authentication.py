@@ -6,9 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import orjson
 from starlette.authentication import AuthCredentials
@@ -19,6 +17,8 @@ from loomline.server.api.errors import BodyTooLarge, answer, refuse
 from loomline.server.authz.errors import Refused
 from loomline.server.authz.requests import Authenticator
 from loomline.server.authz.users import SERVER, Caller, User
+from loomline.server.domain.addresses import is_loopback
+from loomline.server.domain.origins import is_local, split_authority
 
 CALLER: Final = "loomline.caller"
 """Where a scope says on whose behalf the request is. Nothing from outside can put it there."""
@@ -30,9 +30,6 @@ AGAIN: Final = "loomline.caller.again"
 """Where the scope of a WebSocket says how to find out once more on whose behalf it is."""
 
 STUDIO: Final = "langgraph-studio-user"
-_STUDIO_ORIGINS: Final = frozenset(
-    {"https://smith.langchain.com", "https://eu.smith.langchain.com"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,8 @@ class Gate:
     """Who is let in. Without an ``authenticator`` everybody is, as nobody in particular.
 
     ``path_params`` tells those of the route that a scope leads to. ``studio``: requests of a
-    studio, of this machine, are let in unasked. ``closed`` tells what nobody gets unasked although
+    studio of this machine are let in unasked, and those of hosted studios that ``studio_origins``
+    name. ``closed`` tells what nobody gets unasked although
     its path is one of the open ones.
     """
 
@@ -48,12 +46,13 @@ class Gate:
     path_params: Callable[[Scope], Mapping[str, Any]] = lambda _: {}
     body_limit: int = 0
     studio: bool = False
+    studio_origins: Callable[[str], bool] = lambda _: False
     open_paths: frozenset[str] = OPEN_PATHS
     closed: Callable[[Scope], bool] = lambda _: False
 
     def is_open(self, scope: Scope) -> bool:
         """Return whether everybody may ask for this."""
-        return _route_path(scope) in self.open_paths and not self.closed(scope)
+        return route_path(scope) in self.open_paths and not self.closed(scope)
 
 
 class Authentication:
@@ -83,7 +82,7 @@ class Authentication:
         """Put the caller into the scope, or answer; return what the body is received with."""
         view = _View(scope, receive, self._gate)
         try:
-            if self._gate.studio and _is_studio(view):
+            if self._gate.studio and _is_studio(view, self._gate.studio_origins):
                 scope[CALLER] = _studio()
             else:
                 scope[CALLER] = await authenticator.authenticate(view)
@@ -125,7 +124,7 @@ def show_user(scope: Scope) -> None:
         scope["auth"] = AuthCredentials(caller.permissions)
 
 
-def _route_path(scope: Scope) -> str:
+def route_path(scope: Scope) -> str:
     """Return the path as the routes know it, without where the application is mounted."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
@@ -174,7 +173,7 @@ class _View:
             return dict(self._gate.path_params(self._scope))
         values: Mapping[str, Callable[[], object]] = {
             "request": lambda: self.connection,
-            "path": lambda: _route_path(self._scope),
+            "path": lambda: route_path(self._scope),
             "method": lambda: self._scope.get("method", "GET"),
             "query_params": lambda: self.connection.query_params,
             "headers": lambda: dict(self._scope["headers"]),
@@ -198,29 +197,16 @@ def _studio() -> Caller:
     return Caller(User(fields), studio=True)
 
 
-def _is_studio(view: _View) -> bool:
+def _is_studio(view: _View, hosted: Callable[[str], bool]) -> bool:
     """Tell whether a studio asks from this machine: by no name but its own, for no other page."""
     if (view.header("x-auth-scheme") or "").lower() != "langsmith":
         return False
     client = view.connection.client
-    origin = view.header("origin")
+    origin, host = view.header("origin"), split_authority(view.header("host") or "")
     return (
         client is not None
         and is_loopback(client.host)
-        and is_loopback(view.connection.url.hostname or "")
-        and (
-            origin is None
-            or origin in _STUDIO_ORIGINS
-            or is_loopback(urlsplit(origin).hostname or "")
-        )
+        and host is not None
+        and is_loopback(host[0])
+        and (origin is None or hosted(origin) or is_local(origin))
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a name or address is that of this machine alone."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

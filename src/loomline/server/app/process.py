@@ -83,7 +83,7 @@ def create_service(settings: Settings) -> Service:
     health = [entry for entry in entries if entry.path in HEALTH_PATHS]
     return Service(
         app=app,
-        health=Starlette(routes=starlette_routes(health, parts.meter)),
+        health=Starlette(routes=starlette_routes(health, parts.meter), middleware=[front.guard()]),
         drain=parts.worker.drain,
     )
 

@@ -30,7 +30,7 @@ class CachedAuthenticator:
         if not any(values):
             return await self._inner.authenticate(request)
         key = hashlib.sha256(orjson.dumps(values)).digest()
-        now = self._clock.now().timestamp()
+        now = self._clock.monotonic()
         until, caller = self._found.get(key, (now, None))
         if caller is not None and now < until:
             return caller

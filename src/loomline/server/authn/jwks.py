@@ -65,8 +65,8 @@ class PublishedKeys:
         self._clock = clock
         self._patience = patience_seconds
         self._keys: dict[str | None, jwt.PyJWK] = {}
-        self._fetched = -KEEP_SECONDS
-        self._tried = -KEEP_SECONDS
+        # The monotonic clock may begin at 0 when the machine does.
+        self._fetched = self._tried = clock.monotonic() - KEEP_SECONDS
         self._lock = asyncio.Lock()
 
     async def key(self, kid: str | None) -> jwt.PyJWK | None:
@@ -82,18 +82,18 @@ class PublishedKeys:
         return self._keys.get(kid)
 
     def _age(self, then: float) -> float:
-        return self._clock.now().timestamp() - then
+        return self._clock.monotonic() - then
 
     async def _refresh(self, kid: str | None) -> None:
         async with self._lock:
             fresh = self._age(self._fetched) < FRESH_SECONDS
             if (fresh and self._find(kid) is not None) or self._age(self._tried) < AGAIN_SECONDS:
                 return  # somebody else has just done it
-            before, self._tried = self._tried, self._clock.now().timestamp()
+            before, self._tried = self._tried, self._clock.monotonic()
             try:
                 async with asyncio.timeout(self._patience):
                     self._keys = _parse(await self._fetch())
-                self._fetched = self._clock.now().timestamp()
+                self._fetched = self._clock.monotonic()
             except asyncio.CancelledError:
                 self._tried = before  # the next one has to try: nobody has been answered
                 raise

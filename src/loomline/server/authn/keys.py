@@ -65,7 +65,7 @@ class KeyAuthenticator:
 
     def __init__(self, options: KeyOptions, environment: Mapping[str, str], clock: Clock) -> None:
         self._clock = clock
-        self._looked_at = clock.now().timestamp()
+        self._looked_at = clock.monotonic()
         if options.file is not None:
             self._read: Callable[[], Keys] = _FileKeys(options.file).read
         else:
@@ -84,7 +84,7 @@ class KeyAuthenticator:
         return Caller(user)
 
     def _look(self) -> None:
-        now = self._clock.now().timestamp()
+        now = self._clock.monotonic()
         if now - self._looked_at < _LOOK_SECONDS:
             return
         self._looked_at = now

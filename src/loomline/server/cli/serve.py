@@ -16,13 +16,13 @@ import uvicorn
 from starlette.applications import Starlette
 
 from loomline.server import logs
-from loomline.server.api.authentication import is_loopback
 from loomline.server.app import Service, create_service
 from loomline.server.cli.protocol import bounded
 from loomline.server.cli.sockets import bind, url, websockets
+from loomline.server.domain.addresses import is_loopback
 from loomline.server.domain.errors import LoomlineError
 from loomline.server.graphs.loader import extend_path
-from loomline.server.settings import Settings, SettingsError, apply_env
+from loomline.server.settings import Settings, SettingsError, apply_env, browser_warnings
 
 logger: logging.Logger = logging.getLogger("loomline.cli")
 
@@ -62,7 +62,7 @@ def prepare(settings: Settings) -> None:
     logs.configure(level=settings.log_level.upper(), as_json=settings.log_json)
     if settings.auth is None and not is_loopback(settings.host):
         logger.warning(_OPEN, settings.host)
-    for warning in settings.warnings:
+    for warning in (*settings.warnings, *browser_warnings(settings)):
         logger.warning(warning)
     apply_env(settings)
     extend_path(settings.python_path)

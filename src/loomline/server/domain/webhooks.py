@@ -10,12 +10,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import orjson
 
+from loomline.server.domain.addresses import Address, Network, embedded, reach
 from loomline.server.domain.errors import InvalidInput
 from loomline.server.domain.json import Encoded
 from loomline.server.domain.runs import Run
@@ -23,16 +24,10 @@ from loomline.server.domain.secrets import without_secrets
 
 URL_MOST: Final = 65_536
 
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
-
 # Characters that parsers of addresses see differently, or that would break a request apart.
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 _PORTS = {"http": 80, "https": 443}
-
-# IPv6 addresses that stand for the IPv4 address in their last four bytes.
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class WebhookBlocked(InvalidInput):
@@ -218,34 +213,20 @@ def check_addresses(addresses: Sequence[str], policy: WebhookPolicy) -> None:
     if not addresses:
         raise WebhookUnresolved
     for text in addresses:
-        for address in _meanings(ipaddress.ip_address(text.partition("%")[0])):
-            reason = _reason(address, policy)
-            if reason is not None:
-                raise WebhookBlocked(f"Webhook host blocked: {reason} IP range")
-
-
-def _meanings(address: Address) -> list[Address]:
-    """Return an address and those that it stands for."""
-    if not isinstance(address, ipaddress.IPv6Address):
-        return [address]
-    if address.ipv4_mapped is not None:
-        return [address.ipv4_mapped]
-    if address in _NAT64:
-        return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
-    relayed = () if address.sixtofour is None else (address.sixtofour,)
-    return [address, *relayed, *(address.teredo or ())]
+        reason = _reason(ipaddress.ip_address(text.partition("%")[0]), policy)
+        if reason is not None:
+            raise WebhookBlocked(f"Webhook host blocked: {reason} IP range")
 
 
 def _reason(address: Address, policy: WebhookPolicy) -> str | None:
     """Return why an address is not allowed; None: it is."""
-    if any(address in network for network in policy.allowed_networks):
+    meant = embedded(address)
+    if any(each in network for network in policy.allowed_networks for each in (address, meant)):
         return None
-    if address.is_loopback:
-        return None if policy.allow_loopback else "loopback"
-    if address.is_link_local:
-        return "link-local"
-    public = address.is_global and not address.is_multicast and not address.is_reserved
-    return None if public else "private"
+    far = reach(address)
+    if far == "public" or (far == "loopback" and policy.allow_loopback):
+        return None
+    return far
 
 
 def notice(

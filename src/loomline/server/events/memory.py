@@ -116,7 +116,7 @@ class MemoryEventLog:
         return True
 
     async def close(self, stream: str, keep_seconds: float) -> None:
-        now = self._now()
+        now = self._clock.monotonic()
         with self._lock:
             target = self._open(stream)
             waiting = self._close(stream, target, now + keep_seconds)
@@ -205,16 +205,13 @@ class MemoryEventLog:
             self._forget_closed(stream, self._streams.pop(stream))
 
     def _next_id(self) -> EventId:
-        milliseconds = int(self._now() * 1000)
+        milliseconds = int(self._clock.now().timestamp() * 1000)
         last = self._last
         if milliseconds > last.milliseconds:
             self._last = EventId(milliseconds, 0)
         else:
             self._last = EventId(last.milliseconds, last.number + 1)
         return self._last
-
-    def _now(self) -> float:
-        return self._clock.now().timestamp()
 
 
 class _Reader:

@@ -273,12 +273,13 @@ class ProtocolEvents:
         if run.active:
             return None
         past = (self._clock.now() - run.updated_at).total_seconds()
-        return max(_GRACE_SECONDS - past, 0.0)
+        # Where the clock was set back since, the past would seem to be in the future.
+        return min(max(_GRACE_SECONDS - past, 0.0), _GRACE_SECONDS)
 
     async def _news(self, hints: Listener, thread_id: UUID) -> None:
         """Return when a run of the thread may have begun."""
         wanted = {str(thread_id), ""}  # hints may have been missed where none names a thread
-        until = self._clock.now().timestamp() + _POLL_SECONDS
-        while (rest := until - self._clock.now().timestamp()) > 0:
+        until = self._clock.monotonic() + _POLL_SECONDS
+        while (rest := until - self._clock.monotonic()) > 0:
             if any(payload in wanted for _, payload in await hints.wait(rest)):
                 return

@@ -162,8 +162,8 @@ class ThreadStreamService:
     async def _changed(self, hints: Listener, thread_id: UUID) -> bool:
         """Wait for news of the thread; return whether its state has been changed."""
         wanted = {str(thread_id), ""}  # hints may have been missed where none names a thread
-        until = self._clock.now().timestamp() + _POLL_SECONDS
-        while (rest := until - self._clock.now().timestamp()) > 0:
+        until = self._clock.monotonic() + _POLL_SECONDS
+        while (rest := until - self._clock.monotonic()) > 0:
             topics = {topic for topic, payload in await hints.wait(rest) if payload in wanted}
             if topics:
                 return STATE in topics

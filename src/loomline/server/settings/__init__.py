@@ -5,6 +5,7 @@ One module per section of the file; ``loading`` puts them together.
 
 from __future__ import annotations
 
+from loomline.server.settings.browsers import browser_policy, browser_warnings
 from loomline.server.settings.checkpointer import SerdeSettings, ThreadTtlSettings
 from loomline.server.settings.document import SettingsError
 from loomline.server.settings.env import parse_env
@@ -27,6 +28,8 @@ __all__ = [
     "StoreSettings",
     "ThreadTtlSettings",
     "apply_env",
+    "browser_policy",
+    "browser_warnings",
     "load_settings",
     "parse_env",
     "parse_networks",

@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias, cast
 
 from loomline.server.graphs.spec import GraphSpec
 from loomline.server.settings.document import Section
+from loomline.server.settings.origins import check_host
 
 Group: TypeAlias = Literal[
     "assistants", "threads", "runs", "store", "mcp", "a2a", "meta", "ui", "webhooks"
@@ -32,9 +33,12 @@ class HeaderRules:
 
 @dataclass(frozen=True, slots=True)
 class CorsSettings:
-    """The section ``http.cors``: what browsers of other origins may do."""
+    """The section ``http.cors``: what browsers of other origins may do.
 
-    allow_origins: tuple[str, ...] = ("*",)
+    ``allow_origins`` is None where neither it nor ``allow_origin_regex`` is given.
+    """
+
+    allow_origins: tuple[str, ...] | None = None
     allow_origin_regex: str | None = None
     allow_methods: tuple[str, ...] = ("*",)
     allow_headers: tuple[str, ...] = ("*",)
@@ -55,6 +59,7 @@ class HttpSettings:
     mount_prefix: str = ""
     middleware_order: MiddlewareOrder = "middleware_first"
     enable_custom_route_auth: bool = False
+    allowed_hosts: tuple[str, ...] = ()
 
 
 def http_settings(section: Section, environment: Mapping[str, str]) -> HttpSettings:
@@ -75,7 +80,18 @@ def http_settings(section: Section, environment: Mapping[str, str]) -> HttpSetti
         mount_prefix=_prefix(section, environment),
         middleware_order=cast("MiddlewareOrder", order),
         enable_custom_route_auth=section.flag("enable_custom_route_auth"),
+        allowed_hosts=_allowed_hosts(section),
     )
+
+
+def _allowed_hosts(section: Section) -> tuple[str, ...]:
+    found = section.texts("allowed_hosts")
+    try:
+        for each in found:
+            check_host(each)
+    except ValueError as error:
+        raise section.error("allowed_hosts", str(error)) from None
+    return found
 
 
 def _cors(section: Section) -> CorsSettings:
@@ -83,9 +99,9 @@ def _cors(section: Section) -> CorsSettings:
     pattern = section.text("allow_origin_regex")
     if pattern is not None:
         _check_pattern(section, pattern)
+    default = pattern is None and section.value("allow_origins") is None
     return CorsSettings(
-        # Who names a pattern means it: the default would allow everybody besides.
-        allow_origins=section.texts("allow_origins", () if pattern else plain.allow_origins),
+        allow_origins=None if default else section.texts("allow_origins"),
         allow_origin_regex=pattern,
         allow_methods=section.texts("allow_methods", plain.allow_methods),
         allow_headers=section.texts("allow_headers", plain.allow_headers),

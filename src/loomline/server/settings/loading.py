@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from loomline.server.authn.options import AuthOptions
-from loomline.server.domain.webhooks import Network
+from loomline.server.domain.addresses import Network
 from loomline.server.graphs.spec import GraphSpec
 from loomline.server.settings.auth import auth_options
 from loomline.server.settings.checkpointer import (
@@ -56,6 +56,9 @@ class Settings:
     shutdown_grace_seconds: float
     heartbeat_seconds: float
     body_limit_bytes: int
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    studio_origin: tuple[str, ...] = ()
     auth: AuthOptions | None = None
     store: StoreSettings = field(default_factory=StoreSettings)
     thread_ttl: ThreadTtlSettings = field(default_factory=ThreadTtlSettings)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from loomline.encryption.keys import parse_keys as parse_aes_keys
+from loomline.server.settings.origins import host_list, origin_list, studio_origins
 from loomline.server.settings.webhooks import parse_keys, parse_networks
 
 # Deeper than that, the encoder of JSON refuses.
@@ -124,6 +125,20 @@ OPTIONS: Final = (
     Option("config", "langgraph.json", filled, "the file that names the graphs"),
     Option("host", "127.0.0.1", filled, "the address to listen on"),
     Option("port", "2024", whole(0, 65535), "the port to listen on; 0: any free one"),
+    Option(
+        "allowed_hosts", "", host_list,
+        "names of this server besides localhost and --host, by comma, like agents.example.com or"
+        " *.example.com; *: any. Requests for other names are refused where no auth is configured",
+    ),
+    Option(
+        "allowed_origins", "", origin_list,
+        "web pages that may use the server besides those of localhost and its own, by comma, like"
+        " https://chat.example.com; *: any",
+    ),
+    Option(
+        "studio_origin", "", studio_origins,
+        "(dev) a hosted studio that may use the server: langsmith, or an origin",
+    ),
     Option("data_dir", ".loomline", filled, "the folder for the SQLite database"),
     Option(
         "database_url", "", database_url,

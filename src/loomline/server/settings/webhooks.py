@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from loomline.server.domain.webhooks import URL_MOST, Network, WebhookPolicy, secret_key
+from loomline.server.domain.addresses import Network
+from loomline.server.domain.webhooks import URL_MOST, WebhookPolicy, secret_key
 from loomline.server.settings.document import Document, Json, Section, SettingsError
 
 _TEMPLATE = re.compile(r"\$\{\{\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")

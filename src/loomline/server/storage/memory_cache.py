@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import orjson
@@ -26,7 +26,7 @@ class MemoryCache:
         self._clock = clock
         self._most = bytes_most
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, tuple[bytes, datetime]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._size = 0
 
     async def get(self, key: str) -> object | None:
@@ -34,7 +34,7 @@ class MemoryCache:
             found = self._kept.get(key)
             if found is None:
                 return None
-            if found[1] <= self._clock.now():
+            if found[1] <= self._clock.monotonic():
                 self._drop(key)
                 return None
             self._kept.move_to_end(key)
@@ -51,7 +51,7 @@ class MemoryCache:
         text = encoded_for_cache(key, value)
         with self._lock:
             self._drop(key)
-            self._kept[key] = text, self._clock.now() + ttl
+            self._kept[key] = text, self._clock.monotonic() + ttl.total_seconds()
             self._size += _weight(key, text)
             while self._size > self._most:
                 self._drop(next(iter(self._kept)))

@@ -9,7 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
@@ -21,6 +21,9 @@ logger: logging.Logger = logging.getLogger("loomline.storage")
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[sqlite3.Connection], T]
+
+# The primary result codes, in the low byte of the extended ones.
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 QUEUE_MOST = 20_000
 """Writes that may wait: every one has a caller, so more means that the disk cannot follow."""
@@ -34,6 +37,7 @@ LINGER_SECONDS = 0.002
 READERS = 2
 
 _UNAVAILABLE = "The database cannot be used at the moment: {reason}. Try again later."
+_DAMAGED = "The database file is damaged. The log of the server says more."
 _CLOSING = "The server is shutting down. Try again later."
 
 # Without a sync at every commit a power cut may lose the last transactions, but never damages the
@@ -54,18 +58,40 @@ def connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, cached_statements=256
     )
-    for pragma in _PRAGMAS:
-        connection.execute(pragma)
-    register(connection)
+    with ExitStack() as undo:
+        undo.callback(connection.close)
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+        register(connection)
+        undo.pop_all()
     return connection
 
 
 def unavailable(error: sqlite3.Error) -> StorageUnavailable:
     """Return the error for users; what the driver said goes to the log."""
     logger.error("database error: %s", error)
+    if is_damage(error):
+        return StorageUnavailable(_DAMAGED)
     text = str(error)
     reason = "the disk is full" if "full" in text else "reading or writing its file failed"
     return StorageUnavailable(_UNAVAILABLE.format(reason=reason))
+
+
+def not_opened(error: sqlite3.Error, path: Path) -> StorageUnavailable:
+    """Return the error for the command line, which may show paths."""
+    if not is_damage(error):
+        return unavailable(error)
+    return StorageUnavailable(
+        f"The database file '{path}' is damaged, or is not a database of SQLite ({error}). Restore"
+        f" it from a backup, or recover its rows into a new file: sqlite3 '{path}' .recover |"
+        " sqlite3 recovered.db. To begin with an empty database, choose another --data-dir."
+    )
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return whether the database file has other content than SQLite has written."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _DAMAGE
 
 
 @dataclass(eq=False, slots=True)

@@ -4,9 +4,38 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from importlib.resources import files
+from pathlib import Path
+from typing import Final
 
 from loomline.server.domain.errors import StorageUnavailable
+
+APPLICATION_ID: Final = 0x4C4F4F4D
+"""The number by which a file says that it is a database of Loomline."""
+
+
+_FIRST_TABLES: Final = frozenset({"assistants", "threads", "thread_values"})
+
+
+def look_at_owner(path: Path) -> None:
+    """Make sure that the database is empty or has been made by Loomline.
+
+    The connection is one of its own, as the usual one changes the settings of the file.
+
+    Raises:
+        StorageUnavailable: another program has made the database.
+        sqlite3.Error: it cannot be read.
+    """
+    with closing(sqlite3.connect(path)) as connection:
+        (owner,) = connection.execute("PRAGMA application_id").fetchone()
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    # The first databases of Loomline have no number.
+    if owner == APPLICATION_ID or (owner == 0 and (not names or names >= _FIRST_TABLES)):
+        return
+    raise StorageUnavailable(
+        f"The file '{path}' is a database of another program. Choose another --data-dir."
+    )
 
 
 def look_at_version(connection: sqlite3.Connection) -> None:
@@ -38,6 +67,9 @@ def migrate(connection: sqlite3.Connection) -> None:
             "The data directory was last used by a newer version of Loomline. Upgrade Loomline, or"
             " start with another --data-dir."
         )
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    if owner != APPLICATION_ID:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
     for number, script in scripts:
         connection.execute("BEGIN IMMEDIATE")
         (done,) = connection.execute("PRAGMA user_version").fetchone()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import sqlite3
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from pathlib import Path
 from uuid import UUID
 
@@ -22,10 +20,11 @@ from loomline.server.storage.saver import SaverOptions, StorageSaver
 from loomline.server.storage.sinks import DirectSink, Sinks
 from loomline.server.storage.sqlite.assistants import SqliteAssistants
 from loomline.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints, write_rows
-from loomline.server.storage.sqlite.connection import Access, Readers, Writer, connect, unavailable
+from loomline.server.storage.sqlite.connection import Access, Readers, Writer, connect, not_opened
 from loomline.server.storage.sqlite.crons import SqliteCrons
 from loomline.server.storage.sqlite.edits import SqliteEdit
-from loomline.server.storage.sqlite.migrate import look_at_version, migrate
+from loomline.server.storage.sqlite.folder import DataFolder
+from loomline.server.storage.sqlite.migrate import look_at_owner, look_at_version, migrate
 from loomline.server.storage.sqlite.rewriting import SqliteRewriter
 from loomline.server.storage.sqlite.runs import SqliteRuns
 from loomline.server.storage.sqlite.savers import WriterDrain
@@ -55,7 +54,7 @@ class SqliteStorage:
         self._clock = clock
         self._store_options = store or StoreOptions()
         self._saver_options = saver or SaverOptions()
-        self._lock: int | None = None
+        self._folder = DataFolder(path)
         self._opened = False
         # One process has the file, so it needs to share with nobody.
         self.cache: MemoryCache = MemoryCache(clock)
@@ -91,7 +90,7 @@ class SqliteStorage:
         self._opened = False
         await asyncio.to_thread(self._writer.close)
         await asyncio.to_thread(self._readers.close)
-        self._unlock()
+        self._folder.release()
 
     async def ping(self) -> None:
         self._readers.point(lambda connection: connection.execute("SELECT 1").fetchone())
@@ -121,25 +120,12 @@ class SqliteStorage:
         return StorageSaver(access, SqliteCheckpoints(), sink, claim, self._saver_options)
 
     def _prepare(self) -> None:
-        folder = self._path.parent
         if self._beside:
             self._prepare_beside()
             return
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self._path.with_suffix(".lock"))
-        except BlockingIOError:
-            raise StorageUnavailable(
-                f"Another server uses the data directory '{folder}'. Stop it, or start this one"
-                " with another --data-dir."
-            ) from None
-        except OSError as error:
-            raise StorageUnavailable(
-                f"The data directory '{folder}' cannot be used: {error.strerror}. Choose another"
-                " one with --data-dir."
-            ) from None
+        self._folder.take()
         with ExitStack() as undo:
-            undo.callback(self._unlock)
+            undo.callback(self._folder.release)
             self._connect(undo)
             undo.pop_all()
 
@@ -154,6 +140,7 @@ class SqliteStorage:
 
     def _connect(self, undo: ExitStack) -> None:
         try:
+            look_at_owner(self._path)
             connection = undo.enter_context(closing(connect(self._path)))
             if self._beside:
                 look_at_version(connection)
@@ -161,24 +148,5 @@ class SqliteStorage:
                 migrate(connection)
             self._readers = Readers(self._path)
         except sqlite3.Error as error:
-            raise unavailable(error) from error
+            raise not_opened(error, self._path) from error
         self._writer = Writer(connection)
-
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-
-def _lock(path: Path) -> int:
-    """Return the descriptor of a locked file; the lock goes with the process, however it ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    with suppress(OSError):
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
-    return descriptor
