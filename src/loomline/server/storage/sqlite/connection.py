@@ -54,9 +54,13 @@ def connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, cached_statements=256
     )
-    for pragma in _PRAGMAS:
-        connection.execute(pragma)
-    register(connection)
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+        register(connection)
+    except BaseException:  # as where the file is no database
+        connection.close()
+        raise
     return connection
 
 
