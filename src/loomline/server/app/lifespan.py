@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.applications import Starlette
 
 from loomline.client import configure_loopback_transports
+from loomline.server.api.connections import Connections
 from loomline.server.api.inside import Door, Inside
 from loomline.server.api.metrics import Meter
 from loomline.server.api.routes import Handlers
@@ -61,6 +62,7 @@ class Parts:
     assistants: AssistantService
     handlers: Handlers
     meter: Meter
+    connections: Connections
     protected: bool
 
 

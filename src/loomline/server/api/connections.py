@@ -1,0 +1,125 @@
+"""The connections of a process: how many there may be, and the count of closed ones."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import Final, Literal, Protocol, TypeAlias
+
+logger: logging.Logger = logging.getLogger("loomline.api")
+
+Reason: TypeAlias = Literal["refused", "evicted", "timed_out"]
+
+_SENTENCES: Final[dict[Reason, str]] = {
+    "refused": "connections were refused: the limit of open connections is reached"
+    " (--max-connections)",
+    "evicted": "connections without a request were closed to make room for new ones"
+    " (--max-connections)",
+    "timed_out": "connections were closed: no complete request arrived in time"
+    " (--head-timeout-seconds, --body-timeout-seconds)",
+}
+
+_LOG_SECONDS: Final = 10.0
+
+# Where the system has no limit, or a very high one: each connection may hold 100 KB of a head.
+_MOST: Final = 20_000
+
+# Descriptors for the database, the files and the outgoing connections of graphs.
+_RESERVE_LEAST: Final = 64
+_RESERVE_MOST: Final = 4096
+
+
+class Waiting(Protocol):
+    """A connection that has no request in progress."""
+
+    def dismiss(self) -> None:
+        """Close the connection in favour of another one."""
+
+
+class Connections:
+    """Bounds the number of connections. It belongs to the event loop of the API.
+
+    At the limit a new connection replaces the one that has waited longest without a complete
+    request head: a client that connects and sends nothing cannot keep others out.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most: Final = most
+        self.open: int = 0
+        self.closed: dict[Reason, int] = dict.fromkeys(_SENTENCES, 0)
+        self._logged: dict[Reason, int] = dict.fromkeys(_SENTENCES, 0)
+        self._timer: asyncio.TimerHandle | None = None
+        # In the order in which they began to wait.
+        self._waiting: dict[Waiting, None] = {}
+
+    def enter(self, connection: Waiting) -> bool:
+        """Count a new connection; return False where it has to be refused."""
+        self.open += 1
+        if self.open > self.most and not self._make_room():
+            self.note("refused")
+            return False
+        self._waiting[connection] = None
+        return True
+
+    def leave(self, connection: Waiting) -> None:
+        """Count a connection that was entered as closed."""
+        self.open -= 1
+        self._waiting.pop(connection, None)
+
+    def wait(self, connection: Waiting) -> None:
+        """Note that a connection has no request in progress any more."""
+        self._waiting[connection] = None
+
+    def work(self, connection: Waiting) -> None:
+        """Note that a connection has sent a complete head."""
+        self._waiting.pop(connection, None)
+
+    def opened(self) -> None:
+        """Count a connection that is never closed in favour of another one: a WebSocket."""
+        self.open += 1
+
+    def ended(self) -> None:
+        """Count such a connection as closed."""
+        self.open -= 1
+
+    def note(self, reason: Reason) -> None:
+        """Count a connection that the server has closed; the log has a line now or soon."""
+        self.closed[reason] += 1
+        if self._timer is None:
+            self._log()
+
+    def _make_room(self) -> bool:
+        oldest = next(iter(self._waiting), None)
+        if oldest is None:
+            return False
+        del self._waiting[oldest]
+        oldest.dismiss()
+        self.note("evicted")
+        return True
+
+    def _log(self) -> None:
+        """Log the counts since the last time, if there are any, and again after an interval."""
+        self._timer = None
+        news = {reason: self.closed[reason] - self._logged[reason] for reason in self.closed}
+        for reason, count in news.items():
+            if count:
+                extra = {"count": count, "open": self.open, "limit": self.most}
+                logger.warning(_SENTENCES[reason], extra=extra)
+        self._logged = dict(self.closed)
+        if any(news.values()):
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_LOG_SECONDS, self._log)
+
+
+def affordable_connections() -> int:
+    """Return the number of connections that leave a reserve of file descriptors."""
+    if sys.platform == "win32":
+        return _MOST
+    import resource  # noqa: PLC0415 - Windows does not have it
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return _MOST
+    reserve = min(max(limit // 4, _RESERVE_LEAST), _RESERVE_MOST)
+    return max(1, min(limit - reserve, _MOST))
