@@ -71,15 +71,21 @@ def variables_restored(names):
 
 
 class Process:
-    """A server process of its own, or a worker that tells how it is."""
+    """A server process of its own, or a worker that tells how it is.
 
-    def __init__(self, folder, *, command="serve", config=PROJECT, port=None, wait=True, **flags):
+    ``files`` limits its open files.
+    """
+
+    def __init__(
+        self, folder, *, command="serve", config=PROJECT, port=None, wait=True, files=None, **flags
+    ):
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         options = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
         port_option = "--health-port" if command == "worker" else "--port"
         self.process = subprocess.Popen(
             [
+                *([] if files is None else ["prlimit", f"--nofile={files}:{files}"]),
                 sys.executable, "-m", "loomline.server.cli", command, "--config", str(config),
                 port_option, str(self.port), "--data-dir", str(folder), *options,
             ],

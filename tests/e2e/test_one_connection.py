@@ -23,7 +23,7 @@ HEADER_LIMIT = 64 * 1024
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     with Process(
-        tmp_path_factory.mktemp("data"), log_level="error", body_limit_bytes=100_000_000
+        tmp_path_factory.mktemp("data"), log_level="error", metadata_limit_bytes=LARGEST + 1000
     ) as server:
         yield server
 

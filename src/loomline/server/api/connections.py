@@ -49,7 +49,8 @@ class Connections:
         self.open: int = 0
         self.closed: dict[Reason, int] = dict.fromkeys(_SENTENCES, 0)
         self._logged: dict[Reason, int] = dict.fromkeys(_SENTENCES, 0)
-        self._timer: asyncio.TimerHandle | None = None
+        # Of the reasons that have been logged lately.
+        self._timers: dict[Reason, asyncio.TimerHandle] = {}
         # In the order in which they began to wait.
         self._waiting: dict[Waiting, None] = {}
 
@@ -86,8 +87,8 @@ class Connections:
     def note(self, reason: Reason) -> None:
         """Count a connection that the server has closed; the log has a line now or soon."""
         self.closed[reason] += 1
-        if self._timer is None:
-            self._log()
+        if reason not in self._timers:
+            self._log(reason)
 
     def _make_room(self) -> bool:
         oldest = next(iter(self._waiting), None)
@@ -98,18 +99,16 @@ class Connections:
         self.note("evicted")
         return True
 
-    def _log(self) -> None:
-        """Log the counts since the last time, if there are any, and again after an interval."""
-        self._timer = None
-        news = {reason: self.closed[reason] - self._logged[reason] for reason in self.closed}
-        for reason, count in news.items():
-            if count:
-                extra = {"count": count, "open": self.open, "limit": self.most}
-                logger.warning(_SENTENCES[reason], extra=extra)
-        self._logged = dict(self.closed)
-        if any(news.values()):
+    def _log(self, reason: Reason) -> None:
+        """Log the count since the last time, if there is any, and again after an interval."""
+        self._timers.pop(reason, None)
+        count = self.closed[reason] - self._logged[reason]
+        if count:
+            extra = {"count": count, "open": self.open, "limit": self.most}
+            logger.warning(_SENTENCES[reason], extra=extra)
+            self._logged[reason] += count
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(_LOG_SECONDS, self._log)
+            self._timers[reason] = loop.call_later(_LOG_SECONDS, self._log, reason)
 
 
 def affordable_connections() -> int:

@@ -203,6 +203,22 @@ OPTIONS: Final = (
         "levels that the JSON of a request may be nested",
     ),
     Option(
+        "json_values", "500000", whole(1000, 10**9),
+        "objects, arrays and members that the JSON of a request may have in all",
+    ),
+    Option(
+        "metadata_limit_bytes", str(256 * 1024), whole(1024, 2**40),
+        "largest metadata of a request; a value counts 24 bytes more than its JSON",
+    ),
+    Option(
+        "context_limit_bytes", str(1024 * 1024), whole(1024, 2**40),
+        "largest context of a request, counted likewise",
+    ),
+    Option(
+        "config_limit_bytes", str(1024 * 1024), whole(1024, 2**40),
+        "largest config of a request, counted likewise",
+    ),
+    Option(
         "header_limit_bytes", str(64 * 1024), whole(1024, 2**24),
         "largest request line and headers together",
     ),
