@@ -266,8 +266,15 @@ def _json(raw: bytes, rules: JsonRules | None) -> object:
         if rules is not None:
             rules.check(raw, value)
     except (InvalidInput, TooDeep) as error:
-        raise BadCommand(str(error)) from None
+        raise BadCommand(str(error), _id_of(value)) from None
     return value
+
+
+def _id_of(value: object) -> int | None:
+    try:
+        return Command.of(value).id
+    except BadCommand as error:
+        return error.id
 
 
 def _filter(method: str, params: JsonObject) -> Filter:
