@@ -73,7 +73,7 @@ def variables_restored(names):
 class Process:
     """A server process of its own, or a worker that tells how it is.
 
-    ``files`` limits its open files.
+    ``files`` are its soft and its hard limit of open files.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Process:
         port_option = "--health-port" if command == "worker" else "--port"
         self.process = subprocess.Popen(
             [
-                *([] if files is None else ["prlimit", f"--nofile={files}:{files}"]),
+                *([] if files is None else ["prlimit", "--nofile={}:{}".format(*files)]),
                 sys.executable, "-m", "loomline.server.cli", command, "--config", str(config),
                 port_option, str(self.port), "--data-dir", str(folder), *options,
             ],

@@ -1,4 +1,4 @@
-"""Clients that connect and do not finish: nobody else is shut out."""
+"""Clients that connect and do not finish: no other client is shut out."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ def connected(port, count, data=b""):
 
 
 def rest_of(connection):
-    """Return what a connection still gets, up to its end."""
+    """Return the bytes that a connection still receives, up to its end."""
     received = b""
     with contextlib.suppress(ConnectionResetError):
         while data := connection.recv(65_536):
@@ -47,8 +47,8 @@ def port_of(address):
     return int(address.rpartition(":")[2])
 
 
-def test_300_silent_connections_of_256_descriptors_shut_nobody_out(tmp_path):
-    with Process(tmp_path, files=256, head_timeout_seconds="3") as server:
+def test_300_silent_connections_of_256_descriptors_shut_no_client_out(tmp_path):
+    with Process(tmp_path, files=(256, 256), head_timeout_seconds="3") as server:
         with httpx.Client(base_url=server.url, timeout=20) as kept:
             assert kept.get("/ok").status_code == 200
             with connected(server.port, 300) as silent:
@@ -66,6 +66,11 @@ def test_300_silent_connections_of_256_descriptors_shut_nobody_out(tmp_path):
     assert "closed to make room for new ones" in log
     assert "no complete request arrived in time" in log
     assert len(log.splitlines()) < 20
+
+
+def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one(tmp_path):
+    with Process(tmp_path, files=(100, 1024)) as server:
+        assert metric(server.url, "process_max_fds") == 1024
 
 
 def test_connections_beyond_the_limit_with_requests_in_progress_are_refused_503(tmp_path):

@@ -19,7 +19,7 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 # Characters that end a line somewhere, or make a terminal or an editor show another text: the
-# controls of ASCII and Latin-1, the separators of lines, and those that turn the direction.
+# controls of ASCII and Latin-1, the separators of lines, and the marks that turn its direction.
 _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -76,7 +76,7 @@ class Tracebacks:
 
 
 class _LineFormatter(logging.Formatter):
-    """What the formats have in common."""
+    """The common part of the formats: which tracebacks are written."""
 
     def __init__(self, tracebacks: Tracebacks | None = None) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class _LineFormatter(logging.Formatter):
 class KeyValueFormatter(_LineFormatter):
     """``time level logger message key=value …``, then the traceback if there is one.
 
-    Whatever a value or an exception holds, a line that begins without spaces is a record.
+    A line that does not begin with a space is a record, also if a value or an exception has lines.
     """
 
     def format(self, record: logging.LogRecord) -> str:

@@ -44,8 +44,9 @@ class Connections:
     request head: a client that connects and sends nothing cannot keep others out.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, *, log_seconds: float = _LOG_SECONDS) -> None:
         self.most: Final = most
+        self._log_seconds = log_seconds
         self.open: int = 0
         self.closed: dict[Reason, int] = dict.fromkeys(_SENTENCES, 0)
         self._logged: dict[Reason, int] = dict.fromkeys(_SENTENCES, 0)
@@ -108,17 +109,22 @@ class Connections:
             logger.warning(_SENTENCES[reason], extra=extra)
             self._logged[reason] += count
             loop = asyncio.get_running_loop()
-            self._timers[reason] = loop.call_later(_LOG_SECONDS, self._log, reason)
+            self._timers[reason] = loop.call_later(self._log_seconds, self._log, reason)
 
 
-def affordable_connections() -> int:
-    """Return the number of connections that leave a reserve of file descriptors."""
+def descriptor_limit() -> int | None:
+    """Return how many files this process may open, None where there is no limit."""
     if sys.platform == "win32":
-        return _MOST
+        return None
     import resource  # noqa: PLC0415 - Windows does not have it
 
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit == resource.RLIM_INFINITY:
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def affordable_connections(limit: int | None) -> int:
+    """Return the number of connections that leave a reserve of file descriptors."""
+    if limit is None:
         return _MOST
     reserve = min(max(limit // 4, _RESERVE_LEAST), _RESERVE_MOST)
     return max(1, min(limit - reserve, _MOST))

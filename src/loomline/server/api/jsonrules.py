@@ -37,7 +37,7 @@ class TooManyValues(BodyTooLarge):
 
 @dataclass(frozen=True, slots=True)
 class JsonRules:
-    """What the JSON of a request may be made of.
+    """The bounds of the JSON of a request.
 
     Args:
         values: Objects, arrays and members.
@@ -74,7 +74,7 @@ class JsonRules:
 
 
 def rules_of(connection: HTTPConnection) -> JsonRules | None:
-    """Return the rules for what comes over a connection, None where there are none."""
+    """Return the rules for the JSON that comes over a connection, None where there are none."""
     rules: JsonRules | None = connection.scope.get(JSON_RULES)
     return rules
 
@@ -82,8 +82,8 @@ def rules_of(connection: HTTPConnection) -> JsonRules | None:
 class ValueCount:
     """Counts the objects, arrays and members of JSON while it arrives.
 
-    It costs about a nanosecond per byte, and nothing for JSON of fewer bytes than values are
-    allowed. Text within strings is not counted. JSON that is none is counted in some way.
+    It costs some nanoseconds per byte, and nothing for JSON of fewer bytes than values are allowed.
+    Characters within strings are not counted.
     """
 
     def __init__(self, most: int) -> None:
@@ -115,7 +115,7 @@ class ValueCount:
         self._escape = b"\\" * (escapes % 2)
         text = text[: len(text) - escapes % 2]
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-        # What is left alternates: outside of strings, within, outside ...
+        # The parts alternate: outside of strings, within one, outside ...
         parts = text.translate(None, _OTHERS).split(b'"')
         self._values += sum(map(len, parts[self._in_string :: 2]))
         self._in_string ^= (len(parts) - 1) % 2
@@ -170,7 +170,7 @@ def _encoded(value: object) -> bytes:
     try:
         return orjson.dumps(value)
     except TypeError as error:
-        # What was JSON can only fail for its depth.
+        # Decoded JSON can only fail for its depth.
         raise TooDeep from error
 
 

@@ -43,7 +43,7 @@ class Rate:
 class RequestSize:
     """Refuses requests whose headers or body are larger than allowed.
 
-    ``json`` are the rules for those who read the body.
+    ``json`` are the rules that readers of a body follow.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
 
-from loomline.server.api.connections import Connections, affordable_connections
+from loomline.server.api.connections import Connections, affordable_connections, descriptor_limit
 from loomline.server.api.inside import Door, show_official_clients
 from loomline.server.api.metrics import Meter, MetricRoutes
 from loomline.server.api.routes import starlette_routes, table
@@ -103,7 +103,9 @@ def _assemble(
         settings, core, graphs, RunnerCalls(pool), webhooks.guard, indexed=store.index is not None
     )
     meter = Meter()
-    connections = Connections(settings.max_connections or affordable_connections())
+    connections = Connections(
+        settings.max_connections or affordable_connections(descriptor_limit())
+    )
     metrics = MetricRoutes(
         meter,
         worker,

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, with bounds on what a client may send, and how slowly."""
+"""HTTP/1.1 as uvicorn speaks it, with bounds on heads that never end and requests that stop."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _TOO_MANY: Final = _answer(
     b"503 Service Unavailable", b"The server has too many connections. Try again later."
 )
 
-# A loop that stood still calls its timers before it reads what has arrived meanwhile.
+# A loop that stood still calls its timers before it reads the data that has arrived meanwhile.
 _GRACE_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a client may send before a body, and how long its parts may take to arrive."""
+    """The bytes of a head, and how long the parts of a request may take to arrive."""
 
     header_bytes: int
     head_seconds: float
@@ -101,8 +101,8 @@ class Bounded(HttpToolsProtocol):
         super().data_received(data)
         if self._upgraded or self.transport.is_closing():
             return
-        # A piece in which a head, a body or a part of it has ended is not counted: what follows
-        # in it belongs to the next head, and is bounded by the size of a piece.
+        # A piece in which a head, a body or a part of it has ended is not counted: the rest of it
+        # belongs to the next head, and is bounded by the size of a piece.
         self._overhead = 0 if self._advanced else self._overhead + len(data)
         if self._overhead > 2 * self._bounds.header_bytes:
             self._refuse(_TOO_LARGE)
@@ -212,8 +212,13 @@ class Bounded(HttpToolsProtocol):
         self._late = left <= 0
         self._timer = self.loop.call_later(left if left > 0 else _GRACE_SECONDS, self._look)
 
+    def _is_server_late(self) -> bool:
+        """Return whether the client waits for the server to read, or to ask for the body."""
+        asked = not self._in_body or not self.cycle.waiting_for_100_continue
+        return self.flow.read_paused or not asked
+
     def _time_out(self) -> None:
-        if self.flow.read_paused:  # the server does not read; the client cannot send
+        if self._is_server_late():
             self._expect(self._bounds.body_seconds)
         elif self._in_body and self.cycle.response_started and not self.cycle.response_complete:
             self._deadline = None
@@ -223,5 +228,5 @@ class Bounded(HttpToolsProtocol):
 
 
 def bounded(bounds: Bounds, connections: Connections) -> partial[Bounded]:
-    """Return what makes the protocol of each connection."""
+    """Return the factory of the protocol of each connection."""
     return partial(Bounded, bounds=bounds, connections=connections)

@@ -62,7 +62,7 @@ def serve(settings: Settings, *, descriptor: int | None = None, watch: int | Non
 
 
 def prepare(settings: Settings) -> None:
-    """Set up what belongs to the whole process: logs, variables, files, where modules are found."""
+    """Set up the logs of the process, its limit of open files, variables and import path."""
     logs.configure(level=settings.log_level.upper(), as_json=settings.log_json)
     if settings.auth is None and not is_loopback(settings.host):
         logger.warning(_OPEN, settings.host)
@@ -72,7 +72,7 @@ def prepare(settings: Settings) -> None:
 
 
 def prepare_quietly(settings: Settings) -> None:
-    """Do the part of it that writes no logs."""
+    """Set up the same, apart from the logs."""
     raise_descriptor_limit()
     apply_env(settings)
     extend_path(settings.python_path)
@@ -106,7 +106,7 @@ def run(
     """Serve on a socket until told to stop.
 
     Args:
-        settings: What to serve and how.
+        settings: The graphs and the options.
         bound: The socket.
         on_stop: Is called on the loop with the function that ends the server.
         ready: Is called with a line once requests are answered.

@@ -1,4 +1,4 @@
-"""WebSockets as uvicorn speaks them, with bounds on what a client may make the server hold."""
+"""WebSockets as uvicorn speaks them, with bounds on messages and on answers to pings."""
 
 from __future__ import annotations
 
