@@ -8,6 +8,7 @@ import time
 import anyio
 import httpx
 import pytest
+from tests.auth.conftest import write_config
 from tests.serving import Process, serving_here
 from tests.threads import Thread
 
@@ -198,3 +199,27 @@ def test_a_connection_that_pauses_between_requests_is_served_on(hasty):
             rest_of(connection)
         assert kept.get("/ok").is_success
         assert kept._transport._pool.connections[0] is first
+
+
+SLOW_AUTH = """
+import asyncio
+from langgraph_sdk import Auth
+auth = Auth()
+
+@auth.authenticate
+async def authenticate(headers):
+    await asyncio.sleep(1.5)
+    return "ada"
+"""
+
+
+def test_a_client_that_waits_to_be_asked_for_its_body_is_not_cut(tmp_path):
+    (tmp_path / "slow_auth.py").write_text(SLOW_AUTH)
+    config = write_config(tmp_path, {"path": "./slow_auth.py:auth"})
+    with (
+        serving_here(tmp_path / "data", config=config, body_timeout_seconds="0.3") as address,
+        connected(port_of(address), 1, HEAD + b"expect: 100-continue\r\n\r\n") as (connection,),
+    ):
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(b"{}".ljust(100))
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")

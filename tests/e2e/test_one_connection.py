@@ -198,3 +198,20 @@ def test_a_head_without_an_end_behind_a_request_is_431_after_its_answer(server, 
     assert raw.statuses[0] == 200
     assert raw.statuses[1:] in ([431], [])  # the last answer may get lost on the way
     assert number_of_threads(server, mark) == 1
+
+
+def test_an_invalid_request_behind_a_valid_one_is_400_after_its_answer(server, mark):
+    """The refusal must not be taken for the answer to the request before it."""
+    with Raw(server) as raw:
+        raw.send([request(mark, 200_000) + b"no request\r\n\r\n"], answers=2)
+    assert raw.statuses == [200, 400]
+    assert number_of_threads(server, mark) == 1
+
+
+def test_an_invalid_chunk_is_400_and_its_request_is_not_executed(server, mark):
+    head = b"POST /threads HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+    content = body(mark, 500)
+    with Raw(server) as raw:
+        raw.send([head + b"%x\r\n%b\r\nno chunk\r\n" % (len(content), content)], answers=1)
+    assert raw.statuses == [400]
+    assert number_of_threads(server, mark) == 0

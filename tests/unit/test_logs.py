@@ -10,12 +10,13 @@ from loomline.server import logs
 @pytest.fixture(autouse=True)
 def restore():
     """Leave the logging of the test run as it was."""
-    root, ours = logging.getLogger(), logging.getLogger("loomline")
-    before = root.handlers[:], root.level, ours.level
+    root = logging.getLogger()
+    others = [logging.getLogger(name) for name in ("loomline", "uvicorn.error", "psycopg")]
+    before, levels = root.handlers[:], [logger.level for logger in (root, *others)]
     yield
-    root.handlers[:], level, our_level = before
-    root.setLevel(level)
-    ours.setLevel(our_level)
+    root.handlers[:] = before
+    for logger, level in zip((root, *others), levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture

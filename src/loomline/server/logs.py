@@ -136,6 +136,8 @@ def configure(*, level: str, as_json: bool) -> None:
     handler.setFormatter(JsonFormatter() if as_json else KeyValueFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("loomline").setLevel(level)
+    # It warns about each invalid request, as often as a client sends one; they are counted instead.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     # It warns about what follows from an error, which is raised and logged anyway.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
 

@@ -9,7 +9,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 logger: logging.Logger = logging.getLogger("loomline.api")
 
-Reason: TypeAlias = Literal["refused", "evicted", "timed_out"]
+Reason: TypeAlias = Literal["refused", "evicted", "timed_out", "invalid"]
 
 _SENTENCES: Final[dict[Reason, str]] = {
     "refused": "connections were refused: the limit of open connections is reached"
@@ -18,6 +18,7 @@ _SENTENCES: Final[dict[Reason, str]] = {
     " (--max-connections)",
     "timed_out": "connections were closed: no complete request arrived in time"
     " (--head-timeout-seconds, --body-timeout-seconds)",
+    "invalid": "connections were closed: a request was not valid HTTP/1.1",
 }
 
 _LOG_SECONDS: Final = 10.0

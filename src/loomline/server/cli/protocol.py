@@ -150,6 +150,10 @@ class Bounded(HttpToolsProtocol):
         self._counted.leave(self)
         super().handle_websocket_upgrade()
 
+    def send_400_response(self, msg: str) -> None:
+        self._counted.note("invalid")
+        self._refuse(_answer(b"400 Bad Request", msg.encode()))
+
     def dismiss(self) -> None:
         self._close(_TOO_MANY if self._begun else None)
 
