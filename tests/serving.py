@@ -14,11 +14,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-import uvicorn
-
-from loomline.server.app import create_app
-from loomline.server.cli.sockets import bind, url, websockets
-from loomline.server.graphs.loader import extend_path
+from loomline.server.cli import serve
+from loomline.server.cli.sockets import bind, url
 from loomline.server.settings import load_settings
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -26,67 +23,72 @@ PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 
 @contextlib.contextmanager
 def serving_here(folder, *, dev=False, config=PROJECT, **flags):
-    """Serve from a thread of this process; yield the address."""
+    """Serve from a thread of this process, as `loomline serve` does; yield the address.
+
+    Two things belong to a whole process and are left out: signals and the set-up of logging.
+    """
     given = {"config": str(config), "data_dir": str(folder), "shutdown_grace_seconds": "0"}
     settings = load_settings(given | flags, {}, dev=dev)
-    extend_path(settings.python_path)
     bound = bind("127.0.0.1", 0)
-    ready, stop = threading.Event(), threading.Event()
-    failures = []
+    stops, ready, failures = [], threading.Event(), []
 
-    async def main():
-        app = create_app(settings)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                lifespan="off",
-                log_config=None,
-                timeout_graceful_shutdown=1,
-                **websockets(settings.body_limit_bytes),
-            )
-        )
-        server.capture_signals = contextlib.nullcontext
-        async with app.router.lifespan_context(app):
-            task = asyncio.create_task(server.serve(sockets=[bound]))
-            while not server.started and not task.done():
-                await asyncio.sleep(0.005)
-            ready.set()
-            await asyncio.to_thread(stop.wait)
-            server.should_exit = True
-            await task
+    def on_stop(stop):
+        loop = asyncio.get_running_loop()
+        stops.append(lambda: loop.call_soon_threadsafe(stop, signal.SIGTERM))
 
     def run():
         try:
-            asyncio.run(main())
+            serve.run(settings, bound, on_stop=on_stop, ready=lambda _: ready.set())
         except BaseException as error:  # noqa: BLE001 - raised again where it can be seen
             failures.append(error)
         finally:
             ready.set()
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    in_time = ready.wait(50)
+    with variables_restored(settings.env):
+        serve.prepare_quietly(settings)
+        thread = threading.Thread(target=run)
+        thread.start()
+        in_time = ready.wait(50)
+        try:
+            if failures:
+                raise failures[0]
+            assert in_time, "the server did not start"
+            yield url(bound)
+        finally:
+            if thread.is_alive() and stops:
+                with contextlib.suppress(RuntimeError):  # the loop has just ended by itself
+                    stops[0]()
+            thread.join(30)
+            bound.close()
+
+
+@contextlib.contextmanager
+def variables_restored(names):
+    """Remove those of the variables that are not set now, at the end."""
+    new = [name for name in names if name not in os.environ]
     try:
-        if failures:
-            raise failures[0]
-        assert in_time, "the server did not start"
-        yield url(bound)
+        yield
     finally:
-        stop.set()
-        thread.join(30)
-        bound.close()
+        for name in new:
+            os.environ.pop(name, None)
 
 
 class Process:
-    """A server process of its own, or a worker that tells how it is."""
+    """A server process of its own, or a worker that tells how it is.
 
-    def __init__(self, folder, *, command="serve", config=PROJECT, port=None, wait=True, **flags):
+    ``files`` are its soft and its hard limit of open files.
+    """
+
+    def __init__(
+        self, folder, *, command="serve", config=PROJECT, port=None, wait=True, files=None, **flags
+    ):
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         options = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
         port_option = "--health-port" if command == "worker" else "--port"
         self.process = subprocess.Popen(
             [
+                *([] if files is None else ["prlimit", "--nofile={}:{}".format(*files)]),
                 sys.executable, "-m", "loomline.server.cli", command, "--config", str(config),
                 port_option, str(self.port), "--data-dir", str(folder), *options,
             ],

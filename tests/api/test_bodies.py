@@ -1,11 +1,14 @@
 """What is no JSON, or too deep, is refused alike by every route that takes a body."""
 
 import asyncio
+import re
 import uuid
 from collections import Counter
 
 import httpx
 import pytest
+from tests.serving import serving_here
+from tests.threads import Thread
 
 UNREADABLE = [
     b"{",
@@ -85,6 +88,103 @@ async def test_bodies_of_another_kind(http, places):
         answer = await http.request(method, path.format(**places), content=b'"text"')
         assert answer.status_code == 422, (method, path)
         assert "The request body" in answer.json()["detail"]
+
+
+async def every_route_with_a_body(http):
+    document = (await http.get("/openapi.json")).json()
+    return [
+        (method.upper(), path)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if isinstance(operation, dict) and "requestBody" in operation
+    ]
+
+
+async def test_bodies_of_too_many_values_are_413_on_every_route(tmp_path):
+    body = b'{"id":1,"metadata":[' + b"[]," * 1000 + b"[]]}"
+    place = "00000000-0000-4000-8000-000000000000"
+    with serving_here(tmp_path, json_values="1000") as address:
+        async with httpx.AsyncClient(base_url=address, timeout=20) as http:
+            routes = await every_route_with_a_body(http)
+            assert len(routes) > 27
+            for method, path in routes:
+                filled = re.sub(r"{\w+}", place, path)
+                answer = await http.request(method, filled, content=body)
+                assert answer.status_code == 413, (method, path)
+                assert "more than 1000 objects, arrays and members" in answer.json()["detail"]
+
+
+LARGE = [
+    ("POST", "/threads", {}, "metadata"),
+    ("PATCH", "/threads/{thread_id}", {}, "metadata"),
+    ("POST", "/threads/search", {}, "metadata"),
+    ("POST", "/runs", {"assistant_id": "joke"}, "metadata"),
+    ("POST", "/runs/wait", {"assistant_id": "joke"}, "context"),
+    ("POST", "/runs/stream", {"assistant_id": "joke"}, "config"),
+    ("POST", "/threads/{thread_id}/runs", {"assistant_id": "joke"}, "metadata"),
+    ("POST", "/assistants", {"graph_id": "joke"}, "metadata"),
+    ("POST", "/assistants", {"graph_id": "joke"}, "config"),
+    ("PATCH", "/assistants/{assistant_id}", {}, "context"),
+    ("POST", "/runs/crons", {"assistant_id": "joke", "schedule": "0 0 1 1 *"}, "metadata"),
+    ("POST", "/runs/crons", {"assistant_id": "joke", "schedule": "0 0 1 1 *"}, "context"),
+    ("PATCH", "/runs/crons/{cron_id}", {}, "config"),
+]
+
+
+@pytest.mark.parametrize("content", ["x" * 1_100_000, [[]] * 50_000], ids=["bytes", "values"])
+async def test_metadata_context_and_config_beyond_their_limits_are_422(http, places, content):
+    for method, path, more, field in LARGE:
+        body = more | {field: {"a": content}}
+        answer = await http.request(method, path.format(**places), json=body)
+        assert answer.status_code == 422, (method, path)
+        assert answer.json()["detail"].startswith(f"'{field}' is larger than the limit of ")
+    batch = [{"assistant_id": "joke"}, {"assistant_id": "joke", "metadata": {"a": content}}]
+    assert (await http.post("/runs/batch", json=batch)).status_code == 422
+    command = {"assistant_id": "joke", "metadata": {"a": content}, "input": {}}
+    frame = {"id": 1, "method": "run.start", "params": command}
+    answer = await http.post(f"/threads/{places['thread_id']}/commands", json=frame)
+    assert answer.json()["detail"].startswith("'metadata' is larger than the limit of ")
+
+
+async def test_large_inputs_values_and_items_are_accepted(http, places):
+    image, vectors = "QUJD" * 1_500_000, [[0.5] * 1000] * 100
+    body = {"assistant_id": "joke", "input": {"topic": image, "seen": vectors}}
+    thread = (await http.post("/threads", json={})).json()["thread_id"]
+    answer = await http.post(f"/threads/{thread}/runs/wait", json=body, timeout=60)
+    assert answer.json()["topic"] == f"{image} and cats"
+    state = {"values": {"topic": image, "seen": vectors}, "as_node": "refine_topic"}
+    path = f"/threads/{thread}/state"
+    assert (await http.post(path, json=state, timeout=60)).status_code == 200
+    item = {"namespace": ["large"], "key": "k", "value": {"image": image, "vectors": vectors}}
+    assert (await http.put("/store/items", json=item, timeout=60)).status_code == 204
+    await http.request("DELETE", "/store/items", json={"namespace": ["large"], "key": "k"})
+
+
+async def test_websocket_commands_of_too_many_values_are_refused_and_the_connection_stays(tmp_path):
+    with serving_here(tmp_path, json_values="1000") as address:
+        thread = Thread(address)
+        async with thread.websocket() as socket:
+            await socket.raw.send('{"id":1,"method":"run.start","params":[' + "[]," * 1000 + "[]]}")
+            refused = await socket.receive()
+            assert refused["type"] == "error"
+            assert "more than 1000 objects, arrays and members" in refused["message"]
+            metadata = {"a": "x" * 300_000}
+            refused, _ = await socket.ask("run.start", assistant_id="joke", metadata=metadata)
+            assert refused["message"].startswith("'metadata' is larger than the limit of ")
+            started, _ = await socket.ask("run.start", assistant_id="joke", input={"topic": "t"})
+            assert started["type"] == "success"
+
+
+@pytest.mark.parametrize("field", ["metadata", "input"])
+async def test_a_body_of_ten_million_values_is_413(http, field):
+    async def pieces():
+        yield b'{"assistant_id":"joke","%b":{"a":[' % field.encode()
+        for _ in range(150):
+            yield b"[]," * 33_333
+        yield b"[]]}}"
+
+    answer = await http.post("/runs", content=pieces(), timeout=60)
+    assert answer.status_code == 413
 
 
 NUMBERS = [

@@ -4,6 +4,7 @@ import contextlib
 import json
 import select
 import socket
+import zlib
 
 import anyio
 import httpx
@@ -12,6 +13,7 @@ from tests.serving import Process, serving_here
 from tests.threads import Thread, new_thread_id
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.frames import Frame, Opcode
 
 import loomline
 
@@ -268,13 +270,62 @@ async def test_levels_of_json_in_the_thread_protocol(tmp_path):
             assert (await socket.receive())["type"] == "success"
 
 
-async def test_frames_that_are_much_too_large(tmp_path):
-    with serving_here(tmp_path, body_limit_bytes="2000") as address:
+async def test_a_websocket_message_beyond_its_limit_closes_the_connection(tmp_path):
+    with serving_here(tmp_path, websocket_limit_bytes="2000") as address:
         thread = Thread(address)
         async with thread.websocket() as socket:
-            await socket.raw.send("x" * (2000 + 1024 * 1024 + 1))
+            await socket.raw.send("x" * 2001)
             with pytest.raises(ConnectionClosedError) as caught:
                 await socket.receive()
             assert caught.value.rcvd.code == 1009
         async with thread.websocket() as socket:
             assert (await socket.ask("agent.getTree"))[0]["error"] == "no_such_run"
+
+
+async def test_a_websocket_message_of_many_empty_fragments_closes_the_connection(tmp_path):
+    def fragments():
+        yield "{"
+        yield from [""] * 20_000
+
+    with serving_here(tmp_path) as address:
+        thread = Thread(address)
+        async with thread.websocket() as socket:
+            with pytest.raises(ConnectionClosedError) as caught:
+                await socket.raw.send(fragments())
+                await socket.receive()
+            # The close frame may get lost, as the server does not read the rest.
+            assert caught.value.rcvd is None or caught.value.rcvd.code == 1009
+        async with thread.websocket() as socket:
+            assert (await socket.ask("agent.getTree"))[0]["error"] == "no_such_run"
+
+
+async def test_a_compressed_websocket_bomb_is_never_inflated(tmp_path):
+    deflate = zlib.compressobj(wbits=-12)
+    bomb = deflate.compress(b" " * 100_000_000) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    with serving_here(tmp_path) as address:
+        thread = Thread(address)
+        async with thread.websocket() as socket:  # its client offers compression
+            assert socket.raw.protocol.extensions == []
+            assert "sec-websocket-extensions" not in socket.raw.response.headers
+            first, *rest = Frame(Opcode.TEXT, bomb[:-4]).serialize(mask=True, extensions=[])
+            socket.raw.transport.write(bytes([first | 0x40, *rest]))  # marked as compressed
+            with pytest.raises(ConnectionClosedError) as caught:
+                await socket.receive()
+            assert caught.value.rcvd.code == 1002
+
+
+async def test_pings_of_a_client_that_reads_nothing_are_not_collected(tmp_path):
+    ping = Frame(Opcode.PING, b"x" * 125).serialize(mask=True) * 1000
+    with serving_here(tmp_path) as address:
+        thread = Thread(address)
+        async with thread.websocket() as socket:
+            reader = socket.raw.transport
+            reader.pause_reading()
+            connection = reader.get_extra_info("socket").dup()
+            sent = 0
+            with connection:
+                while sent < 100_000_000 and select.select([], [connection], [], 2)[1]:
+                    sent += connection.send(ping)
+            reader.abort()
+    # The buffers of the system take some megabytes, on both ways.
+    assert sent < 50_000_000

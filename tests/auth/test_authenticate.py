@@ -8,6 +8,9 @@ import httpx
 import pytest
 from tests.auth.conftest import handlers
 from tests.support import StandingClock
+from tests.threads import Thread
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from loomline.server.authn.cache import CachedAuthenticator
 from loomline.server.authn.options import CacheOptions
@@ -373,3 +376,45 @@ def test_a_broken_handler_is_logged_for_its_author(serve, caplog):
     assert answer.status_code == 500
     assert "unknown operator '$ne'" in answer.json()["detail"]
     assert "unknown operator '$ne'" in caplog.text
+
+
+ONE_USER = """
+from langgraph_sdk import Auth
+auth = Auth()
+
+@auth.authenticate
+async def authenticate(authorization: str | None):
+    if authorization != "right":
+        raise Auth.exceptions.HTTPException(401, "wrong")
+    return "ada"
+"""
+
+
+async def test_wrong_credentials_beyond_the_rate_are_429_and_right_ones_still_count(serve):
+    with serve({}, code=ONE_USER, requests_per_second="0.01", request_burst="20") as url:
+        async with httpx.AsyncClient(base_url=url) as http:
+            attempts = [
+                await http.post("/threads", json={}, headers={"authorization": f"wrong {number}"})
+                for number in range(60)
+            ]
+            assert [each.status_code for each in attempts] == [401] * 20 + [429] * 40
+            assert 50 < int(attempts[-1].headers["retry-after"]) <= 100
+            # Behind the same address a user has a count of its own.
+            right = {"authorization": "right"}
+            answers = [await http.post("/threads", json={}, headers=right) for _ in range(25)]
+            assert [each.status_code for each in answers] == [200] * 20 + [429] * 5
+            assert (await http.get("/ok")).status_code == 200
+
+
+async def test_wrong_credentials_of_websockets_beyond_the_rate_are_429(serve):
+    with serve({}, code=ONE_USER, requests_per_second="0.01", request_burst="5") as url:
+        path = f"{Thread(url).path.replace('http', 'ws', 1)}/stream/events"
+        statuses = []
+        for _ in range(8):
+            with pytest.raises(InvalidStatus) as caught:
+                async with connect(path, additional_headers={"authorization": "wrong"}):
+                    pass
+            statuses.append(caught.value.response.status_code)
+        assert statuses == [401] * 5 + [429] * 3
+        async with connect(path, additional_headers={"authorization": "right"}):
+            pass

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from loomline.server.api.body import check_depth
+from loomline.server.api.jsonrules import check_depth
 from loomline.server.api.limits import Rate, TokenBuckets, caller
 from loomline.server.domain.errors import TooDeep
 from loomline.server.domain.json import Encoded

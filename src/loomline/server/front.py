@@ -23,7 +23,15 @@ from loomline.server.api.entries import Entry
 from loomline.server.api.errors import http_exception
 from loomline.server.api.guard import BrowserGuard, OriginsCors
 from loomline.server.api.hosting import CustomApp, Layer
-from loomline.server.api.limits import Rate, RateLimit, RequestSize, StreamLimit, TokenBuckets
+from loomline.server.api.jsonrules import JsonRules
+from loomline.server.api.limits import (
+    AttemptLimit,
+    Rate,
+    RateLimit,
+    RequestSize,
+    StreamLimit,
+    TokenBuckets,
+)
 from loomline.server.api.metrics import Meter
 from loomline.server.api.openapi import document
 from loomline.server.api.pages import NoSniffing
@@ -142,7 +150,7 @@ class Front:
                 RequestSize,
                 header_bytes=settings.header_limit_bytes,
                 body_bytes=settings.body_limit_bytes,
-                json_depth=None if settings.json_depth == JSON_DEPTH_MOST else settings.json_depth,
+                json=_json_rules(settings),
             ),
         ]
         if settings.http.mount_prefix:
@@ -165,11 +173,15 @@ class Front:
         return Middleware(OriginsCors, origins=origins, **options)
 
     def _rate_limit(self) -> list[Middleware]:
+        buckets = self._buckets()
+        return [] if buckets is None else [Middleware(RateLimit, buckets=buckets)]
+
+    def _buckets(self) -> TokenBuckets | None:
         per_second = self._settings.requests_per_second
         if not per_second:
-            return []
+            return None
         burst = self._settings.request_burst or max(1, round(per_second * _BURST_SECONDS))
-        return [Middleware(RateLimit, buckets=TokenBuckets(Rate(per_second, burst)))]
+        return TokenBuckets(Rate(per_second, burst))
 
     def _inner_layers(self, limit: list[Middleware]) -> list[Middleware]:
         if self._settings.encryption is None:
@@ -185,6 +197,9 @@ class Front:
             studio=auth.studio and settings.dev and is_loopback(settings.host),
             studio_origins=self._browsers.origins.name,
         )
+        attempts = self._buckets()
+        if attempts is not None:
+            gate = replace(gate, attempt=AttemptLimit(attempts))
         if self._custom is None or not settings.http.enable_custom_route_auth:
             return gate
         # A page of theirs is not open because one of ours, which it replaces, would be.
@@ -201,6 +216,16 @@ def _all_of(layers: Sequence[Middleware]) -> Layer | None:
         return app
 
     return around
+
+
+def _json_rules(settings: Settings) -> JsonRules:
+    fields = {
+        "metadata": settings.metadata_limit_bytes,
+        "context": settings.context_limit_bytes,
+        "config": settings.config_limit_bytes,
+    }
+    depth = None if settings.json_depth == JSON_DEPTH_MOST else settings.json_depth
+    return JsonRules(settings.json_values, fields, depth)
 
 
 def _cors_options(settings: CorsSettings) -> dict[str, Any]:

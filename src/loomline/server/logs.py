@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,30 +18,116 @@ from typing import Final
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-class KeyValueFormatter(logging.Formatter):
-    """``time level logger message key=value …``, then the traceback if there is one."""
+# Characters that end a line somewhere, or make a terminal or an editor show another text: the
+# controls of ASCII and Latin-1, the separators of lines, and the marks that turn its direction.
+_CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+_SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+_AGAIN_SECONDS: Final = 300.0
+_REMEMBERED: Final = 1000
+
+# An exception may quote a whole request.
+_TRACEBACK_CHARACTERS: Final = 20_000
+
+
+@dataclass(slots=True)
+class _Failure:
+    """A failure whose traceback was logged at a time; its repetitions since then."""
+
+    since: float
+    repeated: int = 0
+
+
+class Tracebacks:
+    """Decides which tracebacks are written: each failure has its own once in five minutes.
+
+    A cron that fails every second would fill a disk otherwise. Failures are the same if they are
+    logged with the same message, for the same graph, with the same class of exception from the same
+    line. Those not seen for longest are forgotten first.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, remembered: int = _REMEMBERED
+    ) -> None:
+        self._clock = clock
+        self._remembered = remembered
+        self._failures: OrderedDict[tuple[object, ...], _Failure] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._failures)
+
+    def repeated(self, record: logging.LogRecord) -> int:
+        """Return 0 if the traceback of a record is to be written.
+
+        Otherwise it is the number of repetitions of the failure since that was done.
+        """
+        key = (record.name, record.msg, getattr(record, "graph_id", None), *_origin(record))
+        now = self._clock()
+        known = self._failures.pop(key, None)
+        if known is None or now - known.since >= _AGAIN_SECONDS:
+            known = _Failure(now)
+        else:
+            known.repeated += 1
+        self._failures[key] = known
+        if len(self._failures) > self._remembered:
+            self._failures.popitem(last=False)
+        return known.repeated
+
+
+class _LineFormatter(logging.Formatter):
+    """The common part of the formats: which tracebacks are written."""
+
+    def __init__(self, tracebacks: Tracebacks | None = None) -> None:
+        super().__init__()
+        self._tracebacks = Tracebacks() if tracebacks is None else tracebacks
+
+    def _failure(self, record: logging.LogRecord) -> tuple[dict[str, object], str | None]:
+        """Return fields about the exception of a record, and its traceback if it is written."""
+        if not record.exc_info or record.exc_info[1] is None:
+            return {}, None
+        repeated = self._tracebacks.repeated(record)
+        if repeated:
+            kind, place = _origin(record)
+            error = f"{kind}: {record.exc_info[1]!s:.200}"
+            return {"error": error, "at": place, "repeated": repeated}, None
+        text = self.formatException(record.exc_info)
+        half = _TRACEBACK_CHARACTERS // 2
+        long = len(text) > _TRACEBACK_CHARACTERS
+        return {}, f"{text[:half]}\n...\n{text[-half:]}" if long else text
+
+
+class KeyValueFormatter(_LineFormatter):
+    """``time level logger message key=value …``, then the traceback if there is one.
+
+    A line that does not begin with a space is a record, also if a value or an exception has lines.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = " ".join(f"{key}={_quoted(value)}" for key, value in _fields(record).items())
-        head = f"{_time(record)} {record.levelname:<7} {record.name}: {record.getMessage()}"
-        line = f"{head} {fields}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        more, trace = self._failure(record)
+        fields = (f"{key}={_quoted(value)}" for key, value in {**_fields(record), **more}.items())
+        message = _escaped(record.getMessage())
+        head = f"{_time(record)} {record.levelname:<7} {record.name}: {message}"
+        line = f"{head} {' '.join(fields)}".rstrip()
+        return line if trace is None else f"{line}\n{_indented(trace)}"
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(_LineFormatter):
     """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
+        more, trace = self._failure(record)
         line = {
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
             **_fields(record),
+            **more,
         }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        if trace is not None:
+            line["traceback"] = trace
+        return _CONTROLS.sub(_unicode, json.dumps(line, default=str, ensure_ascii=False))
 
 
 def configure(*, level: str, as_json: bool) -> None:
@@ -44,6 +136,8 @@ def configure(*, level: str, as_json: bool) -> None:
     handler.setFormatter(JsonFormatter() if as_json else KeyValueFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("loomline").setLevel(level)
+    # It warns about each invalid request, as often as a client sends one; they are counted instead.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     # It warns about what follows from an error, which is raised and logged anyway.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
 
@@ -58,5 +152,28 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 def _quoted(value: object) -> str:
     text = str(value)
-    plain = text and not any(character in text for character in ' "=\n')
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    if text and not any(character in text for character in ' "=') and not _CONTROLS.search(text):
+        return text
+    return _CONTROLS.sub(_unicode, json.dumps(text, ensure_ascii=False))
+
+
+def _escaped(text: str) -> str:
+    return _CONTROLS.sub(lambda found: _SHORT.get(found[0], _unicode(found)), text)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {_escaped(line)}" for line in text.split("\n"))
+
+
+def _unicode(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
+def _origin(record: logging.LogRecord) -> tuple[str, str]:
+    """Return the class of a record's exception and the line that has raised it."""
+    error = record.exc_info[1] if record.exc_info else None
+    frames = list(traceback.walk_tb(None if error is None else error.__traceback__))
+    if not frames:
+        return type(error).__name__, ""
+    frame, line = frames[-1]
+    return type(error).__name__, f"{frame.f_code.co_filename}:{line}"

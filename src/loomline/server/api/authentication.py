@@ -11,9 +11,12 @@ from typing import Any, Final
 import orjson
 from starlette.authentication import AuthCredentials
 from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from loomline.server.api.body import decoded
 from loomline.server.api.errors import BodyTooLarge, answer, refuse
+from loomline.server.api.jsonrules import count_values, rules_of
 from loomline.server.authz.errors import Refused
 from loomline.server.authz.requests import Authenticator
 from loomline.server.authz.users import SERVER, Caller, User
@@ -38,8 +41,9 @@ class Gate:
 
     ``path_params`` tells those of the route that a scope leads to. ``studio``: requests of a
     studio of this machine are let in unasked, and those of hosted studios that ``studio_origins``
-    name. ``closed`` tells what nobody gets unasked although
-    its path is one of the open ones.
+    names. ``closed`` tells what nobody gets unasked although its path is one of the open ones.
+    ``attempt`` counts refused credentials, and returns an answer in place of the refusal where
+    there are too many.
     """
 
     authenticator: Authenticator | None = None
@@ -49,6 +53,7 @@ class Gate:
     studio_origins: Callable[[str], bool] = lambda _: False
     open_paths: frozenset[str] = OPEN_PATHS
     closed: Callable[[Scope], bool] = lambda _: False
+    attempt: Callable[[Scope], Response | None] = lambda _: None
 
     def is_open(self, scope: Scope) -> bool:
         """Return whether everybody may ask for this."""
@@ -88,8 +93,14 @@ class Authentication:
                 scope[CALLER] = await authenticator.authenticate(view)
                 scope[AGAIN] = partial(authenticator.authenticate, view)
         except Exception as error:  # noqa: BLE001 - handlers of users may raise anything
-            await refuse(answer(error), scope, receive, send)
+            await refuse(self._refusal(error, scope), scope, receive, send)
         return view.body.again
+
+    def _refusal(self, error: Exception, scope: Scope) -> Response:
+        """Return the answer to credentials that are refused."""
+        refused = isinstance(error, Refused) and error.status < 500
+        instead = self._gate.attempt(scope) if refused else None
+        return instead or answer(error)
 
 
 def caller_of(request: HTTPConnection) -> Caller:
@@ -185,8 +196,12 @@ class _View:
     async def _json(self) -> object:
         if not isinstance(self.connection, Request):
             return None
+        raw = await self.connection.body()
+        rules = rules_of(self.connection)
+        if rules is not None:
+            count_values(raw, rules.values)
         try:
-            value: object = orjson.loads(await self.connection.body())
+            value: object = await decoded(raw, partial(orjson.loads, raw))
         except orjson.JSONDecodeError:
             return None
         return value

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final, Generic, TypeVar, cast
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Generic, TypeVar, cast
 from uuid import UUID
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from typing_extensions import TypeAliasType
 
 from loomline.server.api.errors import BodyTooLarge
+from loomline.server.api.jsonrules import JsonRules, ValueCount, rules_of
 from loomline.server.domain.errors import InvalidInput, TooDeep
 from loomline.server.services.run_request import parse_uuid
 
 T = TypeVar("T")
 
-JSON_DEPTH: Final = "loomline.json_depth"
-"""The key of a scope that limits the levels of JSON, where less is allowed than can be stored."""
+_AT_ONCE_BYTES = 256 * 1024
+"""Bodies up to this size are decoded on the event loop: a thread would take longer."""
 
 _SHOWN = 200
 """Characters of a wrong value that an error repeats."""
@@ -36,65 +39,46 @@ class Body(Generic[T]):
         """Return the validated body.
 
         Raises:
-            InvalidInput: it is no JSON, or a field is missing or wrong.
+            InvalidInput: it is no JSON, or a field is missing, wrong or too large.
             TooDeep: it is nested too deeply.
-            BodyTooLarge: it is longer than the limit.
+            BodyTooLarge: it has more bytes or values than allowed.
         """
         raw = await read_limited(request, self._limit)
+        return await decoded(raw, partial(self._validated, raw, rules_of(request)))
+
+    def _validated(self, raw: bytes, rules: JsonRules | None) -> T:
         value = decode_json(raw)
-        check_levels(request, raw, value)
+        if rules is not None:
+            rules.check(raw, value)
         try:
             return self._adapter.validate_python(value, strict=True)
         except ValidationError as error:
             raise InvalidInput(_sentence(error.errors(include_url=False)[0])) from None
 
 
+async def decoded(raw: bytes, decode: Callable[[], T]) -> T:
+    """Return the result of decoding, on a thread where it may take long."""
+    return decode() if len(raw) <= _AT_ONCE_BYTES else await asyncio.to_thread(decode)
+
+
 async def read_limited(request: Request, limit: int) -> bytes:
-    """Return the body, giving up as soon as it is longer than allowed."""
+    """Return the body, giving up as soon as it has more bytes or values than allowed.
+
+    Raises:
+        BodyTooLarge: it has.
+    """
     chunks: list[bytes] = []
     size = 0
+    rules = rules_of(request)
+    count = None if rules is None else ValueCount(rules.values)
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
             raise BodyTooLarge(f"The request body is larger than the limit of {limit} bytes.")
+        if count is not None:
+            count.add(chunk)
         chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def check_levels(connection: HTTPConnection, raw: bytes, value: object) -> None:
-    """Refuse what has come over a connection if it has more levels than are allowed there.
-
-    Raises:
-        TooDeep: it has.
-    """
-    depth = connection.scope.get(JSON_DEPTH)
-    if depth is not None and _levels_at_most(raw) > depth:
-        check_depth(value, depth)
-
-
-def check_depth(value: object, most: int) -> None:
-    """Refuse what is nested too deeply.
-
-    Raises:
-        TooDeep: it has more levels of objects and lists.
-    """
-    level = list(_nested([value]))
-    for _ in range(most):
-        if not level:
-            return
-        level = [inner for each in level for inner in _nested(each)]
-    if level:
-        raise TooDeep
-
-
-def _nested(value: dict[str, object] | list[object]) -> Iterable[dict[str, object] | list[object]]:
-    inside = value.values() if isinstance(value, dict) else value
-    return (each for each in inside if isinstance(each, dict | list))
-
-
-def _levels_at_most(raw: bytes) -> int:
-    """Return a number of levels that JSON cannot exceed, without looking at it closely."""
-    return raw.count(b"[") + raw.count(b"{")
 
 
 def path_uuid(request: Request, what: str) -> UUID:
@@ -191,9 +175,13 @@ def _sentence(error: ErrorDetails) -> str:
     where = f"'{place}'" if place else "The request body"
     if error["type"] == "missing":
         return f"{where} is required"
-    given = repr(error["input"])
-    shown = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}..."
+    shown = _shown(error["input"])
     return f"{where}: {error['msg'].replace('dictionary', 'object')}, got {shown}"
+
+
+def _shown(value: object) -> str:
+    given = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
+    return given if len(given) <= _SHOWN else f"{given[:_SHOWN]}..."
 
 
 def _is_type(part: int | str) -> bool:

@@ -16,9 +16,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from loomline.server.api.body import JSON_DEPTH
 from loomline.server.api.errors import Handler, detail, refuse
 from loomline.server.api.inside import INSIDE
+from loomline.server.api.jsonrules import JSON_RULES, JsonRules
 
 ServeSocket: TypeAlias = Callable[[WebSocket], Awaitable[None]]
 
@@ -43,16 +43,16 @@ class Rate:
 class RequestSize:
     """Refuses requests whose headers or body are larger than allowed.
 
-    ``json_depth`` is for those who read the body; None: what can be stored at all.
+    ``json`` are the rules that readers of a body follow.
     """
 
     def __init__(
-        self, app: ASGIApp, *, header_bytes: int, body_bytes: int, json_depth: int | None = None
+        self, app: ASGIApp, *, header_bytes: int, body_bytes: int, json: JsonRules
     ) -> None:
         self._app = app
         self._header_bytes = header_bytes
         self._body_bytes = body_bytes
-        self._added = {} if json_depth is None else {JSON_DEPTH: json_depth}
+        self._added = {JSON_RULES: json}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -103,11 +103,27 @@ class RateLimit:
             return
         wait = self._buckets.take(caller(scope))
         if wait > 0:
-            await refuse(_too_many(wait), scope, receive, send)
+            await refuse(too_many(wait), scope, receive, send)
         elif scope["type"] == "websocket":
             await self._app({**scope, RATE: self._buckets.take}, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+class AttemptLimit:
+    """Counts refused credentials by address.
+
+    Many users may share the address of a proxy: an attempt is examined however many have failed
+    before, and only its refusal becomes a 429.
+    """
+
+    def __init__(self, buckets: TokenBuckets) -> None:
+        self._buckets = buckets
+
+    def __call__(self, scope: Scope) -> Response | None:
+        """Count a refusal; return the answer if there are too many."""
+        wait = self._buckets.take(address_of(scope))
+        return too_many(wait) if wait > 0 else None
 
 
 class TokenBuckets:
@@ -217,6 +233,11 @@ def caller(scope: Scope) -> str:
     identity = getattr(scope.get("user"), "identity", None)
     if isinstance(identity, str) and identity:
         return f"user {identity}"
+    return address_of(scope)
+
+
+def address_of(scope: Scope) -> str:
+    """Return the address of a client, of IPv6 its network."""
     client = scope.get("client")
     return "address unknown" if client is None else f"address {_network(client[0])}"
 
@@ -252,7 +273,8 @@ class TooManyRequests(Exception):
         super().__init__(f"Too many requests. Try again in {self.seconds} s.")
 
 
-def _too_many(wait_seconds: float) -> Response:
+def too_many(wait_seconds: float) -> Response:
+    """Return the answer that tells when to come back."""
     error = TooManyRequests(wait_seconds)
     return detail(429, str(error), {"retry-after": str(error.seconds)})
 

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from loomline.server.api.connections import Connections
 from loomline.server.api.errors import Handler
 from loomline.server.api.wire import Wire, json_response
 from loomline.server.domain.measures import REQUEST_MS, Histogram, WorkerMeasures
@@ -83,6 +84,8 @@ class MetricRoutes:
         workers: What executes runs here.
         queue: The queue.
         more: Other numbers by the names of their metrics.
+        outbox: The webhooks.
+        connections: The connections to this process.
     """
 
     def __init__(
@@ -92,12 +95,15 @@ class MetricRoutes:
         queue: Callable[[], Awaitable[QueueStats]],
         more: Callable[[], Mapping[str, float]],
         outbox: Callable[[], Awaitable[OutboxReport]],
+        *,
+        connections: Connections,
     ) -> None:
         self._meter = meter
         self._workers = workers
         self._queue = queue
         self._more = more
         self._outbox = outbox
+        self._connections = connections
 
     async def metrics(self, request: Request) -> Response:
         queue, report = await self._queue(), await self._outbox()
@@ -111,6 +117,10 @@ class MetricRoutes:
             "loomline_webhooks_delivered": report.delivered,
             "loomline_webhooks_failed_attempts": report.failed,
             "loomline_webhooks_given_up": report.given_up,
+            **{
+                f"loomline_connections_{reason}": count
+                for reason, count in self._connections.closed.items()
+            },
         }
         registry.register(_Requests(self._meter, gauges, counters))
         registry.register(_Work(self._workers.measures))
@@ -129,6 +139,7 @@ class MetricRoutes:
             "loomline_queue_oldest_seconds": queue.longest_wait_seconds or 0.0,
             "loomline_queue_oldest_unblocked_seconds": queue.longest_unblocked_wait_seconds or 0.0,
             "loomline_queue_unknown_graph_runs": queue.unknown_graph,
+            "loomline_connections_open": self._connections.open,
             **self._more(),
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 from uuid import UUID, uuid4
 
 from starlette.requests import Request
@@ -12,8 +13,9 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from loomline.server.api.authentication import caller_of
-from loomline.server.api.body import check_levels, decode_json, path_uuid, read_limited
+from loomline.server.api.body import decode_json, decoded, path_uuid, read_limited
 from loomline.server.api.errors import detail
+from loomline.server.api.jsonrules import JsonRules, rules_of
 from loomline.server.api.protocol_wire import BadCommand, Command, failure, lost, success
 from loomline.server.api.sockets import Connection, thread_of
 from loomline.server.api.stream import endless_stream
@@ -93,16 +95,12 @@ class ProtocolRoutes:
         """Return a body.
 
         Raises:
-            InvalidInput: it is no JSON.
+            InvalidInput: it is no JSON, or a field is too large.
             TooDeep: it has more levels than are allowed.
+            BodyTooLarge: it has more bytes or values than are allowed.
         """
         raw = await read_limited(request, self._limit)
-        try:
-            value: object = decode_json(raw)
-        except (InvalidInput, TooDeep):
-            raise InvalidInput(_NO_JSON) from None
-        check_levels(request, raw, value)
-        return value
+        return await decoded(raw, partial(_command_json, raw, rules_of(request)))
 
     async def _execute(self, request: Request, thread_id: UUID, command: Command) -> JsonObject:
         """Do a command where there is no connection that it could be about."""
@@ -118,6 +116,16 @@ class ProtocolRoutes:
             self._headers.pick(request.headers.items()),
         )
         return await self._commands.execute(asked, command.method, command.params)
+
+
+def _command_json(raw: bytes, rules: JsonRules | None) -> object:
+    try:
+        value: object = decode_json(raw)
+    except (InvalidInput, TooDeep):
+        raise InvalidInput(_NO_JSON) from None
+    if rules is not None:
+        rules.check(raw, value)
+    return value
 
 
 async def _frames(

@@ -6,12 +6,14 @@ import asyncio
 import logging
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import partial
 from uuid import UUID, uuid4
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from loomline.server.api.authentication import caller_again
-from loomline.server.api.body import check_levels, decode_json
+from loomline.server.api.body import decode_json, decoded
+from loomline.server.api.jsonrules import JsonRules, TooManyValues, count_values, rules_of
 from loomline.server.api.limits import TooManyRequests, count_command
 from loomline.server.api.protocol_wire import BadCommand, Command, failure, lost, success
 from loomline.server.authz.errors import Refused
@@ -93,7 +95,7 @@ class Connection:
 
     async def _answer(self, frame: str | bytes | None) -> Encoded:
         try:
-            command = Command.of(self._decode(frame or b""))
+            command = Command.of(await self._decode(frame or b""))
         except BadCommand as error:
             return self._bad(error)
         try:
@@ -125,19 +127,11 @@ class Connection:
             raise
         self._asked = replace(self._asked, caller=self._caller)
 
-    def _decode(self, frame: str | bytes) -> object:
+    async def _decode(self, frame: str | bytes) -> object:
         raw = frame.encode("utf-8", "replace") if isinstance(frame, str) else frame
         if len(raw) > self._limit:
             raise BadCommand(f"A command must not be larger than {self._limit} bytes.")
-        try:
-            value: object = decode_json(raw)
-        except (InvalidInput, TooDeep):
-            raise BadCommand(_NO_JSON) from None
-        try:
-            check_levels(self._socket, raw, value)
-        except TooDeep as error:
-            raise BadCommand(str(error)) from None
-        return value
+        return await decoded(raw, partial(_json, raw, rules_of(self._socket)))
 
     async def _execute(self, command: Command) -> JsonObject:
         params = command.params
@@ -257,6 +251,30 @@ class Connection:
 
 def thread_of(websocket: WebSocket) -> UUID:
     return parse_uuid(websocket.path_params["thread_id"], "thread")
+
+
+def _json(raw: bytes, rules: JsonRules | None) -> object:
+    try:
+        if rules is not None:
+            count_values(raw, rules.values)
+        value: object = decode_json(raw)
+    except TooManyValues as error:
+        raise BadCommand(str(error)) from None
+    except (InvalidInput, TooDeep):
+        raise BadCommand(_NO_JSON) from None
+    try:
+        if rules is not None:
+            rules.check(raw, value)
+    except (InvalidInput, TooDeep) as error:
+        raise BadCommand(str(error), _id_of(value)) from None
+    return value
+
+
+def _id_of(value: object) -> int | None:
+    try:
+        return Command.of(value).id
+    except BadCommand as error:
+        return error.id
 
 
 def _filter(method: str, params: JsonObject) -> Filter:

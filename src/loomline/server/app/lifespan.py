@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.applications import Starlette
 
 from loomline.client import configure_loopback_transports
+from loomline.server.api.connections import Connections
 from loomline.server.api.inside import Door, Inside, as_user
 from loomline.server.api.metrics import Meter
 from loomline.server.api.routes import Handlers
@@ -62,6 +63,7 @@ class Parts:
     assistants: AssistantService
     handlers: Handlers
     meter: Meter
+    connections: Connections
     protected: bool
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
 
+from loomline.server.api.connections import Connections, affordable_connections, descriptor_limit
 from loomline.server.api.inside import Door, show_official_clients
 from loomline.server.api.metrics import Meter, MetricRoutes
 from loomline.server.api.routes import starlette_routes, table
@@ -41,12 +42,14 @@ class Service:
 
     ``app`` is its whole API, and the lifespan of that opens and closes everything: also where the
     process only executes runs, whose graphs may be clients of their own server. ``health`` only
-    tells how it is. ``drain`` makes it take no more runs; it is called on the loop.
+    tells how it is. ``drain`` makes it take no more runs; it is called on the loop. ``connections``
+    counts the connections to it, for ``/metrics``.
     """
 
     app: Starlette
     health: Starlette
     drain: Callable[[], None]
+    connections: Connections
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -85,6 +88,7 @@ def create_service(settings: Settings) -> Service:
         app=app,
         health=Starlette(routes=starlette_routes(health, parts.meter), middleware=[front.guard()]),
         drain=parts.worker.drain,
+        connections=parts.connections,
     )
 
 
@@ -99,12 +103,16 @@ def _assemble(
         settings, core, graphs, RunnerCalls(pool), webhooks.guard, indexed=store.index is not None
     )
     meter = Meter()
+    connections = Connections(
+        settings.max_connections or affordable_connections(descriptor_limit())
+    )
     metrics = MetricRoutes(
         meter,
         worker,
         partial(services.runs.stats, graphs.ids),
         lambda: gauges(core.watch, core.redis),
         webhooks.sender.report,
+        connections=connections,
     )
     return Parts(
         storage=core.storage,
@@ -119,5 +127,6 @@ def _assemble(
         assistants=services.assistants,
         handlers=make_handlers(settings, core, services, metrics, front),
         meter=meter,
+        connections=connections,
         protected=auth.protected,
     )

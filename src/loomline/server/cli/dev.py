@@ -17,6 +17,7 @@ from pathlib import Path
 
 from watchfiles import Change, watch
 
+from loomline.server.cli.descriptors import raise_descriptor_limit
 from loomline.server.cli.sockets import bind
 from loomline.server.settings import Settings, SettingsError
 
@@ -33,6 +34,7 @@ def supervise(settings: Settings, arguments: Sequence[str]) -> int:
     A server that does not start the first time ends this. Later ones may fail: the next change
     gets its chance.
     """
+    raise_descriptor_limit()
     try:
         bound = bind(settings.host, settings.port)
     except SettingsError as error:

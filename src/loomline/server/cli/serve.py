@@ -11,14 +11,18 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
 
 from loomline.server import logs
+from loomline.server.api.connections import Connections
 from loomline.server.app import Service, create_service
-from loomline.server.cli.protocol import bounded
-from loomline.server.cli.sockets import bind, url, websockets
+from loomline.server.cli.descriptors import raise_descriptor_limit
+from loomline.server.cli.protocol import Bounds, bounded
+from loomline.server.cli.sockets import bind, url
+from loomline.server.cli.websocket import websockets
 from loomline.server.domain.addresses import is_loopback
 from loomline.server.domain.errors import LoomlineError
 from loomline.server.graphs.loader import extend_path
@@ -48,7 +52,7 @@ def serve(settings: Settings, *, descriptor: int | None = None, watch: int | Non
         bound = _socket(settings, descriptor)
         if watch is not None:
             threading.Thread(target=_stop_without_parent, args=(watch,), daemon=True).start()
-        _run(settings, bound)
+        run(settings, bound)
     except (SettingsError, LoomlineError) as error:
         print(f"loomline: {error}", file=sys.stderr)
         return 1
@@ -58,12 +62,18 @@ def serve(settings: Settings, *, descriptor: int | None = None, watch: int | Non
 
 
 def prepare(settings: Settings) -> None:
-    """Set up what belongs to the whole process: logs, variables, where modules are found."""
+    """Set up the logs of the process, its limit of open files, variables and import path."""
     logs.configure(level=settings.log_level.upper(), as_json=settings.log_json)
     if settings.auth is None and not is_loopback(settings.host):
         logger.warning(_OPEN, settings.host)
     for warning in (*settings.warnings, *browser_warnings(settings)):
         logger.warning(warning)
+    prepare_quietly(settings)
+
+
+def prepare_quietly(settings: Settings) -> None:
+    """Set up the same, apart from the logs."""
+    raise_descriptor_limit()
     apply_env(settings)
     extend_path(settings.python_path)
 
@@ -74,24 +84,55 @@ def _socket(settings: Settings, descriptor: int | None) -> socket.socket:
     return socket.socket(fileno=descriptor)
 
 
-def _run(settings: Settings, bound: socket.socket) -> None:
+def say(line: str) -> None:
+    """Print that the server is ready, where its starter may read it."""
+    print(line, flush=True)
+
+
+def on_signals(act: Callable[[int], None]) -> None:
+    """Have the loop call a function with each signal that asks the process to end."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, act, number)
+
+
+def run(
+    settings: Settings,
+    bound: socket.socket,
+    *,
+    on_stop: Callable[[Callable[[int], None]], None] = on_signals,
+    ready: Callable[[str], None] = say,
+) -> None:
+    """Serve on a socket until told to stop.
+
+    Args:
+        settings: The graphs and the options.
+        bound: The socket.
+        on_stop: Is called on the loop with the function that ends the server.
+        ready: Is called with a line once requests are answered.
+    """
     # Not on the loop: what graphs do while they are imported may want a loop of its own.
     service = create_service(settings)
-    config = server_config(service.app, settings)
-    server = Server(config, f"Loomline serves {graphs(settings)} at {url(bound)}")
+    config = server_config(service.app, settings, service.connections)
+    line = f"Loomline serves {graphs(settings)} at {url(bound)}"
+    server = Server(config, partial(ready, line))
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(run_server(service, server, bound))
+        runner.run(run_server(service, server, bound, on_stop))
 
 
-def server_config(app: Starlette, settings: Settings) -> uvicorn.Config:
+def server_config(app: Starlette, settings: Settings, connections: Connections) -> uvicorn.Config:
+    """Return uvicorn's configuration: every server process, and every test, has this one."""
+    bounds = Bounds(
+        settings.header_limit_bytes, settings.head_timeout_seconds, settings.body_timeout_seconds
+    )
     return uvicorn.Config(
         app,
-        http=bounded(settings.header_limit_bytes),
+        http=bounded(bounds, connections),  # type: ignore[arg-type]
         lifespan="off",  # entered here, so that what fails at the start can be said in a sentence
         log_config=None,
         access_log=False,
         server_header=False,
-        **websockets(settings.body_limit_bytes),  # type: ignore[arg-type]
+        **websockets(settings.websocket_limit_bytes, connections),  # type: ignore[arg-type]
         timeout_graceful_shutdown=max(1, round(settings.shutdown_grace_seconds)),
     )
 
@@ -101,7 +142,12 @@ def graphs(settings: Settings) -> str:
     return f"{number} graph{'' if number == 1 else 's'}"
 
 
-async def run_server(service: Service, server: Server, bound: socket.socket) -> None:
+async def run_server(
+    service: Service,
+    server: Server,
+    bound: socket.socket,
+    on_stop: Callable[[Callable[[int], None]], None] = on_signals,
+) -> None:
     """Open everything, answer requests until the process is told to end, close everything."""
 
     def stop(number: int) -> None:
@@ -114,23 +160,16 @@ async def run_server(service: Service, server: Server, bound: socket.socket) -> 
         await server.serve(sockets=[bound])
 
 
-def on_stop(act: Callable[[int], None]) -> None:
-    """Have the loop call something when the process is told to end."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, act, number)
-
-
 class Server(uvicorn.Server):
     """Says when it is ready, and leaves signals to the caller."""
 
-    def __init__(self, config: uvicorn.Config, ready: str) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        print(self._ready, flush=True)
+        self._ready()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

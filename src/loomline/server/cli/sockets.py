@@ -14,15 +14,6 @@ _REASONS = {
 }
 
 
-def websockets(body_limit_bytes: int) -> dict[str, object]:
-    """Return what uvicorn is to be told about WebSockets.
-
-    A frame that is a little too large is answered with an error; only what is beyond that costs
-    the client its connection.
-    """
-    return {"ws": "websockets-sansio", "ws_max_size": body_limit_bytes + 1024 * 1024}
-
-
 def bind(host: str, port: int) -> socket.socket:
     """Return a bound socket that does not listen yet.
 

@@ -6,14 +6,16 @@ import asyncio
 import signal
 import socket
 import sys
+from functools import partial
 
 from loomline.server.app import Service, create_service
 from loomline.server.cli.serve import (
     Server,
     graphs,
-    on_stop,
+    on_signals,
     prepare,
     run_server,
+    say,
     server_config,
 )
 from loomline.server.cli.sockets import bind, url
@@ -51,20 +53,20 @@ def _check(settings: Settings) -> None:
 def _run(settings: Settings, bound: socket.socket | None) -> None:
     # Not on the loop: what graphs do while they are imported may want a loop of its own.
     service = create_service(settings)
-    config = server_config(service.health, settings)
+    config = server_config(service.health, settings, service.connections)
     ready = f"Loomline executes runs of {graphs(settings)}, {settings.concurrency} at a time"
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         if bound is None:
             runner.run(_work(service, ready))
         else:
-            server = Server(config, f"{ready}; health at {url(bound)}")
+            server = Server(config, partial(say, f"{ready}; health at {url(bound)}"))
             runner.run(run_server(service, server, bound))
 
 
 async def _work(service: Service, ready: str) -> None:
     told = asyncio.Event()
-    on_stop(lambda _: told.set())
+    on_signals(lambda _: told.set())
     async with service.app.router.lifespan_context(service.app):
-        print(ready, flush=True)
+        say(ready)
         await told.wait()
         service.drain()

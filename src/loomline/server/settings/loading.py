@@ -83,7 +83,15 @@ class Settings:
     encryption_metadata_keys: str = ""
     serde: SerdeSettings = field(default_factory=SerdeSettings)
     json_depth: int = 250
+    json_values: int = 500_000
+    metadata_limit_bytes: int = 256 * 1024
+    context_limit_bytes: int = 1024 * 1024
+    config_limit_bytes: int = 1024 * 1024
     header_limit_bytes: int = 64 * 1024
+    head_timeout_seconds: float = 30.0
+    body_timeout_seconds: float = 30.0
+    max_connections: int = 0
+    websocket_limit_bytes: int = 4 * 1024 * 1024
     streams_per_user: int = 0
     requests_per_second: float = 0.0
     request_burst: int = 0

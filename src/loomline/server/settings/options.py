@@ -218,8 +218,42 @@ OPTIONS: Final = (
         "levels that the JSON of a request may be nested",
     ),
     Option(
+        "json_values", "500000", whole(1000, 10**9),
+        "objects, arrays and members that the JSON of a request may have in all",
+    ),
+    Option(
+        "metadata_limit_bytes", str(256 * 1024), whole(1024, 2**40),
+        "largest metadata of a request; a value counts 24 bytes more than its JSON",
+    ),
+    Option(
+        "context_limit_bytes", str(1024 * 1024), whole(1024, 2**40),
+        "largest context of a request, counted likewise",
+    ),
+    Option(
+        "config_limit_bytes", str(1024 * 1024), whole(1024, 2**40),
+        "largest config of a request, counted likewise",
+    ),
+    Option(
         "header_limit_bytes", str(64 * 1024), whole(1024, 2**24),
         "largest request line and headers together",
+    ),
+    Option(
+        "head_timeout_seconds", "30", seconds(0.05, 3600),
+        "how long a client may take from connecting, or from the first byte of a further request,"
+        " to the end of the headers",
+    ),
+    Option(
+        "body_timeout_seconds", "30", seconds(0.05, 3600),
+        "how long a client may take between two pieces of a request body",
+    ),
+    Option(
+        "max_connections", "0", whole(0, 1_000_000),
+        "connections open at the same time; 0: as many as the limit of open files allows,"
+        " with a reserve for the database and the graphs",
+    ),
+    Option(
+        "websocket_limit_bytes", str(4 * 1024 * 1024), whole(1024, 2**31),
+        "largest message that a client may send over a WebSocket",
     ),
     Option(
         "streams_per_user", "0", whole(0, 1_000_000),

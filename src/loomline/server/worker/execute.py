@@ -306,7 +306,11 @@ class Executor:
     def _failure(self, claim: Claim, error: BaseException, progress: _Progress) -> Outcome:
         logger.error(
             "run failed",
-            extra={"run_id": str(claim.run.run_id), "thread_id": str(claim.run.thread_id)},
+            extra={
+                "run_id": str(claim.run.run_id),
+                "thread_id": str(claim.run.thread_id),
+                "graph_id": claim.run.graph_id,
+            },
             exc_info=first_failure(error),
         )
         return _failed(describe(error, show_all=self._options.show_all_errors), progress)
