@@ -192,7 +192,7 @@ class Load:
         return None
 
     async def settle(self, seconds):
-        """Wait until every thread is quiet and every webhook sent; keep what the server says."""
+        """Wait until every thread is quiet and every webhook sent; keep the server's answers."""
         deadline = monotonic() + seconds
         waiting = {promise.thread for promise in self.promises}
         while (waiting or not self._notified()) and monotonic() < deadline:

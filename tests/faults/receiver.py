@@ -1,4 +1,4 @@
-"""A receiver of webhooks that keeps what it is sent."""
+"""A receiver of webhooks that keeps the bodies."""
 
 import asyncio
 import json

@@ -61,7 +61,7 @@ _NEWEST = "SELECT coalesce(max(checkpoint_id), '') FROM checkpoints"
 
 
 def inspect_sqlite(path, since=""):
-    """Return what is wrong with a database that no server has open, and its newest checkpoint.
+    """Return the damages of a database that no server has open, and its newest checkpoint.
 
     A copy is inspected: the next server finds the files exactly as the last one has left them.
     """
@@ -93,7 +93,7 @@ def _faults_of_copy(connection, since):
 
 
 def inspect_postgres(url, since=""):
-    """Return what is wrong with a database, which servers may use, and its newest checkpoint."""
+    """Return the damages of a database, which servers may use, and its newest checkpoint."""
     with psycopg.connect(url) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         given = {"since": since, "channels": _CHANNELS}
@@ -114,6 +114,6 @@ def _sentences(values, parents):
         f"checkpoint {checkpoint} of {thread}/{namespace} names a value that is missing: {value}"
         for thread, namespace, checkpoint, value in values
     ] + [
-        f"checkpoint {checkpoint} of {thread}/{namespace} follows one that is missing: {parent}"
+        f"checkpoint {checkpoint} of {thread}/{namespace} has a missing parent: {parent}"
         for thread, namespace, checkpoint, parent in parents
     ]

@@ -36,7 +36,7 @@ def begin(fleet, client, seconds):
     return run
 
 
-def test_what_others_may_begin_is_stopped(tmp_path):
+def test_a_run_that_others_may_begin_is_stopped(tmp_path):
     with (
         Fleet(tmp_path, SHARED, lease_seconds=1) as fleet,
         get_sync_client(url=fleet.urls[0]) as client,
@@ -51,7 +51,7 @@ def test_what_others_may_begin_is_stopped(tmp_path):
         assert client.runs.get(run["thread_id"], run["run_id"])["status"] == "interrupted"
 
 
-def test_what_nobody_else_can_begin_goes_on(tmp_path):
+def test_a_run_of_a_server_that_is_alone_goes_on(tmp_path):
     with (
         Fleet(tmp_path, ALONE, lease_seconds=1) as fleet,
         get_sync_client(url=fleet.urls[0]) as client,

@@ -30,7 +30,7 @@ DAMAGES = {
     "a parent": (
         """DELETE FROM checkpoints WHERE checkpoint_ns = '' AND checkpoint_id =
         (SELECT min(checkpoint_id) FROM checkpoints WHERE checkpoint_ns = '')""",
-        "follows one that is missing: ",
+        "has a missing parent: ",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Hold what was promised against what the nodes have noted and what the server says."""
+"""Hold promises against the notes of the nodes and the answers of the server."""
 
 import builtins
 import itertools
@@ -52,9 +52,9 @@ class Verdict:
 
 @dataclass
 class Record:
-    """What has been noted while the load was on, besides the answers to the callers.
+    """The notes from the time of the load, besides the answers to the callers.
 
-    ``ends`` says when processes were killed, by id; ``frozen`` has the ids of those that have
+    ``ends`` says when processes were killed, by id; ``frozen`` has the ids of processes that
     stood still; ``damages`` are sentences about the database.
     """
 
@@ -181,7 +181,7 @@ def _readings(log, inputs):
 
 
 def _wrong(fact, tag, logs, expected, inputs):
-    """Return how the state of a note differs from the one that its run had, or an empty string."""
+    """Return how the state of a note differs from the state that its run had, or an empty string."""
     if tag not in inputs:
         return f"with the input of an unknown run: {tag}"
     if fact["node"] in INNER:
@@ -214,7 +214,7 @@ def _cuts(log, place):
 
 
 def _histories(load, verdict):
-    """Every state that the server tells of a thread is one that the thread had."""
+    """Every state that the server tells of a thread is a state that the thread had."""
     checked = 0
     for thread, each in load.final.items():
         final = settled(each["values"].get("log", []), load)
@@ -233,7 +233,7 @@ def _inconsistent(state, final, load):
     if tag is None:
         return "" if not log else "a log without a run"
     if tag not in load.inputs or not all(tag_of(step) in load.inputs for step in log):
-        return f"a run that nobody started: {tag}"
+        return f"an unknown run: {tag}"
     begun = settled(log, load)
     if begun != final[: len(begun)]:
         return "a log that the thread never had"
@@ -306,7 +306,7 @@ def _overlaps(record, verdict):
     """No two executions of a thread were ever busy at once.
 
     Only a process that was frozen may end the node that it was in, and begin the next, before it
-    knows that another one has its run.
+    knows that another process has its run.
     """
     for thread, spans in spans_of(record.facts, record.ends).items():
         for before, after in itertools.pairwise(sorted(spans)):
