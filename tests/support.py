@@ -1,7 +1,8 @@
 """What several tests need to build their worlds."""
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 from loomline.encryption.aes import AesEncryption
@@ -116,3 +117,12 @@ def new_run(thread_id, *, strategy="enqueue", now=None, due=None, **changes):
         "now": now,
     }
     return NewRun(**(fields | changes))
+
+
+def open_descriptors():
+    """Return the path that each file descriptor of this process stands for, by its number."""
+    found = {}
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the one that lists them
+            found[descriptor.name] = descriptor.readlink()
+    return found

@@ -50,7 +50,8 @@ class Line:
         limit = self.after if b"/stream/events" in head and self.broken < 3 else None
         there = asyncio.create_task(pump(reader, down, None))
         try:
-            self.broken += not await pump(up, writer, limit)
+            whole = await pump(up, writer, limit)
+            self.broken += not whole  # not with the await inside: another connection adds meanwhile
         finally:
             there.cancel()
             down.transport.abort()

@@ -15,6 +15,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings, strategies as st
 from tests.redis_server import new_prefix, redis_server
+from tests.support import open_descriptors
 
 from loomline.server.domain.errors import EventsLost, EventsUnavailable
 from loomline.server.domain.events import START, Event, EventId, Live
@@ -127,7 +128,7 @@ async def test_a_writer_in_another_program(redis_url, prefix, here):
         command = [sys.executable, "-c", program, redis_url, prefix]
         await asyncio.to_thread(subprocess.run, command, check=True, timeout=20)
         assert await reading == [7]
-        assert await listener.wait(5) == [("work", "there")]
+        assert await listener.wait(50) == [("work", "there")]
 
 
 async def test_a_signal_reaches_other_processes_once_and_its_own(here, there):
@@ -142,14 +143,27 @@ async def test_a_signal_reaches_other_processes_once_and_its_own(here, there):
 async def test_a_topic_that_is_wanted_later_is_heard_too(here, there):
     async with here.signals.listen("a"), here.signals.listen("b") as listener:
         await there.signals.publish("b", "x")
-        assert await listener.wait(5) == [("b", "x")]
+        assert await listener.wait(50) == [("b", "x")]
 
 
 async def test_listeners_are_told_to_look_after_the_connection_was_lost(server, prefix):
     async with process(server.url, prefix) as here, here.signals.listen("work") as listener:
         with redis.Redis.from_url(server.url) as client:
             cut_connections(client)
-        assert await listener.wait(5) == [("work", "")]
+        assert await listener.wait(50) == [("work", "")]
+
+
+async def test_a_connection_with_unsent_data_to_a_stalled_server_is_closed(server, prefix):
+    large = Event("values", Encoded(b'"%s"' % (b"x" * 1_000_000)), "values")
+    events = RedisEvents(server.url, RedisOptions(prefix=prefix, answer_seconds=0.3))
+    before = open_descriptors()
+    await events.open()
+    with server.frozen():
+        for _ in range(10):
+            await events.log.append("run", [large])
+        assert not await events.log.flush("run")
+        await events.aclose()
+        assert open_descriptors().keys() - before.keys() == set()
 
 
 async def test_connections_that_are_cut_lose_and_repeat_nothing(server, prefix):
@@ -272,7 +286,7 @@ async def test_a_server_that_is_away_delays_nobody_for_long(server, prefix):
             began = time.monotonic()
             await act()
             assert time.monotonic() - began < 2
-        assert await listener.wait(5) == [("work", "x")]
+        assert await listener.wait(50) == [("work", "x")]
         with pytest.raises(EventsUnavailable):
             await here.ping()
         with pytest.raises(EventsUnavailable):
@@ -308,7 +322,7 @@ async def test_a_server_that_hangs_is_like_one_that_is_away(server, prefix):
                 await waiting
             with pytest.raises(EventsUnavailable):
                 await here.ping()
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 40
             assert not here.available
         await here.log.close("run", 60)
         assert await reading == [1, 2]

@@ -3,8 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from contextlib import closing, suppress
-from pathlib import Path
+from contextlib import closing
 
 import pytest
 from tests.conformance.acts import (
@@ -17,7 +16,7 @@ from tests.conformance.acts import (
     started,
     thread_of,
 )
-from tests.support import new_thread, open_storage
+from tests.support import new_thread, open_descriptors, open_storage
 
 from loomline.server.clock import SystemClock
 from loomline.server.domain.errors import StorageUnavailable, ThreadNotFound
@@ -254,20 +253,12 @@ async def test_a_database_of_a_newer_version_is_left_alone(tmp_path):
                 pass
 
 
-def open_files():
-    found = set()
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):  # the one that lists them
-            found.add(descriptor.readlink())
-    return found
-
-
 async def test_opening_a_file_that_is_no_database_leaves_no_connection_open(tmp_path):
     (tmp_path / "loomline.db").write_bytes(b"no database" * 1000)
     with pytest.raises(StorageUnavailable) as refused:  # keeps what the frames below refer to
         async with open_storage(tmp_path):
             pass
-    assert tmp_path / "loomline.db" not in open_files(), refused
+    assert tmp_path / "loomline.db" not in open_descriptors().values(), refused
 
 
 async def test_a_data_directory_that_cannot_be_made(tmp_path):

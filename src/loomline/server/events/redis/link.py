@@ -64,6 +64,7 @@ class Link:
         self._seconds = seconds
         self._scripts = scripts
         self._connection: AbstractConnection | None = None
+        self._transport: asyncio.WriteTransport | None = None
 
     @property
     def connected(self) -> bool:
@@ -116,6 +117,11 @@ class Link:
 
     async def drop(self, *, wait: bool = False) -> None:
         connection, self._connection = self._connection, None
+        if self._transport is not None:
+            # Closing alone would keep the socket open until a stalled server has taken the rest of
+            # the buffer. redis-py closes connections by itself when it is cancelled.
+            self._transport.abort()
+            self._transport = None
         if connection is not None:
             await connection.disconnect(nowait=not wait)
 
@@ -125,6 +131,7 @@ class Link:
             connection = cast("AbstractConnection", self._pool.make_connection())  # type: ignore[no-untyped-call]
             try:
                 await connection.connect()  # type: ignore[no-untyped-call]
+                self._transport = _transport(connection)
                 await _exchange(
                     connection, [("SCRIPT", "LOAD", each.text) for each in self._scripts]
                 )
@@ -133,6 +140,11 @@ class Link:
                 raise
             self._connection = connection
         return connection
+
+
+def _transport(connection: AbstractConnection) -> asyncio.WriteTransport | None:
+    writer = connection._writer  # noqa: SLF001 - redis-py has no public way to abort
+    return None if writer is None else writer.transport
 
 
 async def _exchange(connection: AbstractConnection, commands: Sequence[Command]) -> list[object]:
