@@ -247,19 +247,27 @@ class ProtocolEvents:
         )
 
     async def _log(self, run: Run, *, live: bool) -> AsyncGenerator[Sequence[StoredEvent]]:
-        reader = self._events.read(str(run.run_id), START)
-        try:
-            rest = await self._patience(run) if live else 0.0
-            if rest == 0.0:
-                reader.drain()
-            while True:
-                async with asyncio.timeout(rest or None):
-                    batch = await anext(reader)
+        stream, cursor = str(run.run_id), START
+        rest = await self._patience(run) if live else 0.0
+        if rest != 0.0:
+            reader = self._events.read(stream, cursor)
+            try:
+                while True:
+                    async with asyncio.timeout(rest):
+                        batch = await anext(reader)
+                    cursor = batch[-1].id
+                    yield batch
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                pass  # on a busy machine also while events are there that have not been read
+            finally:
+                await reader.aclose()
+        reader = self._events.read(stream, cursor)
+        reader.drain()
+        async with aclosing(reader):
+            async for batch in reader:
                 yield batch
-        except (StopAsyncIteration, TimeoutError):
-            return
-        finally:
-            await reader.aclose()
 
     async def _patience(self, run: Run) -> float | None:
         """Return how many seconds the log may still take to change; None: any time.
