@@ -8,14 +8,16 @@ ROOT = Path(__file__).parents[2]
 FORMER = "we" + "ft"
 """The name before the first release, in two parts so that this file does not contain it."""
 
-INSTALLED = {".git", ".venv", "node_modules", "__pycache__", "build", "dist"}
-CACHES = (".mypy_cache", ".pytest_cache", ".ruff_cache", ".import_linter_cache", ".hypothesis")
+LEFT_OUT = {
+    ".git", "node_modules", "__pycache__", "build", "dist", ".mypy_cache", ".pytest_cache",
+    ".ruff_cache", ".import_linter_cache", ".hypothesis",
+}  # fmt: skip
 
 
 def files(root):
     """Yield every file of the project that is not installed, cached or measured."""
     for folder, below, names in os.walk(root):
-        below[:] = [name for name in below if name not in {*INSTALLED, *CACHES}]
+        below[:] = [name for name in below if not name.startswith(".venv") and name not in LEFT_OUT]
         yield from (Path(folder, name) for name in names if not name.startswith(".coverage"))
 
 
