@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -416,3 +417,60 @@ def test_filters(topic, wanted):
 def test_an_event_comes_out_of_a_log_as_it_went_in():
     made = make_event("run", 7, Topic("values", ("a:1", "b:2")), dump({"x": 1}), milliseconds=5)
     assert numbered(logged(made)) == made
+
+
+class DistantReader:
+    """A reader whose log is far away: each answer takes longer than the end is awaited."""
+
+    def __init__(self, reader):
+        self._reader = reader
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        await asyncio.sleep(0.05)
+        return await anext(self._reader)
+
+    def drain(self):
+        self._reader.drain()
+
+    async def aclose(self):
+        await self._reader.aclose()
+
+
+class DistantLog:
+    def __init__(self, log):
+        self._log = log
+
+    def read(self, stream, after):
+        return DistantReader(self._log.read(stream, after))
+
+
+class LateClock(SystemClock):
+    """A clock by which a run has ended almost two seconds ago, whenever it has."""
+
+    ended = None
+
+    def now(self):
+        return super().now() if self.ended is None else self.ended + timedelta(seconds=1.999)
+
+
+async def test_a_run_whose_log_takes_long_to_read_is_not_skipped(cluster, thread):
+    await cluster.execute(thread)
+    expected = [event.number for event in await cluster.until_end(thread)]
+    (run,) = await cluster.storage.runs.list(thread, limit=1, offset=0, status=None)
+    clock = LateClock()
+    clock.ended = run.updated_at
+    distant = ProtocolEvents(
+        storage=cluster.storage, events=DistantLog(cluster.read), signals=cluster._signals,
+        clock=clock, authz=Authorizer(), keep_seconds=60.0,
+    )  # fmt: skip
+    batches = await distant.follow(SERVER, thread, 0)
+    found = []
+    async with aclosing(batches), asyncio.timeout(30):
+        async for batch in batches:
+            found += [event.number for event in batch]
+            if len(found) >= len(expected):
+                break
+    assert found == expected
