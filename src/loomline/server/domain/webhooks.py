@@ -203,7 +203,11 @@ def check_addresses(addresses: Sequence[str], policy: WebhookPolicy) -> None:
 
 
 def _meanings(address: Address) -> list[Address]:
-    """Return an address and those that it stands for."""
+    """Return the addresses that an address stands for, then the address itself.
+
+    In this order the reason is that of the address that is reached: whether tunnels as such are
+    global depends on the version of Python.
+    """
     if not isinstance(address, ipaddress.IPv6Address):
         return [address]
     if address.ipv4_mapped is not None:
@@ -211,7 +215,7 @@ def _meanings(address: Address) -> list[Address]:
     if address in _NAT64:
         return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
     relayed = () if address.sixtofour is None else (address.sixtofour,)
-    return [address, *relayed, *(address.teredo or ())]
+    return [*relayed, *(address.teredo or ()), address]
 
 
 def _reason(address: Address, policy: WebhookPolicy) -> str | None:
