@@ -3,6 +3,7 @@
 import functools
 
 import httpx
+import hypothesis
 import hypothesis.internal.conjecture.optimiser  # noqa: F401 - or hypothesis does it within a test, where pytest rewrites it
 import pytest
 from tests import deadlines, postgres
@@ -12,6 +13,9 @@ import loomline.server  # noqa: F401 - before langgraph, as in a server
 
 def pytest_configure(config):
     config.pluginmanager.register(deadlines)
+    # By itself hypothesis fails an example that takes 200 ms, as one does on a busy machine.
+    hypothesis.settings.register_profile("loomline", deadline=None)
+    hypothesis.settings.load_profile("loomline")
 
 
 @pytest.fixture(scope="session")

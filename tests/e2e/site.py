@@ -87,7 +87,7 @@ def site(folder, **options):
 
 
 def metric(process, name):
-    with urllib.request.urlopen(f"{process.url}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"{process.url}/metrics", timeout=50) as answer:
         text = answer.read().decode()
     return sum(
         float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)

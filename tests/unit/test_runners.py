@@ -125,7 +125,7 @@ async def test_a_finishing_job_is_left_alone():
 
     async def work():
         started.give(None)
-        await asyncio.to_thread(go.wait, 10)
+        await asyncio.to_thread(go.wait, 50)
         ended.give("finished")
 
     async with running() as pool:
