@@ -93,6 +93,7 @@ async def test_a_connection_that_is_cut_anywhere_goes_on_where_it_was(thread, tr
         assert rest == whole[cut:], cut
 
 
+@pytest.mark.timeout(180)  # a connection for each event
 async def test_a_live_connection_that_is_cut_again_and_again_loses_nothing(thread):
     found = []
     task = asyncio.create_task(converse(thread))

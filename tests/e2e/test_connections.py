@@ -14,7 +14,7 @@ from tests.threads import Thread
 
 pytestmark = pytest.mark.slow
 
-HEAD = b"POST /threads HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n"
+HEAD = b"POST /threads HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n"
 
 
 @contextlib.contextmanager

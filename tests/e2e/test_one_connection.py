@@ -41,7 +41,7 @@ def body(mark, size):
 
 def request(mark, size, more=""):
     content = body(mark, size)
-    head = f"POST /threads HTTP/1.1\r\nhost: a\r\ncontent-length: {len(content)}\r\n{more}\r\n"
+    head = f"POST /threads HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(content)}\r\n{more}\r\n"
     return head.encode() + content
 
 
@@ -152,7 +152,7 @@ def test_many_small_requests_in_one_piece_are_answered_200_each(server, mark):
 
 def test_a_chunked_body_of_large_and_small_chunks_is_answered_200(server, mark):
     content = body(mark, 500_000)
-    head = b"POST /threads HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+    head = b"POST /threads HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
     for size in (1000, 200_000, 500_000):
         chunks = cut(content, range(size, len(content), size))
         framed = [b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks]
@@ -209,7 +209,7 @@ def test_an_invalid_request_behind_a_valid_one_is_400_after_its_answer(server, m
 
 
 def test_an_invalid_chunk_is_400_and_its_request_is_not_executed(server, mark):
-    head = b"POST /threads HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+    head = b"POST /threads HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
     content = body(mark, 500)
     with Raw(server) as raw:
         raw.send([head + b"%x\r\n%b\r\nno chunk\r\n" % (len(content), content)], answers=1)
