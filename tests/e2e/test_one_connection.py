@@ -41,7 +41,9 @@ def body(mark, size):
 
 def request(mark, size, more=""):
     content = body(mark, size)
-    head = f"POST /threads HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(content)}\r\n{more}\r\n"
+    head = (
+        f"POST /threads HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(content)}\r\n{more}\r\n"
+    )
     return head.encode() + content
 
 
