@@ -75,7 +75,7 @@ class Inside:
 
 
 def as_user(app: App, user: Encoded | None) -> App:
-    """Return an application that authenticates nobody, since every request is one user's.
+    """Return an application without authentication: every request is the request of one user.
 
     The way in for webhooks that lead into the server itself: they act as the user of their run.
 

@@ -95,7 +95,7 @@ def parse_address(text: str) -> Address | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a name or address always is this machine's own, whoever resolves it."""
+    """Return whether a name or address is this machine's own under every resolver."""
     name = host.lower().removesuffix(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True

@@ -102,7 +102,7 @@ class Origins:
 
 @dataclass(frozen=True, slots=True)
 class BrowserPolicy:
-    """What browsers may do with a server.
+    """The rules for browsers that use a server.
 
     Attributes:
         hosts: The names of the server; None: any.
@@ -219,12 +219,12 @@ def _is_same(visit: Visit, origin: str, host: tuple[str, int | None] | None) -> 
     scheme, name, port = found
     if visit.secure and scheme != "https":
         return False
-    # A proxy in front may do TLS, so the scheme of the origin decides what port is the usual one.
+    # A proxy in front may do TLS, so the scheme of the origin decides the default port.
     return name == host[0] and port == (_PORTS[scheme] if host[1] is None else host[1])
 
 
 def _follows_link(visit: Visit) -> bool:
-    """Return whether somebody follows a link to a page. Such a request changes nothing."""
+    """Return whether a browser follows a link to a page. Such a request changes nothing."""
     return visit.page and visit.reads and not visit.websocket and visit.mode == "navigate"
 
 

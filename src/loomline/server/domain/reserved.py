@@ -7,7 +7,7 @@ from typing import Final
 from loomline.server.domain.json import JsonObject
 
 IDS: Final = ("assistant_id", "graph_id", "run_id", "thread_id")
-"""What names a run and its surroundings."""
+"""The names of a run and its surroundings."""
 
 USER: Final = "user_id"
 """The authenticated user. Where there is none, clients may use the name for themselves."""

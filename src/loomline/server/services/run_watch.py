@@ -185,7 +185,7 @@ class _WatchedReader:
             return await self._end_of_open_log()
 
     async def _end_of_open_log(self) -> StoredEvent | None:
-        """Return the end of a run whose log nobody has closed yet.
+        """Return the end of a run although its log is still open.
 
         The worker appends the result before it stores the end of the run, so the result is there
         however long the worker takes to close the log.

@@ -1,4 +1,4 @@
-"""What browsers may do with a server: the options, the section ``http``, and the bound address."""
+"""Rules for browsers that use a server: the options, the section ``http``, the bound address."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ALL_INTERFACES: Final = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - co
 
 
 def browser_policy(settings: Settings) -> BrowserPolicy:
-    """Return what browsers may do with a server of these settings."""
+    """Return the rules for browsers that use a server of these settings."""
     protected, near = settings.auth is not None, is_loopback(settings.host)
     named = (*settings.allowed_hosts, *settings.http.allowed_hosts)
     checked = not protected or bool(named)

@@ -33,7 +33,7 @@ class HeaderRules:
 
 @dataclass(frozen=True, slots=True)
 class CorsSettings:
-    """The section ``http.cors``: what browsers of other origins may do.
+    """The section ``http.cors``: the rights of pages of other origins.
 
     ``allow_origins`` is None where neither it nor ``allow_origin_regex`` is given.
     """

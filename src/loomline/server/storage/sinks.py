@@ -1,4 +1,4 @@
-"""The checkpoint writes of a run on their way to the database, whichever database it is.
+"""The checkpoint writes of a run on their way to the database, for all drivers.
 
 The writes of a claim form a sequence of numbered batches. A batch is handed to the database only
 after the batch before it has been committed, and the database accepts batch n only after batch
@@ -100,7 +100,7 @@ class Drain(Protocol):
         ...
 
     def hurry(self) -> None:
-        """Write what waits now: a caller waits for it."""
+        """Write the open batches now: a caller waits for one."""
         ...
 
 

@@ -164,7 +164,7 @@ def _config(claim: Claim, kwargs: dict[str, Any], facts: ServerFacts) -> Runnabl
 
 
 def _ids(claim: Claim, configurable: JsonObject) -> JsonObject:
-    """Return what names a run, and its user if it has one, for its config and its metadata."""
+    """Return the names of a run and of its user, if any, for its config and its metadata."""
     run = claim.run
     ids: JsonObject = {
         "run_id": str(run.run_id),

@@ -182,7 +182,7 @@ class Writer:
         self._put(_Operation(work, tell), urgent=False)
 
     def hurry(self) -> None:
-        """Execute what waits now: a caller waits for a write that was posted."""
+        """Execute the queued writes now: a caller waits for one that was posted."""
         with self._condition:
             if not self._urgent:
                 self._urgent = True
