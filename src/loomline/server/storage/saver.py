@@ -318,7 +318,9 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         inline = {name: value for name, value in values.items() if _is_plain(value)}
         content = {key: value for key, value in checkpoint.items() if key not in _APART}
         content["channel_values"] = inline
-        content[BLOB_CHANNELS] = [name for name in values if name not in inline]
+        apart = [name for name in values if name not in inline]
+        if apart:
+            content[BLOB_CHANNELS] = apart
         stored = get_serializable_checkpoint_metadata(config, metadata)
         blobs = [
             self._blob((thread_id, checkpoint_ns, channel, str(version)), values[channel])
