@@ -269,3 +269,18 @@ async def test_what_is_no_id(http, places, path, named):
         422,
         {"detail": f"Invalid {named} ID: must be a UUID"},
     )
+
+
+@pytest.mark.parametrize("kind", ["threads", "assistants"])
+async def test_metadata_that_grows_by_changes_is_refused_beyond_the_limit(http, places, kind):
+    path = f"/{kind}/{places[f'{kind[:-1]}_id']}"
+    for number in range(4):
+        grown = {"metadata": {f"key {number}": "x" * 60_000}}
+        assert (await http.patch(path, json=grown)).status_code == 200
+    refused = await http.patch(path, json={"metadata": {"key 4": "x" * 60_000}})
+    assert refused.status_code == 422
+    assert "'metadata' would be larger than the limit of 262144 bytes" in refused.json()["detail"]
+    found = (await http.get(path)).json()["metadata"]
+    assert {key for key in found if key.startswith("key")} == {f"key {each}" for each in range(4)}
+    smaller = {"metadata": {"key 0": "", "key 4": "x" * 60_000}}
+    assert (await http.patch(path, json=smaller)).status_code == 200

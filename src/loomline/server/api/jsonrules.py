@@ -6,17 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-import orjson
 from starlette.requests import HTTPConnection
 
 from loomline.server.api.errors import BodyTooLarge
 from loomline.server.domain.errors import InvalidInput, TooDeep
+from loomline.server.domain.json import VALUE_BYTES, weight
 
 JSON_RULES: Final = "loomline.json_rules"
 """The key in the scope of a request or WebSocket of the rules for its JSON."""
-
-# An object of Python takes about that much, however short its JSON is.
-_VALUE_BYTES: Final = 24
 
 # Parts of this size bound the time and the memory that counting takes at once.
 _SLICE: Final = 128 * 1024
@@ -59,17 +56,17 @@ class JsonRules:
         if self.depth is not None and _levels_at_most(raw) > self.depth:
             check_depth(value, self.depth)
         # Each value of a field has at least one byte there.
-        if len(raw) * (1 + _VALUE_BYTES) > min(self.fields.values(), default=len(raw) * 100):
+        if len(raw) * (1 + VALUE_BYTES) > min(self.fields.values(), default=len(raw) * 100):
             for each in _objects(value):
                 self._check_fields(each)
 
     def _check_fields(self, fields: Mapping[str, object]) -> None:
         for name in self.fields.keys() & fields.keys():
-            encoded, most = _encoded(fields[name]), self.fields[name]
-            if len(encoded) + _VALUE_BYTES * _values(encoded) > most:
+            most = self.fields[name]
+            if weight(fields[name]) > most:
                 raise InvalidInput(
                     f"'{name}' is larger than the limit of {most} bytes, where each value counts"
-                    f" {_VALUE_BYTES} bytes more than its JSON. Large data belongs in the input."
+                    f" {VALUE_BYTES} bytes more than its JSON. Large data belongs in the input."
                 )
 
 
@@ -164,16 +161,3 @@ def _objects(value: object) -> Iterable[Mapping[str, object]]:
             yield each
             if isinstance(each.get("params"), dict):
                 yield each["params"]
-
-
-def _encoded(value: object) -> bytes:
-    try:
-        return orjson.dumps(value)
-    except TypeError as error:
-        # Decoded JSON can only fail for its depth.
-        raise TooDeep from error
-
-
-def _values(encoded: bytes) -> int:
-    """Return about how many values JSON has: commas within strings count, too."""
-    return encoded.count(b"[") + encoded.count(b"{") + encoded.count(b",")

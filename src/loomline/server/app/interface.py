@@ -27,6 +27,7 @@ from loomline.server.services.assistants import AssistantService
 from loomline.server.services.crons import CronService
 from loomline.server.services.departures import Departures
 from loomline.server.services.drawings import DrawingService
+from loomline.server.services.metadata import MetadataLimit
 from loomline.server.services.protocol_commands import ProtocolCommands
 from loomline.server.services.protocol_events import ProtocolEvents
 from loomline.server.services.run_limits import RunLimits
@@ -72,8 +73,15 @@ def make_services(
     clock, storage, authz = core.clock, core.storage, core.authz
     events, signals = core.watch, core.signals
     ttl = settings.thread_ttl.default
+    metadata = MetadataLimit(settings.metadata_limit_bytes)
     assistants = AssistantService(
-        storage=storage, graphs=graphs, events=events, signals=signals, clock=clock, authz=authz
+        storage=storage,
+        graphs=graphs,
+        events=events,
+        signals=signals,
+        clock=clock,
+        authz=authz,
+        metadata=metadata,
     )
     states = StateService(
         storage=storage, graphs=graphs, calls=calls, signals=signals, clock=clock, authz=authz
@@ -92,7 +100,7 @@ def make_services(
         states=states,
         threads=ThreadService(
             storage=storage, events=events, signals=signals, states=states, clock=clock,
-            authz=authz, default_ttl=ttl,
+            authz=authz, metadata=metadata, default_ttl=ttl,
         ),
         followers=ThreadStreamService(
             storage=storage, events=events, signals=signals, states=states, clock=clock,

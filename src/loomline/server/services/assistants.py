@@ -34,6 +34,7 @@ from loomline.server.services.assistant_requests import (
     AssistantSearchRequest,
     AssistantVersionsRequest,
 )
+from loomline.server.services.metadata import MetadataLimit
 from loomline.server.services.run_request import parse_uuid
 
 _UNNAMED = "Untitled"
@@ -49,7 +50,9 @@ class AssistantService:
         signals: Signals,
         clock: Clock,
         authz: Authorizer,
+        metadata: MetadataLimit,
     ) -> None:
+        self._metadata = metadata
         self._storage = storage
         self._graphs = graphs
         self._events = events
@@ -128,6 +131,10 @@ class AssistantService:
         access = await self._authz.allow(caller, "assistants", "update", value)
         if value["graph_id"] is not None:
             self._graphs.check(value["graph_id"])
+        metadata = value.get("metadata") or {}
+        if metadata:
+            found = await self._storage.assistants.get(assistant_id, access=access)
+            self._metadata.check(found.metadata, metadata)
         patch = AssistantPatch(
             now=self._clock.now(),
             graph_id=value["graph_id"],
@@ -135,7 +142,7 @@ class AssistantService:
             description=body.get("description"),
             config=value["config"],
             context=value["context"],
-            metadata=value.get("metadata") or {},
+            metadata=metadata,
         )
         return await self._storage.assistants.update(assistant_id, patch, access=access)
 

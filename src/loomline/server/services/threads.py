@@ -25,6 +25,7 @@ from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog
 from loomline.server.ports.signals import STOP, Signals
 from loomline.server.ports.storage import Storage
+from loomline.server.services.metadata import MetadataLimit
 from loomline.server.services.run_request import parse_uuid
 from loomline.server.services.states import StateService
 from loomline.server.services.thread_requests import (
@@ -50,6 +51,7 @@ class ThreadService:
         states: StateService,
         clock: Clock,
         authz: Authorizer,
+        metadata: MetadataLimit,
         default_ttl: Ttl | None = None,
     ) -> None:
         self._storage = storage
@@ -58,6 +60,7 @@ class ThreadService:
         self._states = states
         self._clock = clock
         self._authz = authz
+        self._metadata = metadata
         self._default_ttl = default_ttl
 
     async def create(self, caller: Caller, body: ThreadCreateRequest) -> Thread:
@@ -111,6 +114,9 @@ class ThreadService:
         value: Value = {"thread_id": thread_id, "metadata": dict(body.get("metadata", {}))}
         access = await self._authz.allow(caller, "threads", "update", value)
         metadata = value.get("metadata") or {}
+        if metadata:
+            found = await self._storage.threads.get(thread_id, with_values=False, access=access)
+            self._metadata.check(found.metadata, metadata)
         patch = ThreadPatch(self._clock.now(), metadata, _ttl(body.get("ttl")))
         return await self._storage.threads.update(
             thread_id, patch, with_values=with_values, access=access
