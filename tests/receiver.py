@@ -29,7 +29,7 @@ class Receiver:
     headers: dict[str, str] = field(default_factory=dict)
     hold: threading.Event | None = None
 
-    def next(self, seconds=50):
+    def next(self, seconds=150):
         return self.came.get(timeout=seconds)
 
 

@@ -89,7 +89,7 @@ def answers(client):
         return False
 
 
-def until(condition, seconds=50.0):
+def until(condition, seconds=150.0):
     """Wait for a process of its own, of which nothing else tells."""
     deadline = time.monotonic() + seconds
     while not condition():

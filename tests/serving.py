@@ -48,7 +48,7 @@ def serving_here(folder, *, dev=False, config=PROJECT, **flags):
         serve.prepare_quietly(settings)
         thread = threading.Thread(target=run)
         thread.start()
-        in_time = ready.wait(50)
+        in_time = ready.wait(150)
         try:
             if failures:
                 raise failures[0]
@@ -100,7 +100,7 @@ class Process:
         if wait:
             self.wait_until_ready()
 
-    def wait_until_ready(self, seconds=50):
+    def wait_until_ready(self, seconds=150):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
             with (
@@ -119,7 +119,7 @@ class Process:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=150)
         return self.process.returncode, out, err
 
     def __enter__(self):

@@ -46,7 +46,7 @@ class Thread:
 
     async def post(self, content):
         """Send a body as it is."""
-        async with httpx.AsyncClient(timeout=50) as http:
+        async with httpx.AsyncClient(timeout=150) as http:
             return await http.post(f"{self.path}/commands", content=content)
 
     async def command(self, method, **params):
@@ -68,7 +68,7 @@ class Thread:
         """Yield the events, as they come."""
         body = {"channels": list(channels), **params}
         async with (
-            httpx.AsyncClient(timeout=50) as http,
+            httpx.AsyncClient(timeout=150) as http,
             http.stream("POST", f"{self.path}/stream/events", json=body) as response,
         ):
             assert response.status_code == 200

@@ -24,7 +24,7 @@ DEEP = b'{"metadata": ' + b'{"a":' * 2000 + b"1" + b"}" * 2000 + b"}"
 
 @pytest.fixture
 async def http(server):
-    async with httpx.AsyncClient(base_url=server, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=server, timeout=150) as client:
         yield client
 
 
@@ -104,7 +104,7 @@ async def test_bodies_of_too_many_values_are_413_on_every_route(tmp_path):
     body = b'{"id":1,"metadata":[' + b"[]," * 1000 + b"[]]}"
     place = "00000000-0000-4000-8000-000000000000"
     with serving_here(tmp_path, json_values="1000") as address:
-        async with httpx.AsyncClient(base_url=address, timeout=20) as http:
+        async with httpx.AsyncClient(base_url=address, timeout=150) as http:
             routes = await every_route_with_a_body(http)
             assert len(routes) > 27
             for method, path in routes:
@@ -150,13 +150,13 @@ async def test_large_inputs_values_and_items_are_accepted(http, places):
     image, vectors = "QUJD" * 1_500_000, [[0.5] * 1000] * 100
     body = {"assistant_id": "joke", "input": {"topic": image, "seen": vectors}}
     thread = (await http.post("/threads", json={})).json()["thread_id"]
-    answer = await http.post(f"/threads/{thread}/runs/wait", json=body, timeout=60)
+    answer = await http.post(f"/threads/{thread}/runs/wait", json=body, timeout=150)
     assert answer.json()["topic"] == f"{image} and cats"
     state = {"values": {"topic": image, "seen": vectors}, "as_node": "refine_topic"}
     path = f"/threads/{thread}/state"
-    assert (await http.post(path, json=state, timeout=60)).status_code == 200
+    assert (await http.post(path, json=state, timeout=150)).status_code == 200
     item = {"namespace": ["large"], "key": "k", "value": {"image": image, "vectors": vectors}}
-    assert (await http.put("/store/items", json=item, timeout=60)).status_code == 204
+    assert (await http.put("/store/items", json=item, timeout=150)).status_code == 204
     await http.request("DELETE", "/store/items", json={"namespace": ["large"], "key": "k"})
 
 
@@ -183,7 +183,7 @@ async def test_a_body_of_ten_million_values_is_413(http, field):
             yield b"[]," * 33_333
         yield b"[]]}}"
 
-    answer = await http.post("/runs", content=pieces(), timeout=60)
+    answer = await http.post("/runs", content=pieces(), timeout=150)
     assert answer.status_code == 413
 
 

@@ -106,7 +106,7 @@ async def test_callbacks_are_not_taken_from_the_wire(http, thread):
 
 async def test_a_run_that_takes_too_long(tmp_path):
     with serving_here(tmp_path, run_timeout_seconds="1") as address:
-        async with httpx.AsyncClient(base_url=address, timeout=30) as http:
+        async with httpx.AsyncClient(base_url=address, timeout=150) as http:
             thread = (await http.post("/threads", json={})).json()["thread_id"]
             result = await wait(http, thread, "sleepy", input={})
             assert result == {"__error__": {"error": "TimeoutError", "message": ""}}

@@ -205,7 +205,7 @@ async def of_a_followed_thread(client, made):
     await client.threads.delete(thread)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("kind", MAKERS)
 async def test_every_method(serving, kind):
     with serving() as server:

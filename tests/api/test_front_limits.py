@@ -84,7 +84,7 @@ def test_size_of_headers(strict):
 )
 def test_headers_without_an_end(strict, head, more):
     sent = 0
-    with socket.create_connection(("127.0.0.1", strict.port), timeout=50) as connection:
+    with socket.create_connection(("127.0.0.1", strict.port), timeout=150) as connection:
         connection.sendall(head)
         # The server hangs up long before this much has been sent; an answer that it has sent
         # before may get lost on the way.

@@ -13,7 +13,7 @@ JOKE = {"assistant_id": "joke", "input": {"topic": "tea"}}
 
 @pytest.fixture
 async def http(server):
-    async with httpx.AsyncClient(base_url=server, timeout=20) as made:
+    async with httpx.AsyncClient(base_url=server, timeout=150) as made:
         yield made
 
 

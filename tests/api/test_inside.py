@@ -120,4 +120,4 @@ async def test_a_caller_that_leaves_stops_the_application(elsewhere):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await asyncio.to_thread(stopped.wait, 50)
+    assert await asyncio.to_thread(stopped.wait, 150)

@@ -80,7 +80,7 @@ async def test_projections(official, transport, tmp_path):
                 gate.touch()
 
     async with (
-        asyncio.timeout(50),
+        asyncio.timeout(150),
         official.threads.stream(assistant_id="assistant", transport=transport) as thread,
     ):
         await thread.run.start(input={**ASK, "gate": str(gate)})

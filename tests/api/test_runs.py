@@ -20,7 +20,7 @@ async def collect(stream):
 
 
 async def until_status(client, thread_id, run_id, *wanted):
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(150):
         while (run := await client.runs.get(thread_id, run_id))["status"] not in wanted:
             await asyncio.sleep(0.01)
     return run
@@ -361,7 +361,7 @@ async def test_a_busy_thread_can_reject_or_queue(client):
 
 async def test_stateless_runs_leave_no_thread(client):
     run = await client.runs.create(None, "joke", input={"topic": "x"})
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(150):
         while True:
             try:
                 await client.threads.get(run["thread_id"])

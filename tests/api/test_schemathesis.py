@@ -63,7 +63,7 @@ def send(operation, mode):
         call()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("tag", TAGS)
 def test_answers_are_as_documented(operations, tag, mode):

@@ -40,7 +40,7 @@ async def sdk(states_server):
 
 @pytest.fixture
 async def http(states_server):
-    async with httpx.AsyncClient(base_url=states_server, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=states_server, timeout=150) as client:
         yield client
 
 

@@ -23,7 +23,7 @@ async def following(server, thread, **options):
     """Yield the events of a thread, once the stream is there."""
     headers = options.pop("headers", {})
     async with (
-        httpx.AsyncClient(base_url=server, timeout=20) as http,
+        httpx.AsyncClient(base_url=server, timeout=150) as http,
         http.stream(
             "GET", f"/threads/{thread}/stream", params=options, headers=headers
         ) as response,

@@ -57,7 +57,7 @@ async def outbox(server):
         return (await http.get("/metrics", params={"format": "json"})).json()["webhooks"]
 
 
-async def until(condition, seconds=50):
+async def until(condition, seconds=150):
     async with asyncio.timeout(seconds):
         while not (found := await condition()):
             await asyncio.sleep(0.01)

@@ -57,7 +57,7 @@ def seeing(serve, tmp_path):
 
 def user(url, credentials):
     return httpx.Client(
-        base_url=url, headers={"authorization": f"Bearer {credentials}"}, timeout=20
+        base_url=url, headers={"authorization": f"Bearer {credentials}"}, timeout=150
     )
 
 

@@ -23,7 +23,7 @@ def world(tmp_path_factory):
         yield url, ada, build(ada)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 def test_nothing_is_told_and_nothing_changes(world):
     url, ada, ours = world
     before = ours.look(ada)
@@ -32,7 +32,7 @@ def test_nothing_is_told_and_nothing_changes(world):
     assert ours.look(ada) == before
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_same_request_of_two_users_has_answers_without_a_common_id(tmp_path):
     # A world of its own: Ada sends the same requests, and may change what is hers.
     with serving(tmp_path) as (url, _), user(url, "ada") as ada:
@@ -42,7 +42,7 @@ def test_same_request_of_two_users_has_answers_without_a_common_id(tmp_path):
         assert compared[f"POST {path}"] >= 1, path
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_the_whole_document_with_the_ids_of_others(world, mode):
     url, ada, ours = world
@@ -65,7 +65,7 @@ def _send(operation, mode, url, ours):
                 case.path_parameters[name] = data.draw(st.sampled_from(ours.ids[name]))
         body = json.dumps(case.body, default=str) if case.body is not None else ""
         with contextlib.suppress(httpx.InvalidURL, ValueError):
-            answer = case.call(headers={"authorization": "Bearer bob"}, timeout=20)
+            answer = case.call(headers={"authorization": "Bearer bob"}, timeout=150)
             assert answer.status_code < 500, answer.text
             assert SECRET not in answer.text or SECRET in body
 
@@ -84,7 +84,7 @@ NAMES = st.from_regex(re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,30}"), fullmatch
 CONTENT = st.binary(max_size=60).map(lambda raw: re.sub(rb"[\x00-\x1f\x7f]", b"", raw).strip())
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 @settings(max_examples=200, deadline=None, suppress_health_check=HEALTH)
 @given(headers=st.dictionaries(NAMES, CONTENT, max_size=5), credentials=CONTENT)
 def test_headers_open_nothing(world, http, headers, credentials):

@@ -36,7 +36,7 @@ def shared_ids(http):
     return {http.post("/runs", json=body).json()["assistant_id"]}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("route", POSTS)
 def test_answer_to_a_post_has_nothing_of_another_user_with_the_same_key(users, route):
     (ada, note, hers), (bob, _, his) = users

@@ -35,7 +35,7 @@ def server(request, tmp_path_factory):
 
 
 def user(url, name):
-    return httpx.Client(base_url=url, headers={"authorization": f"Bearer {name}"}, timeout=20)
+    return httpx.Client(base_url=url, headers={"authorization": f"Bearer {name}"}, timeout=150)
 
 
 @pytest.fixture

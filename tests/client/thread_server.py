@@ -293,7 +293,7 @@ def thread_server():
     web.capture_signals = contextlib.nullcontext
     thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(150)
     try:
         yield server
     finally:

@@ -20,7 +20,7 @@ from loomline.server.storage.saver import SaverOptions
 from loomline.server.storage.sealing import Sealer
 from loomline.server.storage.sqlite import SqliteStorage
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 150
 
 
 class SqliteFaults:

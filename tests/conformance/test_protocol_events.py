@@ -343,7 +343,7 @@ async def test_a_run_that_is_handed_over_and_cancelled_before_it_goes_on(cluster
     if late:
         following.cancel()
         following = asyncio.create_task(cluster.until_end(thread))
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(150):
         events = await following
     assert [event.key for event in events] == [begun.key, begun.key, RUN_ENDS]
     numbers = [event.number for event in events]

@@ -126,9 +126,9 @@ async def test_a_writer_in_another_program(redis_url, prefix, here):
     async with here.signals.listen("work") as listener:
         reading = asyncio.create_task(numbers(here.log.read("run", START)))
         command = [sys.executable, "-c", program, redis_url, prefix]
-        await asyncio.to_thread(subprocess.run, command, check=True, timeout=20)
+        await asyncio.to_thread(subprocess.run, command, check=True, timeout=150)
         assert await reading == [7]
-        assert await listener.wait(50) == [("work", "there")]
+        assert await listener.wait(150) == [("work", "there")]
 
 
 async def test_a_signal_reaches_other_processes_once_and_its_own(here, there):
@@ -143,14 +143,14 @@ async def test_a_signal_reaches_other_processes_once_and_its_own(here, there):
 async def test_a_topic_that_is_wanted_later_is_heard_too(here, there):
     async with here.signals.listen("a"), here.signals.listen("b") as listener:
         await there.signals.publish("b", "x")
-        assert await listener.wait(50) == [("b", "x")]
+        assert await listener.wait(150) == [("b", "x")]
 
 
 async def test_listeners_are_told_to_look_after_the_connection_was_lost(server, prefix):
     async with process(server.url, prefix) as here, here.signals.listen("work") as listener:
         with redis.Redis.from_url(server.url) as client:
             cut_connections(client)
-        assert await listener.wait(50) == [("work", "")]
+        assert await listener.wait(150) == [("work", "")]
 
 
 async def test_a_connection_with_unsent_data_to_a_stalled_server_is_closed(server, prefix):
@@ -286,7 +286,7 @@ async def test_a_server_that_is_away_delays_nobody_for_long(server, prefix):
             began = time.monotonic()
             await act()
             assert time.monotonic() - began < 2
-        assert await listener.wait(50) == [("work", "x")]
+        assert await listener.wait(150) == [("work", "x")]
         with pytest.raises(EventsUnavailable):
             await here.ping()
         with pytest.raises(EventsUnavailable):

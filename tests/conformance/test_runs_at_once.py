@@ -107,7 +107,7 @@ class Crowd:
                 await asyncio.sleep(0)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(400)
 async def test_a_crowd(storage, clock):
     threads = [await thread_of(storage) for _ in range(3)]
     crowd = Crowd(storage, clock, threads)

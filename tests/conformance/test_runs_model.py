@@ -379,7 +379,7 @@ def facts(run):
     return run.run_id, run.status, run.attempt, run.error
 
 
-@pytest.mark.timeout(90 + EXAMPLES)
+@pytest.mark.timeout(400 + EXAMPLES)
 def test_runs_of_threads(database):
     with World(database) as world:
         machine = type("Machine", (RunsOfThreads,), {"world": world})

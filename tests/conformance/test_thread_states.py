@@ -42,7 +42,7 @@ async def test_a_hint_without_a_name_is_one_for_every_thread(world, tmp_path, na
         modes = frozenset({"state_update"})
         async with aclosing(await service.follow(SERVER, thread, None, modes)) as batches:
             told = asyncio.create_task(anext(batches))
-            async with asyncio.timeout(50):
+            async with asyncio.timeout(150):
                 while not told.done():
                     # What a listener says that has lost its connection for a while.
                     for topic in (THREAD, STATE):

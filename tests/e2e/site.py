@@ -14,7 +14,7 @@ from tests.serving import Process
 LEASE = 2
 
 
-def until(condition, seconds=50):
+def until(condition, seconds=150):
     """Wait for other processes, of which nothing else tells."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -87,7 +87,7 @@ def site(folder, **options):
 
 
 def metric(process, name):
-    with urllib.request.urlopen(f"{process.url}/metrics", timeout=50) as answer:
+    with urllib.request.urlopen(f"{process.url}/metrics", timeout=150) as answer:
         text = answer.read().decode()
     return sum(
         float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)

@@ -22,7 +22,7 @@ from loomline import __version__
 pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart"
-PATIENCE = 20.0
+PATIENCE = 150.0
 GRAPH = """
 from typing_extensions import TypedDict
 from langgraph.graph import START, StateGraph

@@ -23,7 +23,7 @@ def connected(port, count, data=b""):
     with contextlib.ExitStack() as stack:
         opened = []
         for _ in range(count):
-            each = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+            each = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=150))
             with contextlib.suppress(ConnectionError):
                 each.sendall(data)
             opened.append(each)
@@ -40,7 +40,7 @@ def rest_of(connection):
 
 
 def metric(address, name):
-    text = httpx.get(f"{address}/metrics", timeout=20).text
+    text = httpx.get(f"{address}/metrics", timeout=150).text
     return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(name))
 
 
@@ -50,18 +50,18 @@ def port_of(address):
 
 def test_300_silent_connections_of_256_descriptors_shut_no_client_out(tmp_path):
     with Process(tmp_path, files=(256, 256), head_timeout_seconds="3") as server:
-        with httpx.Client(base_url=server.url, timeout=20) as kept:
+        with httpx.Client(base_url=server.url, timeout=150) as kept:
             assert kept.get("/ok").status_code == 200
             with connected(server.port, 300) as silent:
                 # An old connection and new ones, and the database can open its files.
                 assert kept.post("/threads", json={}).status_code == 200
                 for _ in range(20):
-                    assert httpx.post(f"{server.url}/threads", json={}, timeout=20).is_success
+                    assert httpx.post(f"{server.url}/threads", json={}, timeout=150).is_success
                 assert metric(server.url, "loomline_connections_evicted_total") >= 100
                 assert [rest_of(each) for each in silent] == [b""] * 300
             # After the deadline everything is as before.
             with connected(server.port, 100):
-                assert httpx.get(f"{server.url}/ok", timeout=20).is_success
+                assert httpx.get(f"{server.url}/ok", timeout=150).is_success
             assert metric(server.url, "loomline_connections_timed_out_total") >= 100
         _, _, log = server.stop()
     assert "closed to make room for new ones" in log
@@ -77,7 +77,7 @@ def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one(tmp_path):
 def test_connections_beyond_the_limit_with_requests_in_progress_are_refused_503(tmp_path):
     with serving_here(tmp_path, max_connections="10") as address:
         body = {"assistant_id": "joke", "input": {"topic": "t"}, "after_seconds": 600}
-        with contextlib.ExitStack() as stack, httpx.Client(base_url=address, timeout=20) as kept:
+        with contextlib.ExitStack() as stack, httpx.Client(base_url=address, timeout=150) as kept:
             thread = kept.post("/threads", json={}).json()["thread_id"]
             assert kept.post(f"/threads/{thread}/runs", json=body).is_success
             for _ in range(9):
@@ -174,7 +174,7 @@ async def test_streams_and_websockets_outlive_the_deadlines(hasty):
     thread = Thread(hasty)
     async with (
         thread.websocket() as opened,
-        httpx.AsyncClient(base_url=hasty, timeout=20) as http,
+        httpx.AsyncClient(base_url=hasty, timeout=150) as http,
     ):
         made = (await http.post("/threads", json={})).json()["thread_id"]
         async with http.stream("GET", f"/threads/{made}/stream") as following:

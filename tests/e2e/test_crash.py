@@ -14,10 +14,10 @@ from loomline import get_sync_client
 # More rounds on demand: LOOMLINE_TEST_CRASHES=20
 ROUNDS = int(os.environ.get("LOOMLINE_TEST_CRASHES", "1"))
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
-def until(condition, seconds=50):
+def until(condition, seconds=150):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():

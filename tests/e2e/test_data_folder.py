@@ -8,7 +8,7 @@ import httpx
 import pytest
 from tests.serving import PROJECT, Process
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]  # each starts several interpreters
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # each starts several interpreters
 
 
 def mode(path):

@@ -164,7 +164,11 @@ def test_following_a_thread(tmp_path, package):
         program = program.replace("http://127.0.0.1:2024", server.url)
         program = program.replace("from loomline ", f"from {package} ")
         done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=150,
         )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("['You said: Hi']\n")

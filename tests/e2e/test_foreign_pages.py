@@ -144,7 +144,7 @@ def test_cross_site_request_without_origin_is_refused_unless_it_opens_a_page(ser
 
 
 def test_request_is_refused_before_its_body_is_sent(server):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=150) as client:
         head = f"POST /runs/wait HTTP/1.1\r\nhost: localhost\r\norigin: {EVIL}\r\n"
         client.sendall(f"{head}content-length: 1000000\r\n\r\n".encode())
         assert client.recv(4096).startswith(b"HTTP/1.1 403 ")
@@ -153,7 +153,7 @@ def test_request_is_refused_before_its_body_is_sent(server):
 @pytest.mark.parametrize("name", ["host", "origin"])
 def test_request_with_two_of_a_header_is_refused(server, name):
     lines = [f"{name}: localhost", f"{name}: evil.example", *(["host: a"] * (name != "host"))]
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=150) as client:
         client.sendall("\r\n".join(["GET /info HTTP/1.1", *lines, "", ""]).encode())
         assert client.recv(4096).startswith(b"HTTP/1.1 403 ")
 
@@ -161,7 +161,7 @@ def test_request_with_two_of_a_header_is_refused(server, name):
 def test_program_without_browser_headers_is_served(server):
     assert httpx.post(f"{server.url}/runs/wait", content=json.dumps(RUN)).status_code == 200
     assert httpx.get(f"{server.url}/info", headers={"host": "localhost:1"}).status_code == 200
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=150) as client:
         client.sendall(b"GET /ok HTTP/1.0\r\n\r\n")  # as some load balancers ask
         assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
 

@@ -8,7 +8,7 @@ from tests.serving import Process
 from loomline import get_sync_client
 from loomline.errors import APIStatusError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 TEXT = "x" * 20_000
 

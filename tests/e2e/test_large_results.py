@@ -8,7 +8,7 @@ import pytest
 from tests.postgres import new_schema
 from tests.serving import Process
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 MEGABYTES = 20
 

@@ -11,7 +11,7 @@ RUNS = 20
 
 def test_runs_that_fail_alike_have_one_traceback_and_one_line_each(tmp_path):
     with Process(tmp_path) as server:
-        with httpx.Client(base_url=server.url, timeout=30) as http:
+        with httpx.Client(base_url=server.url, timeout=150) as http:
             for number in range(RUNS):
                 # The text is another one each time, with an escape sequence for terminals.
                 body = {"assistant_id": "boom", "input": {"topic": f"\x1b[2J\r{number}"}}

@@ -56,7 +56,7 @@ class Raw:
     """A connection whose pieces are chosen. Answers are read while requests are sent."""
 
     def __init__(self, server):
-        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=150)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.statuses = []
         self._file = self.socket.makefile("rb")
@@ -167,7 +167,7 @@ def test_a_chunked_body_of_large_and_small_chunks_is_answered_200(server, mark):
 
 def test_httpx_over_one_connection_gets_200_each(server, mark):
     sizes = [size for size in SIZES for _ in range(4)]
-    with httpx.Client(base_url=server.url, timeout=60) as http:
+    with httpx.Client(base_url=server.url, timeout=150) as http:
         statuses = [http.post("/threads", content=body(mark, size)).status_code for size in sizes]
     assert statuses == [200] * len(sizes)
     assert number_of_threads(server, mark) == len(sizes)

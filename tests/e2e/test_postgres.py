@@ -14,7 +14,7 @@ from tests.serving import PROJECT, Process, serving_here
 from loomline import get_client, get_sync_client
 from loomline.errors import APIStatusError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ async def test_a_client_that_leaves_while_the_database_is_away(tmp_path, caplog)
     body = {"assistant_id": "sleepy", "input": {}, "on_disconnect": "cancel"}
     try:
         with serving_here(tmp_path, database_url=database.url) as address:
-            async with httpx.AsyncClient(base_url=address, timeout=20) as http:
+            async with httpx.AsyncClient(base_url=address, timeout=150) as http:
                 thread = (await http.post("/threads", json={})).json()["thread_id"]
                 path = f"/threads/{thread}/runs"
                 async with http.stream("POST", f"{path}/stream", json=body) as response:
@@ -132,11 +132,11 @@ async def test_a_client_that_leaves_while_the_database_is_away(tmp_path, caplog)
                         if "first" in line:
                             break
                     database.stop()
-                async with asyncio.timeout(50):
+                async with asyncio.timeout(150):
                     while not any(each.name == "loomline.runs" for each in caplog.records):
                         await asyncio.sleep(0.01)
                 database.start()
-                async with asyncio.timeout(50):
+                async with asyncio.timeout(150):
                     while (await http.get(path)).json()[0]["status"] != "interrupted":
                         await asyncio.sleep(0.05)
     finally:
@@ -149,7 +149,7 @@ def run_cli(*arguments, **variables):
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         env=os.environ | variables,
     )
     return done.returncode, done.stdout, done.stderr

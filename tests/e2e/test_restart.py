@@ -6,7 +6,7 @@ from tests.serving import Process
 
 from loomline import get_sync_client
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

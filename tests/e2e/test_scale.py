@@ -24,7 +24,7 @@ BUSY = 3
 # Of runs whose workers die again and again.
 PATIENT = {"max_attempts": 9}
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
@@ -414,7 +414,7 @@ def test_what_a_worker_says(place):
 def test_who_has_no_redis_must_be_alone(place):
     place.start("both")
     alone = Process(place.folder / "data", wait=False, database_url=place.database)
-    _, errors = alone.process.communicate(timeout=30)
+    _, errors = alone.process.communicate(timeout=150)
     assert alone.process.returncode == 1
     assert "if all of them have the same --redis-url" in errors
     assert errors.count("\n") == 1
@@ -423,14 +423,14 @@ def test_who_has_no_redis_must_be_alone(place):
 def test_two_servers_without_redis(place):
     with Process(place.folder / "data", database_url=place.database):
         second = Process(place.folder / "data", wait=False, database_url=place.database)
-        _, errors = second.process.communicate(timeout=30)
+        _, errors = second.process.communicate(timeout=150)
         assert second.process.returncode == 1
         assert errors.startswith("loomline: Another server uses this database already.")
         third = Process(
             place.folder / "data", wait=False, database_url=place.database,
             redis_url=place.redis.url,
         )  # fmt: skip
-        _, errors = third.process.communicate(timeout=30)
+        _, errors = third.process.communicate(timeout=150)
         assert "has no Redis" in errors
 
 
@@ -451,7 +451,7 @@ def test_two_servers_without_redis(place):
 def test_what_cannot_work_is_said(arguments, code, text):
     done = subprocess.run(
         [sys.executable, "-m", "loomline.server.cli", *arguments, "--config", str(PROJECT)],
-        check=False, capture_output=True, text=True, timeout=60
+        check=False, capture_output=True, text=True, timeout=150
     )  # fmt: skip
     assert done.returncode == code
     assert text in done.stderr

@@ -8,7 +8,7 @@ from tests.serving import PROJECT, Process
 
 from loomline import get_sync_client
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def test_a_run_is_traced_to_its_project(tmp_path):

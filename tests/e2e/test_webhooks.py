@@ -13,7 +13,7 @@ from tests.serving import PROJECT, Process, free_port
 
 from loomline import get_sync_client
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 HERE = "127.0.0.0/8"
 
@@ -56,7 +56,7 @@ def loomline(*arguments, **flags):
     options = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
     return subprocess.run(
         [sys.executable, "-m", "loomline.server.cli", "webhooks", *arguments, *options],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=150, check=False,
     )  # fmt: skip
 
 

@@ -276,7 +276,7 @@ class Fleet:
 
     def lock_file(self, seconds):
         """Let no other connection write to the database's file for some time."""
-        with contextlib.closing(sqlite3.connect(self.file, timeout=30)) as connection:
+        with contextlib.closing(sqlite3.connect(self.file, timeout=150)) as connection:
             connection.isolation_level = None
             connection.execute("BEGIN EXCLUSIVE")
             time.sleep(seconds)

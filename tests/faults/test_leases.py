@@ -9,7 +9,7 @@ from tests.faults.model import given
 
 from loomline import get_sync_client
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 ALONE = Shape("alone", postgres=True)
 SHARED = Shape("shared", postgres=True, redis=True)

@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 import { scenarios, watched, world } from "./harness.mjs";
 
 const FOLDER = new URL("scenarios/", import.meta.url);
-const SECONDS = 45;
+const SECONDS = 150;
 
 let unhandled = () => {};
 process.on("unhandledRejection", (reason) => unhandled(reason));

@@ -3,7 +3,7 @@
 import pytest
 from tests.js.node import scenarios
 
-pytestmark = pytest.mark.timeout(60)  # the first one starts servers
+pytestmark = pytest.mark.timeout(400)  # the first one starts servers
 
 # What storage has a part in.
 STORED = {"assistants.mjs", "crons.mjs", "rejoin.mjs", "runs.mjs", "store.mjs", "threads.mjs"}

@@ -48,7 +48,7 @@ async def test_a_call_that_blocks_blocks_nobody_else(pool):
 
     async def block():
         home.call_soon_threadsafe(began.set)
-        release.wait(50)
+        release.wait(150)
         return "released"
 
     async def quick():

@@ -82,7 +82,7 @@ async def test_it_is_said_when_the_database_is_back(world, named):
         await world.tide.asked.acquire()
     assert {await status(world, run_id) for _, run_id in places} == {"pending"}
     world.tide.away = False
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(150):
         while {await status(world, run_id) for _, run_id in places} != {"interrupted"}:
             await asyncio.sleep(0.005)
     await world.departures.stop()
@@ -99,7 +99,7 @@ async def test_it_is_tried_once_more_at_the_end(world):
 async def test_a_database_that_stays_away_does_not_hold_up_the_end(world, caplog):
     for _ in range(3):
         await leave(world, *await some_run(world))
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(150):
         await world.departures.stop()
     assert "runs go on although their clients have left" in caplog.messages
 

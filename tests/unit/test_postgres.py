@@ -391,7 +391,7 @@ class Gate:
 
     def __call__(self, connection):
         self.reached.set()
-        self._open.wait(50)
+        self._open.wait(150)
 
     def open(self):
         self._open.set()
@@ -403,7 +403,7 @@ async def busy(storage):
     gates = [Gate() for _ in range(CONNECTIONS)]
     tasks = [asyncio.create_task(storage._database.write(gate)) for gate in gates]
     for gate in gates:
-        assert await asyncio.to_thread(gate.reached.wait, 50)
+        assert await asyncio.to_thread(gate.reached.wait, 150)
     try:
         yield
     finally:
@@ -421,7 +421,7 @@ async def test_a_cancelled_caller_leaves_no_lock_behind(storage):
         gate(connection)
 
     task = asyncio.create_task(storage._database.write(work))
-    assert await asyncio.to_thread(gate.reached.wait, 50)
+    assert await asyncio.to_thread(gate.reached.wait, 150)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -25,7 +25,7 @@ def job(start, name="job", finishing=False):
 
 async def until(condition):
     """Wait for something that no event announces."""
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(150):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -125,7 +125,7 @@ async def test_a_finishing_job_is_left_alone():
 
     async def work():
         started.give(None)
-        await asyncio.to_thread(go.wait, 50)
+        await asyncio.to_thread(go.wait, 150)
         ended.give("finished")
 
     async with running() as pool:

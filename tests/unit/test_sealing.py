@@ -320,7 +320,7 @@ async def test_who_goes_away_cancels_the_handler(handlers):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await asyncio.to_thread(cancelled.wait, 50)
+    assert await asyncio.to_thread(cancelled.wait, 150)
     await sealer.close()
 
 

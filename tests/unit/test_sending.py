@@ -79,7 +79,7 @@ async def end_a_run(storage, webhook):
 
 
 async def until(condition):
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(150):
         while not await condition():
             await asyncio.sleep(0.01)
 
@@ -163,7 +163,7 @@ async def told_by_hints(storage, **options):
     await sender.start(orphaned=True)
 
     async def tell(receiver):
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(150):
             while receiver.came.empty():
                 await signals.publish(WEBHOOK)
                 await asyncio.sleep(0.01)

@@ -114,7 +114,7 @@ class Gate:
 
     def __call__(self, connection):
         self.reached.set()
-        self._open.wait(50)
+        self._open.wait(150)
 
     def open(self):
         self._open.set()
@@ -124,7 +124,7 @@ async def gathered(storage, works):
     """Hand in the works while the writer is held up; return what came of them."""
     gate = Gate()
     first = asyncio.create_task(storage._writer.write(gate))
-    assert await asyncio.to_thread(gate.reached.wait, 50)
+    assert await asyncio.to_thread(gate.reached.wait, 150)
     tasks = [asyncio.create_task(work) for work in works]
     await asyncio.sleep(0)
     gate.open()
@@ -225,7 +225,7 @@ async def test_a_run_waits_when_too_much_of_it_is_unwritten(storage):
     saver = storage.run_checkpointer(held, wait=False)
     gate = Gate()
     blocked = asyncio.create_task(storage._writer.write(gate))
-    assert await asyncio.to_thread(gate.reached.wait, 50)
+    assert await asyncio.to_thread(gate.reached.wait, 150)
     small = asyncio.create_task(checkpoint(saver, held.run.thread_id, held.run.run_id))
     await asyncio.wait_for(small, 5)
     big = asyncio.create_task(
@@ -310,7 +310,7 @@ async def test_two_starts_at_once_make_the_schema_once(tmp_path):
         together = threading.Barrier(2)
 
         def start(connection):
-            together.wait(50)
+            together.wait(150)
             migrate(connection)
 
         await asyncio.gather(*(asyncio.to_thread(start, each) for each in (one, two)))
@@ -334,7 +334,7 @@ async def test_reading_a_long_thread_uses_the_indexes(storage):
     gate = threading.Barrier(READERS)
 
     def on_each(connection):
-        gate.wait(50)
+        gate.wait(150)
         counted(connection)
 
     await asyncio.gather(*(storage._readers.read(on_each) for _ in range(READERS)))
