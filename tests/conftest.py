@@ -39,7 +39,7 @@ def patient_http():
     """Let httpx wait for a busy machine longer than its 5 seconds, where a test does not say."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("connect", "read", "write", "pool"):
-            patch.setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, name, 50.0)
+            patch.setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, name, 150.0)
         yield
 
 
