@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import Final
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
@@ -50,6 +51,12 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().resume_writing()
         if not self.read_paused and not self.transport.is_closing():
             self.transport.resume_reading()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            # A refusal is an answer, too: uvicorn would log each as an error of the application.
+            self.handshake_complete = True
 
     def handle_cont(self, event: Frame) -> None:
         if len(self.frames) < _FRAGMENTS_MOST:
