@@ -314,6 +314,7 @@ def _claim(
         row[4], row[10], row[12] = "running", row[10] + 1, now
         row[16] = number if row[16] is None else row[16]
         connection.execute(sql.CLAIM, (worker, token, lease, now, row[16], row[0]))
+        connection.execute(sql.BEGIN_BATCHES, (row[0], token))
         stop = None if action is None else Stop(action, reason)
         run = _run(cast("_Row", row))
         claims.append(

@@ -6,7 +6,7 @@ import sqlite3
 
 from loomline.server.domain.errors import LeaseLost
 from loomline.server.domain.runs import Claim
-from loomline.server.storage.sinks import Batch, WriteBehind, accepts
+from loomline.server.storage.sinks import Batch, WriteBehind, check_complete
 from loomline.server.storage.sqlite import sql
 from loomline.server.storage.sqlite.checkpoint_rows import write_rows
 from loomline.server.storage.sqlite.connection import Writer
@@ -62,7 +62,9 @@ class _BatchWrite:
 
     def _write(self, connection: sqlite3.Connection, batch: Batch) -> None:
         claim = self._sink.claim
-        if not accepts(fence(connection, claim), batch.number):
-            return
-        connection.execute(sql.COUNT_BATCH, (str(claim.run.run_id), claim.token, batch.number))
-        write_rows(connection, batch.rows)
+        given = {"run": str(claim.run.run_id), "token": claim.token, "number": batch.number}
+        if connection.execute(sql.COUNT_BATCH, given).rowcount:
+            write_rows(connection, batch.rows)
+        else:
+            # Repeated although its commit had succeeded, or refused.
+            check_complete(fence(connection, claim), batch.number)

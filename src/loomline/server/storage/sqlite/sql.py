@@ -99,7 +99,13 @@ FENCE = """
     WHERE r.run_id = ?
 """
 
-COUNT_BATCH = "INSERT OR REPLACE INTO run_batches (run_id, token, number) VALUES (?, ?, ?)"
+BEGIN_BATCHES = "INSERT OR REPLACE INTO run_batches (run_id, token, number) VALUES (?, ?, 0)"
+
+# The fence and the count in one statement: the row goes with the token (a trigger removes it).
+COUNT_BATCH = """
+    UPDATE run_batches SET number = :number
+    WHERE run_id = :run AND token = :token AND number = :number - 1
+"""
 
 END_RUN = """
     UPDATE runs SET status = ?, error = ?, updated_at = ?, token = NULL, lease_until = NULL,
