@@ -33,6 +33,7 @@ FORMATS = {
     # Nobody listens there.
     "webhook": st.sampled_from(["http://127.0.0.1:9/", "http://127.0.0.1:9/hook?a=b"]),
     "idempotency-key": st.uuids().map(str),
+    "event-id": st.sampled_from(["-1", "0-0", "1700000000000-3"]),
     "timezone": st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata"]),
 }
 

@@ -2,6 +2,7 @@
 
 import operator
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -44,8 +45,9 @@ nested = chain(a=note("a"), child=middle, after=note("after")).compile()
 
 
 def slow(left, right):
-    if "slow" in right:
-        time.sleep(1)
+    for gate in (Path(each[5:]) for each in right if each.startswith("gate:")):
+        while not gate.exists():
+            time.sleep(0.01)
     if "secret" in right:
         raise OSError("/etc/shadow is not readable")
     if "bad" in right:

@@ -53,9 +53,12 @@ _IDEMPOTENCY_KEY: JsonObject = {
 _LAST_EVENT_ID: JsonObject = {
     "name": "Last-Event-ID",
     "in": "header",
-    "description": "The last event that the client has; the stream goes on after it.",
+    "description": (
+        "The id of the last event that the client has; the stream goes on after it. `-1`: all"
+        " events."
+    ),
     "required": False,
-    "schema": {"type": "string"},
+    "schema": {"type": "string", "format": "event-id"},
 }
 _PREFER: JsonObject = {
     "name": "Prefer",
