@@ -264,8 +264,8 @@ def wrong_result(tag, result, load):
 
 
 def _wrong_error(tag, fails, error):
-    if fails:
-        return "" if error.get("message") == tag else f"its error is {error}"
+    if fails and error.get("message") == tag:
+        return ""
     # An error of Python's own comes from a node that has found a state it cannot work with.
     return f"its error is {error}" if hasattr(builtins, str(error.get("error"))) else ""
 

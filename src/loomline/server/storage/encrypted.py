@@ -547,8 +547,12 @@ async def _seal_kwargs(seals: Seals, kwargs: Encoded) -> Encoded:
 
 
 async def _seal_told(seals: Seals, run: Run) -> Run:
-    metadata = await seals.seal("run", "metadata", run.metadata)
-    return dataclasses.replace(run, metadata=metadata, kwargs=await _seal_kwargs(seals, run.kwargs))
+    return dataclasses.replace(
+        run,
+        metadata=await seals.seal("run", "metadata", run.metadata),
+        kwargs=await _seal_kwargs(seals, run.kwargs),
+        user=await seals.seal_text("run", "user", run.user),
+    )
 
 
 async def _open_run(seals: Seals, run: Run) -> Run:

@@ -12,7 +12,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -191,7 +191,8 @@ class WriteBehind:
     def end_with(self, act: Callable[[Rest], T], *, strict: bool) -> T:
         """Hand over everything that is left to the transaction that ends the claim.
 
-        With ``strict`` an earlier failure fails the end too; without it the end writes no rows.
+        With ``strict`` an earlier failure fails the end too; without it the end writes no rows. No
+        batch is handed over meanwhile: it could be committed between the count and the end.
         """
         batch = self._take_rest()
         try:
@@ -203,14 +204,24 @@ class WriteBehind:
             self.fail(error)
             raise
         finally:
+            self._go_on()
             batch.done.set_result(None)
+
+    def _go_on(self) -> None:
+        """Queue the rows that came during the end, so that their writers hear of its outcome."""
+        with self._lock:
+            self._flying = None
+            if self._open is not None:
+                with suppress(StorageUnavailable):
+                    self._queue()
 
     def _take_rest(self) -> Batch:
         while True:
             with self._lock:
                 flying = self._flying
                 if flying is None:
-                    batch, self._open = self._open or Batch(), None
+                    batch = self._flying = self._open or Batch()
+                    self._open = None
                     return batch
             flying.done.result()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,4 +129,7 @@ class Occupancy:
     def _leave(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
+            # The server may see the end of the connection after the next process asks for the lock.
+            with suppress(psycopg.Error):
+                connection.execute("SELECT pg_advisory_unlock_all()")
             connection.close()

@@ -115,7 +115,7 @@ def end_claim(
             raise LeaseLost(claim.run.run_id) from None
 
     with sinks.last_use(claim):
-        return sinks.known(claim).end_with(act, strict=strict)
+        return sinks.of(claim).end_with(act, strict=strict)
 
 
 def _write_taken(connection: Connection, taken: Sequence[_Taken]) -> Sequence[_Verdict]:
