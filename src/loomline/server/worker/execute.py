@@ -100,7 +100,7 @@ class Assignment:
     when the run times out, on the monotonic clock, once it has begun. ``control`` asks the graph to
     stop before its next step, from any thread. ``result`` is a status, "handed over" or "lost",
     once it is over. ``held_until``: when, by the clock of the worker's loop, the lease may have run
-    out.
+    out. ``over`` is set when the execution has ended and none of its nodes runs any more.
     """
 
     claim: Claim
@@ -111,6 +111,7 @@ class Assignment:
     control: RunControl = field(default_factory=RunControl)
     result: str = "lost"
     held_until: float = 0.0
+    over: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _settled: bool = False
 

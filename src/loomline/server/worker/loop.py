@@ -211,32 +211,68 @@ class Worker:
         return len(claims) == limit
 
     def _begin(self, claim: Claim, until: float) -> None:
+        run_id = claim.run.run_id
         self.measures.claimed += 1
         self.measures.repeated += claim.run.attempt > 1
         waited = (self._clock.now() - claim.run.created_at).total_seconds()
         self.measures.waited.add(max(waited, 0.0))
         assignment = Assignment(claim, order=claim.stop, held_until=until)
+        if self._options.shared and until <= _time():
+            # The answer took longer than the lease: another worker may have begun the run by now.
+            assignment.order = assignment.order or Release()
+        before = self._active.get(run_id)
         job = Job(
-            name=str(claim.run.run_id),
-            start=partial(self._execute, assignment, asyncio.get_running_loop()),
+            name=str(run_id),
+            start=partial(
+                self._execute,
+                assignment,
+                asyncio.get_running_loop(),
+                None if before is None else before[0],
+            ),
             finishing=lambda: assignment.finishing,
         )
-        # It may have been lost, unnoticed, and come back.
-        self._order([claim.run.run_id], Lost())
-        self._active[claim.run.run_id] = (assignment, job)
+        # The run may have been lost, unnoticed, and come back to this worker.
+        self._order([run_id], Lost())
+        self._active[run_id] = (assignment, job)
         self._idle.clear()
         self._pool.submit(job)
 
-    async def _execute(self, assignment: Assignment, home: asyncio.AbstractEventLoop) -> None:
-        """Run on the runner's loop, and tell the worker's own loop when it is over."""
+    async def _execute(
+        self,
+        assignment: Assignment,
+        home: asyncio.AbstractEventLoop,
+        before: Assignment | None,
+    ) -> None:
+        """Execute a run on the runner's loop, and tell the worker's own loop when it is over.
+
+        Args:
+            assignment: The run.
+            home: The worker's loop.
+            before: An earlier execution of the same run, which must end first.
+        """
         try:
+            if before is not None:
+                await self._outlast(before, assignment)
             await self._executor.execute(assignment)
         finally:
+            assignment.over.set()
             full = len(self._active) >= self._options.concurrency
             home.call_soon_threadsafe(self._ended, assignment)
         if full:
             # Only a full worker has left runs in the queue that nobody will signal again.
             await self._signals.publish(WORK)
+
+    async def _outlast(self, before: Assignment, after: Assignment) -> None:
+        """Wait for an execution that was told to stop, so that no node runs twice at once.
+
+        A node that blocks cannot be stopped; it is waited for as long as at the end of the process.
+        """
+        waiting = asyncio.to_thread(before.over.wait, self._options.release_seconds)
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            if after.order is None:
+                raise
 
     def _ended(self, assignment: Assignment) -> None:
         run_id = assignment.claim.run.run_id
@@ -255,10 +291,12 @@ class Worker:
     async def _look_for_lost(self) -> None:
         while True:
             await self._clock.sleep(self._options.look_seconds)
-            if self._late(0.0):
-                # After an outage: what nobody has taken over meanwhile is ours as before.
-                await self._renew()
-            await self._reclaim(orphaned=False)
+            # No claim may be on its way here: its lease could run out before the worker knows it.
+            async with self._claiming:
+                if self._late(0.0):
+                    # After an outage: what nobody has taken over meanwhile is ours as before.
+                    await self._renew()
+                await self._reclaim(orphaned=False)
 
     async def _end_overdue(self) -> None:
         """End runs that the timeout cannot stop, since they block the loop it would come from."""

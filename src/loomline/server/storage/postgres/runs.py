@@ -143,15 +143,15 @@ class PostgresRuns:
         *,
         graphs: Collection[str] | None = None,
     ) -> Sequence[Claim]:
-        now = self._clock.now()
-        values = {
-            "worker": worker,
-            "limit": limit,
-            "now": now,
-            "lease": now + timedelta(seconds=lease_seconds),
-            "graphs": None if graphs is None else list(graphs),
-        }
-        return await self._database.send(lambda c: c.execute(sql.CLAIM, values), _claims)
+        names = None if graphs is None else list(graphs)
+
+        def work(connection: Connection) -> Cursor:
+            # Not before: the lease begins when there is a connection for the statement.
+            now = self._clock.now()
+            values = {"worker": worker, "limit": limit, "now": now, "lease": lease_seconds}
+            return connection.execute(sql.CLAIM, {**values, "graphs": names})
+
+        return await self._database.send(work, _claims)
 
     async def next_due(self, after: datetime) -> datetime | None:
         row = await self._database.ask(lambda c: c.execute(sql.NEXT_DUE, (after,)).fetchone())
@@ -163,10 +163,11 @@ class PostgresRuns:
             "runs": [claim.run.run_id for claim in held],
             "tokens": [claim.token for claim in held],
             "worker": worker,
-            "lease": self._clock.now() + timedelta(seconds=lease_seconds),
+            "lease": lease_seconds,
         }
         return await self._database.send(
-            lambda c: c.execute(sql.RENEW, values), lambda cursor: _renewal(claims, cursor)
+            lambda c: c.execute(sql.RENEW, {**values, "now": self._clock.now()}),
+            lambda cursor: _renewal(claims, cursor),
         )
 
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:

@@ -82,6 +82,11 @@ HAS_TEMPORARY = "SELECT 1 FROM loomline_runs WHERE run_id = ANY(%s) AND temporar
 
 WITH_WEBHOOK = f"SELECT {RUN} FROM loomline_runs WHERE run_id = ANY(%s) AND webhook IS NOT NULL"
 
+# Counted from the moment of the write: the statement may have waited for a lock, and longer than a
+# lease lasts.
+_LEASE = """%(now)s::timestamptz + (clock_timestamp() - transaction_timestamp())
+                                       + %(lease)s * interval '1 second'"""
+
 # Of each thread the first in line, if nothing of the thread is running. What another worker is
 # about to take is passed over.
 CLAIM = f"""
@@ -98,7 +103,7 @@ CLAIM = f"""
         ORDER BY created_at, seq LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
     UPDATE loomline_runs SET status = 'running', attempt = attempt + 1, claims = claims + 1,
                          batches = 0, worker = %(worker)s, token = gen_random_uuid(),
-                         lease_until = %(lease)s, updated_at = %(now)s,
+                         lease_until = {_LEASE}, updated_at = %(now)s,
                          number_before = coalesce(number_before, loomline_event_number(thread_id))
     FROM due WHERE loomline_runs.run_id = due.due_id
     RETURNING {RUN}, token, stop_action, stop_reason, seq,
@@ -113,7 +118,7 @@ NEXT_DUE = """
     ORDER BY created_at LIMIT 1
 """
 
-RENEW = """
+RENEW = f"""
     WITH held AS MATERIALIZED (
         SELECT h.run_id AS held_id
         FROM unnest(%(runs)s::uuid[], %(tokens)s::uuid[]) c (run_id, token)
@@ -121,7 +126,7 @@ RENEW = """
             SELECT run_id FROM loomline_runs r
             WHERE r.run_id = c.run_id AND r.token = c.token AND r.worker = %(worker)s
             LIMIT 1 FOR UPDATE) h)
-    UPDATE loomline_runs SET lease_until = %(lease)s FROM held WHERE run_id = held_id
+    UPDATE loomline_runs SET lease_until = {_LEASE} FROM held WHERE run_id = held_id
     RETURNING token, run_id, stop_action, stop_reason
 """
 

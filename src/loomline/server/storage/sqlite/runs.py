@@ -143,10 +143,15 @@ class SqliteRuns:
         *,
         graphs: Collection[str] | None = None,
     ) -> Sequence[Claim]:
-        now = micros(self._clock.now())
-        lease = now + int(lease_seconds * 1_000_000)
-        where = {"now": now, "graphs": _names(graphs), "limit": limit}
-        return await self._writer.write(lambda c: _claim(c, where, (worker, lease, now)))
+        names, seconds = _names(graphs), int(lease_seconds * 1_000_000)
+
+        def work(connection: sqlite3.Connection) -> Sequence[Claim]:
+            # Not before: the lease begins when the write does, however long that waits for a lock.
+            now = micros(self._clock.now())
+            where = {"now": now, "graphs": names, "limit": limit}
+            return _claim(connection, where, (worker, now + seconds, now))
+
+        return await self._writer.write(work)
 
     async def next_due(self, after: datetime) -> datetime | None:
         given = (micros(after),)
@@ -154,8 +159,12 @@ class SqliteRuns:
         return None if due is None else moment(due)
 
     async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:
-        lease = micros(self._clock.now()) + int(lease_seconds * 1_000_000)
-        return await self._writer.write(lambda c: _renew(c, worker, claims, lease))
+        seconds = int(lease_seconds * 1_000_000)
+
+        def work(connection: sqlite3.Connection) -> Renewal:
+            return _renew(connection, worker, claims, micros(self._clock.now()) + seconds)
+
+        return await self._writer.write(work)
 
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
         now = micros(self._clock.now())

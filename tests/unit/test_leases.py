@@ -1,0 +1,182 @@
+"""Leases that are taken and renewed late: no run is executed twice at once."""
+
+import asyncio
+import sqlite3
+import threading
+from contextlib import asynccontextmanager, closing, suppress
+
+import psycopg
+import pytest
+from tests.postgres import new_schema
+from tests.support import StandingClock, new_run, new_thread, open_postgres, open_storage
+
+from loomline.server.clock import SystemClock
+from loomline.server.events.memory import MemoryEventLog
+from loomline.server.events.signals import MemorySignals
+from loomline.server.worker.execute import Release
+from loomline.server.worker.loop import Worker, WorkerOptions
+from loomline.server.worker.runners import RunnerOptions, RunnerPool
+
+LEASE = 4.0
+
+
+@pytest.fixture
+def clock():
+    return StandingClock()
+
+
+@pytest.fixture
+async def storage(tmp_path, clock):
+    async with open_storage(tmp_path, clock) as opened:
+        yield opened
+
+
+async def queued(storage, clock):
+    thread = await storage.threads.create(new_thread(now=clock.time))
+    await storage.runs.create(new_run(thread.thread_id, now=clock.time))
+
+
+async def claimed(storage, clock):
+    await queued(storage, clock)
+    (claim,) = await storage.runs.claim("w", 1, LEASE)
+    return claim
+
+
+@asynccontextmanager
+async def locked(path, clock):
+    """Keep every write waiting while the time of three leases passes."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+        for _ in range(3):
+            await asyncio.sleep(0)
+        clock.move(3 * LEASE)
+        connection.execute("ROLLBACK")
+
+
+async def test_a_lease_that_waited_for_the_file_begins_when_it_is_written(storage, clock, tmp_path):
+    await queued(storage, clock)
+    async with locked(tmp_path / "loomline.db", clock):
+        claiming = asyncio.create_task(storage.runs.claim("w", 1, LEASE))
+    assert len(await claiming) == 1
+    assert not (await storage.runs.reclaim(max_attempts=3)).requeued
+    clock.move(LEASE + 1)
+    assert len((await storage.runs.reclaim(max_attempts=3)).requeued) == 1
+
+
+async def test_a_renewal_that_waited_for_the_file_counts_from_when_it_is_written(
+    storage, clock, tmp_path
+):
+    claim = await claimed(storage, clock)
+    async with locked(tmp_path / "loomline.db", clock):
+        renewing = asyncio.create_task(storage.runs.renew("w", [claim], LEASE))
+    assert not (await renewing).lost
+    assert not (await storage.runs.reclaim(max_attempts=3)).requeued
+
+
+async def test_a_lease_of_postgres_does_not_run_out_while_its_statement_waits(clock):
+    url = new_schema()
+    async with open_postgres(url, clock) as storage:
+        await queued(storage, clock)
+        with psycopg.connect(url) as other:
+            other.execute("LOCK TABLE loomline_runs IN SHARE ROW EXCLUSIVE MODE")
+            claiming = asyncio.create_task(storage.runs.claim("w", 1, 0.1))
+            # The statement cannot go on before: as long as five leases.
+            await asyncio.sleep(0.5)
+        assert len(await claiming) == 1
+        clock.move(0.3)
+        assert not (await storage.runs.reclaim(max_attempts=3)).requeued
+
+
+class Steps:
+    """An executor that only notes when executions begin and end; the ends take a while."""
+
+    def __init__(self):
+        self.notes = []
+        self.began = threading.Event()
+        self.second = threading.Event()
+
+    async def execute(self, assignment):
+        attempt = assignment.claim.run.attempt
+        self.notes.append(("begin", attempt))
+        (self.began if attempt == 1 else self.second).set()
+        try:
+            if attempt == 1:
+                await asyncio.Event().wait()
+        finally:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+            self.notes.append(("end", attempt))
+
+
+def worker_of(storage, clock, executor=None, **options):
+    given = {"name": "w", "concurrency": 4, "lease_seconds": LEASE, "max_attempts": 3}
+    return Worker(
+        storage=storage,
+        events=MemoryEventLog(clock),
+        signals=MemorySignals(),
+        clock=clock,
+        executor=executor,
+        pool=RunnerPool(RunnerOptions(), asyncio.new_event_loop),
+        options=WorkerOptions(**given | options),
+    )
+
+
+async def test_a_run_that_comes_back_begins_when_its_former_execution_has_ended(storage, clock):
+    steps = Steps()
+    worker = worker_of(storage, clock, steps)
+    worker._pool.start()
+    try:
+        await queued(storage, clock)
+        await worker._claim()
+        assert await asyncio.to_thread(steps.began.wait, 60)
+        clock.move(LEASE + 1)
+        await storage.runs.reclaim(max_attempts=3)
+        await worker._claim()
+        assert await asyncio.to_thread(steps.second.wait, 60)
+    finally:
+        await worker._wait_idle(60)
+        await worker._pool.stop()
+    assert steps.notes == [("begin", 1), ("end", 1), ("begin", 2), ("end", 2)]
+
+
+async def test_a_claim_that_comes_after_its_lease_is_handed_back_where_others_may_have_it(
+    storage, clock
+):
+    claim = await claimed(storage, clock)
+    past = asyncio.get_running_loop().time() - 1
+    orders = {}
+    for shared in (True, False):
+        worker = worker_of(storage, clock, shared=shared)
+        worker._begin(claim, past)
+        orders[shared] = worker._active[claim.run.run_id][0].order
+    assert isinstance(orders[True], Release)
+    assert orders[False] is None
+
+
+async def test_nothing_is_taken_for_lost_while_its_claim_is_on_the_way(tmp_path):
+    lease = 0.2
+    async with open_storage(tmp_path) as storage:
+        clock = SystemClock()
+        thread = await storage.threads.create(new_thread(now=clock.now()))
+        await storage.runs.create(new_run(thread.thread_id, now=clock.now()))
+        worker = worker_of(storage, clock, Steps(), lease_seconds=lease, look_seconds=0.01)
+        arrived = asyncio.Event()
+        claim = storage.runs.claim
+
+        async def late(*args, **options):
+            claims = await claim(*args, **options)
+            arrived.set()
+            await asyncio.sleep(2 * lease)
+            return claims
+
+        storage.runs.claim = late
+        claiming = asyncio.create_task(worker._claim())
+        await arrived.wait()
+        looking = asyncio.create_task(worker._look_for_lost())
+        await claiming
+        looking.cancel()
+        await storage.runs.forget_keys(clock.now(), 1)  # after every write before
+        (held,) = worker._active
+        run = await storage.runs.get(None, held)
+        assert (run.status, run.attempt) == ("running", 1)
