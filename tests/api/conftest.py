@@ -9,16 +9,28 @@ import loomline
 
 
 def pytest_collection_modifyitems(config, items):
-    """Run on two servers only the tests that are marked; the others do not depend on runs."""
-
-    def wanted(item):
-        call = getattr(item, "callspec", None)
-        apart = call is not None and call.params.get("serving") == "apart"
-        return not apart or item.get_closest_marker("two_servers") is not None
-
+    """Leave out the combinations of server and client that show nothing new."""
     left = [item for item in items if not wanted(item)]
     config.hook.pytest_deselected(items=left)
     items[:] = [item for item in items if wanted(item)]
+
+
+def wanted(item):
+    """Return whether a test is run with its server and its client.
+
+    Each test runs on every server with Loomline's client, and on SQLite also with the official
+    client: no client can tell the servers apart, so further pairs would repeat both.
+    """
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    serving = params.get("serving")
+    official = "official" in {params.get("client"), params.get("sync_client")}
+    if serving == "apart" and item.get_closest_marker("two_servers") is None:
+        return False
+    if serving != "sqlite" and item.get_closest_marker("one_server") is not None:
+        return serving is None
+    if official and item.get_closest_marker("one_client") is not None:
+        return False
+    return not official or serving in {"sqlite", None}
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +63,7 @@ def server(serving):
 
 @pytest.fixture(params=["loomline", "official"])
 async def client(request, server):
-    """Our client and the official one: whatever is tested works with either."""
+    """Loomline's client, and the official client on one of the servers (see ``wanted``)."""
     make = {"loomline": loomline.get_client, "official": langgraph_sdk.get_client}[request.param]
     async with make(url=server, api_key=None) as made:
         yield made

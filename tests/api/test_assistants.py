@@ -83,6 +83,7 @@ async def test_taken_ids(http):
     assert (again.status_code, again.json()) == (200, made)
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("body", "status", "text"),
     [
@@ -189,6 +190,7 @@ async def test_search_and_count(http, assistants):
     assert (await http.post("/assistants/count", json={})).text.isdigit()
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("body", "status", "text"),
     [

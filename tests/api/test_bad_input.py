@@ -99,6 +99,7 @@ def check(answer, status, text):
     assert "Traceback" not in body["detail"]
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     "route", ["/threads/{}/runs", "/threads/{}/runs/stream", "/threads/{}/runs/wait"]
 )
@@ -109,6 +110,7 @@ async def test_bodies(http, thread, route, body, status, text):
     assert (found["status"], found["metadata"]) == ("idle", {})
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(("fields", "status", "text"), FIELDS)
 async def test_fields(http, thread, fields, status, text):
     check(await http.post(f"/threads/{thread}/runs", json=RUN | fields), status, text)
@@ -116,6 +118,7 @@ async def test_fields(http, thread, fields, status, text):
     assert (await http.get(f"/threads/{thread}/runs")).json() == []
 
 
+@pytest.mark.one_server
 async def test_resuming_needs_a_thread(http):
     check(
         await http.post("/runs", json=RUN | {"command": {"resume": 1}}),
@@ -147,6 +150,7 @@ async def test_paths(http, method, path, status, text):
     check(await http.request(method, path), status, text)
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     "query",
     [
@@ -163,6 +167,7 @@ async def test_queries(http, thread, query):
     check(await http.get(f"/threads/{thread}/runs?{query}"), 422, query.partition("=")[0])
 
 
+@pytest.mark.one_server
 async def test_cancelling_needs_a_known_action(http, thread):
     check(
         await http.post(f"/threads/{thread}/runs/{NOWHERE}/cancel?action=explode"),

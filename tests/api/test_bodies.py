@@ -66,6 +66,7 @@ async def routes_with_a_body(http):
     ]
 
 
+@pytest.mark.one_server
 async def test_unreadable_bodies(http, places):
     routes = await routes_with_a_body(http)
     assert len(routes) > 25
@@ -83,6 +84,7 @@ async def test_unreadable_bodies(http, places):
         ), (method, path)
 
 
+@pytest.mark.one_server
 async def test_bodies_of_another_kind(http, places):
     for method, path in await routes_with_a_body(http):
         answer = await http.request(method, path.format(**places), content=b'"text"')
@@ -131,6 +133,7 @@ LARGE = [
 ]
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("content", ["x" * 1_100_000, [[]] * 50_000], ids=["bytes", "values"])
 async def test_metadata_context_and_config_beyond_their_limits_are_422(http, places, content):
     for method, path, more, field in LARGE:
@@ -175,6 +178,7 @@ async def test_websocket_commands_of_too_many_values_are_refused_and_the_connect
             assert started["type"] == "success"
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("field", ["metadata", "input"])
 async def test_a_body_of_ten_million_values_is_413(http, field):
     async def pieces():
@@ -253,6 +257,7 @@ async def test_what_is_not_served(http, method, path, body, detail):
     assert answer.json()["detail"].startswith(detail)
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("path", "named"),
     [

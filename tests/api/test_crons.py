@@ -141,6 +141,7 @@ async def test_bad_crons(http, thread, fields, status, text):
     assert (await http.post("/runs/crons/count", json={})).text == before.text
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("missing", ["assistant_id", "schedule"])
 async def test_what_a_cron_needs(http, missing):
     body = {key: value for key, value in NEW_YEAR.items() if key != missing}
@@ -152,6 +153,7 @@ async def test_a_cron_needs_its_thread(http):
     refused(answer, 404, f"Thread with ID {NOWHERE} not found")
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("body", "status", "text"),
     [
@@ -243,6 +245,7 @@ async def test_search_and_count(http, sdk, thread):
     assert await sdk.crons.count(metadata={"mark": mark}) == 0
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("body", "text"),
     [

@@ -195,9 +195,16 @@ async def check(client, places, *, searchable):
     assert bool(by_value) is searchable["values"]
 
 
-@pytest.mark.parametrize("package", [loomline, langgraph_sdk])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_nothing_readable_is_left(place, kind, package):
+async def test_nothing_readable_is_left(place, kind):
+    await check_nothing_readable_is_left(place, kind, loomline)
+
+
+async def test_values_of_the_official_client_are_encrypted(tmp_path):
+    await check_nothing_readable_is_left(Sqlite(tmp_path), "official", langgraph_sdk)
+
+
+async def check_nothing_readable_is_left(place, kind, package):
     settings = KINDS[kind]
     searchable = {"owner": kind != "keys", "word": False, "values": False}
     with serve(place, **settings) as address:

@@ -13,7 +13,7 @@ from tests.serving import Process
 
 import loomline
 
-pytestmark = pytest.mark.two_servers
+pytestmark = [pytest.mark.two_servers, pytest.mark.one_client]
 
 EVERY_SECOND = "* * * * * *"
 JOKE = {"topic": "tea"}

@@ -116,6 +116,7 @@ async def test_threads_do_not_share_keys(client, key):
     assert runs[0]["run_id"] != runs[1]["run_id"]
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("wrong", ["", "a b", "x" * 256, "é"])
 async def test_keys_that_are_none(http, wrong):
     headers = {"Idempotency-Key": wrong.encode("latin-1")}

@@ -11,7 +11,7 @@ from tests.threads import ALL, Thread, data, is_end, take
 
 import loomline
 
-pytestmark = pytest.mark.two_servers
+pytestmark = [pytest.mark.two_servers, pytest.mark.one_client]
 
 ASK = {"messages": [{"role": "user", "content": "What is 2 + 3?"}]}
 

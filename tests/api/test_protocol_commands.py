@@ -12,7 +12,7 @@ from tests.threads import ALL, Thread, data, is_end, new_thread_id, take
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError
 
-pytestmark = pytest.mark.two_servers
+pytestmark = [pytest.mark.two_servers, pytest.mark.one_client]
 
 NO_COMMAND = "Protocol commands must include an integer id and string method."
 
@@ -35,6 +35,7 @@ async def interrupted(thread, assistant="ask"):
     return [data(event)["interrupt_id"] for event in events if event["method"] == "input.requested"]
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("body", "answer"),
     [
@@ -55,6 +56,7 @@ async def test_what_is_no_command(thread, body, answer):
     assert (response.status_code, response.json()) == (400, answer)
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("method", "params", "code", "message"),
     [
@@ -124,6 +126,7 @@ async def test_ids_of_threads_that_are_none(server):
     assert refused.value.rcvd.code == 4422
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
@@ -140,6 +143,7 @@ async def test_streams_that_cannot_be(thread, body, detail):
     assert (response.status_code, response.json()) == (400, {"detail": detail})
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("channel", ["bogus", "custom:", 3, None])
 async def test_channels_that_do_not_exist(thread, channel):
     async with httpx.AsyncClient() as http:
@@ -286,6 +290,7 @@ async def test_states(thread):
     assert missing["error"] == "no_such_checkpoint"
 
 
+@pytest.mark.one_server
 async def test_garbage_leaves_a_websocket_usable(thread):
     no_json = error("invalid_argument", "Protocol commands must be valid JSON.", None)
     async with thread.websocket() as socket:
@@ -299,6 +304,7 @@ async def test_garbage_leaves_a_websocket_usable(thread):
         assert (await socket.receive())["error"] == "no_such_run"
 
 
+@pytest.mark.one_server
 async def test_frames_that_are_too_large(serving):
     with serving(body_limit_bytes="2000") as address:
         thread = Thread(address)
@@ -312,6 +318,7 @@ async def test_frames_that_are_too_large(serving):
         assert response.status_code == 413
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("method", ["subscription.subscribe", "subscription.reconnect"])
 async def test_subscriptions_that_cannot_be(thread, method):
     async with thread.websocket() as socket:

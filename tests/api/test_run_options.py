@@ -27,6 +27,7 @@ async def wait(http, thread, graph, **fields):
 TIMEOUT = {"__error__": {"error": "TimeoutError", "message": ""}}
 
 
+@pytest.mark.one_client
 async def test_a_run_with_less_time(client, http, thread):
     result = await wait(http, thread, "sleepy", input={}, timeout_seconds=0.3)
     assert result == TIMEOUT
@@ -38,6 +39,7 @@ async def test_a_run_with_less_time(client, http, thread):
     assert (await wait(http, thread, "sleepy", input={"seconds": 0}))["log"][-1] == "last"
 
 
+@pytest.mark.one_client
 async def test_a_run_that_blocks_is_ended_all_the_same(client, http, thread):
     began = time.monotonic()
     result = await wait(http, thread, "blocking", input={"seconds": 9}, timeout_seconds=0.3)
@@ -52,6 +54,7 @@ async def test_a_run_that_blocks_is_ended_all_the_same(client, http, thread):
     assert events.status_code == 200
 
 
+@pytest.mark.one_client
 async def test_a_blocking_run_ends_its_stream_with_the_error(http, thread):
     body = {"assistant_id": "blocking", "input": {"seconds": 4}, "timeout_seconds": 0.2}
     answer = await http.post(f"/threads/{thread}/runs/stream", json=body)
@@ -144,6 +147,8 @@ async def test_the_lifecycle_of_subgraphs(client, thread):
     assert begun["trigger_call_id"] == begun["namespace"][-1].partition(":")[2]
 
 
+@pytest.mark.one_client
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     "fields",
     [

@@ -503,6 +503,7 @@ async def test_deleting_runs(client):
         await client.runs.delete(thread, run["run_id"])
 
 
+@pytest.mark.one_client
 async def test_a_node_that_blocks_its_loop_blocks_nothing_else(client, tmp_path):
     thread = await new_thread(client)
     blocking = await client.runs.create(thread, "blocking", input={"folder": str(tmp_path)})

@@ -440,6 +440,7 @@ async def test_patching_the_state_patches_the_thread(sdk, http):
     assert (await http.patch(f"/threads/{NOWHERE}/state", json={})).status_code == 404
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("method", "path", "body", "text"),
     [

@@ -105,6 +105,7 @@ async def test_an_empty_key(http, place):
 PUT = {"namespace": ["a"], "key": "k", "value": {}}
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("change", "status", "text"),
     [
@@ -131,6 +132,7 @@ async def test_bad_items(http, change, status, text):
     refused(await http.put("/store/items", json=PUT | change), status, text)
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("missing", ["namespace", "key", "value"])
 async def test_what_an_item_needs(http, missing):
     body = {key: value for key, value in PUT.items() if key != missing}
@@ -161,6 +163,7 @@ async def test_bad_searches(http, path, body, status, text):
     refused(await http.post(f"/store/{path}", json=body), status, text)
 
 
+@pytest.mark.one_server
 async def test_bad_reads(http):
     answer = await http.get("/store/items?namespace=a")
     assert answer.status_code == 400

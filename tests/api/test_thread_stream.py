@@ -68,6 +68,7 @@ def numbers(parts):
     return [tuple(map(int, part[2].split("-"))) for part in parts]
 
 
+@pytest.mark.one_client
 async def test_all_runs_of_a_thread(client, server, thread):
     async with following(server, thread) as parts:
         first = await client.runs.create(thread, "joke", input=JOKE, stream_mode="updates")
@@ -95,12 +96,14 @@ async def test_all_runs_of_a_thread(client, server, thread):
     assert numbers(found) == sorted(set(numbers(found)))
 
 
+@pytest.mark.one_client
 async def test_only_beginnings_and_ends(client, server, thread):
     async with following(server, thread, stream_modes="lifecycle") as parts:
         await client.runs.create(thread, "joke", input=JOKE)
         assert shape(await until(parts, done)) == ["metadata", "done"]
 
 
+@pytest.mark.one_client
 async def test_a_run_that_is_stopped_is_done(client, server, thread):
     async with following(server, thread) as parts:
         run = await client.runs.create(thread, "sleepy", input={"seconds": 60})
@@ -109,6 +112,7 @@ async def test_a_run_that_is_stopped_is_done(client, server, thread):
         assert shape(await until(parts, done))[-1] == "done"
 
 
+@pytest.mark.one_client
 @pytest.mark.parametrize("name", ["stream_modes", "stream_mode"])
 @pytest.mark.parametrize(
     "modes",
@@ -125,6 +129,7 @@ async def test_new_states(client, server, thread, name, modes):
     assert data["state"]["values"]["joke"] == "Another."
 
 
+@pytest.mark.one_client
 async def test_states_alone(client, server, thread):
     await client.runs.wait(thread, "joke", input=JOKE)
     async with following(server, thread, stream_modes="state_update") as parts:
@@ -150,6 +155,7 @@ async def kept_run(client, thread):
     await client.runs.join(thread, run["run_id"])
 
 
+@pytest.mark.one_client
 @pytest.mark.parametrize("start", ["-", "0", "-1"])
 async def test_the_past(server, past, start):
     async with following(server, past, headers={"last-event-id": start}) as parts:
@@ -158,6 +164,7 @@ async def test_the_past(server, past, start):
     assert numbers(found) == sorted(set(numbers(found)))
 
 
+@pytest.mark.one_client
 async def test_going_on_after_any_event(server, past):
     async with following(server, past, headers={"last-event-id": "-"}) as parts:
         whole = await until(parts, done) + await until(parts, done)
@@ -169,6 +176,7 @@ async def test_going_on_after_any_event(server, past):
         assert found == whole[number + 1 :]
 
 
+@pytest.mark.one_client
 async def test_the_past_goes_over_into_the_present(client, server, past):
     async with following(server, past, headers={"last-event-id": "-"}) as parts:
         await until(parts, done)
@@ -177,12 +185,14 @@ async def test_the_past_goes_over_into_the_present(client, server, past):
         assert shape(await until(parts, done))[0] == "metadata"
 
 
+@pytest.mark.one_client
 async def test_a_run_that_is_going_on(client, server, thread):
     await client.runs.create(thread, "sleepy", input={"seconds": 0.3}, stream_mode="updates")
     async with following(server, thread) as parts:
         assert shape(await until(parts, done))[-1] == "done"
 
 
+@pytest.mark.one_client
 async def test_a_thread_that_does_not_exist_yet(client, server):
     thread = "550e8400-e29b-41d4-a716-446655441111"
     async with following(server, thread) as parts:
@@ -191,6 +201,7 @@ async def test_a_thread_that_does_not_exist_yet(client, server):
     await client.threads.delete(thread)
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("path", "headers", "detail"),
     [

@@ -130,6 +130,7 @@ async def test_selecting_and_extracting(sdk, http):
     assert row["extracted"] == {"whole": row["values"]}
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("body", "text"),
     [

@@ -82,6 +82,7 @@ async def test_the_end_of_a_run_is_told(client, thread, receiver):
     assert told.headers["host"] == receiver.url.removeprefix("http://")
 
 
+@pytest.mark.one_client
 async def test_it_is_signed_with_every_secret(client, thread, receiver):
     await client.runs.create(thread, "joke", input=JOKE, webhook=receiver.url)
     told = await came(receiver)
@@ -94,6 +95,7 @@ async def test_it_is_signed_with_every_secret(client, thread, receiver):
     assert told.headers["webhook-signature"].split() == [f"v1,{each}" for each in expected]
 
 
+@pytest.mark.one_client
 @pytest.mark.parametrize("graph", ["boom", "ask"])
 async def test_failures_and_interrupts(client, thread, receiver, graph):
     await client.runs.wait(thread, graph, input=JOKE, webhook=receiver.url, **_quiet(client, graph))
@@ -126,6 +128,7 @@ async def test_every_way_of_creating_a_run(client, thread, receiver):
     assert {(await came(receiver)).body["status"] for _ in range(2)} == {"success"}
 
 
+@pytest.mark.one_client
 async def test_a_cron_tells_too(client, receiver):
     cron = await client.crons.create(
         "joke", schedule="* * * * * *", input=JOKE, webhook=receiver.url
@@ -135,6 +138,7 @@ async def test_a_cron_tells_too(client, receiver):
     assert body["kwargs"]["config"]["configurable"]["cron_id"] == cron["cron_id"]
 
 
+@pytest.mark.one_client
 async def test_runs_that_never_began(client, thread, receiver):
     later = {"input": JOKE, "webhook": receiver.url, "after_seconds": 1000}
     run = await client.runs.create(thread, "joke", **later)
@@ -152,6 +156,7 @@ async def test_runs_that_never_began(client, thread, receiver):
         assert (body["run_id"], body["status"]) == (before["run_id"], status)
 
 
+@pytest.mark.one_client
 async def test_a_running_run_that_is_cancelled(client, thread, receiver):
     async for part in client.runs.stream(
         thread, "sleepy", input={"seconds": 60}, webhook=receiver.url, stream_mode=["values"]
@@ -163,6 +168,7 @@ async def test_a_running_run_that_is_cancelled(client, thread, receiver):
     assert (body["status"], body["error"]["error"]) == ("rollback", "UserRollback")
 
 
+@pytest.mark.one_client
 async def test_what_fails_is_sent_again_and_given_up_at_last(
     request, client, server, thread, receiver
 ):
@@ -191,6 +197,7 @@ async def test_what_fails_is_sent_again_and_given_up_at_last(
     assert counted == [4, 1, 1] if alone else sum(counted) <= 6
 
 
+@pytest.mark.one_client
 async def test_a_receiver_that_hangs_is_left(client, server, thread, receiver):
     receiver.hold = threading.Event()
     before = await outbox(server)
@@ -225,6 +232,7 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("url", REFUSED)
 async def test_where_webhooks_must_not_go(server, url):
     async with httpx.AsyncClient(base_url=server) as http:
@@ -252,6 +260,7 @@ def project(tmp_path, **sections):
     return path
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("get_client", [loomline.get_client, langgraph_sdk.get_client])
 async def test_the_sections_of_the_file(serving, tmp_path, receiver, get_client):
     url = {"require_https": False, "disable_loopback": False, "allowed_domains": ["localhost"]}

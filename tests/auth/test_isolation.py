@@ -272,6 +272,8 @@ def test_nobody_sees_or_changes_what_is_not_theirs(owners_server, route):
         assert '"404: ' not in text
 
 
+# The answer is given before a database is asked.
+@pytest.mark.parametrize("owners_server", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "route",
     [name for name, row in ROWS.items() if row.path not in OPEN_PATHS],

@@ -13,6 +13,8 @@ from tests.client import canned
 
 import loomline.client
 
+pytestmark = pytest.mark.one_interpreter
+
 PARSER = doctest.DocTestParser()
 CHECKER = doctest.OutputChecker()
 RESOURCES = ("assistants", "threads", "runs", "crons", "store")

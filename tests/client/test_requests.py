@@ -11,6 +11,8 @@ import pytest
 
 import loomline.client
 
+pytestmark = pytest.mark.one_interpreter
+
 URL = "http://host:1234/base"
 SAMPLES = {
     "after_seconds": 3,

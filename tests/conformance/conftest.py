@@ -15,6 +15,19 @@ from loomline.server.events.redis import RedisEvents, RedisOptions
 from loomline.server.events.signals import MemorySignals
 
 
+def pytest_collection_modifyitems(config, items):
+    """Repeat with encryption only the tests of what is encrypted."""
+
+    def repeated(item):
+        call = getattr(item, "callspec", None)
+        encrypted = call is not None and call.params.get("database") == "encrypted"
+        return encrypted and item.get_closest_marker("unsealed") is not None
+
+    left = [item for item in items if repeated(item)]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if not repeated(item)]
+
+
 class SqliteDatabase:
     """An empty database, and a look into it from outside."""
 

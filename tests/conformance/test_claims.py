@@ -1,6 +1,9 @@
 """Who gets which run."""
 
+import pytest
 from tests.conformance.acts import NOW, add, claim, thread_of
+
+pytestmark = pytest.mark.unsealed
 
 
 async def of_graphs(storage, *graphs, limit=10):

@@ -9,6 +9,8 @@ from loomline.server.domain.errors import ThreadNotFound
 from loomline.server.domain.ids import uuid7
 from loomline.server.domain.runs import ENDED_NUMBERS, LOST_NUMBERS
 
+pytestmark = pytest.mark.unsealed
+
 
 async def test_a_run_goes_on_after_the_one_before(storage):
     thread = await thread_of(storage)

@@ -9,6 +9,8 @@ from tests.support import new_run
 from loomline.server.domain.errors import ThreadMoved
 from loomline.server.domain.runs import Outcome, Seen
 
+pytestmark = pytest.mark.unsealed
+
 
 async def look(storage, thread):
     runs = await storage.runs.list(thread, limit=100, offset=0, status=None)

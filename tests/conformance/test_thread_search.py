@@ -15,6 +15,8 @@ from loomline.server.domain.json import Encoded, dump
 from loomline.server.domain.runs import Outcome
 from loomline.server.domain.threads import ThreadFilter, ThreadPatch, ThreadQuery, ThreadState
 
+pytestmark = pytest.mark.unsealed
+
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),

@@ -165,6 +165,7 @@ def test_hanging_code_fails_under_its_name_and_the_next_test_runs(run):
     assert passed == {f"test_{name}.py" for name in HANGING}, output
 
 
+@pytest.mark.one_interpreter
 @pytest.mark.slow
 def test_a_marked_test_has_the_time_of_its_mark(run):
     source = """
@@ -181,6 +182,7 @@ async def test_hanging(resource):
     assert "FAILED test_it.py::test_hanging" in output
 
 
+@pytest.mark.one_interpreter
 @pytest.mark.slow
 def test_a_setup_does_not_use_up_the_time_of_its_test(run):
     source = """

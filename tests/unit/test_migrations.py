@@ -4,6 +4,8 @@ from importlib.resources import files
 
 import pytest
 
+pytestmark = pytest.mark.one_interpreter
+
 
 @pytest.mark.parametrize("driver", ["sqlite", "postgres"])
 def test_migrations_have_the_numbers_from_one_without_gap_or_double(driver):

@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.one_interpreter
+
 ROOT = Path(__file__).parents[2]
 
 FORMER = "we" + "ft"

@@ -144,6 +144,7 @@ async def test_closing_twice_and_using_it_afterwards(url):
         assert await storage.checkpointer().aget_tuple(root(thread)) is not None
 
 
+@pytest.mark.one_interpreter
 @pytest.mark.slow
 async def test_a_database_without_vectors():
     server = Server()
@@ -429,6 +430,7 @@ async def test_a_cancelled_caller_leaves_no_lock_behind(storage):
     await add(storage, thread)
 
 
+@pytest.mark.one_interpreter
 async def test_too_many_requests_are_refused_and_the_rest_is_done(storage):
     async with busy(storage):
         works = [
@@ -750,6 +752,7 @@ async def test_a_stop_survives_in_the_database(storage):
     assert (await storage.runs.renew("worker", [held], 15)).stops == {held.run.run_id: stop}
 
 
+@pytest.mark.one_interpreter
 async def test_what_a_run_costs_does_not_grow_with_the_tables(url):
     """No statement of a run reads a table from its beginning to its end."""
     async with open_postgres(url) as storage:

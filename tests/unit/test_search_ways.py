@@ -48,6 +48,7 @@ async def filled(request, tmp_path_factory, anyio_backend):
         yield storage, news
 
 
+@pytest.mark.one_interpreter
 @pytest.mark.parametrize("sort_by", ["updated_at", "thread_id", "status"])
 @pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize(

@@ -290,6 +290,7 @@ async def test_a_claim_is_forgotten_with_its_run(storage):
     assert storage._sinks._sinks == {}
 
 
+@pytest.mark.one_interpreter
 async def test_too_many_writes_are_refused_and_the_rest_is_done(storage):
     results = await gathered(
         storage, [storage._writer.write(lambda _: None) for _ in range(QUEUE_MOST + 1)]
@@ -351,6 +352,7 @@ async def first(source):
     return [each async for each in source]
 
 
+@pytest.mark.one_interpreter
 async def test_runs_of_a_long_thread_cost_no_more(storage):
     steps = []
     thread = await thread_of(storage)
@@ -367,6 +369,7 @@ async def test_runs_of_a_long_thread_cost_no_more(storage):
     assert await cost() <= before + 5
 
 
+@pytest.mark.one_interpreter
 async def test_rolling_back_on_a_long_thread_is_no_square(storage):
     steps = []
     thread = await thread_of(storage)
