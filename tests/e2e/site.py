@@ -53,8 +53,7 @@ class Site:
         for process in processes:
             self._stack.enter_context(process)
         with ThreadPoolExecutor() as pool:
-            # Four interpreters on a machine with few cores that does other things besides.
-            list(pool.map(lambda process: process.wait_until_ready(60), processes))
+            list(pool.map(Process.wait_until_ready, processes))
         return processes
 
     def rows(self, statement, *values):

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
+import psycopg
 import pytest
 import redis
 from tests.e2e.site import LEASE, begun, metric, site, until
@@ -369,6 +371,20 @@ def test_without_redis_runs_go_on_and_no_result_is_lost(place, tmp_path):
         assert updates(parts) == ["refine_topic", "generate_joke"]
 
 
+def freeze_between_transactions(worker, place, run_id):
+    """Freeze a worker at a moment at which it holds no lock on the row of its run."""
+
+    def frozen():
+        worker.process.send_signal(signal.SIGSTOP)
+        with suppress(psycopg.errors.LockNotAvailable):
+            query = "SELECT 1 FROM loomline_runs WHERE run_id = %s FOR UPDATE NOWAIT"
+            return place.rows(query, run_id)
+        worker.process.send_signal(signal.SIGCONT)
+        return None
+
+    until(frozen)
+
+
 def test_a_log_that_nobody_closed_is_closed_by_who_reads_it(place, tmp_path):
     """The worker dies between storing the end of a run and telling it."""
     server, worker = place.start("server", "worker")
@@ -377,7 +393,7 @@ def test_a_log_that_nobody_closed_is_closed_by_who_reads_it(place, tmp_path):
         until(lambda: begun(tmp_path) == ["one"])
         viewer = Viewer(client.runs.join_stream(thread, run_id, last_event_id="-1"))
         until(lambda: viewer.seen)
-        worker.process.send_signal(signal.SIGSTOP)
+        freeze_between_transactions(worker, place, run_id)
         place.rows(
             "UPDATE loomline_runs SET status = 'success', token = NULL, lease_until = NULL"
             " WHERE run_id = %s RETURNING 1",

@@ -152,8 +152,6 @@ class Fleet:
             flags["redis_url"] = self.redis.url
         options = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
         env = os.environ | {"LOOMLINE_FAULTS_NOTES": str(self.notes), "PYTHONPATH": str(ROOT)}
-        # A killed process writes no coverage data, so measuring it costs time for nothing.
-        env.pop("COVERAGE_PROCESS_CONFIG", None)
         if self.database is not None:
             env["LOOMLINE_DATABASE_URL"] = self.database.url
         commands = ["serve"] * shape.servers + ["worker"] * shape.workers
