@@ -146,7 +146,7 @@ def run(tmp_path):
             [sys.executable, "-m", "pytest", *named, "-rA", *options],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-            capture_output=True, text=True, timeout=110, check=False,
+            capture_output=True, text=True, timeout=220, check=False,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
