@@ -25,6 +25,7 @@ from tests.faults.verdict import (
     Record,
     judge,
     settled,
+    unforeseen,
 )
 
 THREAD = "thread"
@@ -317,6 +318,13 @@ def test_a_broken_promise_is_reported_as_its_kind(change, kind):
     verdict = evidence.verdict
     assert verdict.counts[kind] >= 1, verdict.faults
     assert any(fault.startswith(kind) for fault in verdict.faults)
+
+
+def test_the_words_of_the_database_about_a_cut_are_no_failed_request():
+    line = "2026-11-30T13:49:23.198+00:00 ERROR   loomline.{}"
+    cut = line.format("storage: database error: flush request failed: terminating connection")
+    failed = line.format("api: request failed")
+    assert unforeseen([cut, failed]) == [failed]
 
 
 def test_an_explicit_error_instead_of_a_lost_result_is_no_fault():

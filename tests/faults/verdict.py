@@ -21,7 +21,7 @@ from tests.faults.model import (
 )
 
 UNFORESEEN = (
-    "a duty of", "a job failed", "request failed", "waiting for a run failed", "a sweep failed",
+    "a duty of", "a job failed", ": request failed", "waiting for a run failed", "a sweep failed",
     "never retrieved", "never awaited", "Task was destroyed",
 )  # fmt: skip
 
