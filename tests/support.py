@@ -1,5 +1,6 @@
 """What several tests need to build their worlds."""
 
+import asyncio
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,11 +12,15 @@ from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import Encoded
 from loomline.server.domain.runs import NewRun
 from loomline.server.domain.threads import NewThread
+from loomline.server.events.memory import MemoryEventLog
+from loomline.server.events.signals import MemorySignals
 from loomline.server.storage.encrypted import EncryptedStorage
 from loomline.server.storage.postgres import PostgresStorage
 from loomline.server.storage.saver import SaverOptions
 from loomline.server.storage.sealing import Sealer
 from loomline.server.storage.sqlite import SqliteStorage
+from loomline.server.worker.loop import Worker, WorkerOptions
+from loomline.server.worker.runners import RunnerOptions, RunnerPool
 
 ASSISTANT = UUID("00000000-0000-4000-8000-000000000001")
 
@@ -126,3 +131,17 @@ def open_descriptors():
         with suppress(OSError):  # the one that lists them
             found[descriptor.name] = descriptor.readlink()
     return found
+
+
+def worker_of(storage, clock, executor=None, **options):
+    """Return a worker that has not been started, with its events and signals in memory."""
+    given = {"name": "w", "concurrency": 4, "lease_seconds": 60, "max_attempts": 3}
+    return Worker(
+        storage=storage,
+        events=MemoryEventLog(clock),
+        signals=MemorySignals(),
+        clock=clock,
+        executor=executor,
+        pool=RunnerPool(RunnerOptions(), asyncio.new_event_loop),
+        options=WorkerOptions(**given | options),
+    )

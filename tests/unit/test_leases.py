@@ -8,16 +8,21 @@ from contextlib import asynccontextmanager, closing, suppress
 import psycopg
 import pytest
 from tests.postgres import new_schema
-from tests.support import StandingClock, new_run, new_thread, open_postgres, open_storage
+from tests.support import (
+    StandingClock,
+    new_run,
+    new_thread,
+    open_postgres,
+    open_storage,
+    worker_of,
+)
 
 from loomline.server.clock import SystemClock
-from loomline.server.events.memory import MemoryEventLog
-from loomline.server.events.signals import MemorySignals
 from loomline.server.worker.execute import Release
-from loomline.server.worker.loop import Worker, WorkerOptions
-from loomline.server.worker.runners import RunnerOptions, RunnerPool
 
 LEASE = 4.0
+
+WAITING = "SELECT 1 FROM pg_locks WHERE relation = 'loomline_runs'::regclass AND NOT granted"
 
 
 @pytest.fixture
@@ -81,8 +86,9 @@ async def test_a_lease_of_postgres_does_not_run_out_while_its_statement_waits(cl
         with psycopg.connect(url) as other:
             other.execute("LOCK TABLE loomline_runs IN SHARE ROW EXCLUSIVE MODE")
             claiming = asyncio.create_task(storage.runs.claim("w", 1, 0.1))
-            # The statement cannot go on before: as long as five leases.
-            await asyncio.sleep(0.5)
+            while not other.execute(WAITING).fetchone():
+                await asyncio.sleep(0.01)
+            other.execute("SELECT pg_sleep(0.5)")  # as long as five leases
         assert len(await claiming) == 1
         clock.move(0.3)
         assert not (await storage.runs.reclaim(max_attempts=3)).requeued
@@ -109,22 +115,9 @@ class Steps:
             self.notes.append(("end", attempt))
 
 
-def worker_of(storage, clock, executor=None, **options):
-    given = {"name": "w", "concurrency": 4, "lease_seconds": LEASE, "max_attempts": 3}
-    return Worker(
-        storage=storage,
-        events=MemoryEventLog(clock),
-        signals=MemorySignals(),
-        clock=clock,
-        executor=executor,
-        pool=RunnerPool(RunnerOptions(), asyncio.new_event_loop),
-        options=WorkerOptions(**given | options),
-    )
-
-
 async def test_a_run_that_comes_back_begins_when_its_former_execution_has_ended(storage, clock):
     steps = Steps()
-    worker = worker_of(storage, clock, steps)
+    worker = worker_of(storage, clock, steps, lease_seconds=LEASE)
     worker._pool.start()
     try:
         await queued(storage, clock)
@@ -147,7 +140,7 @@ async def test_a_claim_that_comes_after_its_lease_is_handed_back_where_others_ma
     past = asyncio.get_running_loop().time() - 1
     orders = {}
     for shared in (True, False):
-        worker = worker_of(storage, clock, shared=shared)
+        worker = worker_of(storage, clock, lease_seconds=LEASE, shared=shared)
         worker._begin(claim, past)
         orders[shared] = worker._active[claim.run.run_id][0].order
     assert isinstance(orders[True], Release)
