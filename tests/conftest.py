@@ -18,8 +18,8 @@ def pytest_configure(config):
     hypothesis.settings.register_profile("loomline", deadline=None)
     hypothesis.settings.load_profile("loomline")
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # The processes of the tests themselves are measured. Server processes are not: measuring
-        # costs them 60 percent of their CPU time, most of it for their imports.
+        # Coverage measures the test processes, and no server processes: each of those would import
+        # everything once more under measurement.
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 

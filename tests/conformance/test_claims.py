@@ -1,9 +1,6 @@
 """Who gets which run."""
 
-import pytest
 from tests.conformance.acts import NOW, add, claim, thread_of
-
-pytestmark = pytest.mark.unsealed
 
 
 async def of_graphs(storage, *graphs, limit=10):

@@ -17,8 +17,6 @@ from loomline.server.domain.errors import (
 )
 from loomline.server.domain.runs import Outcome, Stop
 
-pytestmark = pytest.mark.unsealed
-
 EXPECTED = (LeaseLost, NothingToCancel, RunNotFound, ThreadBusy, ThreadNotFound)
 
 OUTCOMES = [

@@ -27,8 +27,6 @@ from loomline.server.domain.json import Encoded
 from loomline.server.domain.runs import Outcome, Stop
 from loomline.server.domain.threads import ThreadFilter
 
-pytestmark = pytest.mark.unsealed
-
 EXAMPLES = int(os.environ.get("LOOMLINE_TEST_MODEL_EXAMPLES", "0"))
 
 WORKERS = ("anna", "ben")
