@@ -87,7 +87,7 @@ def _worker_options(settings: Settings, graphs: Graphs) -> WorkerOptions:
 
 def _execute_options(settings: Settings) -> ExecuteOptions:
     return ExecuteOptions(
-        facts=ServerFacts(__version__),
+        facts=ServerFacts(__version__, f"http://{settings.host}:{settings.port}"),
         show_all_errors=settings.dev,
         timeout_seconds=settings.run_timeout_seconds,
         resumable_keep_seconds=settings.resumable_keep_seconds,
