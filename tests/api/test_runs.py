@@ -504,12 +504,18 @@ async def test_deleting_runs(client):
 
 
 @pytest.mark.one_client
-async def test_a_node_that_blocks_its_loop_blocks_nothing_else(client, tmp_path):
+async def test_a_node_that_blocks_its_loop_delays_other_runs_and_no_request(client, tmp_path):
     thread = await new_thread(client)
     blocking = await client.runs.create(thread, "blocking", input={"folder": str(tmp_path)})
     await until_status(client, thread, blocking["run_id"], "running")
+    other = await new_thread(client)
+    delayed = await client.runs.create(other, "joke", input={"topic": "x"})
+    reading = asyncio.create_task(client.threads.get_state(thread))
     for _ in range(10):
-        assert (await client.runs.wait(None, "joke", input={"topic": "x"}))["joke"]
         assert (await client.runs.get(thread, blocking["run_id"]))["status"] == "running"
+        assert (await client.runs.get(other, delayed["run_id"]))["status"] in {"pending", "running"}
+    assert not reading.done()
     (tmp_path / "go").touch()
+    assert (await client.runs.join(other, delayed["run_id"]))["joke"]
+    assert "values" in await reading
     assert (await client.runs.join(thread, blocking["run_id"]))["log"] == ["blocked"]

@@ -336,6 +336,30 @@ async def test_updating_a_subgraph_while_it_waits(sdk):
     assert (found["status"], found["values"]["items"]) == ("interrupted", ["in", "a"])
 
 
+async def test_checkpoints_of_a_subgraph_name_their_place_in_the_parent(sdk):
+    thread = await ran(sdk, "nested")
+    (task,) = (await sdk.threads.get_state(thread))["tasks"]
+    place = task["checkpoint"]
+    metadata = (await sdk.threads.get_state(thread, checkpoint=place))["metadata"]
+    assert metadata["langgraph_node"] == "child"
+    assert metadata["langgraph_path"] == ["__pregel_pull", "child"]
+    assert metadata["langgraph_triggers"] == ["branch:to:child"]
+    assert metadata["langgraph_step"] == 2
+    assert metadata["langgraph_checkpoint_ns"] == place["checkpoint_ns"]
+    assert metadata["checkpoint_ns"] == place["checkpoint_ns"]
+    assert metadata["checkpoint_map"] == metadata["parents"]
+
+
+async def test_the_checkpoints_of_a_fork_name_the_one_it_began_with(sdk):
+    thread = await ran(sdk)
+    source = (await sdk.threads.get_history(thread, limit=10))[2]["checkpoint_id"]
+    await sdk.runs.wait(thread, "steps", input=None, checkpoint_id=source)
+    history = await sdk.threads.get_history(thread, limit=20)
+    named = [each["metadata"].get("checkpoint_id") for each in history]
+    assert named[0] == source
+    assert named[-1] is None
+
+
 async def test_an_interrupt_is_on_the_row_as_long_as_it_waits(sdk):
     thread = await ran(sdk, "nested")
     interrupts = (await sdk.threads.get(thread))["interrupts"]
@@ -361,6 +385,10 @@ async def test_updates_that_a_graph_refuses(sdk, http):
     for body, text in (
         ({"values": {}, "as_node": "nope"}, "Node nope does not exist"),
         ({"values": ["x"], "as_node": "a"}, "Expected dict, got ['x']"),
+        (
+            {"values": {"itmes": ["x"]}, "as_node": "a"},
+            "The state of the graph has no key 'itmes'. It has: 'answer', 'items', 'total'.",
+        ),
         ({"values": None, "checkpoint": {"checkpoint_ns": "nope:1"}}, "Subgraph nope not found"),
     ):
         answer = await http.post(path, json=body)

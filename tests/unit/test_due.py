@@ -8,7 +8,7 @@ from tests.support import StandingClock, new_run, new_thread, open_storage
 from loomline.server.events.memory import MemoryEventLog
 from loomline.server.events.signals import MemorySignals
 from loomline.server.worker.loop import Worker, WorkerOptions
-from loomline.server.worker.runners import RunnerOptions, RunnerPool
+from loomline.server.worker.runners import Runner, RunnerOptions
 
 
 class RushingClock(StandingClock):
@@ -29,7 +29,7 @@ async def test_a_run_that_becomes_due_between_two_looks_is_not_late(tmp_path):
             signals=MemorySignals(),
             clock=clock,
             executor=None,
-            pool=RunnerPool(RunnerOptions(), asyncio.new_event_loop),
+            runner=Runner(RunnerOptions(), asyncio.new_event_loop),
             options=WorkerOptions(name="w", concurrency=1, lease_seconds=60, max_attempts=3),
         )
         due = clock.time + timedelta(seconds=4)

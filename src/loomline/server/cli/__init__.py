@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from loomline._version import __version__
-from loomline.server.settings import OPTIONS, Settings, SettingsError, load_settings
+from loomline.server.settings import OPTIONS, RETIRED, Settings, SettingsError, load_settings
 
 _DESCRIPTION = """\
 Loomline serves LangGraph graphs over the LangGraph API: threads, runs and streams, kept in one
@@ -150,6 +150,8 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         "--no-worker", dest="worker", action="store_const", const="false",
         help="leave all runs to workers: the same as --worker false",
     )  # fmt: skip
+    for name in RETIRED:  # read only to be refused with the remedy
+        command.add_argument(f"--{name.replace('_', '-')}", dest=name, help=argparse.SUPPRESS)
     # For the supervisor of `dev`: the socket it has bound, and a pipe that ends when it does.
     command.add_argument("--fd", type=int, help=argparse.SUPPRESS)
     command.add_argument("--parent", type=int, help=argparse.SUPPRESS)

@@ -194,6 +194,17 @@ class GraphTooSlow(LoomlineError):
         super().__init__(f"The graph did not answer within {seconds:g} seconds.")
 
 
+class GraphsBlocked(LoomlineError):
+    """The event loop of the graphs is blocked by the code of a node."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"The graph did not answer within {seconds:g} seconds, because a node of another run"
+            " blocks the event loop of the graphs. Try again later. The log of the server names the"
+            " line: use 'await' there, or a sync node."
+        )
+
+
 class CheckpointIncomplete(LoomlineError):
     """Values that a checkpoint refers to are missing in the database."""
 

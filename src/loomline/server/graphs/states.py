@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import EmptyInputError, InvalidUpdateError
+from langgraph.graph.state import StateGraph
 from langgraph.types import Command, Interrupt, PregelTask, Send, StateSnapshot, StateUpdate
 
 from loomline.server.domain.errors import InvalidInput, StateRefused
@@ -21,6 +23,11 @@ Shown: TypeAlias = dict[str, Any]
 
 HISTORY_PAGE: Final = 50
 """States of a history that are in memory at a time before they are encoded."""
+
+_ROOT: Final = "__root__"
+"""The only channel of a state that is not an object."""
+
+_KEYS_SHOWN: Final = 20
 
 _POINTER = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
 
@@ -114,12 +121,40 @@ async def change_state(
     """Apply updates, one superstep after the other; return where the last one was stored.
 
     Raises:
-        StateRefused: the graph does not take one of them.
+        StateRefused: The graph does not take one of the updates, or has none of its keys.
     """
+    await _check_keys(graph, config, [each for step in supersteps for each in step])
     try:
         return await graph.abulk_update_state(config, supersteps)
     except _REFUSALS as error:
         raise StateRefused(_sentence(error)) from error
+
+
+async def _check_keys(graph: Graph, config: RunnableConfig, updates: Sequence[StateUpdate]) -> None:
+    """Refuse updates that langgraph would ignore without a word.
+
+    Raises:
+        StateRefused: An update names keys, none of which the state has.
+    """
+    target = await _updated_graph(graph, config["configurable"].get("checkpoint_ns", ""))
+    builder = getattr(target, "builder", None)
+    known: Mapping[str, object] = (
+        builder.channels if isinstance(builder, StateGraph) else {_ROOT: None}
+    )
+    for values in (update.values for update in updates if _ROOT not in known):
+        if isinstance(values, Mapping) and values and known.keys().isdisjoint(values):
+            named = ", ".join(f"'{key:.100}'" for key in islice(values, _KEYS_SHOWN))
+            has = ", ".join(f"'{key:.100}'" for key in islice(sorted(known), _KEYS_SHOWN))
+            raise StateRefused(f"The state of the graph has no key {named}. It has: {has}.")
+
+
+async def _updated_graph(graph: Graph, checkpoint_ns: str) -> object:
+    """Return the subgraph that a checkpoint namespace belongs to, or the graph itself."""
+    path = "|".join(part.partition(":")[0] for part in checkpoint_ns.split("|"))
+    if path:
+        async for _, subgraph in graph.aget_subgraphs(namespace=path, recurse=True):
+            return subgraph
+    return graph
 
 
 async def summary(graph: Graph, thread_id: str) -> Summary:

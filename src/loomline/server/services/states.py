@@ -48,6 +48,7 @@ from loomline.server.ports.clock import Clock
 from loomline.server.ports.graphs import GraphCalls
 from loomline.server.ports.signals import STATE, Signals
 from loomline.server.ports.storage import Storage
+from loomline.server.services.reading import reading_config
 from loomline.server.services.run_request import parse_uuid
 from loomline.server.services.thread_requests import (
     CheckpointRequest,
@@ -346,12 +347,6 @@ def _config(thread_id: UUID, place: CheckpointRequest) -> RunnableConfig:
 
 
 def _graph_config(thread: Thread, graph_id: str, caller: Caller) -> RunnableConfig:
-    """Return what a factory is told: the config of the thread's last run, and whose state it is."""
-    own = cast("JsonObject", thread.config.get("configurable") or {})
-    configurable = {
-        **own,
-        "thread_id": str(thread.thread_id),
-        "graph_id": graph_id,
-        **caller.configurable(),
-    }
-    return cast("RunnableConfig", {**thread.config, "configurable": configurable})
+    """Return the config of the thread's last run for a factory."""
+    named: JsonObject = {"thread_id": str(thread.thread_id), "graph_id": graph_id}
+    return reading_config(thread.config, caller, named)

@@ -40,6 +40,14 @@ class Option:
         return (f"LOOMLINE_{self.name.upper()}", *self.variables)
 
 
+RETIRED: Final = {
+    "runners": "All graphs of a process run on one event loop, because the locks and clients of a"
+    " graph module belong to one. Remove the option; for more runs at once use --concurrency, for"
+    " more processors several workers ('loomline worker').",
+}
+"""Former options, each with the remedy."""
+
+
 def whole(least: int, most: int) -> Callable[[str], int]:
     """Return a reader of whole numbers within bounds."""
 
@@ -160,7 +168,6 @@ OPTIONS: Final = (
         "concurrency", "64", whole(1, 10_000), "runs executed at the same time",
         ("N_JOBS_PER_WORKER",),
     ),
-    Option("runners", "2", whole(1, 64), "threads with event loops that runs are spread over"),
     Option(
         "run_timeout_seconds", "3600", seconds(1, 30 * 86_400), "how long a run may take",
         ("BG_JOB_TIMEOUT_SECS",),

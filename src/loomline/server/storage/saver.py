@@ -8,7 +8,7 @@ import random
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeAlias, cast
+from typing import Any, Final, Generic, TypeAlias, cast
 
 import orjson
 from langchain_core.runnables import RunnableConfig
@@ -44,8 +44,14 @@ from loomline.server.storage.sealed_rows import RowSealer, is_plain
 from loomline.server.storage.sealing import Sealer
 from loomline.server.storage.serde import safe_serde
 from loomline.server.storage.staged import Key, checkpoint_key
+from loomline.server.storage.unstorable import unstorable
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
+
+_PLACES: Final = (
+    "checkpoint_id", "checkpoint_ns", "langgraph_checkpoint_ns", "langgraph_node",
+    "langgraph_path", "langgraph_step", "langgraph_triggers",
+)  # fmt: skip
 
 Work: TypeAlias = Callable[[Connection], None]
 
@@ -321,7 +327,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         apart = [name for name in values if name not in inline]
         if apart:
             content[BLOB_CHANNELS] = apart
-        stored = get_serializable_checkpoint_metadata(config, metadata)
+        stored = _stored_metadata(config, metadata, checkpoint_ns)
         blobs = [
             self._blob((thread_id, checkpoint_ns, channel, str(version)), values[channel])
             for channel, version in new_versions.items()
@@ -345,7 +351,13 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         return Rows(checkpoints=[row], blobs=blobs, size=size), {"configurable": saved}
 
     def _blob(self, key: tuple[str, str, str, str], value: object) -> BlobRow:
-        return (*key, *self.serde.dumps_typed(value))
+        return (*key, *self._typed(key[2], value))
+
+    def _typed(self, channel: str, value: object, task_path: str = "") -> tuple[str, bytes]:
+        try:
+            return self.serde.dumps_typed(value)
+        except (TypeError, ValueError) as error:
+            raise unstorable(self.serde, error, channel, value, task_path) from error
 
     def _write_rows(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, path: str
@@ -353,7 +365,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         thread_id, checkpoint_ns, checkpoint_id = checkpoint_key(config)
         rows: list[WriteRow] = []
         for index, (channel, value) in enumerate(writes):
-            kind, content = self.serde.dumps_typed(value)
+            kind, content = self._typed(channel, value, path)
             place = WRITES_IDX_MAP.get(channel, index)
             key = (thread_id, checkpoint_ns, str(checkpoint_id), task_id, place, self._run_id)
             rows.append((*key, path, channel, kind, content))
@@ -432,6 +444,23 @@ def _config(stored: Stored, checkpoint_id: str) -> RunnableConfig:
             "checkpoint_id": checkpoint_id,
         }
     }
+
+
+def _stored_metadata(
+    config: RunnableConfig, metadata: CheckpointMetadata, checkpoint_ns: str
+) -> dict[str, Any]:
+    """Return the metadata to store, with the place in the parent graph and the source of a fork.
+
+    langgraph leaves these keys to the saver.
+    """
+    given = config.get("metadata", {})
+    stored: dict[str, Any] = {
+        **get_serializable_checkpoint_metadata(config, metadata),
+        **{key: given[key] for key in _PLACES if key in given},
+    }
+    if checkpoint_ns:
+        stored["checkpoint_map"] = config["configurable"].get("checkpoint_map")
+    return stored
 
 
 def _is_plain(value: object) -> bool:

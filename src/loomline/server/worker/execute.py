@@ -100,7 +100,8 @@ class Assignment:
     when the run times out, on the monotonic clock, once it has begun. ``control`` asks the graph to
     stop before its next step, from any thread. ``result`` is a status, "handed over" or "lost",
     once it is over. ``held_until``: when, by the clock of the worker's loop, the lease may have run
-    out. ``over`` is set when the execution has ended and none of its nodes runs any more.
+    out. ``over`` is set, on the runner's loop, when the execution has ended and none of its nodes
+    runs any more.
     """
 
     claim: Claim
@@ -111,7 +112,7 @@ class Assignment:
     control: RunControl = field(default_factory=RunControl)
     result: str = "lost"
     held_until: float = 0.0
-    over: threading.Event = field(default_factory=threading.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _settled: bool = False
 
@@ -136,7 +137,7 @@ class Assignment:
 
 
 class Executor:
-    """Executes claims. One object serves all runners; what a run needs is in its call."""
+    """Executes claims. One object serves all runs; the state of each is in its assignment."""
 
     def __init__(
         self,
@@ -168,6 +169,11 @@ class Executor:
         else:
             await self._record(assignment, outcome)
         _log_end(claim, assignment.result, time.perf_counter() - began)
+
+    async def give_back(self, assignment: Assignment) -> None:
+        """Put a run back into the queue whose execution has not begun."""
+        if assignment.settle():
+            await self._release_when_possible(assignment)
 
     async def expire(self, assignment: Assignment) -> None:
         """End a run whose time is over although it does not let itself be stopped.

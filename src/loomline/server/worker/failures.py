@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-from langgraph.errors import (
-    EmptyInputError,
-    InvalidUpdateError,
-    TaskNotFound,
-    UnknownInterruptError,
-)
-
 from loomline.server.domain.json import Encoded
 from loomline.server.graphs.serde import encode
 
@@ -23,11 +16,9 @@ _TELLING: tuple[type[BaseException], ...] = (
     AttributeError,
     RuntimeError,
     TimeoutError,
-    EmptyInputError,
-    InvalidUpdateError,
-    TaskNotFound,
-    UnknownInterruptError,
 )
+
+_LANGGRAPH = "langgraph.errors"
 
 
 def first_failure(error: BaseException) -> BaseException:
@@ -45,9 +36,14 @@ def describe(error: BaseException, *, show_all: bool) -> Encoded:
         show_all: Whether the texts of all classes are shown (development).
     """
     error = first_failure(error)
-    telling = show_all or isinstance(error, _TELLING) or type(error).__name__ == "HTTPException"
+    telling = show_all or _is_telling(error)
     message = str(error) if telling else HIDDEN
     return encode({"error": type(error).__name__, "message": message})
+
+
+def _is_telling(error: BaseException) -> bool:
+    known = isinstance(error, _TELLING) or type(error).__name__ == "HTTPException"
+    return known or any(kind.__module__ == _LANGGRAPH for kind in type(error).__mro__)
 
 
 def described(name: str, message: str) -> Encoded:
