@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from langgraph.errors import (
-    EmptyInputError,
-    InvalidUpdateError,
-    TaskNotFound,
-    UnknownInterruptError,
-)
+from typing import Final
+
+from langgraph import errors
+from langgraph.errors import EmptyInputError, InvalidUpdateError, TaskNotFound
 
 from loomline.server.domain.json import Encoded
 from loomline.server.graphs.serde import encode
 
 HIDDEN = "An internal error occurred"
+
+# langgraph has it from 1.2.20 on.
+_UNKNOWN_INTERRUPT: Final = getattr(errors, "UnknownInterruptError", InvalidUpdateError)
 
 # Classes whose messages say what the caller did wrong. The messages of all others may hold
 # addresses, paths or secrets of the server.
@@ -26,7 +27,7 @@ _TELLING: tuple[type[BaseException], ...] = (
     EmptyInputError,
     InvalidUpdateError,
     TaskNotFound,
-    UnknownInterruptError,
+    _UNKNOWN_INTERRUPT,
 )
 
 
