@@ -29,7 +29,7 @@ interpreters: $(VENV)/.dev ## the unit and client tests on every other supported
 	@scripts/interpreters
 
 environments: $(VENV)/.dev ## serve beside the official server, with the lowest and with the newest packages
-	@$(BIN)/python scripts/environments
+	@$(BIN)/python scripts/environments.py
 
 check: $(VENV)/.dev ## format, lint, types, layers, generated code
 	@scripts/check

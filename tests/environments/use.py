@@ -23,7 +23,8 @@ import langgraph_sdk
 import loomline
 
 HERE = Path(__file__).parent
-START_SECONDS = 150.0
+STOP_SECONDS = 60.0
+START_SECONDS = 280.0  # on a busy machine
 SHOWN = ("langgraph", "langgraph-sdk", "langchain", "deepagents", "starlette", "fastapi",
          "langgraph-api")  # fmt: skip
 
@@ -84,7 +85,11 @@ def serving(folder: Path):
         raise
     finally:
         server.terminate()
-        server.wait(30)
+        try:
+            server.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
 
 
 def wait(server: "subprocess.Popen[bytes]", url: str) -> None:

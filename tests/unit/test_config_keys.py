@@ -133,6 +133,13 @@ def test_paths_count_from_the_folder_of_the_file_and_then_from_the_working_direc
     assert found.python_path[:2] == (folder, folder / "code")
 
 
+def test_objects_of_sections_are_not_called_graphs(tmp_path):
+    path = tmp_path / "langgraph.json"
+    path.write_text(json.dumps(GRAPHS | {"http": {"app": "./web.py:app"}}))
+    found = load_settings({"config": str(path)}, {}, dev=False)
+    assert (found.http.app.kind, found.graphs[0].kind) == ("application", "graph")
+
+
 def test_missing_env_file_is_a_warning_unless_it_has_the_usual_name(warnings):
     assert warnings(env=".env") == ()
     (found,) = warnings(env="prod.env")

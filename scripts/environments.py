@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
 """Serve and use graphs in environments with other packages than those of the tests.
 
-scripts/environments                 all, one line each
-scripts/environments official        one
-scripts/environments --freeze        resolve anew, and write the constraints of all
+.venv/bin/python scripts/environments.py             all, one line each
+.venv/bin/python scripts/environments.py official    one
+.venv/bin/python scripts/environments.py --freeze    write the constraints of all anew
 
 Each environment is build/environments/NAME, made by pip from the versions in
 tests/environments/constraints/NAME.txt, and kept until these or pyproject.toml change. The
@@ -24,7 +23,7 @@ PLACE = ROOT / "build" / "environments"
 TESTS = ROOT / "tests" / "environments"
 
 INSTALL_SECONDS = 600
-USE_SECONDS = 300  # on a busy machine
+USE_SECONDS = 600  # on a busy machine
 
 # What is installed beside the server with its lowest or its newest dependencies.
 ENVIRONMENTS = {
@@ -83,6 +82,7 @@ def make(name: str, *, freeze: bool) -> str:
 
 
 def newer(path: Path, made: Path) -> bool:
+    """Return whether a file has changed since an environment was made."""
     return path.stat().st_mtime > made.stat().st_mtime
 
 
@@ -95,6 +95,12 @@ def lowest(folder: Path) -> Path:
 
 
 def run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a command.
+
+    Raises:
+        CalledProcessError: the command fails.
+        TimeoutExpired: the command takes too long.
+    """
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds)
 
 
