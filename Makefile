@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 MADE_FROM := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test interpreters check format bench clean
+.PHONY: help run demo test interpreters environments check format bench clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -27,6 +27,9 @@ test: $(VENV)/.dev ## all checks and tests
 
 interpreters: $(VENV)/.dev ## the unit and client tests on every other supported Python that is installed
 	@scripts/interpreters
+
+environments: $(VENV)/.dev ## serve beside the official server, with the lowest and with the newest packages
+	@$(BIN)/python scripts/environments.py
 
 check: $(VENV)/.dev ## format, lint, types, layers, generated code
 	@scripts/check

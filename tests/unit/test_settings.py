@@ -195,6 +195,7 @@ def test_an_absolute_path_is_kept(load, tmp_path):
 
 
 def test_local_dependencies_are_on_the_path(load, tmp_path):
+    (tmp_path / "src").mkdir()
     given = [".", "./src", "../shared", "langchain", "numpy>=2", "."]
     assert load({**GRAPHS, "dependencies": given}).python_path == (
         tmp_path,
@@ -239,13 +240,13 @@ def test_a_mark_before_the_variables_is_not_part_of_them(load, tmp_path):
         ("A=x#y", "x#y"),
         ("A=a=b", "a=b"),
         ('A="quoted # not a comment" # comment', "quoted # not a comment"),
-        ('A="two\\nlines \\"q\\" \\\\ \\$"', 'two\nlines "q" \\ $'),
+        ('A="two\\nlines \\"q\\" \\\\"', 'two\nlines "q" \\'),
+        ('A="over\nseveral\nlines"', "over\nseveral\nlines"),
         ("A='single \\n $x'", "single \\n $x"),
         ('A=""', ""),
         ("A=it's", "it's"),
         ('A="quoted"# comment', "quoted"),
         ("A= # comment", ""),
-        ('A="open', '"open'),
     ],
 )
 def test_lines_of_variables(line, value):
@@ -253,7 +254,14 @@ def test_lines_of_variables(line, value):
 
 
 def test_lines_that_are_no_variables_are_skipped():
-    assert parse_env("# A=1\n\nnot a variable\n1A=x\n=x\r\nB=2\r\nB=3\n") == {"B": "3"}
+    assert parse_env("# A=1\n\nnot a variable\n=x\r\nB=2\r\nB=3\n") == {"B": "3"}
+
+
+def test_variables_may_refer_to_others_of_the_file_and_of_the_process(monkeypatch):
+    monkeypatch.setenv("OURS_OF_TEST", "process")
+    text = "A=1\nB=${A}2\nC=${OURS_OF_TEST}\nE=${NONE_OF_TEST:-default}\n"
+    found = {"A": "1", "B": "12", "C": "process", "E": "default"}
+    assert parse_env(text) == found
 
 
 def test_several_servers(load, refused):

@@ -243,10 +243,10 @@ class AuthLoadError(LoomlineError):
 
 
 class GraphLoadError(LoomlineError):
-    """A graph that is configured but cannot be imported or built."""
+    """A graph, or another object of the user, that cannot be imported or built."""
 
-    def __init__(self, graph_id: str, source: str, reason: str) -> None:
-        super().__init__(f"Failed to load graph '{graph_id}' from {source}: {reason}")
+    def __init__(self, graph_id: str, source: str, reason: str, kind: str = "graph") -> None:
+        super().__init__(f"Failed to load {kind} '{graph_id}' from {source}: {reason}")
         self.graph_id = graph_id
         self.reason = reason
 

@@ -20,8 +20,9 @@ from loomline.server.settings.checkpointer import (
 )
 from loomline.server.settings.document import Document, SettingsError, read_document
 from loomline.server.settings.env import as_text, env_variables
-from loomline.server.settings.graphs import graph_specs, python_path
+from loomline.server.settings.graphs import graph_specs, path_warnings, python_path
 from loomline.server.settings.http import HttpSettings, http_settings
+from loomline.server.settings.keys import key_warnings
 from loomline.server.settings.options import OPTIONS, RETIRED, Option
 from loomline.server.settings.store import StoreSettings, store_settings
 from loomline.server.settings.webhooks import WebhookSettings, webhook_settings
@@ -63,6 +64,8 @@ class Settings:
     thread_ttl: ThreadTtlSettings = field(default_factory=ThreadTtlSettings)
     database_url: str = field(default="", repr=False)  # holds a password
     database_connections: int = 4
+    ssl_certfile: str = ""
+    ssl_keyfile: str = ""
     redis_url: str = field(default="", repr=False)  # the same
     redis_prefix: str = "loomline:"
     worker: bool = True
@@ -137,7 +140,12 @@ def load_settings(
         serde=serde_settings(checkpointer),
         python_path=python_path(document),
         env=env,
-        warnings=(*warnings, *document.overruled(variables)),
+        warnings=(
+            *warnings,
+            *document.overruled(variables),
+            *key_warnings(document),
+            *path_warnings(document),
+        ),
         dev=dev,
         **(values | {"data_dir": Path(str(values["data_dir"])).resolve()}),  # type: ignore[arg-type]
     )
@@ -174,6 +182,10 @@ def _check_shape(values: Mapping[str, object]) -> None:
         raise SettingsError(
             "--redis-url needs --database-url: servers that work together share a PostgreSQL"
             " database. A single server on SQLite needs no Redis."
+        )
+    if bool(values["ssl_certfile"]) != bool(values["ssl_keyfile"]):
+        raise SettingsError(
+            "--ssl-certfile and --ssl-keyfile belong together: give both for HTTPS, or neither."
         )
     if not values["worker"] and not values["redis_url"]:
         raise SettingsError(

@@ -147,6 +147,12 @@ OPTIONS: Final = (
         "studio_origin", "", studio_origins,
         "(dev) a hosted studio that may use the server: langsmith, or an origin",
     ),
+    Option(
+        "ssl_certfile", "", str,
+        "a certificate in PEM, with its chain: the server speaks HTTPS with it; --ssl-keyfile goes"
+        " with it",
+    ),
+    Option("ssl_keyfile", "", str, "the private key of --ssl-certfile, in PEM"),
     Option("data_dir", ".loomline", filled, "the folder for the SQLite database"),
     Option(
         "database_url", "", database_url,
