@@ -51,6 +51,8 @@ _BLOBS = """
       ON b.thread_id = ? AND b.checkpoint_ns = ? AND b.channel = v.key
          AND b.version = CAST(v.value AS TEXT)
 """
+# An index has all that is read here, so no value is.
+_BLOB_NAMES = _BLOBS.replace("b.channel, b.type, b.content", "b.channel, '', x''")
 _WRITES = """
     SELECT task_id, idx, channel, type, content FROM checkpoint_writes
     WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?
@@ -152,7 +154,7 @@ def page(
     for row in connection.execute(statement, {**parameters, "limit": limit}):
         last, looked = (row[0], row[1], row[2]), looked + 1
         if matches(row[5], wanted):
-            found.append(_complete(connection, row))
+            found.append(_head(connection, row) if where.heads else _complete(connection, row))
         if len(found) == most:
             return found, last
     return found, last if looked == limit else None
@@ -177,6 +179,12 @@ def _complete(connection: sqlite3.Connection, row: _Head) -> Stored:
     blobs = connection.execute(_BLOBS, (content, thread_id, checkpoint_ns)).fetchall()
     key = (thread_id, checkpoint_ns, checkpoint_id)
     return Stored(*row, blobs=blobs, writes=_valid(connection.execute(_WRITES, key)))
+
+
+def _head(connection: sqlite3.Connection, row: _Head) -> Stored:
+    thread_id, checkpoint_ns, _, _, content, _ = row
+    blobs = connection.execute(_BLOB_NAMES, (content, thread_id, checkpoint_ns)).fetchall()
+    return Stored(*row, blobs=blobs, writes=[])
 
 
 def _valid(rows: Iterable[_Write]) -> list[tuple[str, str, str, bytes]]:

@@ -15,10 +15,12 @@ from loomline.server.domain.json import JsonObject
 from loomline.server.storage.sqlite.pieces import (
     Change,
     Room,
+    begin_tidying,
     begin_work,
     changed_rows,
     end_work,
     pieces,
+    work_on,
 )
 from loomline.server.storage.sqlite.rows import micros, obj, text
 from loomline.server.storage.sqlite.thread_checkpoints import copies, copy_checkpoints
@@ -100,6 +102,8 @@ def _copied(upkeep: Upkeep, copy: Copy) -> bool:
     def finish(connection: sqlite3.Connection) -> None:
         end_work(connection, str(copy.target), "copy")
         _insert(connection, copy, plan.head)
+        if work_on(connection, str(copy.source)) == "tidy":
+            begin_tidying(connection, str(copy.target))
 
     upkeep.write_piece(finish)
     return True

@@ -153,9 +153,10 @@ class SqliteStorage:
             else:
                 migrate(connection)
             self._readers = Readers(self._path)
+            undo.callback(self._readers.close)
+            self._writer = Writer(connection)
+            self._upkeep = Upkeep(self._writer, connection, self._path)
+            if not self._beside:
+                self._upkeep.prepare()
         except sqlite3.Error as error:
             raise not_opened(error, self._path) from error
-        self._writer = Writer(connection)
-        self._upkeep = Upkeep(self._writer, connection, self._path)
-        if not self._beside:
-            self._upkeep.prepare()

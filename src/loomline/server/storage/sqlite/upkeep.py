@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from loomline.server.domain.errors import StorageUnavailable
-from loomline.server.storage.sqlite.connection import CLOSING, Work, Writer, connect, snapshot
+from loomline.server.storage.sqlite.connection import (
+    CLOSING,
+    Work,
+    Writer,
+    connect,
+    snapshot,
+    unavailable,
+)
 from loomline.server.storage.sqlite.pieces import (
     Change,
     Piece,
@@ -70,7 +77,7 @@ class Upkeep:
 
     def __init__(self, writer: Writer, connection: sqlite3.Connection, path: Path) -> None:
         self._writer = writer
-        self._reader = connect(path)
+        self._path = path
         self._condition = threading.Condition()
         self._jobs: deque[Callable[[], None]] = deque()
         self._listed: Iterator[None] | None = None
@@ -88,6 +95,7 @@ class Upkeep:
         self._connection.execute(_ABANDON_COPIES)
         self._connection.create_function("wake_upkeep", 0, self._wake)
         self._connection.execute(_TRIGGER)
+        self._reader = connect(self._path)
         self._closing = False
 
     def start(self) -> None:
@@ -99,8 +107,9 @@ class Upkeep:
         with self._condition:
             self._closing = True
             self._condition.notify()
-        if self._thread.ident is not None:
-            self._thread.join()
+        if self._thread.ident is None:
+            return
+        self._thread.join()
         for job in self._jobs:
             job()  # fails at its first read or write
         self._reader.close()
@@ -153,9 +162,16 @@ class Upkeep:
         return await asyncio.wrap_future(future)
 
     def read(self, work: Work[T]) -> T:
-        """Execute a read in one transaction. For jobs."""
+        """Execute a read in one transaction. For jobs.
+
+        Raises:
+            StorageUnavailable: The database could not be read, or the server is shutting down.
+        """
         self._check_open()
-        return snapshot(work, self._reader)
+        try:
+            return snapshot(work, self._reader)
+        except sqlite3.Error as error:
+            raise unavailable(error) from error
 
     def write_piece(self, work: Work[T]) -> T:
         """Execute a piece behind the writes that wait, and return its result. For jobs.
@@ -217,7 +233,8 @@ class Upkeep:
     def _next(self) -> Callable[[], None] | None:
         with self._condition:
             while not (self._jobs or self._due or self._listed or self._closing):
-                self._due = not self._condition.wait(RETRY_SECONDS if self._retry else None)
+                if not self._condition.wait(RETRY_SECONDS if self._retry else None):
+                    self._due = True
             if self._closing:
                 return None
             return self._jobs.popleft() if self._jobs else self._continue
@@ -231,7 +248,7 @@ class Upkeep:
             next(self._listed)
         except StopIteration:
             self._listed = None
-        except (StorageUnavailable, sqlite3.Error) as error:
+        except StorageUnavailable as error:
             self._listed, self._retry = None, True
             logger.warning("upkeep of threads is postponed: %s", error)
         except Exception:
@@ -239,7 +256,8 @@ class Upkeep:
             logger.exception("upkeep of threads failed")
 
     def _pass(self) -> Iterator[None]:
-        for thread_id, work in self.read(lambda c: c.execute(_ALL).fetchall()):
+        # By the writer: the transaction whose trigger woke this thread may not be committed yet.
+        for thread_id, work in self.write_piece(lambda c: c.execute(_ALL).fetchall()):
             yield from self._steps(thread_id, work)
 
     def _steps(self, thread_id: str, work: str | None) -> Iterable[None]:
