@@ -360,7 +360,6 @@ async def test_no_run_begins_and_no_edit_is_made_while_a_thread_is_pruned(storag
     async with held(storage) as opened:
         pruning = asyncio.create_task(storage.threads.prune([thread], "keep_latest"))
         await storage._writer.write(lambda connection: None)
-        await asyncio.sleep(0)
         editing = asyncio.create_task(edit.commit(ThreadState("idle", VALUES, NOTHING, NOW)))
         await storage._writer.write(lambda connection: None)
         run = await storage.runs.create(new_run(thread, now=NOW))
@@ -372,6 +371,27 @@ async def test_no_run_begins_and_no_edit_is_made_while_a_thread_is_pruned(storag
     (claimed,) = await claim(storage)
     assert claimed.run.run_id == run.run.run_id
     assert len([each async for each in saver.alist(root(thread))]) == 1
+
+
+async def test_large_webhooks_expire_in_pieces(storage):
+    def fill_outbox(connection):
+        for number in range(10):
+            connection.execute(
+                """INSERT INTO webhooks (webhook_id, run_id, url, host, payload, content,
+                                         created_at, due_at, dead_at)
+                   VALUES (?, 'r', 'u', 'h', '{}', zeroblob(?), 0, 0, 0)""",
+                (str(number), VALUE),
+            )
+
+    await storage._writer.write(fill_outbox)
+    statements = []
+    await storage._writer.write(lambda c: c.set_trace_callback(statements.append))
+    assert await storage.webhooks.expire(NOW, 500) == 10
+    await storage._writer.write(lambda c: c.set_trace_callback(None))
+    deletions = [each for each in statements if "DELETE FROM webhooks" in each]
+    assert len(deletions) >= 10 * VALUE // (PIECE_BYTES + VALUE)
+    assert statements.count("COMMIT") >= len(deletions)
+    assert await storage.webhooks.expire(NOW, 500) == 0
 
 
 KILLED = """

@@ -247,8 +247,8 @@ def page(
     heads = [rows[place] for place in chosen]
     end = chosen[-1] if len(chosen) == most else len(rows) - 1
     on = end < len(rows) - 1 or len(rows) == limit
-    heads = _heads(connection, heads) if wanted else heads
-    found = _complete(connection, heads, named=where.heads)
+    whole = _heads(connection, heads) if wanted else heads
+    found = _complete(connection, whole, named=where.heads)
     return found, rows[end][:3] if on else None
 
 
