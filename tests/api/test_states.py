@@ -239,6 +239,28 @@ async def test_history(sdk, http):
     ]
 
 
+async def test_a_history_of_fields_without_values_is_the_whole_one_without_the_others(sdk, http):
+    thread = await ran(sdk, interrupt_before=["c"])
+    path = f"/threads/{thread}/history"
+    whole = (await http.get(path)).json()
+    fields = [
+        "metadata", "created_at", "checkpoint", "parent_checkpoint", "checkpoint_id",
+        "parent_checkpoint_id",
+    ]  # fmt: skip
+    for chosen in (fields, fields[:1], fields[2:4]):
+        body = {"limit": 10, "select": chosen}
+        found = (await http.post(path, json=body)).json()
+        assert found == [{field: each[field] for field in chosen} for each in whole]
+    older = {"select": fields, "limit": 2, "before": whole[0]["checkpoint_id"]}
+    found = (await http.post(path, json=older)).json()
+    assert [each["checkpoint_id"] for each in found] == [
+        each["checkpoint_id"] for each in whole[1:3]
+    ]
+    named = {"select": fields, "limit": 2, "metadata": {"step": 1}}
+    (found,) = (await http.post(path, json=named)).json()
+    assert found["metadata"] == whole[1]["metadata"]
+
+
 async def test_a_history_longer_than_a_page(sdk, http):
     thread = (await sdk.threads.create(graph_id="picky"))["thread_id"]
     for number in range(60):

@@ -139,6 +139,17 @@ class AlreadyFired(Conflict):
         self.cron_id = cron_id
 
 
+class HistoryTooLarge(InvalidInput):
+    """The states that a client asks for are more than one answer carries."""
+
+    def __init__(self, most_bytes: int, states: int) -> None:
+        super().__init__(
+            f"The history is larger than {most_bytes} bytes, the most of one answer, in which"
+            f" {states} states fit. Ask for fewer with 'limit' and continue with 'before', or"
+            " for fewer fields with 'select'."
+        )
+
+
 class StateChanged(Conflict):
     def __init__(self, thread_id: UUID) -> None:
         super().__init__(

@@ -7,7 +7,7 @@ import logging
 import random
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, TypeAlias, cast
 
 import orjson
@@ -57,6 +57,10 @@ Work: TypeAlias = Callable[[Connection], None]
 
 PAGE = 50
 """Checkpoints that a listing reads at a time."""
+
+FIRST_PAGE = 10
+PAGE_BYTES = 1024 * 1024
+"""About what a listing reads at a time: the size of a page follows from that of the page before."""
 
 LOOKED_AT = 500
 """Checkpoints whose metadata is compared with a filter before others get their turn."""
@@ -143,15 +147,38 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
     ) -> AsyncIterator[CheckpointTuple]:
         await self._sink.settle()
         where, last, left = _range(config, before), None, _ALL if limit is None else limit
+        most = FIRST_PAGE
         while left > 0:
-            work = self._page_of(where, self._readable(filter), last, left)
+            work = self._page_of(where, self._readable(filter), last, min(left, most))
             rows, last = await self._access.read(work)
+            most = _next_page(rows)
             found = self._fitting(await self._opened(_complete(rows)), filter)[:left]
             for stored in found:
                 yield self._tuple(stored)
             left -= len(found)
             if last is None:
                 return
+
+    async def heads(
+        self,
+        config: RunnableConfig,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int,
+    ) -> Sequence[CheckpointTuple]:
+        """Return checkpoints as ``alist`` does, but without reading their values and writes."""
+        await self._sink.settle()
+        where, last = replace(_range(config, before), heads=True), None
+        found: list[CheckpointTuple] = []
+        while len(found) < limit:
+            work = self._page_of(where, self._readable(filter), last, limit - len(found))
+            rows, last = await self._access.read(work)
+            heads = [replace(each, blobs=[]) for each in _complete(rows)]
+            found += map(self._tuple, self._fitting(await self._opened(heads), filter))
+            if last is None:
+                break
+        return found[:limit]
 
     def list(
         self,
@@ -163,9 +190,11 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
     ) -> Iterator[CheckpointTuple]:
         self._sink.settle_blocking()
         where, last, left = _range(config, before), None, _ALL if limit is None else limit
+        most = FIRST_PAGE
         while left > 0:
-            work = self._page_of(where, self._readable(filter), last, left)
+            work = self._page_of(where, self._readable(filter), last, min(left, most))
             rows, last = self._access.read_blocking(work)
+            most = _next_page(rows)
             found = self._fitting(self._opened_blocking(_complete(rows)), filter)[:left]
             for stored in found:
                 yield self._tuple(stored)
@@ -423,6 +452,17 @@ def _complete(found: Sequence[Stored]) -> Sequence[Stored]:
         else:
             complete.append(stored)
     return complete
+
+
+def _next_page(rows: Sequence[Stored]) -> int:
+    """Return how many checkpoints the next page may have, after a page with some."""
+    size = sum(map(_size, rows))
+    return max(1, min(PAGE, PAGE_BYTES * len(rows) // max(size, 1)))
+
+
+def _size(stored: Stored) -> int:
+    values = sum(len(content) for _, _, content in stored.blobs)
+    return values + sum(len(content) for *_, content in stored.writes) + len(stored.content)
 
 
 def _report_incomplete(stored: Stored, lost: Sequence[str]) -> None:

@@ -52,6 +52,7 @@ from loomline.server.storage.sqlite.rows import encoded, micros, moment, obj, op
 from loomline.server.storage.sqlite.run_stats import queue_stats
 from loomline.server.storage.sqlite.savers import fence
 from loomline.server.storage.sqlite.threads import check_thread, delete_thread, insert_thread
+from loomline.server.storage.sqlite.upkeep import Upkeep
 from loomline.server.storage.sqlite.webhooks import note_end
 
 _Row: TypeAlias = tuple[
@@ -61,14 +62,17 @@ _Row: TypeAlias = tuple[
 
 
 class SqliteRuns:
-    def __init__(self, writer: Writer, readers: Readers, sinks: Sinks, clock: Clock) -> None:
+    def __init__(
+        self, writer: Writer, readers: Readers, sinks: Sinks, clock: Clock, upkeep: Upkeep
+    ) -> None:
         self._writer = writer
         self._readers = readers
+        self._upkeep = upkeep
         self._sinks = sinks
         self._clock = clock
 
     async def create(self, new: NewRun) -> Created:
-        return await self._writer.write(lambda connection: _create(connection, new))
+        return await self._upkeep.write(lambda connection: _create(connection, new))
 
     async def get(
         self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
@@ -232,7 +236,9 @@ def _get(
     row = connection.execute(sql.GET_RUN, (str(run_id),)).fetchone()
     if row is None or (thread_id is not None and row[1] != str(thread_id)):
         raise RunNotFound(run_id)
-    if not _may(connection, row[1], access):
+    # Rows of a deleted thread may be waiting for their removal.
+    thread = connection.execute(sql.THREAD_METADATA, (row[1],)).fetchone()
+    if thread is None or not meets(obj(thread[0]), access):
         raise RunNotFound(run_id)
     return _run(row)
 

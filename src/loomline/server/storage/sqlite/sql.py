@@ -59,9 +59,15 @@ MARK_STOP = """
     UPDATE runs SET stop_action = ?, stop_reason = ? WHERE run_id = ? AND stop_action IS NULL
 """
 
+DELETE_ACTIVE_RUNS = """
+    DELETE FROM runs INDEXED BY runs_active
+    WHERE thread_id = ? AND status IN ('pending', 'running')
+"""
+
 DELETE_RUN = "DELETE FROM runs WHERE run_id = ?"
 
-# Of each thread the first in line, if nothing of the thread is running. Runs that are due at the
+# Of each thread the first in line, if nothing of the thread is running and the thread is not being
+# pruned: a run from an older checkpoint would lose it. Runs that are due at the
 # same time are in line as they came: that is what the rowid says.
 CLAIMABLE = f"""
     SELECT {_RUN}, EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = r.thread_id),
@@ -72,6 +78,8 @@ CLAIMABLE = f"""
       AND (:graphs IS NULL OR graph_id IN (SELECT value FROM json_each(:graphs)))
       AND NOT EXISTS (
         SELECT 1 FROM runs o WHERE o.thread_id = r.thread_id AND o.status = 'running')
+      AND NOT EXISTS (
+        SELECT 1 FROM upkeep u WHERE u.thread_id = r.thread_id AND u.work = 'prune')
       AND NOT EXISTS (
         SELECT 1 FROM runs o WHERE o.thread_id = r.thread_id
           AND o.status IN ('pending', 'running')
