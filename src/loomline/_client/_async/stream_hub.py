@@ -319,7 +319,7 @@ class Reader:
         failure = (
             self.place.error
             or error
-            or RuntimeError("The lifecycle stream ended before a terminal event.")
+            or RuntimeError("The lifecycle stream ended before terminal event of the run.")
         )
         final = is_non_retryable_stream_error(error) or isinstance(error, _BUGS)
         if attempts <= ATTEMPTS and (not final or self._too_early(error)):
