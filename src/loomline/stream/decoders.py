@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from loomline.stream import SubgraphStatus
 from loomline.stream.messages import delta_text
+from loomline.stream.types import SubgraphStatus
 
 __all__ = [
     "RESERVED_INTERLEAVE_CHANNELS",

@@ -9,18 +9,19 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
-from loomline.stream import InterruptPayload, SubscribeParams
 from loomline.stream.errors import stream_error_frame
+from loomline.stream.places import BEFORE_FIRST, Place, Seen
 from loomline.stream.subscription import (
     compute_union_filter,
     filter_covers,
     infer_channel,
     matches_subscription,
 )
+from loomline.stream.types import InterruptPayload, SubscribeParams
 
 RunState: TypeAlias = Literal[
     "starting",  # the command has been sent
@@ -32,10 +33,6 @@ RunState: TypeAlias = Literal[
     "failed",
 ]
 
-BEFORE_FIRST: Final = -1
-"""The position before all events. Servers may number their first event with 0."""
-
-SEEN_MOST: Final = 10_000
 RECENT_MOST: Final = 1_024
 RECENT_BYTES_MOST: Final = 4 * 1024 * 1024
 _MARKS_MOST: Final = 1_000
@@ -89,57 +86,6 @@ class Run:
     def over(self) -> bool:
         """Whether it has ended, or will not go on by itself without having asked."""
         return self.state in {"completed", "failed", "stopped"}
-
-
-@dataclass(slots=True)
-class Seen:
-    """The identities of the last events, so that a replay delivers none twice."""
-
-    limit: int = SEEN_MOST
-    _known: set[str] = field(default_factory=set)
-    _order: deque[str] = field(default_factory=deque)
-
-    def again(self, event_id: object) -> bool:
-        """Return whether an event has been seen; remember it."""
-        if not isinstance(event_id, str):
-            return False
-        if event_id in self._known:
-            return True
-        self._known.add(event_id)
-        self._order.append(event_id)
-        if len(self._order) > self.limit:
-            self._known.discard(self._order.popleft())
-        return False
-
-
-@dataclass(slots=True, eq=False)
-class Place:
-    """Where in the sequence one connection is."""
-
-    number: int
-    params: dict[str, Any]
-    since: int | None
-    seq: int
-    run_id: str | None
-    furthest: int = BEFORE_FIRST
-    progressed: bool = False
-    error: RuntimeError | None = None
-    seen: Seen = field(default_factory=Seen)
-
-    def advance(self, event: Mapping[str, Any]) -> None:
-        """Move to an event. Only an event that is new to this connection is progress.
-
-        A server that ignores `since` replays the same events on every attempt, and would be asked
-        without end if these counted.
-        """
-        seq = event.get("seq")
-        if isinstance(seq, int):
-            self.seq = seq
-            fresh, self.furthest = seq > self.furthest, max(seq, self.furthest)
-        else:
-            event_id = event.get("event_id")
-            fresh = isinstance(event_id, str) and not self.seen.again(event_id)
-        self.progressed = self.progressed or fresh
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from typing import Any, Final, Literal, Self, cast
 
 from loomline._client._async.http import HttpClient
 from loomline._client._async.stream_handles import ScopedStreamHandle, ToolCallHandle
-from loomline._client._async.stream_links import SocketTransport, Transport
 from loomline._client._async.stream_projections import (
     ExtensionsProjection,
     Interleaving,
@@ -19,11 +18,15 @@ from loomline._client._async.stream_projections import (
     ValuesProjection,
 )
 from loomline._client._async.stream_session import Cursor, Session
+from loomline._client._async.stream_transports import (
+    ProtocolSseTransport,
+    ProtocolWebSocketTransport,
+)
 from loomline._client._core.options import TimeoutTypes
 from loomline._client._core.requests import path, present, query
 from loomline._client.concurrency import AsyncLater, async_later
 from loomline.schema import LangSmithTracing, QueryParamTypes
-from loomline.stream import Channel, Event, InterruptPayload, SubgraphStatus, SubscribeParams
+from loomline.stream.types import Channel, Event, InterruptPayload, SubgraphStatus, SubscribeParams
 
 __all__ = [
     "AsyncThreadStream",
@@ -83,11 +86,20 @@ class AsyncThreadStream:
     ) -> None:
         self.thread_id: str = thread_id
         self.assistant_id: str = assistant_id
-        made = SocketTransport if transport_kind == "websocket" else Transport
+        websocket = transport_kind == "websocket"
+        transport = (ProtocolWebSocketTransport if websocket else ProtocolSseTransport)(
+            client=http.client,
+            thread_id=thread_id,
+            headers=headers,
+            timeout=timeout,
+            credentials=http.credentials,
+        )
         self._session = session = Session(
             http,
-            made(http, thread_id, headers=headers, timeout=timeout),
+            transport,
             thread_id,
+            headers=headers,
+            timeout=timeout,
             named=explicit_thread_id,
             gate_seconds=run_start_timeout,
             queue_size=max_queue_size,
@@ -366,8 +378,8 @@ class AgentModule:
         found: dict[str, list[dict[str, Any]]] = await self._session.http.get(
             place,
             params=query({"xray": xray} if xray else {}, params),
-            headers={**self._session.transport.headers, **(headers or {})},
-            timeout=self._session.transport.timeout,
+            headers={**self._session.headers, **(headers or {})},
+            timeout=self._session.timeout,
         )
         return found
 

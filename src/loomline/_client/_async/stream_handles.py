@@ -14,9 +14,9 @@ from loomline._client.concurrency import (
     async_later,
 )
 from loomline._client.messages import AIMessage, ai_message
-from loomline.stream import SubgraphStatus
 from loomline.stream.decoders import MessagesDecoder, SubgraphsDecoder, ToolCallsDecoder
 from loomline.stream.messages import MessageBuild
+from loomline.stream.types import SubgraphStatus
 
 if TYPE_CHECKING:
     from loomline._client._async.stream import AsyncThreadStream

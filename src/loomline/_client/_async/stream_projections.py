@@ -14,7 +14,6 @@ from loomline._client._async.stream_handles import (
 )
 from loomline._client._async.stream_session import Cursor, Session
 from loomline._client.concurrency import AsyncResult, async_closed
-from loomline.stream import Channel, SubgraphStatus, SubscribeParams
 from loomline.stream.decoders import (
     DataDecoder,
     ExtensionsDecoder,
@@ -24,6 +23,7 @@ from loomline.stream.decoders import (
     validate_interleave_channels,
 )
 from loomline.stream.thread import Run
+from loomline.stream.types import Channel, SubgraphStatus, SubscribeParams
 
 if TYPE_CHECKING:
     from loomline._client._async.stream import AsyncThreadStream

@@ -12,7 +12,6 @@ from loomline._client._core.options import TimeoutTypes
 from loomline._client._core.requests import path, present, query
 from loomline._client._sync.http import SyncHttpClient
 from loomline._client._sync.stream_handles import SyncScopedStreamHandle, SyncToolCallHandle
-from loomline._client._sync.stream_links import SocketTransport, Transport
 from loomline._client._sync.stream_projections import (
     ExtensionsProjection,
     Interleaving,
@@ -22,9 +21,13 @@ from loomline._client._sync.stream_projections import (
     ValuesProjection,
 )
 from loomline._client._sync.stream_session import Cursor, Session
+from loomline._client._sync.stream_transports import (
+    SyncProtocolSseTransport,
+    SyncProtocolWebSocketTransport,
+)
 from loomline._client.concurrency import SyncLater, sync_later
 from loomline.schema import LangSmithTracing, QueryParamTypes
-from loomline.stream import Channel, Event, InterruptPayload, SubgraphStatus, SubscribeParams
+from loomline.stream.types import Channel, Event, InterruptPayload, SubgraphStatus, SubscribeParams
 
 __all__ = [
     "SyncThreadStream",
@@ -84,11 +87,20 @@ class SyncThreadStream:
     ) -> None:
         self.thread_id: str = thread_id
         self.assistant_id: str = assistant_id
-        made = SocketTransport if transport_kind == "websocket" else Transport
+        websocket = transport_kind == "websocket"
+        transport = (SyncProtocolWebSocketTransport if websocket else SyncProtocolSseTransport)(
+            client=http.client,
+            thread_id=thread_id,
+            headers=headers,
+            timeout=timeout,
+            credentials=http.credentials,
+        )
         self._session = session = Session(
             http,
-            made(http, thread_id, headers=headers, timeout=timeout),
+            transport,
             thread_id,
+            headers=headers,
+            timeout=timeout,
             named=explicit_thread_id,
             gate_seconds=run_start_timeout,
             queue_size=max_queue_size,
@@ -367,8 +379,8 @@ class SyncAgentModule:
         found: dict[str, list[dict[str, Any]]] = self._session.http.get(
             place,
             params=query({"xray": xray} if xray else {}, params),
-            headers={**self._session.transport.headers, **(headers or {})},
-            timeout=self._session.transport.timeout,
+            headers={**self._session.headers, **(headers or {})},
+            timeout=self._session.timeout,
         )
         return found
 

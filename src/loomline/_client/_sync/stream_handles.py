@@ -15,9 +15,9 @@ from loomline._client.concurrency import (
     sync_later,
 )
 from loomline._client.messages import AIMessage, ai_message
-from loomline.stream import SubgraphStatus
 from loomline.stream.decoders import MessagesDecoder, SubgraphsDecoder, ToolCallsDecoder
 from loomline.stream.messages import MessageBuild
+from loomline.stream.types import SubgraphStatus
 
 if TYPE_CHECKING:
     from loomline._client._sync.stream import SyncThreadStream

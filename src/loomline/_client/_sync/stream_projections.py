@@ -15,7 +15,6 @@ from loomline._client._sync.stream_handles import (
 )
 from loomline._client._sync.stream_session import Cursor, Session
 from loomline._client.concurrency import SyncResult, sync_closed
-from loomline.stream import Channel, SubgraphStatus, SubscribeParams
 from loomline.stream.decoders import (
     DataDecoder,
     ExtensionsDecoder,
@@ -25,6 +24,7 @@ from loomline.stream.decoders import (
     validate_interleave_channels,
 )
 from loomline.stream.thread import Run
+from loomline.stream.types import Channel, SubgraphStatus, SubscribeParams
 
 if TYPE_CHECKING:
     from loomline._client._sync.stream import SyncThreadStream

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final, cast
 
+from loomline._client._core.options import TimeoutTypes
 from loomline._client._core.requests import path
 from loomline._client._sync.http import SyncHttpClient
 from loomline._client._sync.stream_hub import EventHub, Inbox
-from loomline._client._sync.stream_links import Transport
+from loomline._client._sync.stream_transports import SyncProtocolSseTransport
 from loomline._client.concurrency import (
     SYNC_GATE_SECONDS,
     SyncLock,
@@ -21,9 +22,10 @@ from loomline._client.concurrency import (
     sync_closed,
 )
 from loomline.errors import APIError
-from loomline.stream import SubscribeParams
 from loomline.stream.errors import protocol_error
-from loomline.stream.thread import BEFORE_FIRST, Run
+from loomline.stream.places import BEFORE_FIRST
+from loomline.stream.thread import Run
+from loomline.stream.types import SubscribeParams
 
 _THREAD: Final = "/threads/{thread_id}"
 _RUNS_ASKED: Final = 10
@@ -75,6 +77,8 @@ class Session:
         http: Sends requests.
         transport: Sends commands, and opens streams.
         thread_id: The thread.
+        headers: Headers for the requests that are not the transport's.
+        timeout: Seconds for these.
         named: Whether the caller has named the thread, so that it may have a history.
         gate_seconds: How long readers wait for a run to be started.
         queue_size: How many items may wait for a reader before the stream is held up.
@@ -84,16 +88,20 @@ class Session:
     def __init__(
         self,
         http: SyncHttpClient,
-        transport: Transport,
+        transport: SyncProtocolSseTransport,
         thread_id: str,
         *,
+        headers: Mapping[str, str] | None,
+        timeout: TimeoutTypes,
         named: bool,
         gate_seconds: float | None,
         queue_size: int,
         title: str,
     ) -> None:
         self.http: SyncHttpClient = http
-        self.transport: Transport = transport
+        self.transport: SyncProtocolSseTransport = transport
+        self.headers: dict[str, str] = dict(headers or {})
+        self.timeout: TimeoutTypes = timeout
         self.thread_id: str = thread_id
         self.named: bool = named
         self.title: str = title
@@ -134,9 +142,8 @@ class Session:
             APIConnectionError: the server could not be reached.
         """
         number = next(self._numbers)
-        answer = self.transport.send({"id": number, "method": method, "params": params})
-        if answer is None or "id" not in answer:
-            raise RuntimeError("Protocol command did not return a valid response.")
+        command = {"id": number, "method": method, "params": params}
+        answer = self.transport.send_command(command) or {}
         if answer.get("type") == "error":
             raise protocol_error(answer)
         meta, result = answer.get("meta"), answer.get("result")
@@ -151,7 +158,7 @@ class Session:
             APIStatusError: the server refused.
             APIConnectionError: the server could not be reached.
         """
-        found = self.transport.get(path(f"{_THREAD}/state", thread_id=self.thread_id))
+        found = self._get(path(f"{_THREAD}/state", thread_id=self.thread_id))
         return found if isinstance(found, dict) else {}
 
     def target(self, *, quiet: bool = False) -> Run | None:
@@ -290,6 +297,10 @@ class Session:
             self.closed = True
             for hub in (self.hub, *tuple(self._others)):
                 hub.close()
+            self.transport.close()
+
+    def _get(self, place: str, params: Mapping[str, Any] | None = None) -> Any:
+        return self.http.get(place, params=params, headers=self.headers, timeout=self.timeout)
 
     def _settled(self) -> bool:
         run = self.hub.core.run
@@ -301,7 +312,7 @@ class Session:
         before = core.run
         try:
             place = path(f"{_THREAD}/runs", thread_id=self.thread_id)
-            found = self.transport.get(place, {"limit": _RUNS_ASKED})
+            found = self._get(place, {"limit": _RUNS_ASKED})
         except APIError:
             found = None  # a thread to come, or a server that does not tell: follow what comes
         with self.hub.guard:
@@ -350,7 +361,7 @@ class Session:
             return
         place = path(f"{_THREAD}/runs/{{run_id}}", thread_id=self.thread_id, run_id=run.run_id)
         try:
-            found = self.transport.get(place)
+            found = self._get(place)
         except APIError:
             return
         status = found.get("status") if isinstance(found, dict) else None
