@@ -50,17 +50,8 @@ class Place:
     error: RuntimeError | None = None
     seen: Seen = field(default_factory=Seen)
 
-    def advance(self, event: Mapping[str, Any]) -> None:
-        """Move to an event. Only an event that is new to this connection is progress.
-
-        A server that ignores `since` replays the same events on every attempt, and would be asked
-        without end if these counted.
-        """
-        seq = event.get("seq")
-        if isinstance(seq, int):
-            self.seq = seq
-            fresh, self.furthest = seq > self.furthest, max(seq, self.furthest)
-        else:
-            event_id = event.get("event_id")
-            fresh = isinstance(event_id, str) and not self.seen.again(event_id)
-        self.progressed = self.progressed or fresh
+    def take_unnumbered(self, event: Mapping[str, Any]) -> None:
+        """Take an event without a number. Only an event that is not known yet is progress."""
+        event_id = event.get("event_id")
+        if isinstance(event_id, str) and not self.seen.again(event_id):
+            self.progressed = True

@@ -391,8 +391,17 @@ class ThreadCore:
         if not isinstance(params, dict):
             place.error = stream_error_frame(event) or place.error
             return
-        place.advance(event)
-        self.last_seq = max(self.last_seq, place.seq)
+        seq = event.get("seq")
+        if isinstance(seq, int):
+            place.seq = seq
+            # A server that ignores `since` replays the same events on every attempt, and would be
+            # asked without end if these counted as progress.
+            if seq > place.furthest:
+                place.furthest = seq
+                place.progressed = True
+                self.last_seq = max(self.last_seq, seq)
+        else:
+            place.take_unnumbered(event)
         channel = infer_channel(event)  # type: ignore[arg-type]
         if channel in _SPECIAL:
             if channel == "lifecycle" and not params.get("namespace"):
