@@ -278,6 +278,7 @@ def thread_server():
     config = uvicorn.Config(
         server, port=0, lifespan="off", log_config=None, ws="websockets-sansio",
         timeout_graceful_shutdown=1,
+        timeout_keep_alive=600,  # a busy machine may leave a connection idle for longer than 5 s
     )  # fmt: skip
     web = uvicorn.Server(config)
 
