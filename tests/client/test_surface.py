@@ -44,6 +44,7 @@ ADDED_TO = {
     # The sync classes are generated, so they take the size of a queue that they do not have.
     "SyncProtocolSseTransport.__init__": {"max_queue_size"},
     "SyncProtocolWebSocketTransport.__init__": {"max_queue_size"},
+    "SubgraphsDecoder.__init__": {"known"},
     "SyncThreadStream.__init__": {"max_queue_size"},
     "SyncToolCallHandle.__init__": {"guard"},
     "ToolCallHandle.__init__": {"guard"},
