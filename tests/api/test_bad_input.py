@@ -171,6 +171,18 @@ async def test_cancelling_needs_a_known_action(http, thread):
     )
 
 
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("reason=bored", "Invalid reason 'bored'. Expected one of: taken"),
+        ("action=rollback&reason=taken", "The reason 'taken' needs the action 'interrupt'."),
+    ],
+)
+async def test_cancel_with_an_unsuitable_reason_is_refused(http, thread, query, message):
+    place = f"/threads/{thread}/runs/{NOWHERE}/cancel"
+    check(await http.post(f"{place}?{query}"), 422, message)
+
+
 async def test_creating_threads(http):
     check(await http.post("/threads", json={"thread_id": "nope"}), 422, "Invalid thread ID")
     check(await http.post("/threads", json={"metadata": 1}), 422, "'metadata'")

@@ -14,6 +14,7 @@ _TEXT: Final = frozenset({"text", "text-delta"})
 _REASONING: Final = frozenset({"reasoning", "reasoning-delta"})
 _OPEN_CALLS: Final = frozenset({"tool_call_chunk", "server_tool_call_chunk"})
 _CALLS: Final = frozenset({"tool_call", "server_tool_call"})
+_FINISH: Final = ("finish_reason", "normalized_finish_reason", "finish_state")
 
 
 class MessageBuild:
@@ -170,6 +171,7 @@ class MessageBuild:
         self._settle()
         self._usage = data.get("usage")
         self._metadata.update(_dict(data.get("metadata")))
+        self._metadata.update({key: data[key] for key in _FINISH if data.get(key) is not None})
         for index, block in self._blocks.items():
             if block.get("type") in _OPEN_CALLS:
                 self._blocks[index] = _parsed(block)

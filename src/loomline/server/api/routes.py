@@ -22,7 +22,7 @@ from loomline.server.api.meta import MetaRoutes
 from loomline.server.api.metrics import Meter, MetricRoutes
 from loomline.server.api.protocol import ProtocolRoutes
 from loomline.server.api.protocol_table import protocol_table
-from loomline.server.api.runs import COLUMNS, LIST_MOST, RunRoutes
+from loomline.server.api.runs import COLUMNS, LIST_MOST, TAKEN, RunRoutes
 from loomline.server.api.states import StateRoutes
 from loomline.server.api.store import StoreRoutes
 from loomline.server.api.store_table import store_table
@@ -195,6 +195,10 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
             query=(
                 Query("wait", "boolean", "Answer only when the run has ended."),
                 _ACTION,
+                Query(
+                    "reason", "string", "'taken': another run goes on with the input of this one.",
+                    words=(TAKEN,),
+                ),
             ),
             errors=(404, 422, 503), status=202,
         ),

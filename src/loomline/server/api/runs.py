@@ -52,11 +52,12 @@ LIST_MOST: Final = 10_000
 _SHOWN = 200
 
 CANCEL_REASON = "{action} requested via POST /threads/{{thread_id}}/runs/{{run_id}}/cancel"
+TAKEN = "taken"
 LEFT_REASON = "client disconnected from the run stream (on_disconnect=cancel)"
 
 COLUMNS: Final = (
     "run_id", "thread_id", "assistant_id", "status", "metadata", "multitask_strategy",
-    "created_at", "updated_at", "kwargs", "langsmith_session_name",
+    "created_at", "updated_at", "kwargs", "cancel_reason", "langsmith_session_name",
 )  # fmt: skip
 
 
@@ -209,7 +210,7 @@ class RunRoutes:
         thread_id, run_id = _ids(request)
         wait = query_flag(request, "wait")
         action = _action(request)
-        reason = CANCEL_REASON.format(action=action)
+        reason = _cancel_reason(request, action)
         await self._runs.cancel(caller_of(request), thread_id, run_id, action, reason=reason)
         if not wait:
             return Response(status_code=202)
@@ -261,6 +262,20 @@ def _request_id(request: Request) -> str:
 def _action(request: Request) -> CancelAction:
     given = query_choice(request, "action", get_args(CancelAction)) or "interrupt"
     return cast("CancelAction", given)
+
+
+def _cancel_reason(request: Request, action: CancelAction) -> str:
+    """Return the reason that is stored with a cancelled run.
+
+    Raises:
+        InvalidInput: the request names an unknown reason, or a reason for a rollback.
+    """
+    requested = CANCEL_REASON.format(action=action)
+    if query_choice(request, "reason", (TAKEN,)) is None:
+        return requested
+    if action != "interrupt":
+        raise InvalidInput("The reason 'taken' needs the action 'interrupt'.")
+    return f"{TAKEN}: {requested}"
 
 
 def _run_modes(request: Request) -> list[str]:

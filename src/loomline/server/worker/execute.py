@@ -15,14 +15,14 @@ from typing import Any, TypeAlias
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
-from langgraph.types import Interrupt, StateSnapshot
+from langgraph.types import Command, Interrupt, StateSnapshot
 
 from loomline.server.authz.acting import acting_for
 from loomline.server.authz.users import Caller
 from loomline.server.domain.errors import EncryptionFailed, LeaseLost, StorageUnavailable
 from loomline.server.domain.events import DONE, NUMBERS, RESULT, Event
 from loomline.server.domain.json import EMPTY_OBJECT, Encoded
-from loomline.server.domain.protocol import PLAIN_END, PLAIN_STEP, run_end
+from loomline.server.domain.protocol import PLAIN_END, PLAIN_STEP, answered, run_end
 from loomline.server.domain.runs import Claim, Outcome, Stop, pause_after
 from loomline.server.domain.threads import status_after
 from loomline.server.graphs.registry import Graphs
@@ -248,7 +248,7 @@ class Executor:
         if plan.protocol:
             encoder = ProtocolEncoder(str(run.run_id), run.graph_id, claim.event_number)
             progress.protocol = encoder
-            events += encoder.begin(self._milliseconds())
+            events += encoder.begin(self._milliseconds(), _answered(plan))
         return events
 
     async def _stream(self, graph: Graph, plan: Plan, assignment: Assignment) -> None:
@@ -446,6 +446,10 @@ def _thread_values(progress: _Progress) -> Encoded | None:
     if isinstance(values, Mapping) and "__interrupt__" in values:
         values = {key: value for key, value in values.items() if key != "__interrupt__"}
     return encode(values)
+
+
+def _answered(plan: Plan) -> list[str]:
+    return answered(plan.input.resume) if isinstance(plan.input, Command) else []
 
 
 def _interrupts(state: StateSnapshot) -> dict[str, list[dict[str, Any]]]:
