@@ -207,7 +207,7 @@ async def test_joining_a_run_that_does_not_exist(http, thread):
     assert (joined.status_code, joined.json()) == (200, {"__error__": missing})
     stream = await http.get(f"/threads/{thread}/runs/{NOWHERE}/stream")
     assert stream.text == (
-        'event: error\r\ndata: {"error":"HTTPException","message":"404: Run not found"}\r\n\r\n: end\r\n'
+        'event: error\r\ndata: {"error":"HTTPException","message":"404: Run not found"}\r\n\r\n'
     )
 
 

@@ -27,7 +27,7 @@ async def test_a_stream_byte_by_byte(http, thread):
         rf'event: metadata\r\ndata: {{"run_id":"{ID}","attempt":1}}\r\n\r\n'
         r'event: updates\r\ndata: {"refine_topic":{"topic":"x and cats"}}\r\n\r\n'
         r'event: updates\r\ndata: {"generate_joke":{"joke":"This is a joke about x and cats"}}\r\n\r\n'
-        r": end\r\n",
+        rf'event: end\r\ndata: {{"run_id":"{ID}","status":"success"}}\r\n\r\n',
         # A busy machine takes long enough for a heartbeat.
         answer.text.replace(": heartbeat\r\n", ""),
     )
@@ -100,14 +100,18 @@ async def test_joining_by_modes(http, thread):
     place = (await http.post(f"/threads/{thread}/runs/stream", json=body)).headers["location"]
     for query in ("stream_mode=updates&stream_mode=tasks", 'stream_mode=["updates","tasks"]'):
         text = (await http.get(f"{place}?{query}", headers={"last-event-id": "0"})).text
-        assert set(re.findall("event: (.*)\r\n", text)) == {"updates", "tasks"}
+        assert set(re.findall("event: (.*)\r\n", text)) == {
+            "updates", "tasks", "end",
+        }  # fmt: skip
     everything = (await http.get(f"{place}?stream_mode=", headers={"last-event-id": "-1"})).text
     assert everything.startswith("event: metadata")
     refused = await http.get(f"{place}?stream_mode=update")
     assert (refused.status_code, refused.json()) == (422, {"detail": "Invalid stream mode: update"})
-    assert (await http.get(place)).text == ": end\r\n"
+    run = place.removesuffix("/stream").rpartition("/")[2]
+    end = f'event: end\r\ndata: {{"run_id":"{run}","status":"success"}}\r\n\r\n'
+    assert (await http.get(place)).text == end
     for unknown in ("soon", "", "99999999999999-0"):
-        assert (await http.get(place, headers={"last-event-id": unknown})).text == ": end\r\n"
+        assert (await http.get(place, headers={"last-event-id": unknown})).text == end
 
 
 async def test_the_server_about_itself(http):

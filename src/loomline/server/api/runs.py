@@ -24,6 +24,7 @@ from loomline.server.api.body import (
 from loomline.server.api.stream import (
     Framing,
     Leaving,
+    RunEnd,
     event_stream,
     failed_stream,
     slow_json,
@@ -53,6 +54,8 @@ _SHOWN = 200
 
 CANCEL_REASON = "{action} requested via POST /threads/{{thread_id}}/runs/{{run_id}}/cancel"
 TAKEN = "taken"
+
+_WITHOUT_END = "langgraph-sdk-py/"
 LEFT_REASON = "client disconnected from the run stream (on_disconnect=cancel)"
 
 COLUMNS: Final = (
@@ -93,10 +96,11 @@ class RunRoutes:
         leave = body.get("on_disconnect") == "cancel"
         return event_stream(
             await self._runs.replay(created) if created.replayed else self._runs.read(run),
-            Framing.of((), with_ids=run.resumable),
+            Framing.of((), with_ids=run.resumable, namespaces=_namespaces(request)),
             headers={**_locations(_path(request, run), "stream"), **_replayed(created)},
             heartbeat_seconds=self._heartbeat,
             leaving=self._leaving(SERVER, run.thread_id, run.run_id) if leave else None,
+            end=self._end(request, run),
         )
 
     async def wait(self, request: Request) -> ASGIApp:
@@ -190,7 +194,9 @@ class RunRoutes:
         headers = _locations(_run_path(thread_id, run_id), "stream")
         last = request.headers.get("last-event-id")
         try:
-            joined = await self._runs.join(caller_of(request), thread_id, run_id, last)
+            joined = await self._runs.join(
+                caller_of(request), thread_id, run_id, last, _checkpoint(request)
+            )
         except RunNotFound as error:
             return failed_stream(
                 "HTTPException",
@@ -200,10 +206,11 @@ class RunRoutes:
             )
         return event_stream(
             joined.reader,
-            Framing.of(modes, with_ids=joined.run.resumable),
+            Framing.of(modes, with_ids=joined.run.resumable, namespaces=_namespaces(request)),
             headers=headers,
             heartbeat_seconds=self._heartbeat,
             leaving=self._leaving(caller_of(request), thread_id, run_id) if leave else None,
+            end=self._end(request, joined.run),
         )
 
     async def cancel(self, request: Request) -> ASGIApp:
@@ -239,6 +246,16 @@ class RunRoutes:
     def _leaving(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Leaving:
         leave = self._departures.leave
         return Leaving(partial(leave, caller, thread_id, run_id, reason=LEFT_REASON))
+
+    def _end(self, request: Request, run: Run) -> RunEnd | None:
+        """Return the event that ends the stream of a run, for clients that expect it.
+
+        The official Python client hands events that it does not know to its callers, some of which
+        take the last event for the result. No other server sends it this event.
+        """
+        if request.headers.get("user-agent", "").startswith(_WITHOUT_END):
+            return None
+        return RunEnd(run.run_id, partial(self._runs.ending, run))
 
     async def _joined(self, waiting: Waiting) -> Encoded:
         try:
@@ -284,6 +301,17 @@ def _run_modes(request: Request) -> list[str]:
         if mode not in get_args(StreamMode):
             raise InvalidInput(f"Invalid stream mode: {mode[:_SHOWN]}")
     return modes
+
+
+def _namespaces(request: Request) -> list[str]:
+    """Return the graphs whose events a client wants; none named: all of them."""
+    return request.query_params.getlist("namespace")
+
+
+def _checkpoint(request: Request) -> UUID | None:
+    """Return the checkpoint whose state a client shows already, if it names one."""
+    given = request.query_params.get("checkpoint_id")
+    return parse_uuid(given, "checkpoint") if given else None
 
 
 def _thread_modes(request: Request) -> frozenset[ThreadStreamMode]:

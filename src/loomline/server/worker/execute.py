@@ -20,7 +20,7 @@ from langgraph.types import Command, Interrupt, StateSnapshot
 from loomline.server.authz.acting import acting_for
 from loomline.server.authz.users import Caller
 from loomline.server.domain.errors import EncryptionFailed, LeaseLost, StorageUnavailable
-from loomline.server.domain.events import DONE, NUMBERS, RESULT, Event
+from loomline.server.domain.events import DONE, NUMBERS, RESULT, STATUS, Event
 from loomline.server.domain.json import EMPTY_OBJECT, Encoded
 from loomline.server.domain.protocol import PLAIN_END, PLAIN_STEP, answered, run_end
 from loomline.server.domain.runs import Claim, Outcome, Stop, pause_after
@@ -258,8 +258,9 @@ class Executor:
             return
         encoder = ChunkEncoder(plan.modes)
         if LIFECYCLE in plan.modes:
-            progress.lifecycle = Lifecycle(claim.run.graph_id)
-            await self._append(claim, [progress.lifecycle.began()])
+            progress.lifecycle = Lifecycle(show_all_errors=self._options.show_all_errors)
+        if claim.run.resumable:  # readers may want to begin after a checkpoint
+            plan = replace(plan, modes=plan.modes | {"checkpoints"})
         source = chunks(graph, plan, assignment.control)
         async with aclosing(source):
             async for namespace, mode, payload in source:
@@ -425,8 +426,9 @@ def failure_events(error: Encoded) -> list[Event]:
 
 
 def _closing_events(outcome: Outcome, progress: _Progress) -> Sequence[Event]:
-    last = _last_events(outcome, progress)
-    return last if progress.lifecycle is None else [progress.lifecycle.ended(outcome), *last]
+    status = Event(STATUS, encode("rollback" if outcome.roll_back else outcome.status))
+    ends = [] if progress.lifecycle is None else progress.lifecycle.ended(outcome)
+    return [*ends, status, *_last_events(outcome, progress)]
 
 
 def _last_events(outcome: Outcome, progress: _Progress) -> Sequence[Event]:

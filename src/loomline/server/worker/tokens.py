@@ -7,7 +7,7 @@ When a node calls a model, langgraph reports the message block by block. When th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -143,7 +143,16 @@ def _blocks(chunk: AIMessageChunk) -> list[_Dict]:
     if isinstance(chunk.content, str) and not (chunk.tool_call_chunks or chunk.additional_kwargs):
         # The usual token, which costs a tenth this way.
         return [{"type": "text", "text": chunk.content}] if chunk.content else []
-    return [dict(block) for block in chunk.content_blocks]
+    return [_known(block) for block in chunk.content_blocks]
+
+
+def _known(block: Mapping[str, Any]) -> _Dict:
+    """Return a block. To langchain-core before 1.7.5 a refusal is a block of no standard kind."""
+    value = block.get("value")
+    if not isinstance(value, dict) or value.get("type") != "refusal":
+        return dict(block)
+    place = {"index": block["index"]} if "index" in block else {}
+    return {**place, **value}
 
 
 def _opening(piece: _Dict) -> _Dict:
