@@ -144,6 +144,13 @@ async def authenticate(headers):
 async def start(ctx, value):
     if (users.parent / "closed").exists():
         raise Auth.exceptions.HTTPException(status_code=403, detail="Closed today.")
+
+
+@auth.on.threads.read
+async def read(ctx, value):
+    if (users.parent / "refusal").exists():
+        status = int((users.parent / "refusal").read_text())
+        raise Auth.exceptions.HTTPException(status_code=status, detail="Not for you.")
 """
 
 
@@ -209,3 +216,21 @@ def test_a_stream_that_comes_back_asks_again(revoking):
             assert answer.status_code == 200
         users.write_text("")
         assert http.post(f"{path}/stream/events", json=body).status_code == 401
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, 4403), (404, 4404)])
+def test_socket_of_a_user_who_may_not_read_is_closed_with_the_status(
+    revoking, tmp_path, status, code
+):
+    address, _ = revoking
+    (tmp_path / "refusal").write_text(str(status))
+    subscribe = {"id": 1, "method": "subscription.subscribe", "params": {"channels": ["values"]}}
+    with connect(
+        f"{address.replace('http', 'ws', 1)}/threads/{uuid4()}/stream/events",
+        additional_headers={"authorization": "mine"},
+    ) as connection:
+        (answer,) = told_over(connection, subscribe)
+        assert (answer["type"], answer["message"]) == ("error", f"{status}: Not for you.")
+        with pytest.raises(ConnectionClosedError) as caught:
+            connection.recv(timeout=150)
+        assert caught.value.rcvd.code == code

@@ -43,7 +43,8 @@ scenario("newest: joined after the checkpoint that is shown", async ({ client })
   const run = await client.runs.create(thread_id, "gate", options);
   const join = (more) => client.runs.joinStream(thread_id, run.run_id, { lastEventId: "-1", ...more });
   await until(join(), (part) => part.event === "custom");
-  const { checkpoint } = await client.threads.getState(thread_id);
+  // It is stored behind the run.
+  const { checkpoint } = await eventually(() => client.threads.getState(thread_id), ({ next }) => next[0] === "gate");
   const checkpointId = checkpoint.checkpoint_id;
   const shown = await until(join({ checkpointId }), (part) => part.event === "custom");
   deepEqual(names(shown), ["custom"]);

@@ -166,7 +166,8 @@ class Connection:
             replayed = await self._replay(Selection([wanted]), after)
         except Refused as error:
             # As the endpoint for server-sent events would have answered, so that nobody comes back.
-            self._shut_out = close_code(error), "not allowed"
+            if close_code(error) != _FAILED:
+                self._shut_out = close_code(error), "not allowed"
             raise
         subscription = str(uuid4())
         self._change({**self._filters, subscription: wanted})
