@@ -9,6 +9,10 @@ from tests.auth.test_isolation import SECRET, build, client, picture
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
+from loomline.server.api.sockets import close_code
+from loomline.server.authz.errors import Refused
+from loomline.server.domain.errors import EventsLost, StorageUnavailable, ThreadNotFound
+
 EVERYTHING = {"channels": ["values", "updates", "messages", "lifecycle", "input", "custom"]}
 COMMANDS = [
     ("run.start", {"assistant_id": "joke", "input": {"topic": "stolen"}}, "404: "),
@@ -234,3 +238,15 @@ def test_socket_of_a_user_who_may_not_read_is_closed_with_the_status(
         with pytest.raises(ConnectionClosedError) as caught:
             connection.recv(timeout=150)
         assert caught.value.rcvd.code == code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Refused(403, "no"), 4403), (Refused(408, "no"), 1011), (Refused(429, "no"), 1011),
+        (Refused(500, "no"), 1011), (ThreadNotFound(uuid4()), 4404), (EventsLost(), 1011),
+        (StorageUnavailable("away"), 1011), (ValueError("bug"), 1011),
+    ],
+)  # fmt: skip
+def test_close_code_names_the_status_of_refusals_that_stay(error, code):
+    assert close_code(error) == code
