@@ -197,11 +197,14 @@ def test_a_socket_whose_credentials_are_revoked(revoking, later):
 
 def test_a_socket_whose_user_may_not_any_more(revoking, tmp_path):
     address, _ = revoking
+    thread, headers = uuid4(), {"authorization": "mine"}
     with connect(
-        f"{address.replace('http', 'ws', 1)}/threads/{uuid4()}/stream/events",
-        additional_headers={"authorization": "mine"},
+        f"{address.replace('http', 'ws', 1)}/threads/{thread}/stream/events",
+        additional_headers=headers,
     ) as connection:
-        assert told_over(connection, START)[-1]["type"] == "success"
+        run = told_over(connection, START)[-1]["result"]["run_id"]
+        # Before it has begun, it has no tree.
+        httpx.get(f"{address}/threads/{thread}/runs/{run}/join", headers=headers, timeout=150)
         (tmp_path / "closed").touch()
         answer = told_over(connection, START)[-1]
         assert (answer["error"], answer["message"]) == ("permission_denied", "403: Closed today.")

@@ -11,7 +11,7 @@ STORED = {"assistants.mjs", "crons.mjs", "rejoin.mjs", "runs.mjs", "store.mjs", 
 # What goes through Redis where another process executes.
 FOLLOWED = {"threads_client.mjs", "threads_react.mjs"}
 
-# What the older packages do not know.
+# Scenarios that need the newest packages.
 NEWEST = {"newest.mjs"}
 
 EVERY = scenarios()

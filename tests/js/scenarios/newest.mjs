@@ -1,10 +1,10 @@
-// What the newest clients send and expect beyond the older ones.
+// Requests and answers that the newest clients know beyond the older ones.
 import { deepEqual, equal, match, notDeepEqual, ok } from "node:assert/strict";
 
 import { collectAll, eventually, names, newGate, scenario, until } from "../harness.mjs";
 import { openThreadPage } from "../page.mjs";
 
-scenario("newest: the server names what it can", async ({ url }) => {
+scenario("newest: the server names its flags", async ({ url }) => {
   const { flags } = await (await fetch(`${url}/info`)).json();
   deepEqual([flags.strict_resume, flags.stream_namespaces], [true, true]);
 });
@@ -80,7 +80,7 @@ scenario("newest: beginnings and ends of subgraphs", async ({ client }) => {
   ]);
 });
 
-scenario("newest: what a run asks is there when it has ended", async ({ client, url }) => {
+scenario("newest: a question is there when its run has ended", async ({ client, url }) => {
   const page = openThreadPage(url, { assistantId: "ask" });
   await page.stream.submit({});
   deepEqual(page.stream.interrupts.map((each) => each.value.question), ["Really?"]);

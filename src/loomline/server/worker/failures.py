@@ -55,7 +55,7 @@ def describe(error: BaseException, *, show_all: bool) -> Encoded:
 
 
 def _refusal(error: UnknownInterruptError) -> dict[str, object]:
-    """Return what clients need to ask the questions again whose answers were refused."""
+    """Return the fields that name the refused answers and the questions that are still open."""
     fields = {name: getattr(error, name, None) for name in REFUSAL}  # older libraries have none
     return {name: value for name, value in fields.items() if value is not None}
 

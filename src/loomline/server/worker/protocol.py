@@ -70,7 +70,7 @@ class ProtocolEncoder:
         return self._number + (self._held is not None) + len(self._asked) + 1
 
     def begin(self, milliseconds: int, answered_ids: Sequence[str] = ()) -> list[Event]:
-        """Return the first events; ``answered_ids`` are those of the questions that it answers."""
+        """Return the first events of a run that answers the questions with these ids."""
         self._milliseconds = milliseconds
         data = encode({"event": "running", "graph_name": self._graph_name})
         begun = [self._event(Topic("lifecycle"), data)]
