@@ -165,7 +165,7 @@ class Connection:
         try:
             replayed = await self._replay(Selection([wanted]), after)
         except Refused as error:
-            # As the endpoint for server-sent events would have answered, so that clients do not return.
+            # The status is that of the endpoint for server-sent events: clients do not return.
             if close_code(error) != _FAILED:
                 self._shut_out = close_code(error), "not allowed"
             raise
