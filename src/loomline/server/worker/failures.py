@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from loomline.server.domain.json import Encoded
+from loomline.server.domain.protocol import REFUSAL
 from loomline.server.graphs.serde import encode
 
 HIDDEN = "An internal error occurred"
@@ -31,6 +32,8 @@ def first_failure(error: BaseException) -> BaseException:
 def describe(error: BaseException, *, show_all: bool) -> Encoded:
     """Return ``{"error": class, "message": text}`` for an exception.
 
+    The error of refused answers has the fields ``REFUSAL`` too.
+
     Args:
         error: What the graph raised, possibly a group.
         show_all: Whether the texts of all classes are shown (development).
@@ -38,7 +41,14 @@ def describe(error: BaseException, *, show_all: bool) -> Encoded:
     error = first_failure(error)
     telling = show_all or _is_telling(error)
     message = str(error) if telling else HIDDEN
-    return encode({"error": type(error).__name__, "message": message})
+    refusal = _refusal(error) if isinstance(error, UnknownInterruptError) else {}
+    return encode({"error": type(error).__name__, "message": message, **refusal})
+
+
+def _refusal(error: UnknownInterruptError) -> dict[str, object]:
+    """Return the fields that name the refused answers and the questions that are still open."""
+    fields = {name: getattr(error, name, None) for name in REFUSAL}  # older libraries have none
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _is_telling(error: BaseException) -> bool:
