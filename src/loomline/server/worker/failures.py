@@ -21,6 +21,9 @@ _TELLING: tuple[type[BaseException], ...] = (
 
 _LANGGRAPH = "langgraph.errors"
 
+_UNKNOWN_INTERRUPT = "UnknownInterruptError"
+"""By name: langgraph has this class from 1.2.20 on."""
+
 
 def first_failure(error: BaseException) -> BaseException:
     """Return the exception that a group stands for: its first member, however deep."""
@@ -41,11 +44,11 @@ def describe(error: BaseException, *, show_all: bool) -> Encoded:
     error = first_failure(error)
     telling = show_all or _is_telling(error)
     message = str(error) if telling else HIDDEN
-    refusal = _refusal(error) if isinstance(error, UnknownInterruptError) else {}
+    refusal = _refusal(error) if type(error).__name__ == _UNKNOWN_INTERRUPT else {}
     return encode({"error": type(error).__name__, "message": message, **refusal})
 
 
-def _refusal(error: UnknownInterruptError) -> dict[str, object]:
+def _refusal(error: BaseException) -> dict[str, object]:
     """Return the fields that name the refused answers and the questions that are still open."""
     fields = {name: getattr(error, name, None) for name in REFUSAL}  # older libraries have none
     return {name: value for name, value in fields.items() if value is not None}
