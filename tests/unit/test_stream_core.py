@@ -10,6 +10,7 @@ from loomline.stream.errors import (
     stream_error_frame,
 )
 from loomline.stream.messages import MessageBuild
+from loomline.stream.places import SEEN_MOST, Seen
 from loomline.stream.subscription import (
     compute_union_filter,
     filter_covers,
@@ -17,7 +18,6 @@ from loomline.stream.subscription import (
     is_prefix_match,
     matches_subscription,
 )
-from loomline.stream.thread import SEEN_MOST, Seen
 
 
 def event(method, data=None, namespace=(), **more):
