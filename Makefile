@@ -38,7 +38,7 @@ bench: $(VENV)/.dev ## measure (see bench/README.md)
 	@$(BIN)/python bench/run.py
 
 clean: ## remove what was installed and made
-	@rm -rf $(VENV) $(VENV)-3.* .loomline build dist .coverage* tests/js/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-3.* .loomline build dist .coverage* tests/js/node_modules tests/js/newest/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.pip: $(MADE_FROM)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed; none was found. Install it, or: make PYTHON=/path/to/python" >&2; exit 1; }

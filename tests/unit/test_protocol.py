@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
+from langgraph.errors import UnknownInterruptError
 
 from loomline.server.domain.agents import AgentTree
 from loomline.server.domain.events import RESULT, Event, EventId, StoredEvent
@@ -16,6 +17,7 @@ from loomline.server.domain.messages import normalised
 from loomline.server.domain.protocol import (
     Selection,
     Topic,
+    answered,
     make_event,
     make_filter,
     numbered,
@@ -24,6 +26,7 @@ from loomline.server.domain.protocol import (
 )
 from loomline.server.domain.tools import protocol_tool
 from loomline.server.services.plain_events import PlainEvents
+from loomline.server.worker.failures import describe
 from loomline.server.worker.protocol import ProtocolEncoder
 from loomline.server.worker.tokens import ChunkedMessage, ChunkHandler
 
@@ -154,6 +157,70 @@ def test_blocks_of_several_kinds():
     assert (second["type"], second["text"]) == ("text", "Yes.")
     assert third["url"] == "u"
     assert [event.get("index") for event in found[1:-1]] == [0, 0, 0, 1, 1, 2, 0, 1, 2]
+
+
+CALL = AIMessageChunk(
+    content="", tool_call_chunks=[{"name": "f", "args": "{}", "id": "c", "index": 0}]
+)
+TEXT = AIMessageChunk(content="Yes.", id="m")
+REFUSAL = AIMessageChunk(content=[{"type": "refusal", "refusal": "No", "index": 0}], id="m")
+
+
+@pytest.mark.parametrize(
+    ("chunk", "given", "shown"),
+    [
+        (TEXT, {}, {}),
+        (TEXT, {"finish_reason": "STOP"}, {"finish_reason": "STOP"}),
+        (TEXT, {"normalized_finish_reason": "stop"}, {"normalized_finish_reason": "stop"}),
+        (CALL, {"normalized_finish_reason": "stop"}, {"normalized_finish_reason": "tool_call"}),
+        (CALL, {"normalized_finish_reason": "length"}, {"normalized_finish_reason": "length"}),
+        (REFUSAL, {"normalized_finish_reason": "stop"}, {"normalized_finish_reason": "refusal"}),
+        (REFUSAL, {"finish_reason": "x"}, {"finish_reason": "x"}),
+        (TEXT, {"finish_state": {"a": 1}}, {"finish_state": {"a": 1}}),
+    ],
+)
+def test_message_finish_has_the_reasons_of_the_provider(chunk, given, shown):
+    whole = AIMessage("Yes.", response_metadata={"model_name": "m", **given})
+    end = events(chunk, whole=whole)[-1]
+    named = {key: end[key] for key in end if key not in {"event", "metadata"}}
+    assert (named, end["metadata"]) == (shown, {"model_name": "m", **given})
+
+
+def test_refusal_blocks_are_put_together_without_deltas():
+    rest = AIMessageChunk(content=[{"type": "refusal", "refusal": "pe.", "index": 0}])
+    found = events(REFUSAL, rest, whole=AIMessage(""))
+    assert [event["event"] for event in found] == [
+        "message-start", "content-block-start", "content-block-finish", "message-finish",
+    ]  # fmt: skip
+    assert found[1]["content"] == {"type": "refusal", "refusal": ""}
+    assert found[2]["content"]["refusal"] == "Nope."
+
+
+@pytest.mark.parametrize(
+    ("resume", "ids"),
+    [
+        ({"a" * 32: 1, "b" * 32: None}, ["a" * 32, "b" * 32]),
+        ({"a" * 32: 1, "topic": 2}, []),
+        ({"A" * 32: 1}, []),
+        ({}, []),
+        ("a" * 32, []),
+        (None, []),
+    ],
+)
+def test_answered_names_the_ids_of_answers_that_are_given_by_id(resume, ids):
+    assert answered(resume) == ids
+
+
+def test_failed_run_with_refused_answers_ends_with_the_refusal():
+    error = UnknownInterruptError(
+        "no", reason="not_pending", interrupt_ids=["x"], pending_ids=["y"]
+    )
+    end = run_end("error", describe(error, show_all=False), waits=False)
+    (event,) = ProtocolEncoder("run", "graph", 0).end(*end, 1)
+    assert orjson.loads(event.data)["params"]["data"] == {
+        "event": "failed", "graph_name": "graph", "error": "no", "reason": "not_pending",
+        "interrupt_ids": ["x"], "pending_ids": ["y"],
+    }  # fmt: skip
 
 
 def test_pieces_of_several_kinds_with_one_number():
@@ -297,9 +364,9 @@ def test_results_of_tools_that_are_no_text():
         ("success", None, False, ("completed", None)),
         ("success", None, True, ("interrupted", None)),
         ("interrupted", None, False, ("interrupted", None)),
-        ("error", Encoded(b'{"error":"E","message":"m"}'), False, ("failed", "m")),
-        ("timeout", Encoded(b'{"error":"TimeoutError","message":""}'), False, ("failed", "TimeoutError")),
-        ("error", None, False, ("failed", "error")),
+        ("error", Encoded(b'{"error":"E","message":"m"}'), False, ("failed", {"error": "m"})),
+        ("timeout", Encoded(b'{"error":"TimeoutError","message":""}'), False, ("failed", {"error": "TimeoutError"})),
+        ("error", None, False, ("failed", {"error": "error"})),
     ],
 )  # fmt: skip
 def test_how_a_run_ended(status, error, waits, end):
@@ -369,7 +436,7 @@ def test_runs_without_the_protocol():
         ("checkpoints", {"config": {"configurable": {"checkpoint_id": "c"}}, "metadata": None}),
         ("checkpoints", None), (RESULT, {}),
     )  # fmt: skip
-    found = list(made.events(batch)) + list(made.end("failed", "m"))
+    found = list(made.events(batch)) + list(made.end("failed", {"error": "m"}))
     numbers = [event.number for event in found]
     assert numbers[:3] == [101, 105, 106]
     assert numbers == sorted(set(numbers))

@@ -16,6 +16,7 @@ _OPEN_CALLS: Final = frozenset({"tool_call_chunk", "server_tool_call_chunk"})
 _CALLS: Final = frozenset({"tool_call", "server_tool_call"})
 _WITHOUT_INDEX: Final = frozenset({"tool_call", "invalid_tool_call"})
 """Blocks that carry no index once they are complete, in the thread's state neither."""
+_FINISH: Final = ("finish_reason", "normalized_finish_reason", "finish_state")
 
 
 class MessageBuild:
@@ -185,6 +186,7 @@ class MessageBuild:
         self._settle()
         self._usage = data.get("usage")
         self._metadata.update(_dict(data.get("metadata")))
+        self._metadata.update({key: data[key] for key in _FINISH if data.get(key) is not None})
         for index, block in self._blocks.items():
             if block.get("type") in _OPEN_CALLS:
                 self._blocks[index] = _parsed(block)

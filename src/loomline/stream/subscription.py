@@ -24,6 +24,7 @@ _CHANNEL_OF: Final[Mapping[str, Channel]] = {
     "tools": "tools",
     "lifecycle": "lifecycle",
     "input.requested": "input",
+    "input.answered": "input",
     "checkpoints": "checkpoints",
     "tasks": "tasks",
 }

@@ -455,6 +455,8 @@ class ThreadCore:
             return
         if event.get("method") == "input.requested":
             self._ask(place, data, event["params"].get("namespace") or [])
+        elif event.get("method") == "input.answered":
+            self._answered(data)
         elif not event["params"].get("namespace"):
             self._root(place, data)
 
@@ -476,6 +478,14 @@ class ThreadCore:
         self.interrupted = True
         self._asked_by = place.run_id
         self._advance(place, _Progress("paused", ended_at=place.seq))
+
+    def _answered(self, data: dict[str, Any]) -> None:
+        """Drop the questions that a run has begun to answer, whichever client has started it."""
+        ids = data.get("interrupt_ids")
+        for interrupt_id in ids if isinstance(ids, list) else []:
+            if isinstance(interrupt_id, str):
+                self.interrupts.pop(interrupt_id, None)
+        self.interrupted = bool(self.interrupts)
 
     def _root(self, place: Place, data: dict[str, Any]) -> None:
         kind = data.get("event")

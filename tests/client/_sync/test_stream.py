@@ -358,6 +358,23 @@ def test_the_value_of_a_question_is_its_payload(server, transport):
             ]
 
 
+def test_questions_that_another_client_answers_are_off_the_list(server, transport):
+    def script(run_id):
+        server.lifecycle("running", run_id)
+        for name in ("i1", "i2", "i3"):
+            server.ask(name, {}, run=run_id)
+        server.emit("input.answered", {"interrupt_ids": ["i1", "i3", "unknown", 4]})
+
+    server.on_start(script, RUN)
+    with over(server) as client:
+        stream = client.threads.stream(assistant_id="agent", transport=transport)
+        with stream as thread:
+            thread.run.start()
+            hub = thread.run._session.hub
+            hub.changed.until(lambda: list(hub.core.interrupts) == ["i2"], 5)
+            assert thread.interrupted
+
+
 def test_one_question_after_the_other(server, transport):
     """An answered question is off the list, and each new one ends what is read."""
     asked = iter(["i1", "i2"])

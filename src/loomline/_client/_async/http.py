@@ -320,8 +320,7 @@ class HttpClient:
         while True:
             async with aclosing(self._read(link, state, headers)) as batches:
                 async for batch in batches:
-                    for part in batch:
-                        state.progressed(part.event, part.id)
+                    for part in state.delivered(batch):
                         yield part
             if link.over:
                 return

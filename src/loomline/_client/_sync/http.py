@@ -319,8 +319,7 @@ class SyncHttpClient:
         while True:
             with closing(self._read(link, state, headers)) as batches:
                 for batch in batches:
-                    for part in batch:
-                        state.progressed(part.event, part.id)
+                    for part in state.delivered(batch):
                         yield part
             if link.over:
                 return

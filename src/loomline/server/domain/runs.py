@@ -29,7 +29,8 @@ class Run:
     the same. ``number_before`` is the number of the thread's last event before those of the run,
     None until it has any. ``last_number`` is the number of the run's last event, None until its end
     has a number: the end of a run that never began comes after the events of the run that has begun
-    and is active, so it has no number until that run has ended.
+    and is active, so it has no number until that run has ended. ``stop_reason`` is the reason of
+    the first order to stop the run.
     """
 
     run_id: UUID
@@ -51,6 +52,15 @@ class Run:
     sealing: JsonObject = field(default_factory=dict)
     number_before: int | None = None
     last_number: int | None = None
+    stop_reason: str | None = None
+
+    @property
+    def cancel_reason(self) -> str | None:
+        """The reason of the cancellation; None for a run that was not cancelled.
+
+        A run that ended by itself before its worker followed the order has the reason stored too.
+        """
+        return self.stop_reason if self.status == "interrupted" else None
 
     @property
     def active(self) -> bool:

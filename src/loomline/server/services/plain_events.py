@@ -11,6 +11,7 @@ from loomline.server.domain.events import HIDDEN, NUMBERS, StoredEvent
 from loomline.server.domain.json import Encoded, Json, JsonObject, dump
 from loomline.server.domain.messages import normalised
 from loomline.server.domain.protocol import (
+    ANSWERED,
     END,
     PLAIN_STEP,
     Namespace,
@@ -30,9 +31,10 @@ class PlainEvents:
     Every reader counts the same events, so that each gives them the same numbers.
     """
 
-    def __init__(self, run_id: str, graph_id: str) -> None:
+    def __init__(self, run_id: str, graph_id: str, answered_ids: Sequence[str] = ()) -> None:
         self._run_id = run_id
         self._graph_id = graph_id
+        self._answered = answered_ids
         self._next = 0
         self._milliseconds = 0
         self._interrupted = False
@@ -61,7 +63,7 @@ class PlainEvents:
         for stored in batch:
             yield from self._of(stored)
 
-    def end(self, status: str, error: str | None) -> Iterator[Numbered]:
+    def end(self, status: str, error: JsonObject | None) -> Iterator[Numbered]:
         """Return what ends the run: what it asks for, then how it ended."""
         number = self._next + PLAIN_STEP
         for interrupt_id, (namespace, interrupt) in self._asked.items():
@@ -79,6 +81,9 @@ class PlainEvents:
             self._next = int(event.data) + 1
             running = dump({"event": "running", "graph_name": self._graph_id})
             yield self._event(self._next, Topic("lifecycle"), running)
+            if self._answered:
+                ids = dump({"interrupt_ids": [*self._answered]})
+                yield self._event(self._next + 1, ANSWERED, ids)
         if event.name in HIDDEN or event.name == "metadata" or not self.known:
             return
         number, self._next = self._next + PLAIN_STEP, self._next + PLAIN_STEP

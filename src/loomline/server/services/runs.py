@@ -352,7 +352,12 @@ class RunService:
         return self._events.read(str(run.run_id), START)
 
     async def join(
-        self, caller: Caller, thread_id: UUID | None, run_id: UUID, last_event_id: str | None
+        self,
+        caller: Caller,
+        thread_id: UUID | None,
+        run_id: UUID,
+        last_event_id: str | None,
+        checkpoint_id: UUID | None = None,
     ) -> Joined:
         """Return a run and its events for somebody who comes later.
 
@@ -361,6 +366,8 @@ class RunService:
             thread_id: The run's thread; None: whichever it is.
             run_id: The run.
             last_event_id: The last event the client has, as it names it; None: none named.
+            checkpoint_id: The checkpoint whose state the client has. Of a client that asks for all
+                events, those that led to it are left out.
 
         Raises:
             RunNotFound: the thread has no such run.
@@ -368,7 +375,10 @@ class RunService:
         run = await self.get(caller, thread_id, run_id)
         if not run.active and (last_event_id is None or not run.resumable):
             return Joined(run, None)
-        return Joined(run, await self._results.attach(run, _join_cursor(run, last_event_id)))
+        cursor = _join_cursor(run, last_event_id)
+        if cursor == START and checkpoint_id is not None:
+            cursor = await self._results.after_checkpoint(run, checkpoint_id)
+        return Joined(run, await self._results.attach(run, cursor))
 
     async def replay(self, created: Created) -> EventReader:
         """Return the events of a run that an earlier request has created, as far as they exist."""
@@ -392,6 +402,13 @@ class RunService:
         """
         access = await self._reading(caller, thread_id, run_id)
         return partial(self._results.of_joined, thread_id, run_id, access)
+
+    async def ending(self, run: Run) -> str | None:
+        """Return the final status of a run; None for a run that is active, or is gone.
+
+        The caller has been allowed to read the run.
+        """
+        return await self._results.final_status(run)
 
     async def ended(self, thread_id: UUID, run_id: UUID) -> None:
         """Return once a run has ended or is gone; the caller has been allowed to stop it."""

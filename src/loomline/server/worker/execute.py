@@ -15,14 +15,14 @@ from typing import Any, TypeAlias
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
-from langgraph.types import Interrupt, StateSnapshot
+from langgraph.types import Command, Interrupt, StateSnapshot
 
 from loomline.server.authz.acting import acting_for
 from loomline.server.authz.users import Caller
 from loomline.server.domain.errors import EncryptionFailed, LeaseLost, StorageUnavailable
-from loomline.server.domain.events import DONE, NUMBERS, RESULT, Event
+from loomline.server.domain.events import DONE, NUMBERS, RESULT, STATUS, Event
 from loomline.server.domain.json import EMPTY_OBJECT, Encoded
-from loomline.server.domain.protocol import PLAIN_END, PLAIN_STEP, run_end
+from loomline.server.domain.protocol import PLAIN_END, PLAIN_STEP, answered, run_end
 from loomline.server.domain.runs import Claim, Outcome, Stop, pause_after
 from loomline.server.domain.threads import status_after
 from loomline.server.graphs.registry import Graphs
@@ -248,7 +248,7 @@ class Executor:
         if plan.protocol:
             encoder = ProtocolEncoder(str(run.run_id), run.graph_id, claim.event_number)
             progress.protocol = encoder
-            events += encoder.begin(self._milliseconds())
+            events += encoder.begin(self._milliseconds(), _answered(plan))
         return events
 
     async def _stream(self, graph: Graph, plan: Plan, assignment: Assignment) -> None:
@@ -258,8 +258,9 @@ class Executor:
             return
         encoder = ChunkEncoder(plan.modes)
         if LIFECYCLE in plan.modes:
-            progress.lifecycle = Lifecycle(claim.run.graph_id)
-            await self._append(claim, [progress.lifecycle.began()])
+            progress.lifecycle = Lifecycle(show_all_errors=self._options.show_all_errors)
+        if claim.run.resumable:  # readers may want to begin after a checkpoint
+            plan = replace(plan, modes=plan.modes | {"checkpoints"})
         source = chunks(graph, plan, assignment.control)
         async with aclosing(source):
             async for namespace, mode, payload in source:
@@ -425,8 +426,9 @@ def failure_events(error: Encoded) -> list[Event]:
 
 
 def _closing_events(outcome: Outcome, progress: _Progress) -> Sequence[Event]:
-    last = _last_events(outcome, progress)
-    return last if progress.lifecycle is None else [progress.lifecycle.ended(outcome), *last]
+    status = Event(STATUS, encode("rollback" if outcome.roll_back else outcome.status))
+    ends = [] if progress.lifecycle is None else progress.lifecycle.ended(outcome)
+    return [*ends, status, *_last_events(outcome, progress)]
 
 
 def _last_events(outcome: Outcome, progress: _Progress) -> Sequence[Event]:
@@ -446,6 +448,10 @@ def _thread_values(progress: _Progress) -> Encoded | None:
     if isinstance(values, Mapping) and "__interrupt__" in values:
         values = {key: value for key, value in values.items() if key != "__interrupt__"}
     return encode(values)
+
+
+def _answered(plan: Plan) -> list[str]:
+    return answered(plan.input.resume) if isinstance(plan.input, Command) else []
 
 
 def _interrupts(state: StateSnapshot) -> dict[str, list[dict[str, Any]]]:

@@ -10,6 +10,7 @@ from langgraph.errors import (
 )
 
 from loomline.server.domain.json import Encoded
+from loomline.server.domain.protocol import REFUSAL
 from loomline.server.graphs.serde import encode
 
 HIDDEN = "An internal error occurred"
@@ -40,6 +41,8 @@ def first_failure(error: BaseException) -> BaseException:
 def describe(error: BaseException, *, show_all: bool) -> Encoded:
     """Return ``{"error": class, "message": text}`` for an exception.
 
+    The error of refused answers has the fields ``REFUSAL`` too.
+
     Args:
         error: What the graph raised, possibly a group.
         show_all: Whether the texts of all classes are shown (development).
@@ -47,7 +50,14 @@ def describe(error: BaseException, *, show_all: bool) -> Encoded:
     error = first_failure(error)
     telling = show_all or isinstance(error, _TELLING) or type(error).__name__ == "HTTPException"
     message = str(error) if telling else HIDDEN
-    return encode({"error": type(error).__name__, "message": message})
+    refusal = _refusal(error) if isinstance(error, UnknownInterruptError) else {}
+    return encode({"error": type(error).__name__, "message": message, **refusal})
+
+
+def _refusal(error: UnknownInterruptError) -> dict[str, object]:
+    """Return the fields that name the refused answers and the questions that are still open."""
+    fields = {name: getattr(error, name, None) for name in REFUSAL}  # older libraries have none
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def described(name: str, message: str) -> Encoded:

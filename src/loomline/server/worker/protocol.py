@@ -10,9 +10,17 @@ from langgraph.types import Interrupt
 
 from loomline.schema import StreamMode
 from loomline.server.domain.events import Event
-from loomline.server.domain.json import Encoded
+from loomline.server.domain.json import Encoded, JsonObject
 from loomline.server.domain.messages import normalised
-from loomline.server.domain.protocol import END, Namespace, Topic, ending, logged, make_event
+from loomline.server.domain.protocol import (
+    ANSWERED,
+    END,
+    Namespace,
+    Topic,
+    ending,
+    logged,
+    make_event,
+)
 from loomline.server.graphs.serde import encode
 from loomline.server.worker.native import TASKS
 
@@ -61,10 +69,14 @@ class ProtocolEncoder:
         """The number of the last event, those of the end included."""
         return self._number + (self._held is not None) + len(self._asked) + 1
 
-    def begin(self, milliseconds: int) -> list[Event]:
+    def begin(self, milliseconds: int, answered_ids: Sequence[str] = ()) -> list[Event]:
+        """Return the first events of a run that answers the questions with these ids."""
         self._milliseconds = milliseconds
         data = encode({"event": "running", "graph_name": self._graph_name})
-        return [self._event(Topic("lifecycle"), data)]
+        begun = [self._event(Topic("lifecycle"), data)]
+        if answered_ids:
+            begun.append(self._event(ANSWERED, encode({"interrupt_ids": answered_ids})))
+        return begun
 
     def events(self, event: ProtocolEvent) -> list[Event]:
         """Return the events for what langgraph reports; none for what nobody can see."""
@@ -81,7 +93,7 @@ class ProtocolEncoder:
         now = [] if special is None else special(namespace, params["data"])
         return before + now + self._rest()
 
-    def end(self, status: str, error: str | None, milliseconds: int) -> list[Event]:
+    def end(self, status: str, error: JsonObject | None, milliseconds: int) -> list[Event]:
         """Return the events that end the run: what it asks for, then how it ended."""
         ended = self._rest()
         self._milliseconds = milliseconds

@@ -57,7 +57,7 @@ from loomline.server.storage.sqlite.webhooks import note_end
 
 _Row: TypeAlias = tuple[
     str, str, str, str, RunStatus, str, bytes, MultitaskStrategy, int, int, int, int, int,
-    str | None, str | None, str | None, int | None, int | None,
+    str | None, str | None, str | None, int | None, int | None, str | None,
 ]  # fmt: skip
 
 
@@ -308,8 +308,8 @@ def _apply(connection: sqlite3.Connection, thread: str, decision: Decision, now:
         note_end(connection, _row(connection, run_id), "rollback", now, with_values=False)
         _remove(connection, thread, str(run_id))
     for run_id in decision.end:
+        connection.execute(sql.END_PENDING, (now, decision.reason, str(run_id)))
         note_end(connection, _row(connection, run_id), "interrupted", now)
-        connection.execute(sql.END_PENDING, (now, str(run_id)))
     _number_or_skip(connection, thread, len(decision.end))
     if decision.how is not None:
         how = decision.how
@@ -426,6 +426,8 @@ def _end_pending(
     """End runs that have not begun; return whether that leaves their thread without a purpose."""
     temporary = False
     for run_id in ended:
+        if stop.action == "interrupt":
+            connection.execute(sql.END_PENDING, (now, stop.reason, str(run_id)))
         run = _row(connection, run_id)
         temporary = temporary or run.temporary
         if stop.action == "rollback":
@@ -433,7 +435,6 @@ def _end_pending(
             _remove(connection, thread, str(run_id))
         else:
             note_end(connection, run, "interrupted", now, with_values=not run.temporary)
-            connection.execute(sql.END_PENDING, (now, str(run_id)))
     _number_or_skip(connection, thread, 0 if stop.action == "rollback" else len(ended))
     return temporary
 
@@ -560,4 +561,5 @@ def _run(row: _Row) -> Run:
         user=encoded(row[15]),
         number_before=row[16],
         last_number=row[17],
+        stop_reason=row[18],
     )

@@ -3,7 +3,7 @@
 _RUN = (
     "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
     " temporary, resumable, attempt, created_at, updated_at, error, webhook, caller,"
-    " number_before, last_number"
+    " number_before, last_number, stop_reason"
 )
 
 GET_RUN = f"SELECT {_RUN} FROM runs WHERE run_id = ?"
@@ -53,7 +53,11 @@ THREAD_GETS_RUN = """
     WHERE thread_id = ?
 """
 
-END_PENDING = "UPDATE runs SET status = 'interrupted', updated_at = ? WHERE run_id = ?"
+# The first reason counts, as with MARK_STOP.
+END_PENDING = """
+    UPDATE runs SET status = 'interrupted', updated_at = ?, stop_reason = coalesce(stop_reason, ?)
+    WHERE run_id = ?
+"""
 
 MARK_STOP = """
     UPDATE runs SET stop_action = ?, stop_reason = ? WHERE run_id = ? AND stop_action IS NULL
