@@ -220,10 +220,10 @@ async def test_every_graph_has_a_beginning_and_an_end(conversation):
     ]
 
 
-async def test_what_a_run_asks_comes_right_before_its_end(conversation):
+async def test_each_question_of_a_run_is_told_once_before_its_end(conversation):
     end = next(number for number, event in enumerate(conversation) if is_end(event))
-    asked = conversation[end - 2 : end]
-    assert {event["method"] for event in asked} == {"input.requested"}
+    asked = of(conversation[:end], "input.requested")
+    assert len(asked) == 2
     places = {data(event)["payload"]["question"]: event["params"]["namespace"] for event in asked}
     assert places["Sure?"] == []
     assert places["Inside?"][0].startswith("child:")

@@ -174,9 +174,9 @@ ROWS = {
         f"{BUSY}/runs/{{pending}}/cancel", mine=202
     ),
     "GET /threads/{thread_id}/runs/{run_id}/join": Row(
-        f"{THREAD}/runs/{{run}}/join", query="?cancel_on_disconnect=true", status=200
+        f"{THREAD}/runs/{{run}}/join", query="?cancel_on_disconnect=true"
     ),
-    "GET /threads/{thread_id}/runs/{run_id}/stream": Row(f"{THREAD}/runs/{{run}}/stream", status=200),
+    "GET /threads/{thread_id}/runs/{run_id}/stream": Row(f"{THREAD}/runs/{{run}}/stream"),
     "GET /runs/{run_id}/join": Row("/runs/{lone}/join", status=200),
     "GET /runs/{run_id}/stream": Row("/runs/{lone}/stream", status=200),
     # Crons

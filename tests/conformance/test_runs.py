@@ -29,6 +29,7 @@ from loomline.server.domain.errors import (
 )
 from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import Encoded
+from loomline.server.domain.outputs import Output
 from loomline.server.domain.runs import Outcome, Stop
 
 
@@ -464,3 +465,27 @@ async def test_cancel_reason_of_a_run_that_succeeded_first_is_none(storage):
     await storage.runs.cancel(thread, [held.run.run_id], INTERRUPT)
     await storage.runs.finish(held, DONE)
     assert (await storage.runs.get(thread, held.run.run_id)).cancel_reason is None
+
+
+async def test_open_questions_are_in_the_row_of_the_thread_while_the_run_goes_on(storage):
+    thread = await thread_of(storage)
+    held = await started(storage, thread)
+    asked = Encoded(b'{"task":[{"id":"i","value":"q"}]}')
+    await storage.runs.ask(held, asked)
+    row = await storage.threads.get(thread)
+    assert (row.status, row.interrupts) == ("busy", asked)
+    await storage.runs.finish(held, DONE)
+    assert (await storage.threads.get(thread)).interrupts == b"{}"
+    with pytest.raises(LeaseLost):
+        await storage.runs.ask(held, asked)
+    assert (await storage.threads.get(thread)).interrupts == b"{}"
+
+
+@pytest.mark.parametrize("channels", [None, "one", ("one", "two"), ()])
+async def test_a_run_remembers_its_output(storage, channels):
+    thread = await thread_of(storage)
+    held = await started(storage, thread)
+    assert held.run.output == Output()
+    await storage.runs.finish(held, dataclasses.replace(DONE, output=Output(channels)))
+    run = await storage.runs.get(thread, held.run.run_id)
+    assert run.output == Output(channels)

@@ -344,11 +344,37 @@ def test_what_nobody_can_see():
 def test_a_schema_for_the_answer_is_told():
     encoder = ProtocolEncoder("run", "graph", 0)
     asked = SimpleNamespace(id="i", value="v", response_schema={"type": "string"})
-    encoder.events(native("values", {}, interrupts=(asked,)))
-    request, _ = shown(encoder.end("interrupted", None, 7))
+    _, request = shown(encoder.events(native("values", {}, interrupts=(asked,))))
     assert request["params"]["data"] == {
         "interrupt_id": "i", "payload": "v", "value": "v", "response_schema": {"type": "string"},
     }  # fmt: skip
+    assert len(encoder.end("interrupted", None, 7)) == 1
+
+
+def test_a_question_of_a_subgraph_is_told_with_the_root_graph_in_its_own_namespace():
+    encoder = ProtocolEncoder("run", "graph", 0)
+    inside = (SimpleNamespace(id="i", value="v", response_schema=None),)
+    other = (SimpleNamespace(id="o", value="v", response_schema=None),)
+    for asked in (inside, other):
+        found = shown(encoder.events(native("values", {}, ["child:1"], interrupts=asked)))
+        assert [event["method"] for event in found] == ["values"]
+    assert encoder.last_number == 5
+    _, request = shown(encoder.events(native("values", {}, interrupts=inside)))
+    assert request["params"]["data"]["interrupt_id"] == "i"
+    assert request["params"]["namespace"] == ["child:1"]
+    encoder.events(native("values", {}, interrupts=inside))
+    assert encoder.last_number == 7
+    request, end = shown(encoder.end("interrupted", None, 7))
+    assert (request["params"]["data"]["interrupt_id"], end["seq"]) == ("o", 7)
+
+
+def test_a_question_that_is_stored_at_the_end_is_told_at_the_end():
+    encoder = ProtocolEncoder("run", "graph", 0, ask_at_end=True)
+    asked = (SimpleNamespace(id="i", value="v", response_schema=None),)
+    found = shown(encoder.events(native("values", {}, interrupts=asked)))
+    assert [event["method"] for event in found] == ["values"]
+    found = shown(encoder.end("interrupted", None, 7))
+    assert [event["method"] for event in found] == ["input.requested", "lifecycle"]
 
 
 def test_results_of_tools_that_are_no_text():
@@ -424,6 +450,23 @@ def test_tools_of_runs_without_the_protocol(told, expected):
     assert protocol_tool(told) == expected
 
 
+def test_questions_of_runs_without_the_protocol_have_numbers_of_their_own():
+    made = PlainEvents("run", "graph")
+    asked = [{"id": str(number), "value": "v"} for number in range(7)]
+    batch = stored(
+        ("loomline:numbers", 100), ("updates|child:1", {"__interrupt__": asked}),
+        ("updates", {"__interrupt__": asked}), ("values", {"x": 1, "__interrupt__": asked}),
+    )  # fmt: skip
+    found = list(made.events(batch)) + list(made.end("interrupted", None))
+    numbers = [event.number for event in found]
+    assert numbers == sorted(set(numbers))
+    topics = [Topic.of(event.key) for event in found]
+    assert [topic.method for topic in topics] == [
+        "lifecycle", *["input.requested"] * 4, "values", *["input.requested"] * 3, "lifecycle",
+    ]  # fmt: skip
+    assert {topic.namespace for topic in topics[1:5]} == {("child:1",)}
+
+
 def test_runs_without_the_protocol():
     made = PlainEvents("run", "graph")
     assert list(made.events(stored(("values", {"lost": 1})))) == []
@@ -442,8 +485,8 @@ def test_runs_without_the_protocol():
     assert numbers == sorted(set(numbers))
     methods = [Topic.of(event.key).method for event in found]
     assert methods == [
-        "lifecycle", "updates", "updates", "updates", "custom", "tools", "values", "values",
-        "checkpoints", "input.requested", "lifecycle",
+        "lifecycle", "updates", "updates", "updates", "custom", "tools", "values",
+        "input.requested", "values", "checkpoints", "lifecycle",
     ]  # fmt: skip
     assert made.interrupted
     assert orjson.loads(found[1].data)["params"]["node"] == "a"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Final, cast, get_args
 from uuid import UUID, uuid4
@@ -51,6 +53,12 @@ from loomline.server.services.thread_stream import ThreadStreamService
 LIST_MOST: Final = 10_000
 
 _SHOWN = 200
+
+STOPPING_SECONDS = 0.25
+"""The most that the answer to a cancellation waits for the run to stop.
+
+Nearly every run has stopped by then, and programs look at its status right after the answer.
+"""
 
 CANCEL_REASON = "{action} requested via POST /threads/{{thread_id}}/runs/{{run_id}}/cancel"
 TAKEN = "taken"
@@ -220,6 +228,9 @@ class RunRoutes:
         reason = _cancel_reason(request, action)
         await self._runs.cancel(caller_of(request), thread_id, run_id, action, reason=reason)
         if not wait:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOPPING_SECONDS):
+                    await self._runs.ended(thread_id, run_id)
             return Response(status_code=202)
         return slow_json(
             partial(self._stopped, thread_id, run_id),

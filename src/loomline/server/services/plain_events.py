@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import cast
 
 import orjson
@@ -39,6 +40,7 @@ class PlainEvents:
         self._milliseconds = 0
         self._interrupted = False
         self._asked: dict[str, tuple[Namespace, JsonObject]] = {}
+        self._told: set[str] = set()
         self._made: Mapping[str, Callable[[Namespace, Json], Iterator[tuple[Topic, Encoded, str]]]]
         self._made = {
             "values": self._values,
@@ -66,13 +68,11 @@ class PlainEvents:
     def end(self, status: str, error: JsonObject | None) -> Iterator[Numbered]:
         """Return what ends the run: what it asks for, then how it ended."""
         number = self._next + PLAIN_STEP
-        for interrupt_id, (namespace, interrupt) in self._asked.items():
-            value = interrupt.get("value")
-            asked: JsonObject = {"interrupt_id": interrupt_id, "payload": value, "value": value}
-            yield self._event(number, Topic("input.requested", namespace), dump(asked))
+        for topic, data, _ in self._questions():
+            yield self._event(number, topic, data)
             number += 1
-        data = ending(status, self._graph_id, error)
-        yield self._event(number, Topic("lifecycle", name=END), dump(data))
+        ended = ending(status, self._graph_id, error)
+        yield self._event(number, Topic("lifecycle", name=END), dump(ended))
 
     def _of(self, stored: StoredEvent) -> Iterator[Numbered]:
         event = stored.event
@@ -91,9 +91,22 @@ class PlainEvents:
         make = self._made.get(method)
         if make is None:
             return
-        made = make(tuple(namespace), cast("Json", orjson.loads(event.data)))
+        made = [*make(tuple(namespace), cast("Json", orjson.loads(event.data)))]
+        if not namespace:
+            # As many as have numbers here; the next event tells the rest, or the end of the run.
+            made += islice(self._questions(), max(PLAIN_STEP - len(made), 0))
         for place, (topic, data, node) in enumerate(made):
             yield self._event(number + place, topic, data, node)
+
+    def _questions(self) -> Iterator[tuple[Topic, Encoded, str]]:
+        """Yield the questions that have not been told, and count each of them as told."""
+        while self._asked:
+            interrupt_id = next(iter(self._asked))
+            namespace, interrupt = self._asked.pop(interrupt_id)
+            self._told.add(interrupt_id)
+            value = interrupt.get("value")
+            asked: JsonObject = {"interrupt_id": interrupt_id, "payload": value, "value": value}
+            yield Topic("input.requested", namespace), dump(asked), ""
 
     def _event(self, number: int, topic: Topic, data: Encoded, node: str = "") -> Numbered:
         return make_event(
@@ -142,8 +155,11 @@ class PlainEvents:
             return
         self._interrupted = True
         for each in interrupts:
-            if isinstance(each, dict) and isinstance(each.get("id"), str):
-                self._asked.setdefault(cast("str", each["id"]), (namespace, each))
+            interrupt_id = each.get("id") if isinstance(each, dict) else None
+            if not isinstance(each, dict) or not isinstance(interrupt_id, str):
+                continue
+            if interrupt_id not in self._told:
+                self._asked.setdefault(interrupt_id, (namespace, each))
 
 
 def _object(value: Json) -> JsonObject:

@@ -25,6 +25,7 @@ from loomline.server.domain.events import (
     ending,
 )
 from loomline.server.domain.json import EMPTY_OBJECT, Encoded, dump
+from loomline.server.domain.run_results import stored_result
 from loomline.server.domain.runs import Created, Run
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog, EventReader
@@ -77,8 +78,6 @@ class RunResults:
             ResultLost: the log has lost the result, and nothing else had it.
         """
         run = await self._storage.runs.get(thread_id, run_id, access=access)
-        if not run.active:
-            return await self._stored(run, access)
         return await self._result(run, await self.attach(run, START), access)
 
     async def ended(self, thread_id: UUID, run_id: UUID) -> None:
@@ -164,7 +163,5 @@ class RunResults:
             ThreadNotFound: the thread has gone meanwhile.
         """
         run = await self._storage.runs.get(run.thread_id, run.run_id, access=access)
-        if run.error is not None and run.status in {"error", "timeout"}:
-            return Encoded(b'{"__error__":' + run.error + b"}")
         thread = await self._storage.threads.get(run.thread_id, access=access)
-        return thread.values or EMPTY_OBJECT
+        return stored_result(run, thread)

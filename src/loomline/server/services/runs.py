@@ -14,7 +14,7 @@ from uuid import UUID
 from loomline.schema import CancelAction, RunStatus
 from loomline.server.authz.authorizer import Authorizer, Value
 from loomline.server.authz.users import Caller
-from loomline.server.domain.access import Condition, both
+from loomline.server.domain.access import EVERYTHING, Condition, both
 from loomline.server.domain.assistants import Assistant
 from loomline.server.domain.crons import Firing
 from loomline.server.domain.errors import (
@@ -371,8 +371,10 @@ class RunService:
 
         Raises:
             RunNotFound: the thread has no such run.
+            ThreadNotFound: the caller may not read the thread.
         """
-        run = await self.get(caller, thread_id, run_id)
+        access = await self._joining(caller, thread_id, run_id)
+        run = await self._storage.runs.get(thread_id, run_id, access=access)
         if not run.active and (last_event_id is None or not run.resumable):
             return Joined(run, None)
         cursor = _join_cursor(run, last_event_id)
@@ -400,7 +402,7 @@ class RunService:
         The function raises ``RunNotFound`` if the thread has no such run, and ``ResultLost`` if
         the result of a run without a thread is lost.
         """
-        access = await self._reading(caller, thread_id, run_id)
+        access = await self._joining(caller, thread_id, run_id)
         return partial(self._results.of_joined, thread_id, run_id, access)
 
     async def ending(self, run: Run) -> str | None:
@@ -409,6 +411,19 @@ class RunService:
         The caller has been allowed to read the run.
         """
         return await self._results.final_status(run)
+
+    async def _joining(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Condition:
+        """Return which threads may have a run for a caller to join it.
+
+        A thread of another user is refused as if it did not exist, whatever its runs are.
+
+        Raises:
+            ThreadNotFound: the caller may not read the thread.
+        """
+        access = await self._reading(caller, thread_id, run_id)
+        if thread_id is not None and access != EVERYTHING:
+            await self._storage.threads.get(thread_id, with_values=False, access=access)
+        return access
 
     async def ended(self, thread_id: UUID, run_id: UUID) -> None:
         """Return once a run has ended or is gone; the caller has been allowed to stop it."""

@@ -18,15 +18,8 @@ import orjson
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from loomline.cache import Backend
-from loomline.schema import OnConflictBehavior, RunStatus
+from loomline.schema import RunStatus
 from loomline.server.domain.access import EVERYTHING, Condition
-from loomline.server.domain.assistants import (
-    Assistant,
-    AssistantFilter,
-    AssistantPatch,
-    AssistantQuery,
-    AssistantVersion,
-)
 from loomline.server.domain.errors import EncryptionFailed, LeaseLost, StorageUnavailable
 from loomline.server.domain.filters import Page
 from loomline.server.domain.json import Encoded, JsonObject, dump, load_object
@@ -67,6 +60,7 @@ from loomline.server.ports.storage import (
     WebhookStorage,
 )
 from loomline.server.ports.store import Store
+from loomline.server.storage.encrypted_assistants import EncryptedAssistants
 from loomline.server.storage.encrypted_crons import EncryptedCrons
 from loomline.server.storage.encrypted_webhooks import EncryptedWebhooks
 from loomline.server.storage.extracting import found_thread, needs_values
@@ -374,6 +368,13 @@ class EncryptedRuns:
     async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:
         return await self._inner.renew(worker, claims, lease_seconds)
 
+    async def ask(self, claim: Claim, interrupts: Encoded) -> None:
+        async def seal(_: Seals) -> Encoded:
+            seals = Seals(self._sealer, Acting(metadata=claim.run.sealing))
+            return cast("Encoded", await seals.seal_text("thread", "interrupts", interrupts))
+
+        await self._inner.ask(claim, await self._sealer.run(seal))
+
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
         async def seal(_: Seals) -> tuple[Claim, Outcome]:
             seals = Seals(self._sealer, Acting(metadata=claim.run.sealing))
@@ -420,96 +421,6 @@ class EncryptedRuns:
             return await seals.each(lambda run: _open_run(seals, run), runs)
 
         return await self._sealer.run(work)
-
-
-class EncryptedAssistants:
-    def __init__(self, inner: AssistantStorage, sealer: Sealer) -> None:
-        self._inner = inner
-        self._sealer = sealer
-
-    async def ensure(self, assistants: Sequence[Assistant]) -> None:
-        async def seal(seals: Seals) -> Sequence[Assistant]:
-            return await seals.each(lambda each: _seal_assistant(seals, each), assistants)
-
-        await self._inner.ensure(await self._sealer.run(seal))
-
-    async def create(
-        self, assistant: Assistant, if_exists: OnConflictBehavior, *, access: Condition = EVERYTHING
-    ) -> Assistant:
-        sealed = await self._sealer.run(lambda seals: _seal_assistant(seals, assistant))
-        return await self._opened(await self._inner.create(sealed, if_exists, access=access))
-
-    async def get(self, assistant_id: UUID, *, access: Condition = EVERYTHING) -> Assistant:
-        return await self._opened(await self._inner.get(assistant_id, access=access))
-
-    async def search(self, query: AssistantQuery) -> Page[Assistant]:
-        page = await self._inner.search(query)
-
-        async def work(seals: Seals) -> Sequence[Assistant]:
-            return await seals.each(lambda each: _open_assistant(seals, each), page.rows)
-
-        return dataclasses.replace(page, rows=await self._sealer.run(work))
-
-    async def count(self, where: AssistantFilter) -> int:
-        return await self._inner.count(where)
-
-    async def update(
-        self, assistant_id: UUID, patch: AssistantPatch, *, access: Condition = EVERYTHING
-    ) -> Assistant:
-        async def seal(seals: Seals) -> AssistantPatch:
-            config, context = patch.config, patch.context
-            return dataclasses.replace(
-                patch,
-                config=None if config is None else await seals.seal_config("assistant", config),
-                context=None if context is None else await _seal_context(seals, context),
-                metadata=await seals.seal("assistant", "metadata", patch.metadata),
-            )
-
-        return await self._opened(
-            await self._inner.update(assistant_id, await self._sealer.run(seal), access=access)
-        )
-
-    async def delete(
-        self,
-        assistant_id: UUID,
-        *,
-        delete_threads: bool,
-        access: Condition = EVERYTHING,
-        threads_access: Condition = EVERYTHING,
-    ) -> tuple[UUID, ...]:
-        return await self._inner.delete(
-            assistant_id,
-            delete_threads=delete_threads,
-            access=access,
-            threads_access=threads_access,
-        )
-
-    async def versions(
-        self,
-        assistant_id: UUID,
-        *,
-        metadata: JsonObject,
-        limit: int,
-        offset: int,
-        access: Condition = EVERYTHING,
-    ) -> Sequence[AssistantVersion]:
-        found = await self._inner.versions(
-            assistant_id, metadata=metadata, limit=limit, offset=offset, access=access
-        )
-
-        async def work(seals: Seals) -> Sequence[AssistantVersion]:
-            return await seals.each(lambda each: _open_version(seals, each), found)
-
-        return await self._sealer.run(work)
-
-    async def set_latest(
-        self, assistant_id: UUID, version: int, now: datetime, *, access: Condition = EVERYTHING
-    ) -> Assistant:
-        found = await self._inner.set_latest(assistant_id, version, now, access=access)
-        return await self._opened(found)
-
-    async def _opened(self, assistant: Assistant) -> Assistant:
-        return await self._sealer.run(lambda seals: _open_assistant(seals, assistant))
 
 
 async def _seal_new_thread(seals: Seals, new: NewThread) -> NewThread:
@@ -568,35 +479,4 @@ async def _open_run(seals: Seals, run: Run) -> Run:
         error=await seals.open_text(run.error),
         user=await seals.open_text(run.user),
         sealing=context,
-    )
-
-
-async def _seal_context(seals: Seals, context: JsonObject) -> JsonObject:
-    return await seals.seal("assistant", "context", context)
-
-
-async def _seal_assistant(seals: Seals, assistant: Assistant) -> Assistant:
-    return dataclasses.replace(
-        assistant,
-        config=await seals.seal_config("assistant", assistant.config),
-        context=await _seal_context(seals, assistant.context),
-        metadata=await seals.seal("assistant", "metadata", assistant.metadata),
-    )
-
-
-async def _open_assistant(seals: Seals, assistant: Assistant) -> Assistant:
-    return dataclasses.replace(
-        assistant,
-        config=await seals.open_config(assistant.config),
-        context=await seals.open(assistant.context),
-        metadata=await seals.open(assistant.metadata),
-    )
-
-
-async def _open_version(seals: Seals, version: AssistantVersion) -> AssistantVersion:
-    return dataclasses.replace(
-        version,
-        config=await seals.open_config(version.config),
-        context=await seals.open(version.context),
-        metadata=await seals.open(version.metadata),
     )

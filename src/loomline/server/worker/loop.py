@@ -19,13 +19,8 @@ from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog
 from loomline.server.ports.signals import STOP, WEBHOOK, WORK, Listener, Signals
 from loomline.server.ports.storage import Storage
-from loomline.server.worker.execute import (
-    Assignment,
-    Executor,
-    Lost,
-    Release,
-    failure_events,
-)
+from loomline.server.worker.endings import failure_events
+from loomline.server.worker.execute import Assignment, Executor, Lost, Release
 from loomline.server.worker.runners import Job, RunnerPool
 
 logger: logging.Logger = logging.getLogger("loomline.worker")

@@ -74,6 +74,8 @@ def _arguments(graph: Graph, plan: Plan) -> dict[str, Any]:
     return {
         "context": call_context(graph, plan),
         "stream_mode": library_modes(plan.modes),
+        # langgraph streams the whole state otherwise, private keys included.
+        "output_keys": graph.output_channels,
         "interrupt_before": plan.interrupt_before,
         "interrupt_after": plan.interrupt_after,
         "durability": plan.durability,

@@ -17,8 +17,9 @@ from loomline.server.domain.errors import (
     ThreadNotFound,
     TooManyRuns,
 )
-from loomline.server.domain.json import EMPTY_OBJECT
+from loomline.server.domain.json import EMPTY_OBJECT, Encoded
 from loomline.server.domain.multitask import ActiveRun, Decision, check_seen, decide, to_cancel
+from loomline.server.domain.outputs import Output
 from loomline.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
     ENDED_NUMBERS,
@@ -169,6 +170,14 @@ class PostgresRuns:
             lambda c: c.execute(sql.RENEW, {**values, "now": self._clock.now()}),
             lambda cursor: _renewal(claims, cursor),
         )
+
+    async def ask(self, claim: Claim, interrupts: Encoded) -> None:
+        def work(connection: Connection) -> None:
+            _hold(connection, claim, None)
+            given = (interrupts.decode(), claim.run.thread_id)
+            connection.execute(sql.SET_QUESTIONS, given)
+
+        await self._database.write(work)
 
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
         now = self._clock.now()
@@ -336,8 +345,8 @@ def _active(rows: Cursor) -> Sequence[ActiveRun]:
 
 def _claims(rows: Cursor) -> Sequence[Claim]:
     # An update returns its rows in any order.
-    found = sorted(rows, key=lambda row: (row[11], row[22]))
-    return [_claim(_run(row), row[19:]) for row in found]
+    found = sorted(rows, key=lambda row: (row[11], row[23]))
+    return [_claim(_run(row), row[20:]) for row in found]
 
 
 def _claim(run: Run, rest: _Row) -> Claim:
@@ -379,7 +388,8 @@ def _finish(connection: Connection, claim: Claim, outcome: Outcome, now: datetim
     if outcome.roll_back:
         _remove(connection, run.thread_id, run.run_id)
     else:
-        connection.execute(sql.END_RUN, (outcome.status, error, now, last, run.run_id))
+        shown = outcome.output.dump()
+        connection.execute(sql.END_RUN, (outcome.status, error, now, last, shown, run.run_id))
     if outcome.values is not None:
         connection.execute(sql.SET_VALUES, (run.thread_id, outcome.values.decode()))
     _note_finished(connection, run, outcome, now)
@@ -545,4 +555,5 @@ def _run(row: _Row) -> Run:
         number_before=row[16],
         last_number=row[17],
         stop_reason=row[18],
+        output=Output.load(row[19]),
     )

@@ -19,6 +19,7 @@ from loomline.server.domain.errors import (
 )
 from loomline.server.domain.json import Encoded, dump
 from loomline.server.domain.multitask import ActiveRun, Decision, check_seen, decide, to_cancel
+from loomline.server.domain.outputs import Output
 from loomline.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
     ENDED_NUMBERS,
@@ -57,7 +58,7 @@ from loomline.server.storage.sqlite.webhooks import note_end
 
 _Row: TypeAlias = tuple[
     str, str, str, str, RunStatus, str, bytes, MultitaskStrategy, int, int, int, int, int,
-    str | None, str | None, str | None, int | None, int | None, str | None,
+    str | None, str | None, str | None, int | None, int | None, str | None, str | None,
 ]  # fmt: skip
 
 
@@ -169,6 +170,14 @@ class SqliteRuns:
             return _renew(connection, worker, claims, micros(self._clock.now()) + seconds)
 
         return await self._writer.write(work)
+
+    async def ask(self, claim: Claim, interrupts: Encoded) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            fence(connection, claim)
+            given = (interrupts.decode(), str(claim.run.thread_id))
+            connection.execute(sql.SET_QUESTIONS, given)
+
+        await self._writer.write(work)
 
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
         now = micros(self._clock.now())
@@ -368,7 +377,8 @@ def _finish(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now:
         _remove(connection, thread, str(run.run_id))
     else:
         error = optional_text(outcome.error)
-        connection.execute(sql.END_RUN, (outcome.status, error, now, last, str(run.run_id)))
+        shown = outcome.output.dump()
+        connection.execute(sql.END_RUN, (outcome.status, error, now, last, shown, str(run.run_id)))
     gone = run.temporary and not outcome.untold
     if outcome.values is not None and not gone:
         connection.execute(sql.SET_VALUES, (thread, outcome.values))
@@ -503,7 +513,8 @@ def _give_up(connection: sqlite3.Connection, run: Run, now: int) -> None:
         return
     error = ATTEMPTS_EXHAUSTED.decode()
     (number,) = connection.execute(sql.EVENT_NUMBER, (thread,)).fetchone()
-    connection.execute(sql.END_RUN, ("error", error, now, number, str(run.run_id)))
+    shown = run.output.dump()
+    connection.execute(sql.END_RUN, ("error", error, now, number, shown, str(run.run_id)))
     connection.execute(sql.THREAD_ENDS_RUN, ("busy", "error", "{}", error, now, now, 0, thread))
     _number_ends(connection, thread)
     _settle(connection, thread, now)
@@ -562,4 +573,5 @@ def _run(row: _Row) -> Run:
         number_before=row[16],
         last_number=row[17],
         stop_reason=row[18],
+        output=Output.load(row[19]),
     )

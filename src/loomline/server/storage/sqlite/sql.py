@@ -3,7 +3,7 @@
 _RUN = (
     "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
     " temporary, resumable, attempt, created_at, updated_at, error, webhook, caller,"
-    " number_before, last_number, stop_reason"
+    " number_before, last_number, stop_reason, output"
 )
 
 GET_RUN = f"SELECT {_RUN} FROM runs WHERE run_id = ?"
@@ -121,7 +121,7 @@ COUNT_BATCH = """
 
 END_RUN = """
     UPDATE runs SET status = ?, error = ?, updated_at = ?, token = NULL, lease_until = NULL,
-                    last_number = ?
+                    last_number = ?, output = ?
     WHERE run_id = ?
 """
 
@@ -153,6 +153,8 @@ SET_VALUES = """
     INSERT INTO thread_values (thread_id, content) VALUES (?, ?)
     ON CONFLICT (thread_id) DO UPDATE SET content = excluded.content
 """
+
+SET_QUESTIONS = "UPDATE threads SET interrupts = ? WHERE thread_id = ?"
 
 THREAD_ENDS_RUN = """
     UPDATE threads SET status = ?, settled_status = ?, interrupts = ?, error = ?, updated_at = ?,

@@ -1,0 +1,133 @@
+"""Graphs about results: private state, several questions at once, typed schemas."""
+
+import asyncio
+import operator
+from pathlib import Path
+from typing import Annotated, Any
+
+from langgraph.config import get_stream_writer
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command, Send, interrupt
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+
+class Whole(TypedDict, total=False):
+    question: str
+    answer: str
+    secret: str
+    folder: str
+
+
+class Asked(TypedDict, total=False):
+    question: str
+    folder: str
+
+
+class Answered(TypedDict, total=False):
+    answer: str
+
+
+async def note(state):
+    if state["question"] == "slow":
+        await asyncio.sleep(60)
+    return {"secret": "note"}
+
+
+def reply(state):
+    if state["question"] == "fail":
+        raise ValueError("boom")
+    return {"answer": state["question"].upper(), "secret": "reply"}
+
+
+def confirm(state):
+    return {"answer": interrupt("Sure?")} if state["question"] == "ask" else None
+
+
+def line(state, schemas=None, **nodes):
+    builder = StateGraph(state, **schemas or {})
+    before = START
+    for name, node in nodes.items():
+        builder.add_node(name, node)
+        builder.add_edge(before, name)
+        before = name
+    return builder.compile()
+
+
+PUBLIC = {"input_schema": Asked, "output_schema": Answered}
+
+private = line(Whole, PUBLIC, note=note, reply=reply, confirm=confirm)
+silent = line(Whole, PUBLIC, note=note)
+
+
+class Log(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+    folder: str
+    question: str
+
+
+def ask(state):
+    return {"log": [interrupt(state["question"])]}
+
+
+fan = StateGraph(Log)
+fan.add_node("ask", ask)
+fan.add_conditional_edges(
+    START, lambda _: [Send("ask", {"question": each}) for each in ("a", "b", "c")], ["ask"]
+)
+fanned = fan.compile()
+
+inner = line(Log, ask=ask)
+twins = StateGraph(Log)
+for each in ("left", "right"):
+    twins.add_node(each, inner)
+    twins.add_edge(START, each)
+twins = twins.compile()
+
+
+async def slow(state):
+    """Wait until the test makes a file named ``go`` in a folder."""
+    while not (Path(state["folder"]) / "go").exists():
+        await asyncio.sleep(0.01)
+    return {"log": ["slow"]}
+
+
+siblings = StateGraph(Log)
+siblings.add_node("quick", lambda _: {"log": [interrupt("quick?")]})
+siblings.add_node("slow", slow)
+siblings.add_edge(START, "quick")
+siblings.add_edge(START, "slow")
+siblings = siblings.compile()
+
+
+class Model(BaseModel):
+    question: str = "none"
+    answer: str | None = None
+    number: int = 3
+
+
+class Required(BaseModel):
+    answer: str
+    score: float = 0.5
+
+
+typed = line(Model, reply=lambda state: {"answer": state.question.upper()})
+required = line(Whole, {"input_schema": Asked, "output_schema": Required}, note=note, reply=reply)
+
+
+async def ask_when_told(state):
+    """Ask once the test makes a file named ``ask`` in a folder."""
+    while not (Path(state["folder"]) / "ask").exists():
+        await asyncio.sleep(0.01)
+    get_stream_writer()("asking")
+    return {"log": [interrupt("quick?")]}
+
+
+patient = line(Log, ask=ask_when_told)
+
+
+def leave(_: Log) -> Command[Any]:
+    return Command(graph=Command.PARENT, goto="other", update={"log": ["left"]})
+
+
+upward = line(Log, leave=leave)
