@@ -279,7 +279,7 @@ class ThreadCore:
             self.interrupts.append(interrupt)
         self.interrupted = True
 
-    def _asked(self, interrupt_id: str) -> InterruptPayload | None:
+    def _asked(self, interrupt_id: object) -> InterruptPayload | None:
         return next((i for i in self.interrupts if i["interrupt_id"] == interrupt_id), None)
 
     def _forget(self) -> None:
@@ -483,9 +483,9 @@ class ThreadCore:
         """Drop the questions that a run has begun to answer, whichever client has started it."""
         ids = data.get("interrupt_ids")
         for interrupt_id in ids if isinstance(ids, list) else []:
-            if isinstance(interrupt_id, str):
-                self.interrupts.pop(interrupt_id, None)
-        self.interrupted = bool(self.interrupts)
+            known = self._asked(interrupt_id)
+            if known is not None:
+                self.answered(known)
 
     def _root(self, place: Place, data: dict[str, Any]) -> None:
         kind = data.get("event")
