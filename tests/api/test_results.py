@@ -371,6 +371,27 @@ async def test_a_run_has_stopped_when_its_cancellation_is_answered(client):
     raise AssertionError("no run had stopped")
 
 
+async def test_a_run_after_the_failure_of_many_subgraphs_has_later_numbers(
+    server, client, tmp_path
+):
+    thread_id = await new_thread(client)
+    stream = client.runs.stream(
+        thread_id,
+        "crowd",
+        input={"folder": str(tmp_path)},
+        stream_mode=["lifecycle"],
+        stream_subgraphs=True,
+    )
+    parts = await collect(stream)
+    assert sum(told.get("event") == "failed" for _, told in parts) == 30
+    assert parts[-1] == ("error", {"error": "ValueError", "message": "boom"})
+    await client.runs.wait(thread_id, "silent", input=WHY)
+    async with asyncio.timeout(150):
+        seen = await Thread(server, thread_id).until_end(2, channels=["lifecycle"])
+    root = [data(event)["event"] for event in seen if event["params"]["namespace"] == []]
+    assert root == ["running", "failed", "running", "completed"]
+
+
 async def test_a_command_for_the_parent_graph_is_told_before_the_error(client):
     thread_id = await new_thread(client)
     stream = client.runs.stream(thread_id, "upward", input={})

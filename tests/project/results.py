@@ -78,11 +78,11 @@ fan.add_conditional_edges(
 fanned = fan.compile()
 
 inner = line(Log, ask=ask)
-twins = StateGraph(Log)
+pair = StateGraph(Log)
 for each in ("left", "right"):
-    twins.add_node(each, inner)
-    twins.add_edge(START, each)
-twins = twins.compile()
+    pair.add_node(each, inner)
+    pair.add_edge(START, each)
+twins = pair.compile()
 
 
 async def slow(state):
@@ -92,12 +92,12 @@ async def slow(state):
     return {"log": ["slow"]}
 
 
-siblings = StateGraph(Log)
-siblings.add_node("quick", lambda _: {"log": [interrupt("quick?")]})
-siblings.add_node("slow", slow)
-siblings.add_edge(START, "quick")
-siblings.add_edge(START, "slow")
-siblings = siblings.compile()
+unequal = StateGraph(Log)
+unequal.add_node("quick", lambda _: {"log": [interrupt("quick?")]})
+unequal.add_node("slow", slow)
+unequal.add_edge(START, "quick")
+unequal.add_edge(START, "slow")
+siblings = unequal.compile()
 
 
 class Model(BaseModel):
@@ -131,3 +131,30 @@ def leave(_: Log) -> Command[Any]:
 
 
 upward = line(Log, leave=leave)
+
+
+CROWD = 30
+
+
+async def fail_when_all_have_begun(state):
+    """Fail as the first of a crowd once the others have begun; as one of these, wait for it."""
+    folder = Path(state["folder"])
+    if state["question"] != "0":
+        (folder / state["question"]).touch()
+        await asyncio.Event().wait()
+    while sum(1 for _ in folder.iterdir()) < CROWD - 1:
+        await asyncio.sleep(0.01)
+    raise ValueError("boom")
+
+
+def to_all(state):
+    return [
+        Send("member", {"question": str(number), "folder": state["folder"]})
+        for number in range(CROWD)
+    ]
+
+
+crowd = StateGraph(Log)
+crowd.add_node("member", line(Log, fail=fail_when_all_have_begun))
+crowd.add_conditional_edges(START, to_all, ["member"])
+crowd = crowd.compile()

@@ -157,7 +157,7 @@ class Database:
 
 ROOT_ASKS = ((), "updates", {"__interrupt__": (FIRST,)})
 CHILD_ASKS = (("child:1",), "updates", {"__interrupt__": (FIRST,)})
-OTHER = ((), "updates", {"node": {}})
+OTHER: tuple[tuple[str, ...], str, dict[str, object]] = ((), "updates", {"node": {}})
 
 
 async def test_a_question_waits_until_the_state_shows_it():
