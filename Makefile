@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 MADE_FROM := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test interpreters check format bench clean
+.PHONY: help run demo test interpreters environments check format bench clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -28,6 +28,9 @@ test: $(VENV)/.dev ## all checks and tests
 interpreters: $(VENV)/.dev ## the unit and client tests on every other supported Python that is installed
 	@scripts/interpreters
 
+environments: $(VENV)/.dev ## serve beside the official server, with the lowest and with the newest packages
+	@$(BIN)/python scripts/environments.py
+
 check: $(VENV)/.dev ## format, lint, types, layers, generated code
 	@scripts/check
 
@@ -38,7 +41,7 @@ bench: $(VENV)/.dev ## measure (see bench/README.md)
 	@$(BIN)/python bench/run.py
 
 clean: ## remove what was installed and made
-	@rm -rf $(VENV) $(VENV)-3.* .loomline build dist .coverage* tests/js/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-3.* .loomline build dist .coverage* tests/js/node_modules tests/js/newest/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.pip: $(MADE_FROM)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed; none was found. Install it, or: make PYTHON=/path/to/python" >&2; exit 1; }

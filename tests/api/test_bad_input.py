@@ -176,6 +176,18 @@ async def test_cancelling_needs_a_known_action(http, thread):
     )
 
 
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("reason=bored", "Invalid reason 'bored'. Expected one of: taken"),
+        ("action=rollback&reason=taken", "The reason 'taken' needs the action 'interrupt'."),
+    ],
+)
+async def test_cancel_with_an_unsuitable_reason_is_refused(http, thread, query, message):
+    place = f"/threads/{thread}/runs/{NOWHERE}/cancel"
+    check(await http.post(f"{place}?{query}"), 422, message)
+
+
 async def test_creating_threads(http):
     check(await http.post("/threads", json={"thread_id": "nope"}), 422, "Invalid thread ID")
     check(await http.post("/threads", json={"metadata": 1}), 422, "'metadata'")
@@ -200,7 +212,7 @@ async def test_joining_a_run_that_does_not_exist(http, thread):
     assert (joined.status_code, joined.json()) == (200, {"__error__": missing})
     stream = await http.get(f"/threads/{thread}/runs/{NOWHERE}/stream")
     assert stream.text == (
-        'event: error\r\ndata: {"error":"HTTPException","message":"404: Run not found"}\r\n\r\n: end\r\n'
+        'event: error\r\ndata: {"error":"HTTPException","message":"404: Run not found"}\r\n\r\n'
     )
 
 

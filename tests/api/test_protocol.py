@@ -74,7 +74,9 @@ async def test_both_transports_show_the_same_events_in_the_same_order(thread):
     numbers = [event["seq"] for event in seen]
     assert numbers == list(range(1, len(seen) + 1))
     assert len({event["event_id"] for event in seen}) == len(seen)
-    assert {event["method"] for event in seen} == {*ALL, "input.requested"} - {"input"}
+    assert {event["method"] for event in seen} == {*ALL, "input.requested", "input.answered"} - {
+        "input"
+    }
 
 
 @pytest.mark.timeout(400)
@@ -218,14 +220,52 @@ async def test_every_graph_has_a_beginning_and_an_end(conversation):
     ]
 
 
-async def test_what_a_run_asks_comes_right_before_its_end(conversation):
+async def test_each_question_of_a_run_is_told_once_before_its_end(conversation):
     end = next(number for number, event in enumerate(conversation) if is_end(event))
-    asked = conversation[end - 2 : end]
-    assert {event["method"] for event in asked} == {"input.requested"}
+    asked = of(conversation[:end], "input.requested")
+    assert len(asked) == 2
     places = {data(event)["payload"]["question"]: event["params"]["namespace"] for event in asked}
     assert places["Sure?"] == []
     assert places["Inside?"][0].startswith("child:")
     assert all(data(event)["value"] == data(event)["payload"] for event in asked)
+
+
+async def test_answered_questions_are_named_when_the_run_that_answers_them_starts(conversation):
+    asked = questions(conversation)
+    (place,) = [n for n, each in enumerate(conversation) if each["method"] == "input.answered"]
+    event, before = conversation[place], conversation[place - 1]
+    assert (before["method"], data(before)["event"]) == ("lifecycle", "running")
+    assert event["params"]["namespace"] == []
+    assert data(event) == {"interrupt_ids": [asked["Inside?"], asked["Sure?"]]}
+
+
+async def test_answered_questions_of_a_plain_run_are_named_as_well(client, thread):
+    await thread.start("assistant", ASK)
+    asked = questions(await thread.until_end())
+    answers = {asked["Inside?"]: "yes", asked["Sure?"]: "very"}
+    await client.runs.wait(thread.id, "assistant", command={"resume": answers})
+    seen = await thread.until_end(2, channels=["input", "lifecycle"])
+    (event,) = of(seen, "input.answered")
+    assert data(event) == {"interrupt_ids": [*answers]}
+    numbers = [each["seq"] for each in seen]
+    assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize(
+    ("resume", "reason"), [({"0" * 32: "x"}, "not_pending"), ("all", "ambiguous")]
+)
+async def test_refused_answers_name_the_questions_that_still_wait(thread, resume, reason):
+    await thread.start("assistant", ASK)
+    asked = questions(await thread.until_end())
+    body = {"assistant_id": "assistant", "command": {"resume": resume}, "strict_resume": True}
+    async with httpx.AsyncClient(timeout=150) as http:
+        refused = (await http.post(f"{thread.path}/runs/wait", json=body)).json()["__error__"]
+    failed = data((await thread.until_end(2, channels=["lifecycle"]))[-1])
+    assert (failed["event"], failed["reason"]) == ("failed", reason)
+    assert failed["interrupt_ids"] == (list(resume) if reason == "not_pending" else [])
+    assert sorted(failed["pending_ids"]) == sorted(asked.values())
+    assert refused["error"] == "UnknownInterruptError"
+    assert refused["pending_ids"] == failed["pending_ids"]
 
 
 async def test_checkpoints_come_right_before_their_values(conversation):
@@ -377,7 +417,7 @@ async def test_a_run_that_is_cancelled_before_it_begins(client, thread):
         await client.runs.cancel(thread.id, going)
         seen = [begun, *await take(events, 2)]
         assert await take(socket, 2) == seen
-        ids = [event["event_id"].partition(":")[0] for event in seen]
+        ids = [event["event_id"].split(":")[1] for event in seen]
         assert ids == [going, going, waiting, waiting]
         assert [data(event)["event"] for event in seen] == ["running", "interrupted"] * 2
         await thread.start("joke", {"topic": "tea"})
@@ -421,7 +461,7 @@ async def test_runs_cancelled_before_they_begin_are_told_in_the_order_of_their_e
         seen = await thread.until_end(2)
         assert seen == told
         assert [event["event_id"] for event in seen] == [
-            f"{run}:{name}" for run in ended for name in ("running", "end")
+            f"synth:{run}:{name}" for run in ended for name in ("running", "end")
         ]
         assert [event["seq"] for event in seen] == [1, 2, 3, 4]
         assert await thread.until_end(since=2) == seen[2:]

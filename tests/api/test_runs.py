@@ -293,7 +293,9 @@ async def test_cancel_a_running_run(client):
     run = await client.runs.create(thread, "sleepy", input={})
     await until_status(client, thread, run["run_id"], "running")
     await client.runs.cancel(thread, run["run_id"], wait=True)
-    assert (await client.runs.get(thread, run["run_id"]))["status"] == "interrupted"
+    cancelled = await client.runs.get(thread, run["run_id"])
+    reason = "interrupt requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
+    assert (cancelled["status"], cancelled["cancel_reason"]) == ("interrupted", reason)
     found = await client.threads.get(thread)
     assert found["status"] == "interrupted"
     assert found["error"]["error"] == "UserInterrupt"
@@ -321,6 +323,9 @@ async def test_cancel_a_queued_run(client):
     second = await client.runs.create(thread, "joke", input={"topic": "x"})
     await client.runs.cancel(thread, second["run_id"])
     assert (await client.runs.get(thread, second["run_id"]))["status"] == "interrupted"
+    (cancelled, going) = await client.runs.list(thread, select=["cancel_reason"])
+    assert cancelled["cancel_reason"].startswith("interrupt requested via POST")
+    assert going == {"cancel_reason": None}
     assert (await client.threads.get(thread))["status"] == "busy"
     await client.runs.cancel(thread, first["run_id"], wait=True)
 
@@ -477,9 +482,24 @@ async def test_leaving_cancels_where_asked(server, route):
             while (await http.get(place)).json()["status"] == "pending":
                 pass
         await http.get(f"{place}/join")
-        assert (await http.get(place)).json()["status"] == "interrupted"
+        run = (await http.get(place)).json()
+        assert run["status"] == "interrupted"
+        assert "client disconnected" in run["cancel_reason"]
         found = (await http.get(f"/threads/{thread}")).json()
         assert "client disconnected" in found["error"]["message"]
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_cancel_reason_taken_is_stored_first_in_the_reason(server, begun):
+    body = {"assistant_id": "sleepy", "input": {}, "after_seconds": 0 if begun else 1000}
+    async with httpx.AsyncClient(base_url=server) as http:
+        thread = (await http.post("/threads", json={})).json()["thread_id"]
+        run = (await http.post(f"/threads/{thread}/runs", json=body)).json()["run_id"]
+        place = f"/threads/{thread}/runs/{run}"
+        while begun and (await http.get(place)).json()["status"] == "pending":
+            pass
+        await http.post(f"{place}/cancel?wait=1&action=interrupt&reason=taken")
+        assert (await http.get(place)).json()["cancel_reason"].startswith("taken: ")
 
 
 async def test_deleting_a_thread_stops_its_run(client):
@@ -504,12 +524,18 @@ async def test_deleting_runs(client):
 
 
 @pytest.mark.one_client
-async def test_a_node_that_blocks_its_loop_blocks_nothing_else(client, tmp_path):
+async def test_a_node_that_blocks_its_loop_delays_other_runs_and_no_request(client, tmp_path):
     thread = await new_thread(client)
     blocking = await client.runs.create(thread, "blocking", input={"folder": str(tmp_path)})
     await until_status(client, thread, blocking["run_id"], "running")
+    other = await new_thread(client)
+    delayed = await client.runs.create(other, "joke", input={"topic": "x"})
+    reading = asyncio.create_task(client.threads.get_state(thread))
     for _ in range(10):
-        assert (await client.runs.wait(None, "joke", input={"topic": "x"}))["joke"]
         assert (await client.runs.get(thread, blocking["run_id"]))["status"] == "running"
+        assert (await client.runs.get(other, delayed["run_id"]))["status"] in {"pending", "running"}
+    assert not reading.done()
     (tmp_path / "go").touch()
+    assert (await client.runs.join(other, delayed["run_id"]))["joke"]
+    assert "values" in await reading
     assert (await client.runs.join(thread, blocking["run_id"]))["log"] == ["blocked"]

@@ -239,6 +239,28 @@ async def test_history(sdk, http):
     ]
 
 
+async def test_a_history_of_fields_without_values_is_the_whole_one_without_the_others(sdk, http):
+    thread = await ran(sdk, interrupt_before=["c"])
+    path = f"/threads/{thread}/history"
+    whole = (await http.get(path)).json()
+    fields = [
+        "metadata", "created_at", "checkpoint", "parent_checkpoint", "checkpoint_id",
+        "parent_checkpoint_id",
+    ]  # fmt: skip
+    for chosen in (fields, fields[:1], fields[2:4]):
+        body = {"limit": 10, "select": chosen}
+        found = (await http.post(path, json=body)).json()
+        assert found == [{field: each[field] for field in chosen} for each in whole]
+    older = {"select": fields, "limit": 2, "before": whole[0]["checkpoint_id"]}
+    found = (await http.post(path, json=older)).json()
+    assert [each["checkpoint_id"] for each in found] == [
+        each["checkpoint_id"] for each in whole[1:3]
+    ]
+    named = {"select": fields, "limit": 2, "metadata": {"step": 1}}
+    (found,) = (await http.post(path, json=named)).json()
+    assert found["metadata"] == whole[1]["metadata"]
+
+
 async def test_a_history_longer_than_a_page(sdk, http):
     thread = (await sdk.threads.create(graph_id="picky"))["thread_id"]
     for number in range(60):
@@ -336,6 +358,30 @@ async def test_updating_a_subgraph_while_it_waits(sdk):
     assert (found["status"], found["values"]["items"]) == ("interrupted", ["in", "a"])
 
 
+async def test_checkpoints_of_a_subgraph_name_their_place_in_the_parent(sdk):
+    thread = await ran(sdk, "nested")
+    (task,) = (await sdk.threads.get_state(thread))["tasks"]
+    place = task["checkpoint"]
+    metadata = (await sdk.threads.get_state(thread, checkpoint=place))["metadata"]
+    assert metadata["langgraph_node"] == "child"
+    assert metadata["langgraph_path"] == ["__pregel_pull", "child"]
+    assert metadata["langgraph_triggers"] == ["branch:to:child"]
+    assert metadata["langgraph_step"] == 2
+    assert metadata["langgraph_checkpoint_ns"] == place["checkpoint_ns"]
+    assert metadata["checkpoint_ns"] == place["checkpoint_ns"]
+    assert metadata["checkpoint_map"] == metadata["parents"]
+
+
+async def test_the_checkpoints_of_a_fork_name_the_one_it_began_with(sdk):
+    thread = await ran(sdk)
+    source = (await sdk.threads.get_history(thread, limit=10))[2]["checkpoint_id"]
+    await sdk.runs.wait(thread, "steps", input=None, checkpoint_id=source)
+    history = await sdk.threads.get_history(thread, limit=20)
+    named = [each["metadata"].get("checkpoint_id") for each in history]
+    assert named[0] == source
+    assert named[-1] is None
+
+
 async def test_an_interrupt_is_on_the_row_as_long_as_it_waits(sdk):
     thread = await ran(sdk, "nested")
     interrupts = (await sdk.threads.get(thread))["interrupts"]
@@ -361,6 +407,10 @@ async def test_updates_that_a_graph_refuses(sdk, http):
     for body, text in (
         ({"values": {}, "as_node": "nope"}, "Node nope does not exist"),
         ({"values": ["x"], "as_node": "a"}, "Expected dict, got ['x']"),
+        (
+            {"values": {"itmes": ["x"]}, "as_node": "a"},
+            "The state of the graph has no key 'itmes'. It has: 'answer', 'items', 'total'.",
+        ),
         ({"values": None, "checkpoint": {"checkpoint_ns": "nope:1"}}, "Subgraph nope not found"),
     ):
         answer = await http.post(path, json=body)

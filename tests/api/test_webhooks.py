@@ -145,6 +145,7 @@ async def test_runs_that_never_began(client, thread, receiver):
     await client.runs.cancel(thread, run["run_id"])
     body = (await came(receiver)).body
     assert (body["status"], body["run_started_at"]) == ("interrupted", None)
+    assert body["cancel_reason"].startswith("interrupt requested via POST")
     run = await client.runs.create(thread, "joke", **later)
     await client.runs.cancel(thread, run["run_id"], action="rollback")
     body = (await came(receiver)).body
@@ -154,6 +155,8 @@ async def test_runs_that_never_began(client, thread, receiver):
         await client.runs.wait(thread, "joke", input=JOKE, multitask_strategy=strategy)
         body = (await came(receiver)).body
         assert (body["run_id"], body["status"]) == (before["run_id"], status)
+        superseded = body["cancel_reason"] or ""
+        assert superseded.startswith("superseded by run") == (status == "interrupted")
 
 
 @pytest.mark.one_client

@@ -174,9 +174,9 @@ ROWS = {
         f"{BUSY}/runs/{{pending}}/cancel", mine=202
     ),
     "GET /threads/{thread_id}/runs/{run_id}/join": Row(
-        f"{THREAD}/runs/{{run}}/join", query="?cancel_on_disconnect=true", status=200
+        f"{THREAD}/runs/{{run}}/join", query="?cancel_on_disconnect=true"
     ),
-    "GET /threads/{thread_id}/runs/{run_id}/stream": Row(f"{THREAD}/runs/{{run}}/stream", status=200),
+    "GET /threads/{thread_id}/runs/{run_id}/stream": Row(f"{THREAD}/runs/{{run}}/stream"),
     "GET /runs/{run_id}/join": Row("/runs/{lone}/join", status=200),
     "GET /runs/{run_id}/stream": Row("/runs/{lone}/stream", status=200),
     # Crons
@@ -297,6 +297,7 @@ PARAMETERS = {
     "before": "{checkpoint}",
     "cancel_on_disconnect": "true",
     "check_db": "true",
+    "checkpoint_id": "{checkpoint}",
     "delete_threads": "true",
     "format": "json",
     "include": "ttl",
@@ -304,6 +305,7 @@ PARAMETERS = {
     "limit": "10",
     "namespace": "{owner}.notes",
     "offset": "0",
+    "reason": "taken",
     "recurse": "true",
     "refresh_ttl": "true",
     "select": "kwargs",
@@ -317,12 +319,12 @@ PARAMETERS = {
 # The words of this one are others on one route.
 ON_A_ROUTE = {("GET /threads/{thread_id}/stream", "stream_mode"): "state_update"}
 # Where a parameter only counts for a run that has not ended.
-UNFINISHED = {"cancel_on_disconnect", "wait", "action"}
+UNFINISHED = {"cancel_on_disconnect", "wait", "action", "reason"}
 
 READ = re.compile(r"headers\.get\(\s*\"([a-z-]+)\"")
 """How the routes read a header."""
 
-NOT_LISTED = {"x-request-id", "host", "origin", "sec-fetch-site", "sec-fetch-mode"}
+NOT_LISTED = {"x-request-id", "user-agent", "host", "origin", "sec-fetch-site", "sec-fetch-mode"}
 """Headers that every route may have. They name nothing that exists. The last four are judged before
 the routes (tests/unit/test_origins.py, tests/e2e/test_foreign_pages.py)."""
 

@@ -9,6 +9,10 @@ from tests.auth.test_isolation import SECRET, build, client, picture
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
+from loomline.server.api.sockets import close_code
+from loomline.server.authz.errors import Refused
+from loomline.server.domain.errors import EventsLost, StorageUnavailable, ThreadNotFound
+
 EVERYTHING = {"channels": ["values", "updates", "messages", "lifecycle", "input", "custom"]}
 COMMANDS = [
     ("run.start", {"assistant_id": "joke", "input": {"topic": "stolen"}}, "404: "),
@@ -144,6 +148,13 @@ async def authenticate(headers):
 async def start(ctx, value):
     if (users.parent / "closed").exists():
         raise Auth.exceptions.HTTPException(status_code=403, detail="Closed today.")
+
+
+@auth.on.threads.read
+async def read(ctx, value):
+    if (users.parent / "refusal").exists():
+        status = int((users.parent / "refusal").read_text())
+        raise Auth.exceptions.HTTPException(status_code=status, detail="Not for you.")
 """
 
 
@@ -186,11 +197,14 @@ def test_a_socket_whose_credentials_are_revoked(revoking, later):
 
 def test_a_socket_whose_user_may_not_any_more(revoking, tmp_path):
     address, _ = revoking
+    thread, headers = uuid4(), {"authorization": "mine"}
     with connect(
-        f"{address.replace('http', 'ws', 1)}/threads/{uuid4()}/stream/events",
-        additional_headers={"authorization": "mine"},
+        f"{address.replace('http', 'ws', 1)}/threads/{thread}/stream/events",
+        additional_headers=headers,
     ) as connection:
-        assert told_over(connection, START)[-1]["type"] == "success"
+        run = told_over(connection, START)[-1]["result"]["run_id"]
+        # Before it has begun, it has no tree.
+        httpx.get(f"{address}/threads/{thread}/runs/{run}/join", headers=headers, timeout=150)
         (tmp_path / "closed").touch()
         answer = told_over(connection, START)[-1]
         assert (answer["error"], answer["message"]) == ("permission_denied", "403: Closed today.")
@@ -209,3 +223,33 @@ def test_a_stream_that_comes_back_asks_again(revoking):
             assert answer.status_code == 200
         users.write_text("")
         assert http.post(f"{path}/stream/events", json=body).status_code == 401
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, 4403), (404, 4404)])
+def test_socket_of_a_user_who_may_not_read_is_closed_with_the_status(
+    revoking, tmp_path, status, code
+):
+    address, _ = revoking
+    (tmp_path / "refusal").write_text(str(status))
+    subscribe = {"id": 1, "method": "subscription.subscribe", "params": {"channels": ["values"]}}
+    with connect(
+        f"{address.replace('http', 'ws', 1)}/threads/{uuid4()}/stream/events",
+        additional_headers={"authorization": "mine"},
+    ) as connection:
+        (answer,) = told_over(connection, subscribe)
+        assert (answer["type"], answer["message"]) == ("error", f"{status}: Not for you.")
+        with pytest.raises(ConnectionClosedError) as caught:
+            connection.recv(timeout=150)
+        assert caught.value.rcvd.code == code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Refused(403, "no"), 4403), (Refused(408, "no"), 1011), (Refused(429, "no"), 1011),
+        (Refused(500, "no"), 1011), (ThreadNotFound(uuid4()), 4404), (EventsLost(), 1011),
+        (StorageUnavailable("away"), 1011), (ValueError("bug"), 1011),
+    ],
+)  # fmt: skip
+def test_close_code_names_the_status_of_refusals_that_stay(error, code):
+    assert close_code(error) == code

@@ -29,6 +29,8 @@ class ThreadServer:
         self.refuse = []  # statuses of the next event streams
         self.clean = False  # whether connections end cleanly when all is sent
         self.mute = False  # whether nothing is said of the runs
+        self.applied = 0  # what the answers to commands say of events
+        self.forgetful = False  # whether `since` is ignored
         self.closed = []
         self._events = []
         self._loop = None
@@ -151,7 +153,7 @@ class ThreadServer:
             return result
         if "error" in result:
             return 200, {"type": "error", "id": command["id"], **result}
-        meta = {"applied_through_seq": 0}
+        meta = {"applied_through_seq": self.applied}
         return 200, {"type": "success", "id": command["id"], "result": result, "meta": meta}
 
     async def _stream(self, body, receive, send):
@@ -210,7 +212,7 @@ class ThreadServer:
 
     async def _follow(self, params, deliver, leave):
         cut = self.cut_after.pop(0) if self.cut_after else None
-        place, sent = params.get("since") or 0, 0
+        place, sent = 0 if self.forgetful else params.get("since") or 0, 0
         left = asyncio.ensure_future(leave())
         self._open += 1
         try:
@@ -276,6 +278,7 @@ def thread_server():
     config = uvicorn.Config(
         server, port=0, lifespan="off", log_config=None, ws="websockets-sansio",
         timeout_graceful_shutdown=1,
+        timeout_keep_alive=600,  # a busy machine may leave a connection idle for longer than 5 s
     )  # fmt: skip
     web = uvicorn.Server(config)
 

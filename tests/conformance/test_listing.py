@@ -44,3 +44,27 @@ async def test_a_long_list(storage):
         lambda: [each.checkpoint["id"] for each in saver.list(root(thread), filter={"odd": 1})]
     )
     assert again == ids[::2]
+
+
+async def test_heads_are_what_a_list_gives_without_the_values(storage):
+    saver, thread, ids = await filled(storage)
+    last = {"configurable": {"checkpoint_id": ids[5]}}
+    found = await saver.heads(root(thread), filter={"odd": 1}, before=last, limit=70)
+    listed = saver.alist(root(thread), filter={"odd": 1}, before=last, limit=70)
+    assert [each.config for each in found] == [each.config async for each in listed]
+    assert [each.checkpoint["id"] for each in found] == ids[6:146:2]
+    assert found[0].metadata["odd"] == 1
+
+
+async def test_heads_are_read_without_reading_values(database, storage):
+    saver, thread = storage.checkpointer(), await thread_of(storage)
+    made = create_checkpoint(empty_checkpoint(), None, 1)
+    version = saver.get_next_version(None, None)
+    made["channel_values"], made["channel_versions"] = {"big": "x" * 1000}, {"big": version}
+    await saver.aput(root(thread), made, {"source": "loop", "step": 1}, {"big": version})
+    # A value that no reader can decode shows that no reader has looked at it.
+    database.execute("UPDATE checkpoint_blobs SET type = 'unknown'")
+    (head,) = await saver.heads(root(thread), limit=10)
+    assert head.config["configurable"]["checkpoint_id"] == made["id"]
+    assert head.checkpoint["channel_values"] == {}
+    assert (head.metadata["step"], head.checkpoint["ts"]) == (1, made["ts"])

@@ -265,7 +265,7 @@ async def test_the_end_of_a_run_is_told_although_a_later_one_was_cancelled(
     assert [event.number for event in events] == list(range(1, len(events) + 1))
     ends = [event for event in events if event.key == RUN_ENDS]
     told = [orjson.loads(end.data) for end in ends]
-    assert [each["event_id"].partition(":")[0] for each in told] == [str(each) for each in runs]
+    assert [each["event_id"].split(":")[1] for each in told] == [str(each) for each in runs]
     statuses = [each["params"]["data"]["event"] for each in told]
     assert statuses == ["completed"] + ["interrupted"] * cancelled
 

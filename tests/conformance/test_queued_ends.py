@@ -134,7 +134,7 @@ def fields(outcome):
 
 def seen(event):
     told = orjson.loads(event.data)
-    return event.number, told["event_id"].partition(":")[0], event.key
+    return event.number, told["event_id"].split(":")[1], event.key
 
 
 @pytest.fixture

@@ -29,7 +29,8 @@ from loomline.server.domain.errors import (
 )
 from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import Encoded
-from loomline.server.domain.runs import Outcome
+from loomline.server.domain.outputs import Output
+from loomline.server.domain.runs import Outcome, Stop
 
 
 async def test_a_run_goes_from_pending_to_success(storage, clock):
@@ -424,3 +425,67 @@ async def test_a_result_that_could_not_be_told_is_kept_for_a_while(storage):
     assert (await storage.runs.get(None, run.run_id)).status == "success"
     expired = await storage.threads.expire(thread.updated_at + timedelta(minutes=6), 10)
     assert expired.threads == (run.thread_id,)
+
+
+STOPPED = Outcome("interrupted", "interrupted")
+
+
+async def test_cancel_reason_of_a_running_run_is_told_once_the_run_is_interrupted(storage):
+    thread = await thread_of(storage)
+    held = await started(storage, thread)
+    await storage.runs.cancel(thread, [held.run.run_id], Stop("interrupt", "first"))
+    await storage.runs.cancel(thread, [held.run.run_id], Stop("interrupt", "second"))
+    assert (await storage.runs.get(thread, held.run.run_id)).cancel_reason is None
+    await storage.runs.finish(held, STOPPED)
+    assert (await storage.runs.get(thread, held.run.run_id)).cancel_reason == "first"
+
+
+async def test_cancel_reason_of_a_pending_run_is_stored(storage):
+    thread = await thread_of(storage)
+    run = await add(storage, thread)
+    await storage.runs.cancel(thread, [run], Stop("interrupt", "left"))
+    assert (await storage.runs.get(thread, run)).cancel_reason == "left"
+
+
+async def test_cancel_reason_of_superseded_runs_names_the_new_run(storage):
+    thread = await thread_of(storage)
+    held = await started(storage, thread)
+    queued = await add(storage, thread)
+    new = await add(storage, thread, strategy="interrupt")
+    await storage.runs.finish(held, STOPPED)
+    for run in (held.run.run_id, queued):
+        reason = (await storage.runs.get(thread, run)).cancel_reason
+        assert reason == f"superseded by run {new} (multitask_strategy=interrupt)"
+    assert (await storage.runs.get(thread, new)).cancel_reason is None
+
+
+async def test_cancel_reason_of_a_run_that_succeeded_first_is_none(storage):
+    thread = await thread_of(storage)
+    held = await started(storage, thread)
+    await storage.runs.cancel(thread, [held.run.run_id], INTERRUPT)
+    await storage.runs.finish(held, DONE)
+    assert (await storage.runs.get(thread, held.run.run_id)).cancel_reason is None
+
+
+async def test_open_questions_are_in_the_row_of_the_thread_while_the_run_goes_on(storage):
+    thread = await thread_of(storage)
+    held = await started(storage, thread)
+    asked = Encoded(b'{"task":[{"id":"i","value":"q"}]}')
+    await storage.runs.ask(held, asked)
+    row = await storage.threads.get(thread)
+    assert (row.status, row.interrupts) == ("busy", asked)
+    await storage.runs.finish(held, DONE)
+    assert (await storage.threads.get(thread)).interrupts == b"{}"
+    with pytest.raises(LeaseLost):
+        await storage.runs.ask(held, asked)
+    assert (await storage.threads.get(thread)).interrupts == b"{}"
+
+
+@pytest.mark.parametrize("channels", [None, "one", ("one", "two"), ()])
+async def test_a_run_remembers_its_output(storage, channels):
+    thread = await thread_of(storage)
+    held = await started(storage, thread)
+    assert held.run.output == Output()
+    await storage.runs.finish(held, dataclasses.replace(DONE, output=Output(channels)))
+    run = await storage.runs.get(thread, held.run.run_id)
+    assert run.output == Output(channels)

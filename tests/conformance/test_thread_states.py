@@ -15,7 +15,7 @@ from loomline.server.ports.signals import STATE, THREAD
 from loomline.server.services.states import StateService
 from loomline.server.services.thread_stream import ThreadStreamService
 from loomline.server.worker.calls import RunnerCalls
-from loomline.server.worker.runners import RunnerOptions, RunnerPool
+from loomline.server.worker.runners import Runner, RunnerOptions
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["one thread", "any thread"])
@@ -26,7 +26,7 @@ async def test_a_hint_without_a_name_is_one_for_every_thread(world, tmp_path, na
         states = StateService(
             storage=storage,
             graphs=Graphs.load([]),
-            calls=RunnerCalls(RunnerPool(RunnerOptions(), asyncio.new_event_loop)),
+            calls=RunnerCalls(Runner(RunnerOptions(), asyncio.new_event_loop)),
             signals=signals,
             clock=clock,
             authz=authz,

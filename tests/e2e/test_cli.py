@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import ipaddress
 import json
 import os
 import queue
@@ -9,13 +10,19 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from loomline import __version__
 
@@ -325,6 +332,8 @@ def test_a_change_that_breaks_the_graph_waits_for_the_next_one(start, project):
     (project / "agent.py").write_text("graph = (\n")
     process.line("syntax error")
     process.line("waiting for a change")
+    answer = httpx.get(f"{url}/ok", timeout=PATIENCE)
+    assert (answer.status_code, "syntax error" in answer.json()["detail"]) == (503, True)
     write(project, "mended")
     assert process.url() == url
     assert said(url) == "mended"
@@ -368,3 +377,60 @@ def test_the_server_does_not_outlive_a_killed_supervisor(start, project):
     # A process that has ended makes its descriptor readable.
     assert select.select([watch], [], [], 10.0)[0]
     os.close(watch)
+
+
+def test_reload_during_an_open_stream_logs_no_traceback(start, project):
+    process = start("dev", "--port", "0")
+    url = process.url()
+    thread = httpx.post(f"{url}/threads", json={}, timeout=PATIENCE).json()["thread_id"]
+    with httpx.stream("GET", f"{url}/threads/{thread}/stream", timeout=PATIENCE) as stream:
+        assert stream.status_code == 200
+        write(project, "second")
+        process.line("agent.py changed")
+        process.url()
+    assert said(url) == "second"
+    process.popen.send_signal(signal.SIGTERM)
+    code, text = process.end()
+    assert (code, "Traceback" in text, "ERROR" in text) == (0, False, False), text
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """Return the paths of a self-signed certificate for 127.0.0.1 and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    paths = tmp_path / "cert.pem", tmp_path / "key.pem"
+    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    form = serialization.PrivateFormat.PKCS8
+    paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
+    return paths
+
+
+def test_certificate_makes_the_server_speak_https(start, project, certificate):
+    files = ["--ssl-certfile", str(certificate[0]), "--ssl-keyfile", str(certificate[1])]
+    url = start("serve", "--port", "0", *files).url()
+    assert url.startswith("https://")
+    context = ssl.create_default_context(cafile=certificate[0])
+    assert httpx.get(f"{url}/ok", verify=context, timeout=PATIENCE).json() == {"ok": True}
+
+
+def test_certificate_that_cannot_be_used_exits_with_1(start, project):
+    files = ["--ssl-certfile", "none.pem", "--ssl-keyfile", "none.pem"]
+    code, text = start("serve", "--port", "0", *files).end()
+    assert (code, "Traceback" in text, "Check --ssl-certfile" in text) == (1, False, True)

@@ -159,7 +159,7 @@ def test_metrics_exist(tmp_path):
 
 @pytest.mark.parametrize("package", ["loomline", "langgraph_sdk"])
 def test_following_a_thread(tmp_path, package):
-    (program,) = blocks("streaming.md", "python")
+    program, _ = blocks("streaming.md", "python")
     with Process(tmp_path / "data", config=QUICKSTART) as server:
         program = program.replace("http://127.0.0.1:2024", server.url)
         program = program.replace("from loomline ", f"from {package} ")
@@ -172,6 +172,22 @@ def test_following_a_thread(tmp_path, package):
         )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("['You said: Hi']\n")
+
+
+def test_a_transport_by_itself_follows_a_run_to_its_end(tmp_path):
+    _, program = blocks("streaming.md", "python")
+    with Process(tmp_path / "data", config=QUICKSTART) as server:
+        program = program.replace("http://127.0.0.1:2024", server.url)
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=150,
+        )
+    assert done.returncode == 0, done.stderr
+    assert "'type': 'success'" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("lifecycle {'event': 'completed'")
 
 
 def test_signatures_are_checked_by_hand():

@@ -1,7 +1,7 @@
 import os
 
 import pytest
-from tests.js.node import PROJECT, Node, missing
+from tests.js.node import NEWEST, PROJECT, Node, missing
 from tests.postgres import new_schema
 from tests.redis_server import shared_redis
 from tests.serving import serving_here
@@ -9,13 +9,24 @@ from tests.serving_apart import serving_apart
 
 
 @pytest.fixture(scope="session")
-def node():
-    """A Node.js that runs scenarios, one after the other."""
+def installed():
     if os.environ.get("LOOMLINE_TEST_JS") == "0":
         pytest.skip("LOOMLINE_TEST_JS=0")
     if reason := missing():
         pytest.fail(reason, pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def node(installed):
+    """A Node.js that runs scenarios, one after the other."""
     with Node() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def newest(installed):
+    """The same with the newest packages."""
+    with Node(NEWEST) as made:
         yield made
 
 

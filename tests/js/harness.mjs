@@ -19,7 +19,12 @@ export function world(url, official) {
   return { url, official, newClient, client: newClient() };
 }
 
+// The parts of a stream but for the event that ends it, which not every server sends.
 export async function collect(stream) {
+  return (await collectAll(stream)).filter((part) => part.event !== "end");
+}
+
+export async function collectAll(stream) {
   const parts = [];
   for await (const part of stream) parts.push(part);
   return parts;

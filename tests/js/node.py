@@ -1,6 +1,7 @@
 """Runs scenarios in JavaScript: a process that takes orders and answers, one line each."""
 
 import json
+import os
 import re
 import select
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+NEWEST = FOLDER / "newest"
 PROJECT = FOLDER / "project" / "langgraph.json"
 
 # The process itself gives up earlier, so that it can say where.
@@ -31,15 +33,19 @@ def missing():
     alone = "To run the Python tests alone, set LOOMLINE_TEST_JS=0."
     if shutil.which("node") is None:
         return f"The JavaScript clients need Node.js 20 or newer; 'node' was not found. {alone}"
-    if not (FOLDER / "node_modules" / ".installed").exists():
+    if not all((each / "node_modules" / ".installed").exists() for each in (FOLDER, NEWEST)):
         return f"The JavaScript clients are not installed: run scripts/javascript. {alone}"
     return None
 
 
 class Node:
-    """One process; a new one after a scenario that does not come to an end."""
+    """One process; a new one after a scenario that does not come to an end.
 
-    def __init__(self):
+    ``packages`` is the folder whose packages the scenarios use.
+    """
+
+    def __init__(self, packages=FOLDER):
+        self._environment = os.environ | {"JS_PACKAGES": str(packages)}
         self._process = None
 
     def __enter__(self):
@@ -63,8 +69,9 @@ class Node:
     def _running(self):
         if self._process is None:
             self._process = subprocess.Popen(
-                ["node", "run.mjs", "--serve"],
+                ["node", "--import", "./packages.mjs", "run.mjs", "--serve"],
                 cwd=FOLDER,
+                env=self._environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

@@ -11,12 +11,21 @@ STORED = {"assistants.mjs", "crons.mjs", "rejoin.mjs", "runs.mjs", "store.mjs", 
 # What goes through Redis where another process executes.
 FOLLOWED = {"threads_client.mjs", "threads_react.mjs"}
 
-ALL = scenarios()
+# Scenarios that need the newest packages.
+NEWEST = {"newest.mjs"}
+
+EVERY = scenarios()
+ALL = [each for each in EVERY if each[0] not in NEWEST]
 
 
 @pytest.mark.parametrize(("file", "name"), ALL, ids=[name for _, name in ALL])
 def test_on_sqlite(node, sqlite, file, name):
     check(node, sqlite, file, name)
+
+
+@pytest.mark.parametrize(("file", "name"), EVERY, ids=[name for _, name in EVERY])
+def test_newest_packages_on_sqlite(newest, sqlite, file, name):
+    check(newest, sqlite, file, name)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,9 @@ async def test_data_directory_is_private_whatever_the_umask(tmp_path, caplog):
     folder = tmp_path / "data"
     async with open_storage(folder):
         found = {path.name: mode(path) for path in folder.iterdir()}
-    names = ("loomline.db", "loomline.db-wal", "loomline.db-shm", "loomline.lock")
+    names = (
+        ".gitignore", "loomline.db", "loomline.db-wal", "loomline.db-shm", "loomline.lock",
+    )  # fmt: skip
     assert found == dict.fromkeys(names, 0o600)
     assert mode(folder) == 0o700
     assert "OTHER USERS" not in caplog.text
@@ -128,3 +130,22 @@ def _damaged(connection):
         file.write(b"not a database " * 1000)
     with closing(sqlite3.connect(path)) as broken:
         return broken.execute("SELECT * FROM sqlite_schema").fetchall()
+
+
+async def test_data_directory_is_kept_out_of_git_repositories(tmp_path):
+    folder = tmp_path / "data"
+    for _ in range(2):
+        async with open_storage(folder):
+            assert (folder / ".gitignore").read_text() == "*\n"
+
+
+async def test_gitignore_of_the_user_stays_as_it_is(tmp_path):
+    (tmp_path / ".gitignore").write_text("own\n")
+    async with open_storage(tmp_path):
+        assert (tmp_path / ".gitignore").read_text() == "own\n"
+
+
+async def test_folder_with_files_of_the_user_gets_no_gitignore(tmp_path):
+    (tmp_path / "agent.py").write_text("")
+    async with open_storage(tmp_path):
+        assert not (tmp_path / ".gitignore").exists()

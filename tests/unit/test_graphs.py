@@ -9,7 +9,7 @@ from langgraph.pregel import Pregel
 from langgraph.store.memory import InMemoryStore
 
 from loomline.server.domain.errors import GraphLoadError, GraphNotFound
-from loomline.server.graphs.loader import extend_path
+from loomline.server.graphs.loader import extend_path, load_object
 from loomline.server.graphs.registry import Graphs
 from loomline.server.graphs.spec import GraphSpec
 
@@ -283,6 +283,25 @@ def test_a_file_that_is_not_there(tmp_path):
     assert f"there is no file '{path}'" in reason(
         GraphSpec("agent", "nope.py:graph", "graph", path=path)
     )
+
+
+def test_file_that_is_not_there_names_the_places_it_was_looked_for_in(tmp_path):
+    path = tmp_path / "nope.py"
+    spec = GraphSpec("agent", "nope.py:graph", "graph", path=path, searched="'/a' and '/b'")
+    assert reason(spec).endswith("Looked for it at '/a' and '/b'.")
+
+
+@pytest.mark.parametrize("name", ["index.ts", "index.mjs", "index.jsx"])
+def test_graph_in_javascript_is_refused_with_the_remedy(write, name):
+    text = reason(write("", name=name))
+    assert f"'{name}' is in JavaScript or TypeScript" in text
+    assert "RemoteGraph" in text
+
+
+def test_application_that_does_not_load_is_not_called_a_graph(tmp_path):
+    spec = GraphSpec("http.app", "nope.py:app", "app", path=tmp_path / "x.py", kind="application")
+    with pytest.raises(GraphLoadError, match=r"Failed to load application 'http\.app' from"):
+        load_object(spec)
 
 
 def test_a_file_that_is_no_python(write):

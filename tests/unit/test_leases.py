@@ -18,6 +18,7 @@ from tests.support import (
 )
 
 from loomline.server.clock import SystemClock
+from loomline.server.ports.signals import WORK
 from loomline.server.worker.execute import Release
 
 LEASE = 4.0
@@ -115,11 +116,80 @@ class Steps:
             self.notes.append(("end", attempt))
 
 
+@asynccontextmanager
+async def working(worker):
+    """Have the runs that a worker takes executed."""
+    worker._runner.start()
+    try:
+        yield worker
+    finally:
+        await worker._runner.stop()
+
+
+class Blocking:
+    """An executor whose first run blocks the loop of the graphs."""
+
+    def __init__(self, storage):
+        self._storage = storage
+        self.began, self.release = threading.Event(), threading.Event()
+        self.executed = []
+
+    async def execute(self, assignment):
+        self.executed.append(assignment.claim.run.run_id)
+        self.began.set()
+        self.release.wait(150)
+
+    async def give_back(self, assignment):
+        await self._storage.runs.release(assignment.claim)
+
+
+async def test_a_stop_while_the_loop_is_blocked_gives_back_the_runs_that_have_not_begun(
+    storage, clock
+):
+    executor = Blocking(storage)
+    worker = worker_of(
+        storage, clock, executor, lease_seconds=LEASE, grace_seconds=0, release_seconds=0.1
+    )
+    async with working(worker):
+        for _ in range(2):
+            await queued(storage, clock)
+        await worker._claim()
+        assert await asyncio.to_thread(executor.began.wait, 60)
+        (waiting,) = set(worker._active) - set(executor.executed)
+        worker._order(list(worker._active), Release())
+        await worker._give_back()
+        run = await storage.runs.get(None, waiting)
+        assert (run.status, run.attempt) == ("pending", 0)
+        executor.release.set()
+
+
+async def test_no_run_is_claimed_while_the_loop_is_blocked(storage, clock):
+    executor = Blocking(storage)
+    worker = worker_of(storage, clock, executor, lease_seconds=LEASE, poll_seconds=0.01)
+    async with working(worker):
+        watching = asyncio.create_task(worker._runner.watch())
+        dispatching = asyncio.create_task(worker._dispatch())
+        await queued(storage, clock)
+        await worker._signals.publish(WORK)
+        assert await asyncio.to_thread(executor.began.wait, 60)
+        while worker._runner.responsive.is_set():
+            await asyncio.sleep(0.01)
+        await queued(storage, clock)
+        await worker._signals.publish(WORK)
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        assert worker.active == 1
+        executor.release.set()
+        await worker._wait_idle(60)
+        while len(executor.executed) < 2:
+            await asyncio.sleep(0.01)
+        watching.cancel()
+        dispatching.cancel()
+
+
 async def test_a_run_that_comes_back_begins_when_its_former_execution_has_ended(storage, clock):
     steps = Steps()
-    worker = worker_of(storage, clock, steps, lease_seconds=LEASE)
-    worker._pool.start()
-    try:
+    async with working(worker_of(storage, clock, steps, lease_seconds=LEASE)) as worker:
         await queued(storage, clock)
         await worker._claim()
         assert await asyncio.to_thread(steps.began.wait, 60)
@@ -127,9 +197,7 @@ async def test_a_run_that_comes_back_begins_when_its_former_execution_has_ended(
         await storage.runs.reclaim(max_attempts=3)
         await worker._claim()
         assert await asyncio.to_thread(steps.second.wait, 60)
-    finally:
         await worker._wait_idle(60)
-        await worker._pool.stop()
     assert steps.notes == [("begin", 1), ("end", 1), ("begin", 2), ("end", 2)]
 
 
@@ -140,9 +208,11 @@ async def test_a_claim_that_comes_after_its_lease_is_handed_back_where_others_ma
     past = asyncio.get_running_loop().time() - 1
     orders = {}
     for shared in (True, False):
-        worker = worker_of(storage, clock, lease_seconds=LEASE, shared=shared)
-        worker._begin(claim, past)
-        orders[shared] = worker._active[claim.run.run_id][0].order
+        async with working(
+            worker_of(storage, clock, Steps(), lease_seconds=LEASE, shared=shared)
+        ) as worker:
+            worker._begin(claim, past)
+            orders[shared] = worker._active[claim.run.run_id][0].order
     assert isinstance(orders[True], Release)
     assert orders[False] is None
 
@@ -164,12 +234,13 @@ async def test_nothing_is_taken_for_lost_while_its_claim_is_on_the_way(tmp_path)
             return claims
 
         storage.runs.claim = late
-        claiming = asyncio.create_task(worker._claim())
-        await arrived.wait()
-        looking = asyncio.create_task(worker._look_for_lost())
-        await claiming
-        looking.cancel()
-        await storage.runs.forget_keys(clock.now(), 1)  # after every write before
-        (held,) = worker._active
+        async with working(worker):
+            claiming = asyncio.create_task(worker._claim())
+            await arrived.wait()
+            looking = asyncio.create_task(worker._look_for_lost())
+            await claiming
+            looking.cancel()
+            await storage.runs.forget_keys(clock.now(), 1)  # after every write before
+            (held,) = worker._active
         run = await storage.runs.get(None, held)
         assert (run.status, run.attempt) == ("running", 1)

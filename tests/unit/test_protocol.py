@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
+from langgraph.errors import UnknownInterruptError
 
 from loomline.server.domain.agents import AgentTree
 from loomline.server.domain.events import RESULT, Event, EventId, StoredEvent
@@ -16,6 +17,7 @@ from loomline.server.domain.messages import normalised
 from loomline.server.domain.protocol import (
     Selection,
     Topic,
+    answered,
     make_event,
     make_filter,
     numbered,
@@ -24,6 +26,7 @@ from loomline.server.domain.protocol import (
 )
 from loomline.server.domain.tools import protocol_tool
 from loomline.server.services.plain_events import PlainEvents
+from loomline.server.worker.failures import describe
 from loomline.server.worker.protocol import ProtocolEncoder
 from loomline.server.worker.tokens import ChunkedMessage, ChunkHandler
 
@@ -156,6 +159,70 @@ def test_blocks_of_several_kinds():
     assert [event.get("index") for event in found[1:-1]] == [0, 0, 0, 1, 1, 2, 0, 1, 2]
 
 
+CALL = AIMessageChunk(
+    content="", tool_call_chunks=[{"name": "f", "args": "{}", "id": "c", "index": 0}]
+)
+TEXT = AIMessageChunk(content="Yes.", id="m")
+REFUSAL = AIMessageChunk(content=[{"type": "refusal", "refusal": "No", "index": 0}], id="m")
+
+
+@pytest.mark.parametrize(
+    ("chunk", "given", "shown"),
+    [
+        (TEXT, {}, {}),
+        (TEXT, {"finish_reason": "STOP"}, {"finish_reason": "STOP"}),
+        (TEXT, {"normalized_finish_reason": "stop"}, {"normalized_finish_reason": "stop"}),
+        (CALL, {"normalized_finish_reason": "stop"}, {"normalized_finish_reason": "tool_call"}),
+        (CALL, {"normalized_finish_reason": "length"}, {"normalized_finish_reason": "length"}),
+        (REFUSAL, {"normalized_finish_reason": "stop"}, {"normalized_finish_reason": "refusal"}),
+        (REFUSAL, {"finish_reason": "x"}, {"finish_reason": "x"}),
+        (TEXT, {"finish_state": {"a": 1}}, {"finish_state": {"a": 1}}),
+    ],
+)
+def test_message_finish_has_the_reasons_of_the_provider(chunk, given, shown):
+    whole = AIMessage("Yes.", response_metadata={"model_name": "m", **given})
+    end = events(chunk, whole=whole)[-1]
+    named = {key: end[key] for key in end if key not in {"event", "metadata"}}
+    assert (named, end["metadata"]) == (shown, {"model_name": "m", **given})
+
+
+def test_refusal_blocks_are_put_together_without_deltas():
+    rest = AIMessageChunk(content=[{"type": "refusal", "refusal": "pe.", "index": 0}])
+    found = events(REFUSAL, rest, whole=AIMessage(""))
+    assert [event["event"] for event in found] == [
+        "message-start", "content-block-start", "content-block-finish", "message-finish",
+    ]  # fmt: skip
+    assert found[1]["content"] == {"type": "refusal", "refusal": ""}
+    assert found[2]["content"]["refusal"] == "Nope."
+
+
+@pytest.mark.parametrize(
+    ("resume", "ids"),
+    [
+        ({"a" * 32: 1, "b" * 32: None}, ["a" * 32, "b" * 32]),
+        ({"a" * 32: 1, "topic": 2}, []),
+        ({"A" * 32: 1}, []),
+        ({}, []),
+        ("a" * 32, []),
+        (None, []),
+    ],
+)
+def test_answered_names_the_ids_of_answers_that_are_given_by_id(resume, ids):
+    assert answered(resume) == ids
+
+
+def test_failed_run_with_refused_answers_ends_with_the_refusal():
+    error = UnknownInterruptError(
+        "no", reason="not_pending", interrupt_ids=["x"], pending_ids=["y"]
+    )
+    end = run_end("error", describe(error, show_all=False), waits=False)
+    (event,) = ProtocolEncoder("run", "graph", 0).end(*end, 1)
+    assert orjson.loads(event.data)["params"]["data"] == {
+        "event": "failed", "graph_name": "graph", "error": "no", "reason": "not_pending",
+        "interrupt_ids": ["x"], "pending_ids": ["y"],
+    }  # fmt: skip
+
+
 def test_pieces_of_several_kinds_with_one_number():
     found = events(
         AIMessageChunk(content=[{"type": "text", "text": "Well", "index": 0}], id="m"),
@@ -277,11 +344,37 @@ def test_what_nobody_can_see():
 def test_a_schema_for_the_answer_is_told():
     encoder = ProtocolEncoder("run", "graph", 0)
     asked = SimpleNamespace(id="i", value="v", response_schema={"type": "string"})
-    encoder.events(native("values", {}, interrupts=(asked,)))
-    request, _ = shown(encoder.end("interrupted", None, 7))
+    _, request = shown(encoder.events(native("values", {}, interrupts=(asked,))))
     assert request["params"]["data"] == {
         "interrupt_id": "i", "payload": "v", "value": "v", "response_schema": {"type": "string"},
     }  # fmt: skip
+    assert len(encoder.end("interrupted", None, 7)) == 1
+
+
+def test_a_question_of_a_subgraph_is_told_with_the_root_graph_in_its_own_namespace():
+    encoder = ProtocolEncoder("run", "graph", 0)
+    inside = (SimpleNamespace(id="i", value="v", response_schema=None),)
+    other = (SimpleNamespace(id="o", value="v", response_schema=None),)
+    for asked in (inside, other):
+        found = shown(encoder.events(native("values", {}, ["child:1"], interrupts=asked)))
+        assert [event["method"] for event in found] == ["values"]
+    assert encoder.last_number == 5
+    _, request = shown(encoder.events(native("values", {}, interrupts=inside)))
+    assert request["params"]["data"]["interrupt_id"] == "i"
+    assert request["params"]["namespace"] == ["child:1"]
+    encoder.events(native("values", {}, interrupts=inside))
+    assert encoder.last_number == 7
+    request, end = shown(encoder.end("interrupted", None, 7))
+    assert (request["params"]["data"]["interrupt_id"], end["seq"]) == ("o", 7)
+
+
+def test_a_question_that_is_stored_at_the_end_is_told_at_the_end():
+    encoder = ProtocolEncoder("run", "graph", 0, ask_at_end=True)
+    asked = (SimpleNamespace(id="i", value="v", response_schema=None),)
+    found = shown(encoder.events(native("values", {}, interrupts=asked)))
+    assert [event["method"] for event in found] == ["values"]
+    found = shown(encoder.end("interrupted", None, 7))
+    assert [event["method"] for event in found] == ["input.requested", "lifecycle"]
 
 
 def test_results_of_tools_that_are_no_text():
@@ -297,9 +390,9 @@ def test_results_of_tools_that_are_no_text():
         ("success", None, False, ("completed", None)),
         ("success", None, True, ("interrupted", None)),
         ("interrupted", None, False, ("interrupted", None)),
-        ("error", Encoded(b'{"error":"E","message":"m"}'), False, ("failed", "m")),
-        ("timeout", Encoded(b'{"error":"TimeoutError","message":""}'), False, ("failed", "TimeoutError")),
-        ("error", None, False, ("failed", "error")),
+        ("error", Encoded(b'{"error":"E","message":"m"}'), False, ("failed", {"error": "m"})),
+        ("timeout", Encoded(b'{"error":"TimeoutError","message":""}'), False, ("failed", {"error": "TimeoutError"})),
+        ("error", None, False, ("failed", {"error": "error"})),
     ],
 )  # fmt: skip
 def test_how_a_run_ended(status, error, waits, end):
@@ -357,6 +450,23 @@ def test_tools_of_runs_without_the_protocol(told, expected):
     assert protocol_tool(told) == expected
 
 
+def test_questions_of_runs_without_the_protocol_have_numbers_of_their_own():
+    made = PlainEvents("run", "graph")
+    asked = [{"id": str(number), "value": "v"} for number in range(7)]
+    batch = stored(
+        ("loomline:numbers", 100), ("updates|child:1", {"__interrupt__": asked}),
+        ("updates", {"__interrupt__": asked}), ("values", {"x": 1, "__interrupt__": asked}),
+    )  # fmt: skip
+    found = list(made.events(batch)) + list(made.end("interrupted", None))
+    numbers = [event.number for event in found]
+    assert numbers == sorted(set(numbers))
+    topics = [Topic.of(event.key) for event in found]
+    assert [topic.method for topic in topics] == [
+        "lifecycle", *["input.requested"] * 4, "values", *["input.requested"] * 3, "lifecycle",
+    ]  # fmt: skip
+    assert {topic.namespace for topic in topics[1:5]} == {("child:1",)}
+
+
 def test_runs_without_the_protocol():
     made = PlainEvents("run", "graph")
     assert list(made.events(stored(("values", {"lost": 1})))) == []
@@ -369,14 +479,14 @@ def test_runs_without_the_protocol():
         ("checkpoints", {"config": {"configurable": {"checkpoint_id": "c"}}, "metadata": None}),
         ("checkpoints", None), (RESULT, {}),
     )  # fmt: skip
-    found = list(made.events(batch)) + list(made.end("failed", "m"))
+    found = list(made.events(batch)) + list(made.end("failed", {"error": "m"}))
     numbers = [event.number for event in found]
     assert numbers[:3] == [101, 105, 106]
     assert numbers == sorted(set(numbers))
     methods = [Topic.of(event.key).method for event in found]
     assert methods == [
-        "lifecycle", "updates", "updates", "updates", "custom", "tools", "values", "values",
-        "checkpoints", "input.requested", "lifecycle",
+        "lifecycle", "updates", "updates", "updates", "custom", "tools", "values",
+        "input.requested", "values", "checkpoints", "lifecycle",
     ]  # fmt: skip
     assert made.interrupted
     assert orjson.loads(found[1].data)["params"]["node"] == "a"

@@ -1,22 +1,21 @@
 import asyncio
 import threading
-from collections import deque
 from contextlib import asynccontextmanager
 from functools import partial
 
-from loomline.server.worker.runners import Job, Runner, RunnerOptions, RunnerPool
+from loomline.server.worker.runners import Job, Runner, RunnerOptions
 
 
 @asynccontextmanager
 async def running(**options):
-    pool = RunnerPool(RunnerOptions(**options), asyncio.new_event_loop)
-    pool.start()
-    watch = asyncio.create_task(pool.watch())
+    runner = Runner(RunnerOptions(**options), asyncio.new_event_loop)
+    runner.start()
+    watch = asyncio.create_task(runner.watch())
     try:
-        yield pool
+        yield runner
     finally:
         watch.cancel()
-        await pool.stop()
+        await runner.stop()
 
 
 def job(start, name="job", finishing=False):
@@ -28,10 +27,6 @@ async def until(condition):
     async with asyncio.timeout(150):
         while not condition():
             await asyncio.sleep(0.01)
-
-
-def runner_threads():
-    return {thread for thread in threading.enumerate() if thread.name.startswith("loomline-runner")}
 
 
 class Promise:
@@ -54,36 +49,71 @@ async def test_jobs_run_on_runner_threads_and_not_on_the_callers_loop():
     async def work():
         seen.give(threading.current_thread().name)
 
-    async with running() as pool:
-        pool.submit(job(work))
-        assert (await seen.get()).startswith("loomline-runner-")
+    async with running() as runner:
+        runner.submit(job(work))
+        assert (await seen.get()).startswith("loomline-runner")
 
 
-async def test_a_blocked_runner_gets_no_new_jobs(caplog):
-    release = threading.Event()
-    blocked = [Promise() for _ in range(3)]
-
-    async def block(promise):
-        promise.give(None)
-        release.wait(20)
+async def test_all_jobs_share_one_loop():
+    loops = [Promise() for _ in range(60)]
+    lock = asyncio.Lock()
 
     async def work(promise):
-        promise.give(threading.current_thread().name)
+        async with lock:
+            await asyncio.sleep(0)
+        promise.give(asyncio.get_running_loop())
 
-    async with running(least=2, blocked_seconds=0.1) as pool:
-        for promise in blocked:
-            pool.submit(job(partial(block, promise), name="blocker"))
-            await promise.get()
-        # Three runners are blocked, more than there were at the start: jobs run all the same.
-        for _ in range(20):
-            done = Promise()
-            pool.submit(job(partial(work, done)))
-            await done.get()
-        await until(lambda: "release.wait(20)" in {r.__dict__.get("line") for r in caplog.records})
+    async with running() as runner:
+        for promise in loops:
+            runner.submit(job(partial(work, promise)))
+        assert len({await promise.get() for promise in loops}) == 1
+
+
+async def test_a_blocked_loop_is_reported_with_the_line_and_recovers(caplog):
+    release, began, after = threading.Event(), Promise(), Promise()
+
+    async def block():
+        began.give(None)
+        release.wait(150)
+
+    async def work():
+        after.give("done")
+
+    async with running(blocked_seconds=0.1) as runner:
+        runner.submit(job(block, name="blocker"))
+        await began.get()
+        runner.submit(job(work))
+        await until(lambda: "release.wait(150)" in {r.__dict__.get("line") for r in caplog.records})
+        assert not runner.responsive.is_set()
+        assert runner.blocked_for() >= 0.1
+        assert not after.future.done()
         release.set()
-    record = next(r for r in caplog.records if "blocks its event loop" in r.message)
-    assert record.jobs == "blocker"
+        assert await after.get() == "done"
+        await until(runner.responsive.is_set)
+    (record,) = [r for r in caplog.records if "blocks its event loop" in r.message]
+    assert record.jobs == 2
     assert "test_runners.py" in record.at
+
+
+async def test_a_coroutine_of_another_thread_is_executed_on_the_loop_of_the_jobs():
+    async def name():
+        return threading.current_thread().name
+
+    async def from_a_sync_node(promise):
+        promise.give(await asyncio.to_thread(lambda: runner.wait_for(name())))
+
+    async def from_an_async_node(promise):
+        try:
+            runner.wait_for(name())
+        except RuntimeError as error:
+            promise.give(str(error))
+
+    waited, refused = Promise(), Promise()
+    async with running() as runner:
+        runner.submit(job(partial(from_a_sync_node, waited)))
+        assert await waited.get() == "loomline-runner"
+        runner.submit(job(partial(from_an_async_node, refused)))
+        assert "Use the async method with 'await'" in await refused.get()
 
 
 async def test_a_cancelled_job_can_clean_up():
@@ -97,11 +127,11 @@ async def test_a_cancelled_job_can_clean_up():
             ended.give("cancelled")
             raise
 
-    async with running() as pool:
+    async with running() as runner:
         task = job(work)
-        pool.submit(task)
+        runner.submit(task)
         await started.get()
-        pool.cancel(task)
+        runner.cancel(task)
         assert await ended.get() == "cancelled"
 
 
@@ -111,12 +141,12 @@ async def test_a_job_cancelled_before_it_starts_starts_and_can_look():
     async def work(task):
         seen.give(task.cancelled)
 
-    async with running() as pool:
+    async with running() as runner:
         task = job(None)
         task.start = partial(work, task)
         task.cancelled = False
-        pool.submit(task)
-        pool.cancel(task)
+        runner.submit(task)
+        runner.cancel(task)
         assert await seen.get() in {True, False}
 
 
@@ -128,11 +158,11 @@ async def test_a_finishing_job_is_left_alone():
         await asyncio.to_thread(go.wait, 150)
         ended.give("finished")
 
-    async with running() as pool:
+    async with running() as runner:
         task = job(work, finishing=True)
-        pool.submit(task)
+        runner.submit(task)
         await started.get()
-        pool.cancel(task)
+        runner.cancel(task)
         go.set()
         assert await ended.get() == "finished"
 
@@ -146,60 +176,8 @@ async def test_a_node_that_exits_does_not_take_the_runner_with_it(caplog):
     async def work():
         after.give(True)
 
-    async with running(least=1, most=1) as pool:
-        pool.submit(job(leave))
-        pool.submit(job(work))
+    async with running() as runner:
+        runner.submit(job(leave))
+        runner.submit(job(work))
         assert await after.get()
     assert "a job failed" in caplog.text
-
-
-async def test_surplus_runners_go_when_they_are_idle():
-    before = runner_threads()
-    release = threading.Event()
-    promises = [Promise() for _ in range(3)]
-
-    async def block(promise):
-        promise.give(None)
-        release.wait(20)
-
-    async with running(least=1) as pool:
-        for promise in promises:
-            pool.submit(job(partial(block, promise)))
-            await promise.get()
-        release.set()
-        await until(lambda: pool.size == 1)
-        await until(lambda: len(runner_threads() - before) == 1)
-        # What the runners shared is still there for the one that is left.
-        done = Promise()
-
-        async def work():
-            done.give(await asyncio.to_thread(lambda: threading.current_thread().name))
-
-        pool.submit(job(work))
-        assert (await done.get()).startswith("loomline-node")
-
-
-async def test_a_runner_that_retires_ends_what_it_has_and_takes_no_more():
-    queue = deque()
-    runner = Runner("loomline-runner-old", lambda _: queue.popleft(), asyncio.new_event_loop())
-    first, gate, ended = Promise(), threading.Event(), Promise()
-
-    async def work():
-        first.give(None)
-        await asyncio.to_thread(gate.wait, 20)
-        ended.give("ended")
-
-    async def refused():
-        raise AssertionError("a job that nobody would end")
-
-    queue.append(job(work))
-    runner.start()
-    runner.ask(0)
-    await first.get()
-    queue.append(job(refused))
-    runner.retire()
-    runner.ask(0)
-    gate.set()
-    assert await ended.get() == "ended"
-    assert await asyncio.to_thread(runner.join, 10)
-    assert len(queue) == 1

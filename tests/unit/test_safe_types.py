@@ -147,6 +147,10 @@ def test_types_of_the_user_must_be_named():
     assert back(safe_serde([(__name__,)])) == values
 
 
+def test_every_type_comes_back_where_all_are_allowed():
+    assert safe_serde(True).loads_typed(safe_serde().dumps_typed(Point(1, 2))) == Point(1, 2)
+
+
 @pytest.mark.parametrize("given", [("no.such.module",), (__name__, "Absent")])
 def test_what_is_named_must_exist(given):
     with pytest.raises(UnknownType, match="cannot be allowed"):

@@ -13,7 +13,7 @@ from loomline.encryption.types import DecryptResult
 from loomline.server.domain.errors import EncryptionFailed
 from loomline.server.domain.json import dump, load_object
 from loomline.server.ports.sealing import ACTING, Acting
-from loomline.server.storage.rewriting import Row, Table, rewrite
+from loomline.server.storage.rewriting import PIECE_BYTES, Row, Table, rewrite
 from loomline.server.storage.sealing import SEALED, Sealer, blob_context
 
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -400,3 +400,24 @@ async def test_rewriting_leaves_the_plain_text_of_users_alone():
     assert found["x"] != sealed["x"]
     new = Sealer(AesEncryption([NEW]), inline=True)
     assert await new.run(lambda seals: seals.open({"x": found["x"]})) == {"x": 1}
+
+
+async def test_rewriting_large_rows_replaces_them_in_pieces():
+    text = "t" * 100_000
+
+    class Many:
+        tables = (Table("t", ("id",), "thread", {"metadata": "metadata"}),)
+        pieces = ()
+
+        async def page(self, table, after, limit):
+            return [] if after else [Row((number,), [sealed]) for number in range(10)]
+
+        async def replace(self, table, rows):
+            self.pieces += (len(rows),)
+
+    sealer = Sealer(AesEncryption([OLD], "*"), inline=True)
+    sealed = dump(await sealer.run(lambda s: s.seal("thread", "metadata", {"x": text}))).decode()
+    many = Many()
+    assert await rewrite(many, sealer) == 10
+    assert sum(many.pieces) == 10
+    assert max(many.pieces) * len(sealed) < PIECE_BYTES + len(sealed)

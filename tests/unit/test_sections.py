@@ -117,7 +117,7 @@ def test_types(load):
         ({"encryption": {"path": "x"}}, '"encryption.path" in'),
         ({"checkpointer": {"serde": []}}, '"checkpointer.serde" in'),
         (
-            {"checkpointer": {"serde": {"allowed_msgpack_modules": True}}},
+            {"checkpointer": {"serde": {"allowed_msgpack_modules": "x"}}},
             '"checkpointer.serde.allowed_msgpack_modules" in',
         ),
         ({"checkpointer": {"serde": {"allowed_json_modules": [5]}}}, "must list texts like"),

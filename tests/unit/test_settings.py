@@ -48,7 +48,6 @@ def test_defaults(load, tmp_path):
         log_level="info",
         log_json=False,
         concurrency=64,
-        runners=2,
         lease_seconds=15.0,
         max_attempts=3,
         run_timeout_seconds=3600.0,
@@ -87,13 +86,13 @@ def test_the_file_may_be_named_by_a_variable(load, tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
+        ("runners", "4", "--runners is no option any more. All graphs of a process run on one"),
         ("port", "65536", "--port is '65536': it must be a whole number from 0 to 65535."),
         ("port", "-1", "whole number"),
         ("port", "1e3", "whole number"),
         ("port", "\u0663", "whole number"),
         ("port", "9" * 5000, "whole number"),
         ("concurrency", "0", "--concurrency is '0'"),
-        ("runners", "two", "from 1 to 64"),
         ("heartbeat_seconds", "0", "--heartbeat-seconds is '0': it must be from 0.05"),
         ("lease_seconds", "nan", "number of seconds"),
         ("run_timeout_seconds", "inf", "number of seconds"),
@@ -109,6 +108,15 @@ def test_values_that_do_not_fit(refused, name, text, said):
 def test_a_wrong_variable_is_called_by_its_name(refused):
     said = refused(environment={"BG_JOB_TIMEOUT_SECS": "long"})
     assert said.startswith("BG_JOB_TIMEOUT_SECS is 'long'")
+
+
+def test_a_former_option_is_refused_with_the_remedy(refused):
+    remedy = "use --concurrency"
+    assert remedy in refused(environment={"LOOMLINE_RUNNERS": "4"})
+    assert remedy in refused(GRAPHS | {"env": {"LOOMLINE_RUNNERS": "4"}})
+    said = refused(GRAPHS | {"loomline": {"runners": 4}})
+    assert said.startswith('"loomline.runners" in')
+    assert remedy in said
 
 
 @pytest.mark.parametrize(
@@ -187,6 +195,7 @@ def test_an_absolute_path_is_kept(load, tmp_path):
 
 
 def test_local_dependencies_are_on_the_path(load, tmp_path):
+    (tmp_path / "src").mkdir()
     given = [".", "./src", "../shared", "langchain", "numpy>=2", "."]
     assert load({**GRAPHS, "dependencies": given}).python_path == (
         tmp_path,
@@ -231,13 +240,13 @@ def test_a_mark_before_the_variables_is_not_part_of_them(load, tmp_path):
         ("A=x#y", "x#y"),
         ("A=a=b", "a=b"),
         ('A="quoted # not a comment" # comment', "quoted # not a comment"),
-        ('A="two\\nlines \\"q\\" \\\\ \\$"', 'two\nlines "q" \\ $'),
+        ('A="two\\nlines \\"q\\" \\\\"', 'two\nlines "q" \\'),
+        ('A="over\nseveral\nlines"', "over\nseveral\nlines"),
         ("A='single \\n $x'", "single \\n $x"),
         ('A=""', ""),
         ("A=it's", "it's"),
         ('A="quoted"# comment', "quoted"),
         ("A= # comment", ""),
-        ('A="open', '"open'),
     ],
 )
 def test_lines_of_variables(line, value):
@@ -245,7 +254,14 @@ def test_lines_of_variables(line, value):
 
 
 def test_lines_that_are_no_variables_are_skipped():
-    assert parse_env("# A=1\n\nnot a variable\n1A=x\n=x\r\nB=2\r\nB=3\n") == {"B": "3"}
+    assert parse_env("# A=1\n\nnot a variable\n=x\r\nB=2\r\nB=3\n") == {"B": "3"}
+
+
+def test_variables_may_refer_to_others_of_the_file_and_of_the_process(monkeypatch):
+    monkeypatch.setenv("OURS_OF_TEST", "process")
+    text = "A=1\nB=${A}2\nC=${OURS_OF_TEST}\nE=${NONE_OF_TEST:-default}\n"
+    found = {"A": "1", "B": "12", "C": "process", "E": "default"}
+    assert parse_env(text) == found
 
 
 def test_several_servers(load, refused):
@@ -269,11 +285,11 @@ def test_options_in_the_file(load, refused):
     section = {"run_timeout_seconds": 60, "log_json": True, "host": "0.0.0.0"}
     document = GRAPHS | {
         "loomline": section,
-        "env": {"LOOMLINE_CONCURRENCY": "7", "LOOMLINE_RUNNERS": "1"},
+        "env": {"LOOMLINE_CONCURRENCY": "7", "LOOMLINE_MAX_ATTEMPTS": "1"},
     }
-    found = load(document, {"LOOMLINE_RUNNERS": "3"})
+    found = load(document, {"LOOMLINE_MAX_ATTEMPTS": "3"})
     assert (found.run_timeout_seconds, found.log_json, found.host) == (60.0, True, "0.0.0.0")
-    assert (found.concurrency, found.runners) == (7, 3)
+    assert (found.concurrency, found.max_attempts) == (7, 3)
     assert load(document, {"BG_JOB_TIMEOUT_SECS": "50"}).run_timeout_seconds == 50
     assert load(document, run_timeout_seconds="40").run_timeout_seconds == 40
     assert load(document, dev=True).shutdown_grace_seconds == 1
@@ -281,4 +297,4 @@ def test_options_in_the_file(load, refused):
     assert "'config' that is no option" in refused(GRAPHS | {"loomline": {"config": "x"}})
     assert "must be a text" in refused(GRAPHS | {"loomline": {"host": ["a"]}})
     assert '"loomline" in' in refused(GRAPHS | {"loomline": []})
-    assert "is '0'" in refused(GRAPHS | {"loomline": {"runners": 0}})
+    assert "is '0'" in refused(GRAPHS | {"loomline": {"concurrency": 0}})

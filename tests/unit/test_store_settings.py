@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from langchain_core.embeddings import Embeddings
@@ -87,13 +88,18 @@ number = 5
 """
 
 
+def wait_for(work):
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
 @pytest.fixture
 def embeddings(tmp_path):
     def embeddings(name, code=CODE):
         path = tmp_path / f"embed_{tmp_path.name}.py"
         path.write_text(code)
         spec = GraphSpec("store.index.embed", f"./{path.name}:{name}", name, path)
-        return load_embeddings(IndexSpec(1, spec))
+        return load_embeddings(IndexSpec(1, spec), wait_for)
 
     return embeddings
 
@@ -124,4 +130,4 @@ def test_what_cannot_be_used(embeddings, name, code, said):
 
 def test_a_provider_that_is_not_installed():
     with pytest.raises(EmbeddingsLoadError, match="'nobody:nothing'"):
-        load_embeddings(IndexSpec(1, "nobody:nothing"))
+        load_embeddings(IndexSpec(1, "nobody:nothing"), wait_for)

@@ -10,6 +10,7 @@ from loomline.stream.errors import (
     stream_error_frame,
 )
 from loomline.stream.messages import MessageBuild
+from loomline.stream.places import SEEN_MOST, Seen
 from loomline.stream.subscription import (
     compute_union_filter,
     filter_covers,
@@ -17,7 +18,6 @@ from loomline.stream.subscription import (
     is_prefix_match,
     matches_subscription,
 )
-from loomline.stream.thread import SEEN_MOST, Seen
 
 
 def event(method, data=None, namespace=(), **more):
@@ -29,6 +29,7 @@ def event(method, data=None, namespace=(), **more):
     [
         ("values", {}, "values"),
         ("input.requested", {}, "input"),
+        ("input.answered", {}, "input"),
         ("custom", {"name": "a"}, "custom:a"),
         ("custom", "text", "custom"),
         ("custom", {"name": 3}, "custom"),
@@ -157,6 +158,15 @@ def finish(index, **content):
 
 
 END = {"event": "message-finish"}
+
+
+def test_finish_reasons_of_the_last_event_are_in_the_metadata_of_the_message():
+    end = {**END, "normalized_finish_reason": "tool_call", "finish_reason": "stop"}
+    build = built({**end, "metadata": {"normalized_finish_reason": "stop", "model_name": "m"}})
+    assert build.message()["response_metadata"] == {
+        "output_version": "v1", "model_name": "m",
+        "finish_reason": "stop", "normalized_finish_reason": "tool_call",
+    }  # fmt: skip
 
 
 def test_a_call_that_is_not_finished_is_parsed_at_the_end():

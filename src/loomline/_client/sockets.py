@@ -8,12 +8,14 @@ from __future__ import annotations
 import importlib.util
 import socket
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
 from loomline._client.loopback import LoopbackTransport
+from loomline._client.protocol import websocket_headers
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -32,32 +34,60 @@ _OF_HTTP: Final = frozenset({
     "host", "sec-websocket-key", "sec-websocket-version", "transfer-encoding", "upgrade",
 })  # fmt: skip
 _IN_PROCESS: Final = (httpx.ASGITransport, httpx.WSGITransport, httpx.MockTransport)
-_SCHEMES: Final = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+_OWN: Final[Mapping[str, Any]] = {
+    "user_agent_header": None,  # among the headers
+    "max_size": MOST_BYTES,
+    "close_timeout": _CLOSE_SECONDS,
+}
+"""Options for the library `websockets`; a function of the caller's has its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncSocket:
+    """An open WebSocket, and the context that it was opened in."""
+
+    socket: ClientConnection
+    _context: AsyncExitStack
+
+    async def aclose(self) -> None:
+        """Leave the context."""
+        await self._context.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSocket:
+    """An open WebSocket, and the context that it was opened in."""
+
+    socket: SyncClientConnection
+    _context: ExitStack
+
+    def close(self) -> None:
+        """Leave the context."""
+        self._context.close()
 
 
 async def async_connect(
     url: str, headers: Mapping[str, str], connect: Any = None, **timing: Any
-) -> ClientConnection:
-    """Open a WebSocket."""
+) -> AsyncSocket:
+    """Open a WebSocket, with the function that is given or that of the library `websockets`."""
+    options = _options(headers, {} if connect is not None else _OWN) | timing
     if connect is None:
         from websockets.asyncio.client import connect  # noqa: PLC0415 - an optional dependency
-    opened: ClientConnection = await connect(url, **_options(headers), **timing)
-    return opened
+    async with AsyncExitStack() as entered:
+        socket = await entered.enter_async_context(connect(url, **options))
+        return AsyncSocket(socket, entered.pop_all())
 
 
 def sync_connect(
     url: str, headers: Mapping[str, str], connect: Any = None, **timing: Any
-) -> SyncClientConnection:
-    """Open a WebSocket."""
+) -> SyncSocket:
+    """Open a WebSocket, with the function that is given or that of the library `websockets`."""
+    options = _options(headers, {} if connect is not None else _OWN) | timing
     if connect is None:
         from websockets.sync.client import connect  # noqa: PLC0415 - an optional dependency
-    # What comes back is a connection or, in later versions, something that makes one on entering.
     with ExitStack() as entered:
-        opened: SyncClientConnection = entered.enter_context(
-            connect(url, **_options(headers), **timing)
-        )
-        entered.pop_all()  # whoever asked closes it
-    return opened
+        socket = entered.enter_context(connect(url, **options))
+        return SyncSocket(socket, entered.pop_all())
 
 
 def check_websockets(client: httpx.AsyncClient | httpx.Client) -> None:
@@ -82,11 +112,6 @@ def check_websockets(client: httpx.AsyncClient | httpx.Client) -> None:
 def socket_headers(headers: httpx.Headers) -> dict[str, str]:
     """Return those headers of a request that its WebSocket sends as well."""
     return {name: value for name, value in headers.items() if name not in _OF_HTTP}
-
-
-def socket_url(url: httpx.URL) -> str:
-    """Return the address of a WebSocket for one of HTTP."""
-    return str(url.copy_with(scheme=_SCHEMES.get(url.scheme, url.scheme)))
 
 
 def async_interrupt(response: httpx.Response) -> None:
@@ -116,10 +141,5 @@ def sync_interrupt_socket(socket: Any) -> None:
     socket.close(CLEAN, GOODBYE)
 
 
-def _options(headers: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "additional_headers": list(headers.items()),
-        "user_agent_header": None,  # among the headers
-        "max_size": MOST_BYTES,
-        "close_timeout": _CLOSE_SECONDS,
-    }
+def _options(headers: Mapping[str, str], more: Mapping[str, Any]) -> dict[str, Any]:
+    return {"additional_headers": websocket_headers(headers), **more}

@@ -164,7 +164,10 @@ def check_handler(fn: Callable[..., Any], kind: str, *names: str) -> None:
         raise TypeError(f"The {kind} must not require parameters by name: nobody gives them.")
     if count != len(names):
         wanted = ", ".join(names)
-        raise TypeError(f"The {kind} must take ({wanted}) by position, not {count} parameters.")
+        raise TypeError(
+            f"The {kind} must accept exactly {len(names)} parameters by position, not {count}. "
+            f"Declare it with ({wanted})."
+        )
 
 
 @functools.cache

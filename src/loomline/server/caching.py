@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from types import ModuleType
 from typing import Final
 
 from loomline import cache
@@ -16,15 +15,7 @@ async def _set(key: str, value: object, ttl: timedelta | None) -> None:
     await cache.cache_set(key, value, ttl=ttl)
 
 
-def _official() -> ModuleType | None:
-    """Return the module of the official package; older versions have none."""
-    try:
-        return importlib.import_module("langgraph_sdk.cache")
-    except ImportError:
-        return None
-
-
-# What the official package calls, and how, where it finds a server that it knows.
+# The functions that the module of the official package calls, which are None outside a server.
 _NAMES: Final = {
     "_cache_get": cache.cache_get,
     "_cache_set": _set,
@@ -34,8 +25,12 @@ _NAMES: Final = {
 
 @contextmanager
 def shared_cache(backend: cache.Backend) -> Iterator[None]:
-    """Be the server that caches for this process."""
-    official = _official()
+    """Be the server that caches for this process.
+
+    The official module finds the functions by itself if it is imported after the server was made
+    (``api/inside.py``). A module that was imported before has looked for them in vain.
+    """
+    official = sys.modules.get("langgraph_sdk.cache")
     empty = [name for name in _NAMES if getattr(official, name, ...) is None]
     cache.bind(backend)
     for name in empty:

@@ -11,7 +11,6 @@ from typing import Any, Final
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
@@ -21,7 +20,7 @@ from loomline.server.api.authentication import Authentication, Gate
 from loomline.server.api.describing import merged
 from loomline.server.api.entries import Entry
 from loomline.server.api.errors import http_exception
-from loomline.server.api.guard import BrowserGuard, OriginsCors
+from loomline.server.api.guard import BrowserGuard, Cors, OriginsCors
 from loomline.server.api.hosting import CustomApp, Layer
 from loomline.server.api.jsonrules import JsonRules
 from loomline.server.api.limits import (
@@ -166,10 +165,10 @@ class Front:
         options = _cors_options(cors)
         if cors.allow_origins is not None:
             named = (*cors.allow_origins, *origins.names)
-            return Middleware(CORSMiddleware, allow_origins=named, **options)
+            return Middleware(Cors, allow_origins=named, **options)
         if self._auth.protected and not origins.configured:
             # Credentials are in headers, which pages of other origins do not have.
-            return Middleware(CORSMiddleware, allow_origins=("*",), **options)
+            return Middleware(Cors, allow_origins=("*",), **options)
         return Middleware(OriginsCors, origins=origins, **options)
 
     def _rate_limit(self) -> list[Middleware]:
@@ -235,7 +234,6 @@ def _cors_options(settings: CorsSettings) -> dict[str, Any]:
         "allow_methods": settings.allow_methods,
         "allow_headers": settings.allow_headers,
         "allow_credentials": settings.allow_credentials,
-        "allow_private_network": True,  # the origin decides
         # Without these two clients do not find the runs they have started.
         "expose_headers": tuple(dict.fromkeys([*exposed, "content-location", "location"])),
         "max_age": settings.max_age_seconds,

@@ -5,112 +5,102 @@ Events go in, effects come out. What reads and writes is in the two colours of t
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
-from typing_extensions import TypedDict
+from loomline.stream.types import (
+    Channel,
+    Event,
+    EventParams,
+    InterruptPayload,
+    Namespace,
+    SubgraphStatus,
+    SubscribeParams,
+)
+
+if TYPE_CHECKING:
+    from loomline._client._async.http import HttpClient
+    from loomline._client._async.stream import (
+        AsyncThreadStream,
+        RunModule,
+        ScopedStreamHandle,
+        ToolCallHandle,
+    )
+    from loomline._client._sync.http import SyncHttpClient
+    from loomline._client._sync.stream import (
+        SyncRunModule,
+        SyncScopedStreamHandle,
+        SyncThreadStream,
+        SyncToolCallHandle,
+    )
+    from loomline.schema import QueryParamTypes
+    from loomline.stream.transport import (
+        AsyncProtocolTransport,
+        EventStreamHandle,
+        ProtocolSseTransport,
+        ProtocolWebSocketTransport,
+        SyncEventStreamHandle,
+        SyncProtocolSseTransport,
+        SyncProtocolTransport,
+        SyncProtocolWebSocketTransport,
+    )
 
 __all__ = [
+    "AsyncProtocolTransport",
+    "AsyncThreadStream",
     "Channel",
     "Event",
     "EventParams",
+    "EventStreamHandle",
+    "HttpClient",
     "InterruptPayload",
     "Namespace",
+    "ProtocolSseTransport",
+    "ProtocolWebSocketTransport",
+    "QueryParamTypes",
+    "RunModule",
+    "ScopedStreamHandle",
     "SubgraphStatus",
     "SubscribeParams",
+    "SyncEventStreamHandle",
+    "SyncHttpClient",
+    "SyncProtocolSseTransport",
+    "SyncProtocolTransport",
+    "SyncProtocolWebSocketTransport",
+    "SyncRunModule",
+    "SyncScopedStreamHandle",
+    "SyncThreadStream",
+    "SyncToolCallHandle",
+    "ToolCallHandle",
 ]
 
-Channel: TypeAlias = (
-    Literal[
-        "values",
-        "updates",
-        "messages",
-        "tools",
-        "lifecycle",
-        "input",
-        "checkpoints",
-        "tasks",
-        "custom",
-    ]
-    | Annotated[str, "custom:.+"]
-)
-"""What events are about; `custom:<name>` is one stream of a graph's own."""
-
-Namespace: TypeAlias = list[str]
-"""Where in the graph an event comes from: a segment per subgraph; empty: the graph itself."""
-
-SubgraphStatus: TypeAlias = Literal["started", "completed", "failed", "interrupted"]
-
-
-# What is not required stands in a class of its own: where annotations are text, `NotRequired` is
-# not seen by whoever reads the keys at run time.
+# The client imports this package, so names of the client are imported when they are asked for.
+_PLACES: Final = {
+    "AsyncProtocolTransport": "loomline.stream.transport",
+    "AsyncThreadStream": "loomline._client._async.stream",
+    "EventStreamHandle": "loomline.stream.transport",
+    "HttpClient": "loomline.client",
+    "ProtocolSseTransport": "loomline.stream.transport",
+    "ProtocolWebSocketTransport": "loomline.stream.transport",
+    "QueryParamTypes": "loomline.schema",
+    "RunModule": "loomline._client._async.stream",
+    "ScopedStreamHandle": "loomline._client._async.stream",
+    "SyncEventStreamHandle": "loomline.stream.transport",
+    "SyncHttpClient": "loomline.client",
+    "SyncProtocolSseTransport": "loomline.stream.transport",
+    "SyncProtocolTransport": "loomline.stream.transport",
+    "SyncProtocolWebSocketTransport": "loomline.stream.transport",
+    "SyncRunModule": "loomline._client._sync.stream",
+    "SyncScopedStreamHandle": "loomline._client._sync.stream",
+    "SyncThreadStream": "loomline._client._sync.stream",
+    "SyncToolCallHandle": "loomline._client._sync.stream",
+    "ToolCallHandle": "loomline._client._async.stream",
+}
 
 
-class _EventParams(TypedDict, total=False):
-    timestamp: int
-    data: Any
-    node: str
-
-
-class EventParams(_EventParams):
-    """What an event says.
-
-    Attributes:
-        namespace: Where it comes from.
-        timestamp: Milliseconds of the server's clock.
-        data: Its content; the form depends on the method.
-        node: The node it comes from, where the server says so.
-    """
-
-    namespace: Namespace
-
-
-class _Event(TypedDict, total=False):
-    event_id: str
-    seq: int
-
-
-class Event(_Event):
-    """One event of a thread.
-
-    Attributes:
-        type: Always `event`.
-        event_id: Its identity, the same on every connection.
-        seq: Its place in the sequence of the thread's events.
-        method: What it is about, for example `values` or `input.requested`.
-        params: What it says.
-    """
-
-    type: Literal["event"]
-    method: str
-    params: EventParams
-
-
-class _SubscribeParams(TypedDict, total=False):
-    namespaces: list[Namespace]
-    depth: int
-
-
-class SubscribeParams(_SubscribeParams):
-    """Which events are wanted.
-
-    Attributes:
-        channels: What they are about.
-        namespaces: Prefixes of where they come from; absent: from anywhere.
-        depth: How many segments longer than the prefix their namespace may be.
-    """
-
-    channels: list[Channel]
-
-
-class InterruptPayload(TypedDict):
-    """A question that a run waits with.
-
-    Attributes:
-        interrupt_id: What an answer names.
-        value: What the graph gave to `interrupt()`.
-        namespace: Where in the graph it was asked.
-    """
-
-    interrupt_id: str
-    value: Any
-    namespace: list[str]
+def __getattr__(name: str) -> object:
+    """Import the module that has this name."""
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module 'loomline.stream' has no attribute '{name}'")
+    return getattr(import_module(place), name)

@@ -6,12 +6,13 @@ serve both colours of the client.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from loomline.stream import SubgraphStatus
 from loomline.stream.messages import delta_text
+from loomline.stream.types import SubgraphStatus
 
 __all__ = [
     "RESERVED_INTERLEAVE_CHANNELS",
@@ -37,6 +38,12 @@ SUPPORTED_INTERLEAVE_CHANNELS: Final = (
 )
 """What may be interleaved, besides the names of extensions."""
 
+EARLY_MOST: Final = 1_024
+"""Events that wait for the event that tells of their subgraph."""
+
+KNOWN_MOST: Final = 10_000
+"""Subgraphs of a run that are remembered."""
+
 RESERVED_INTERLEAVE_CHANNELS: Final = frozenset({"input", "lifecycle", "tools"})
 """Channels that are no projection, so no extension may be meant by their names."""
 
@@ -59,10 +66,11 @@ def validate_interleave_channels(channels: list[str]) -> None:
         if name in RESERVED_INTERLEAVE_CHANNELS:
             allowed = ", ".join(SUPPORTED_INTERLEAVE_CHANNELS)
             raise ValueError(
-                f"'{name}' cannot be interleaved; use {allowed} or the name of an extension"
+                f"'{name}' is not a valid projection to interleave. "
+                f"Use {allowed} or the name of an extension."
             )
         if not name:
-            raise ValueError("The name of a projection must be a string that is not empty")
+            raise ValueError("The name of a projection must be a non-empty string")
 
 
 class DataDecoder:
@@ -269,13 +277,23 @@ class SubgraphsDecoder:
         scope: The path of the parent.
         handle_factory: Is called with `path`, `graph_name` and `trigger_call_id`; what it returns
             has `push(event)` and `finish(status, error)`.
+        known: The children that an earlier decoder has found, and whether by their start. These are
+            not found again by other events of theirs. The decoder adds its own.
     """
 
-    def __init__(self, scope: tuple[str, ...], handle_factory: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        scope: tuple[str, ...],
+        handle_factory: Callable[..., Any],
+        known: dict[str, bool] | None = None,
+    ) -> None:
         self._scope = tuple(scope)
         self._factory = handle_factory
-        self._children: dict[str, Any] = {}
+        self._known = {} if known is None else known
+        self._before = dict(self._known)
+        self._children: set[str] = set()
         self._open: dict[str, Any] = {}
+        self._early: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=EARLY_MOST)
 
     def feed(self, event: Mapping[str, Any]) -> Iterator[Any]:
         """Take an event; yield the child that it is the first of, if it is."""
@@ -287,11 +305,15 @@ class SubgraphsDecoder:
             self._settle(event)
             return
         segment = namespace[depth]
-        if segment not in self._children and len(namespace) == depth + 1 and _begins(event):
-            yield self._begin(segment, _data(event))
+        own = len(namespace) == depth + 1
+        if segment not in self._children:
+            if own and self._is_new(segment, event):
+                yield self._begin(segment, event)
+            elif segment not in self._before:
+                self._early.append((segment, event))
         if segment in self._open:
             self._open[segment].push(event)
-            if len(namespace) == depth + 1:
+            if own:
                 self._ended(segment, event)
 
     def finish(self, status: SubgraphStatus, error: str | None = None) -> None:
@@ -300,16 +322,39 @@ class SubgraphsDecoder:
             handle.finish(status, error)
         self._open.clear()
 
-    def _begin(self, segment: str, data: Mapping[str, Any]) -> Any:
+    def _is_new(self, segment: str, event: Mapping[str, Any]) -> bool:
+        """Return whether an event begins a child that no earlier decoder has found.
+
+        A child may start again after a question: a second `started` begins it anew.
+        """
+        if not _begins(event):
+            return False
+        return segment not in self._before or (_starts(event) and self._before[segment])
+
+    def _begin(self, segment: str, event: Mapping[str, Any]) -> Any:
         name, _, call_id = segment.partition(":")
         handle = self._factory(
             path=(*self._scope, segment),
-            graph_name=data.get("graph_name") or data.get("name") or name,
-            trigger_call_id=data.get("trigger_call_id") or call_id or None,
+            graph_name=name,
+            trigger_call_id=_data(event).get("trigger_call_id") or call_id or None,
         )
-        self._children[segment] = handle
+        self._children.add(segment)
+        self._known[segment] = _starts(event)
+        if len(self._known) > KNOWN_MOST:
+            del self._known[next(iter(self._known))]
         self._open[segment] = handle
+        self._deliver_early(segment, handle)
         return handle
+
+    def _deliver_early(self, segment: str, handle: Any) -> None:
+        """Deliver the events of a child that came before the event that tells of it."""
+        if self._early:
+            for of, event in self._early:
+                if of == segment:
+                    handle.push(event)
+            left = [each for each in self._early if each[0] != segment]
+            self._early.clear()
+            self._early.extend(left)
 
     def _settle(self, event: Mapping[str, Any]) -> None:
         """End the child whose task has ended in the parent."""
@@ -331,10 +376,11 @@ class SubgraphsDecoder:
 
 
 def _begins(event: Mapping[str, Any]) -> bool:
-    data = _data(event)
-    if event.get("method") == "lifecycle":
-        return data.get("event") == "started"
-    return event.get("method") == "tasks" and "result" not in data
+    return _starts(event) or (event.get("method") == "tasks" and "result" not in _data(event))
+
+
+def _starts(event: Mapping[str, Any]) -> bool:
+    return event.get("method") == "lifecycle" and _data(event).get("event") == "started"
 
 
 def _outcome(data: Mapping[str, Any]) -> tuple[SubgraphStatus, str | None]:

@@ -14,6 +14,9 @@ _TEXT: Final = frozenset({"text", "text-delta"})
 _REASONING: Final = frozenset({"reasoning", "reasoning-delta"})
 _OPEN_CALLS: Final = frozenset({"tool_call_chunk", "server_tool_call_chunk"})
 _CALLS: Final = frozenset({"tool_call", "server_tool_call"})
+_WITHOUT_INDEX: Final = frozenset({"tool_call", "invalid_tool_call"})
+"""Blocks that carry no index once they are complete, in the thread's state neither."""
+_FINISH: Final = ("finish_reason", "normalized_finish_reason", "finish_state")
 
 
 class MessageBuild:
@@ -107,7 +110,7 @@ class MessageBuild:
             self.reasoning.append(content["reasoning"])
         elif kind in _OPEN_CALLS:
             self._blocks[index].setdefault("args", "")
-            self.call_chunks.append(_chunk(content, index, content.get("args") or ""))
+            self._add_chunk(index, content.get("args"))
 
     def _delta(self, index: int, delta: dict[str, Any]) -> None:
         match delta.get("type"):
@@ -117,7 +120,7 @@ class MessageBuild:
                 self._append(index, "reasoning", "reasoning", delta, self.reasoning)
             case "tool-call-delta":
                 self._append(index, "tool_call_chunk", "args", delta)
-                self.call_chunks.append(_chunk(delta, index, delta.get("args") or ""))
+                self._add_chunk(index, delta.get("args"), delta)
             case "data-delta":
                 self._append(index, "file", "data", delta)
             case "block-delta":
@@ -126,10 +129,21 @@ class MessageBuild:
     def _merge(self, index: int, fields: dict[str, Any]) -> None:
         self._settle()
         block = self._block(index, str(fields.get("type", "non_standard")))
-        args, before = fields.get("args"), block.get("args") or ""
-        if isinstance(args, str) and block.get("type") in _OPEN_CALLS:
-            self.call_chunks.append(_chunk(fields, index, args.removeprefix(before)))
+        args, before = fields.get("args"), str(block.get("args") or "")
         block.update(fields)
+        if isinstance(args, str):
+            self._add_chunk(index, args.removeprefix(before))
+
+    def _add_chunk(self, index: int, args: object, given: Mapping[str, Any] | None = None) -> None:
+        """Add a piece of a tool call, with the call's id and name. A piece has arguments."""
+        block = self._blocks[index]
+        if isinstance(args, str) and args and block.get("type") == "tool_call_chunk":
+            call = {**(given or {}), **block}
+            named = {name: call.get(name) for name in ("id", "name")}
+            place = block.get("index", index)
+            self.call_chunks.append(
+                {"type": "tool_call_chunk", **named, "args": args, "index": place}
+            )
 
     def _append(
         self,
@@ -163,16 +177,21 @@ class MessageBuild:
             before = self._blocks.get(index, {}).get(field) or ""
             if isinstance(whole, str) and whole.startswith(before) and whole != before:
                 pieces.append(whole[len(before) :])
-        if content:
+        if content.get("type") in _WITHOUT_INDEX:
             self._blocks[index] = {k: v for k, v in content.items() if k != "index"}
+        elif content:
+            self._blocks[index] = {**content, "index": content.get("index", index)}
 
     def _finish(self, data: Mapping[str, Any]) -> None:
         self._settle()
         self._usage = data.get("usage")
         self._metadata.update(_dict(data.get("metadata")))
+        self._metadata.update({key: data[key] for key in _FINISH if data.get(key) is not None})
         for index, block in self._blocks.items():
             if block.get("type") in _OPEN_CALLS:
                 self._blocks[index] = _parsed(block)
+            elif block.get("type") not in _WITHOUT_INDEX:
+                block.setdefault("index", index)
         self.finished = True
 
     def _block(self, index: int, kind: str) -> dict[str, Any]:
@@ -197,14 +216,9 @@ def _call(block: dict[str, Any]) -> dict[str, Any]:
     return {"type": "tool_call", **{name: block.get(name) for name in ("id", "name", "args")}}
 
 
-def _chunk(content: Mapping[str, Any], index: int, args: str) -> dict[str, Any]:
-    named = {name: content.get(name) for name in ("id", "name")}
-    return {"type": "tool_call_chunk", **named, "args": args, "index": index}
-
-
 def _parsed(block: dict[str, Any]) -> dict[str, Any]:
     text = block.get("args") or "{}"
-    kept = {k: v for k, v in block.items() if k not in {"type", "args", "index"}}
+    kept = {k: v for k, v in block.items() if k not in {"type", "args"}}
     try:
         args = orjson.loads(text) if isinstance(text, str) else text
     except orjson.JSONDecodeError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from loomline.stream import Channel, Event, Namespace, SubscribeParams
+from loomline.stream.types import Channel, Event, Namespace, SubscribeParams
 
 __all__ = [
     "compute_union_filter",
@@ -24,6 +24,7 @@ _CHANNEL_OF: Final[Mapping[str, Channel]] = {
     "tools": "tools",
     "lifecycle": "lifecycle",
     "input.requested": "input",
+    "input.answered": "input",
     "checkpoints": "checkpoints",
     "tasks": "tasks",
 }

@@ -9,18 +9,19 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
-from loomline.stream import InterruptPayload, SubscribeParams
 from loomline.stream.errors import stream_error_frame
+from loomline.stream.places import BEFORE_FIRST, Place, Seen
 from loomline.stream.subscription import (
     compute_union_filter,
     filter_covers,
     infer_channel,
     matches_subscription,
 )
+from loomline.stream.types import InterruptPayload, SubscribeParams
 
 RunState: TypeAlias = Literal[
     "starting",  # the command has been sent
@@ -32,7 +33,6 @@ RunState: TypeAlias = Literal[
     "failed",
 ]
 
-SEEN_MOST: Final = 10_000
 RECENT_MOST: Final = 1_024
 RECENT_BYTES_MOST: Final = 4 * 1024 * 1024
 _MARKS_MOST: Final = 1_000
@@ -73,7 +73,7 @@ class Run:
     """
 
     run_id: str | None = None
-    after: int = 0
+    after: int = BEFORE_FIRST
     own: bool = False
     state: RunState = "expected"
     error: BaseException | None = None
@@ -86,40 +86,6 @@ class Run:
     def over(self) -> bool:
         """Whether it has ended, or will not go on by itself without having asked."""
         return self.state in {"completed", "failed", "stopped"}
-
-
-@dataclass(slots=True, eq=False)
-class Place:
-    """Where in the sequence one connection is."""
-
-    number: int
-    params: dict[str, Any]
-    since: int | None
-    seq: int
-    run_id: str | None
-    progressed: bool = False
-    error: RuntimeError | None = None
-
-
-@dataclass(slots=True)
-class Seen:
-    """The identities of the last events, so that a replay delivers none twice."""
-
-    limit: int = SEEN_MOST
-    _known: set[str] = field(default_factory=set)
-    _order: deque[str] = field(default_factory=deque)
-
-    def again(self, event_id: object) -> bool:
-        """Return whether an event has been seen; remember it."""
-        if not isinstance(event_id, str):
-            return False
-        if event_id in self._known:
-            return True
-        self._known.add(event_id)
-        self._order.append(event_id)
-        if len(self._order) > self.limit:
-            self._known.discard(self._order.popleft())
-        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,16 +133,17 @@ class ThreadCore:
 
     Attributes:
         run: The run being followed, if any.
-        interrupts: The questions that wait for an answer, by id.
+        interrupts: The questions that wait for an answer. The list changes in place while a run
+            goes on; the end of the run puts an empty list in its place.
         interrupted: Whether a run waits for an answer.
         last_seq: The highest number seen.
     """
 
     def __init__(self) -> None:
         self.run: Run | None = None
-        self.interrupts: dict[str, InterruptPayload] = {}
+        self.interrupts: list[InterruptPayload] = []
         self.interrupted: bool = False
-        self.last_seq: int = 0
+        self.last_seq: int = BEFORE_FIRST
         self._asked_by: str | None = None
         self._subscriptions: dict[int, Subscription] = {}
         self._numbers: Iterator[int] = count(1)
@@ -184,10 +151,10 @@ class ThreadCore:
         self._marks: deque[tuple[int, str]] = deque(maxlen=_MARKS_MOST)
         self._progress: dict[str, _Progress] = {}
         self._last: _Progress | None = None
-        self._over_at = 0
+        self._over_at = BEFORE_FIRST
         self._recent: deque[_Kept] = deque()
         self._recent_bytes = 0
-        self._recent_after = 0
+        self._recent_after = BEFORE_FIRST
         self._filter: dict[str, Any] = dict(_BASE)
 
     # ------------------------------------------------------------------------------------ runs
@@ -208,14 +175,31 @@ class ThreadCore:
                 each.run = self.run if each.run is before else each.run
         return self.run
 
-    def began(self, run: Run, run_id: object) -> None:
-        """Note that the server has taken it."""
+    def began(self, run: Run, run_id: object, applied: object = None) -> None:
+        """Note that the server has taken it, after an event if the server names one."""
+        if isinstance(applied, int) and applied > run.after and applied > 0:
+            self._begin_after(run, run_id, applied)
         if not isinstance(run_id, str):
             run.state = "expected" if run.state == "starting" else run.state
             return
         guessed, run.run_id = run.run_id, run_id
         if guessed not in {None, run_id} or run.state == "starting":
             self._catch_up(run, self._progress.get(run_id))
+
+    def _begin_after(self, run: Run, run_id: object, applied: int) -> None:
+        """Note that no event up to a number belongs to a run.
+
+        Where events name their run, that name is the surer sign.
+        """
+        self.observe(applied)
+        if run_id in self._progress:
+            return
+        run.after = applied
+        if run.ended_at is None or run.ended_at <= applied:
+            run.state, run.error, run.ended_at = "starting", None, None
+        for each in self._subscriptions.values():
+            if each.run is run:
+                each.start = max(each.start, applied)
 
     def settle(self, run: Run, status: str) -> None:
         """Note how a run has ended, as the server says when it is asked."""
@@ -256,36 +240,52 @@ class ThreadCore:
 
     def observe(self, seq: object) -> None:
         """Note that the server has applied a command after an event."""
-        if isinstance(seq, int):
+        if isinstance(seq, int) and seq > 0:
             self.last_seq = max(self.last_seq, seq)
 
-    def choose(self, interrupt_id: str | None) -> str:
+    def choose(self, interrupt_id: str | None) -> InterruptPayload:
         """Return the interrupt that an answer is for.
 
         Raises:
-            RuntimeError: there is none, or it is not clear which.
+            RuntimeError: no interrupt waits, or `interrupt_id` does not name a waiting interrupt,
+                or several wait and `interrupt_id` is None.
         """
         if not self.interrupts:
-            raise RuntimeError("No interrupt waits for an answer.")
+            raise RuntimeError("There is no outstanding interrupt to answer.")
+        known = ", ".join(each["interrupt_id"] for each in self.interrupts)
         if interrupt_id is None:
             if len(self.interrupts) > 1:
-                known = ", ".join(self.interrupts)
-                raise RuntimeError(f"Several interrupts wait; give an interrupt_id of {known}.")
-            return next(iter(self.interrupts))
-        if interrupt_id not in self.interrupts:
-            raise RuntimeError(f"No interrupt '{interrupt_id}' waits for an answer.")
-        return interrupt_id
+                raise RuntimeError(
+                    "The answer is ambiguous, as several interrupts wait. "
+                    f"Pass an interrupt_id: {known}."
+                )
+            return self.interrupts[0]
+        found = self._asked(interrupt_id)
+        if found is None:
+            raise RuntimeError(
+                f"interrupt_id '{interrupt_id}' does not match an outstanding interrupt. "
+                f"Use {known}."
+            )
+        return found
 
-    def answered(self, interrupt_id: str) -> InterruptPayload:
+    def answered(self, interrupt: InterruptPayload) -> None:
         """Take an interrupt off the list, as its answer is on its way."""
-        taken = self.interrupts.pop(interrupt_id)
+        self.interrupts[:] = [each for each in self.interrupts if each is not interrupt]
         self.interrupted = bool(self.interrupts)
-        return taken
 
     def unanswered(self, interrupt: InterruptPayload) -> None:
         """Put an interrupt back, as its answer was refused."""
-        self.interrupts[interrupt["interrupt_id"]] = interrupt
+        if self._asked(interrupt["interrupt_id"]) is None:
+            self.interrupts.append(interrupt)
         self.interrupted = True
+
+    def _asked(self, interrupt_id: object) -> InterruptPayload | None:
+        return next((i for i in self.interrupts if i["interrupt_id"] == interrupt_id), None)
+
+    def _forget(self) -> None:
+        """Drop the questions. A list that a program has kept stays as it is."""
+        self.interrupts = []
+        self.interrupted = False
 
     # --------------------------------------------------------------------------- subscriptions
 
@@ -294,7 +294,7 @@ class ThreadCore:
         params: SubscribeParams,
         sink: Sink,
         run: Run | None,
-        position: int = 0,
+        position: int = BEFORE_FIRST,
         *,
         endless: bool = False,
     ) -> Subscription:
@@ -302,7 +302,7 @@ class ThreadCore:
 
         Events come once a connection was planned that brings them all.
         """
-        start = max(position, run.after if run is not None else 0)
+        start = max(position, _after(run))
         made = Subscription(
             next(self._numbers),
             params,
@@ -362,8 +362,8 @@ class ThreadCore:
         self._recent_bytes = 0
         self._recent_after = since
         self._filter = params
-        run_id = marks[-1] if marks and since else None
-        return Place(next(self._numbers), params, since or None, since, run_id)
+        run_id = marks[-1] if marks else None
+        return Place(next(self._numbers), params, _since(since), since, run_id, since)
 
     def keep(self, place: Place) -> None:
         """Note that a connection is the current one, after another one could not be opened."""
@@ -375,7 +375,7 @@ class ThreadCore:
 
     def again(self, place: Place) -> None:
         """Note that a connection is opened again, after what it has had."""
-        place.since = place.seq or None
+        place.since = _since(place.furthest)
         place.progressed = False
 
     def feed(self, place: Place, events: Iterable[Any], size: int) -> None:
@@ -391,11 +391,17 @@ class ThreadCore:
         if not isinstance(params, dict):
             place.error = stream_error_frame(event) or place.error
             return
-        place.progressed = True
         seq = event.get("seq")
         if isinstance(seq, int):
             place.seq = seq
-            self.last_seq = max(self.last_seq, seq)
+            # A server that ignores `since` replays the same events on every attempt, and would be
+            # asked without end if these counted as progress.
+            if seq > place.furthest:
+                place.furthest = seq
+                place.progressed = True
+                self.last_seq = max(self.last_seq, seq)
+        else:
+            place.take_unnumbered(event)
         channel = infer_channel(event)  # type: ignore[arg-type]
         if channel in _SPECIAL:
             if channel == "lifecycle" and not params.get("namespace"):
@@ -449,6 +455,8 @@ class ThreadCore:
             return
         if event.get("method") == "input.requested":
             self._ask(place, data, event["params"].get("namespace") or [])
+        elif event.get("method") == "input.answered":
+            self._answered(data)
         elif not event["params"].get("namespace"):
             self._root(place, data)
 
@@ -457,20 +465,32 @@ class ThreadCore:
         if not isinstance(interrupt_id, str):
             return
         value = data["payload"] if "payload" in data else data.get("value")
-        self.interrupts[interrupt_id] = {
+        asked: InterruptPayload = {
             "interrupt_id": interrupt_id,
             "value": value,
             "namespace": list(namespace),
         }
+        before = self._asked(interrupt_id)
+        if before is None:
+            self.interrupts.append(asked)
+        else:
+            before.update(asked)
         self.interrupted = True
         self._asked_by = place.run_id
         self._advance(place, _Progress("paused", ended_at=place.seq))
 
+    def _answered(self, data: dict[str, Any]) -> None:
+        """Drop the questions that a run has begun to answer, whichever client has started it."""
+        ids = data.get("interrupt_ids")
+        for interrupt_id in ids if isinstance(ids, list) else []:
+            known = self._asked(interrupt_id)
+            if known is not None:
+                self.answered(known)
+
     def _root(self, place: Place, data: dict[str, Any]) -> None:
         kind = data.get("event")
         if kind in _ENDS:
-            self.interrupts.clear()
-            self.interrupted = False
+            self._forget()
             self._over_at = max(self._over_at, place.seq)
             error = RuntimeError(f"Run errored: {data.get('error')}") if kind == "failed" else None
             state: RunState = "completed" if kind == "completed" else "failed"
@@ -505,8 +525,7 @@ class ThreadCore:
         An answer of our own leaves other questions open, which the server does not always repeat.
         """
         if self.run is None or not self.run.own:
-            self.interrupts.clear()
-            self.interrupted = False
+            self._forget()
 
     def _other(self, place: Place) -> bool:
         return place.run_id is not None and _foreign(self.run, place.run_id)
@@ -529,7 +548,12 @@ class ThreadCore:
 
 
 def _after(run: Run | None) -> int:
-    return 0 if run is None else run.after
+    return BEFORE_FIRST if run is None else run.after
+
+
+def _since(seq: int) -> int | None:
+    """Return what a connection sends as `since` to go on after an event."""
+    return None if seq == BEFORE_FIRST else seq
 
 
 def _ends(event: Mapping[str, Any], run: Run | None) -> bool:

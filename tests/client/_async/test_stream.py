@@ -152,7 +152,7 @@ async def test_a_message_has_reasoning_and_tool_calls(server):
         chunks = [chunk async for chunk in message.tool_calls]
         assert "".join(chunk["args"] for chunk in chunks) == '{"a": 2}'
         wanted = {"type": "tool_call", "id": "c", "name": "add", "args": {"a": 2}}
-        assert await message.tool_calls.get() == [wanted]
+        assert await message.tool_calls.get() == [{**wanted, "index": 1}]  # it had no end
         whole = await message.output
         assert whole.tool_calls == [wanted]
         assert whole.usage_metadata["total_tokens"] == 3
@@ -247,7 +247,7 @@ async def test_what_a_tool_tells_is_read_while_it_works(server):
         assert str(failed.error) == "no"
         with pytest.raises(RuntimeError, match="closed before terminal tool event"):
             await left.output
-        with pytest.raises(RuntimeError, match="one reader"):
+        with pytest.raises(RuntimeError, match="single consumer"):
             call.deltas  # noqa: B018
 
 
@@ -266,7 +266,7 @@ async def test_extensions(server, transport):
             ticks = thread.extensions["ticks"]
             assert [data["payload"] async for data in ticks] == [0, 1, 2]
             assert thread.extensions["ticks"] is ticks
-            with pytest.raises(ValueError, match="must not be empty"):
+            with pytest.raises(ValueError, match="non-empty"):
                 thread.extensions[""]
 
 
@@ -302,7 +302,11 @@ async def test_subgraphs(server, transport):
             await thread.run.start()
             first, second = [handle async for handle in thread.subgraphs]
             assert (first.path, first.namespace) == (("child:1",), ["child:1"])
-            assert (first.graph_name, first.trigger_call_id) == ("kid", "1")
+            assert (first.graph_name, first.agent_name, first.trigger_call_id) == (
+                "child",
+                "kid",
+                "1",
+            )
             assert (first.status, second.status, second.graph_name) == (
                 "completed",
                 "completed",
@@ -328,7 +332,7 @@ async def test_projections_in_one(server):
         found = [name async for name, _ in thread.interleave_projections(names)]
         assert found == ["subgraphs", "x", "subgraphs"]
         for name in ("lifecycle", "tools", "input"):
-            with pytest.raises(ValueError, match="cannot be interleaved"):
+            with pytest.raises(ValueError, match=f"'{name}' is not a valid"):
                 thread.interleave_projections(["values", name])
 
 
@@ -353,6 +357,23 @@ async def test_the_value_of_a_question_is_its_payload(server, transport):
                 {"interrupt_id": "i1", "value": {"q": 1}, "namespace": []},
                 {"interrupt_id": "i2", "value": 2, "namespace": ["child:1"]},
             ]
+
+
+async def test_questions_that_another_client_answers_are_off_the_list(server, transport):
+    def script(run_id):
+        server.lifecycle("running", run_id)
+        for name in ("i1", "i2", "i3"):
+            server.ask(name, {}, run=run_id)
+        server.emit("input.answered", {"interrupt_ids": ["i1", "i3", "unknown", 4]})
+
+    server.on_start(script, RUN)
+    async with over(server) as client:
+        stream = client.threads.stream(assistant_id="agent", transport=transport)
+        async with stream as thread:
+            await thread.run.start()
+            hub = thread.run._session.hub
+            await hub.changed.until(lambda: list(hub.core.interrupts) == ["i2"], 5)
+            assert thread.interrupted
 
 
 async def test_one_question_after_the_other(server, transport):
@@ -407,13 +428,13 @@ async def test_answers_that_cannot_be_given(server):
     server.commands["input.respond"] = lambda params: refused
     async with over(server) as client, client.threads.stream(assistant_id="agent") as thread:
         await thread.run.start()
-        with pytest.raises(RuntimeError, match="No interrupt waits"):
+        with pytest.raises(RuntimeError, match="no outstanding interrupt"):
             await thread.run.respond("x")
         assert [event async for event in thread.subscribe(["values"])] == []
         await thread.run._session.hub.changed.until(lambda: len(thread.interrupts) == 2, 5)
-        with pytest.raises(RuntimeError, match="Several interrupts wait"):
+        with pytest.raises(RuntimeError, match=r"ambiguous.*interrupt_id"):
             await thread.run.respond("x")
-        with pytest.raises(RuntimeError, match="No interrupt 'i3'"):
+        with pytest.raises(RuntimeError, match="'i3' does not match"):
             await thread.run.respond("x", interrupt_id="i3")
         with pytest.raises(RuntimeError, match=r"Protocol error \[no_such_interrupt\]: Unknown"):
             await thread.run.respond("x", interrupt_id="i1")
@@ -679,19 +700,20 @@ async def test_use_outside_of_the_context(server):
     steps(server, {"n": 1})
     async with over(server) as client:
         thread = client.threads.stream(assistant_id="agent")
-        with pytest.raises(RuntimeError, match="must be entered"):
-            await thread.run.start()
-        with pytest.raises(RuntimeError, match="must be entered"):
+        for use in (thread.run.start, thread.get_output):
+            with pytest.raises(RuntimeError, match=r"not entered.*`async with"):
+                await use()
+        with pytest.raises(RuntimeError, match="not entered"):
             [value async for value in thread.values]
         async with thread:
-            with pytest.raises(RuntimeError, match="No run has been started"):
+            with pytest.raises(RuntimeError, match="no run has been started"):
                 await thread.output
             await thread.run.start()
         await thread.close()
-        for use in (thread.run.start, thread.agent.get_tree, thread.get_output):
-            with pytest.raises(RuntimeError, match="is closed"):
+        for use in (thread.run.start, thread.agent.get_tree):
+            with pytest.raises(RuntimeError, match="transport is closed"):
                 await use()
-        with pytest.raises(RuntimeError, match="is closed"):
+        with pytest.raises(RuntimeError, match="closed and cannot be re-entered"):
             async with thread:
                 pass
         with pytest.raises(ValueError, match="transport must be"):

@@ -153,7 +153,7 @@ def test_a_message_has_reasoning_and_tool_calls(server):
         chunks = [chunk for chunk in message.tool_calls]
         assert "".join(chunk["args"] for chunk in chunks) == '{"a": 2}'
         wanted = {"type": "tool_call", "id": "c", "name": "add", "args": {"a": 2}}
-        assert message.tool_calls.get() == [wanted]
+        assert message.tool_calls.get() == [{**wanted, "index": 1}]  # it had no end
         whole = message.output
         assert whole.tool_calls == [wanted]
         assert whole.usage_metadata["total_tokens"] == 3
@@ -248,7 +248,7 @@ def test_what_a_tool_tells_is_read_while_it_works(server):
         assert str(failed.error) == "no"
         with pytest.raises(RuntimeError, match="closed before terminal tool event"):
             left.output
-        with pytest.raises(RuntimeError, match="one reader"):
+        with pytest.raises(RuntimeError, match="single consumer"):
             call.deltas  # noqa: B018
 
 
@@ -267,7 +267,7 @@ def test_extensions(server, transport):
             ticks = thread.extensions["ticks"]
             assert [data["payload"] for data in ticks] == [0, 1, 2]
             assert thread.extensions["ticks"] is ticks
-            with pytest.raises(ValueError, match="must not be empty"):
+            with pytest.raises(ValueError, match="non-empty"):
                 thread.extensions[""]
 
 
@@ -303,7 +303,11 @@ def test_subgraphs(server, transport):
             thread.run.start()
             first, second = [handle for handle in thread.subgraphs]
             assert (first.path, first.namespace) == (("child:1",), ["child:1"])
-            assert (first.graph_name, first.trigger_call_id) == ("kid", "1")
+            assert (first.graph_name, first.agent_name, first.trigger_call_id) == (
+                "child",
+                "kid",
+                "1",
+            )
             assert (first.status, second.status, second.graph_name) == (
                 "completed",
                 "completed",
@@ -329,7 +333,7 @@ def test_projections_in_one(server):
         found = [name for name, _ in thread.interleave_projections(names)]
         assert found == ["subgraphs", "x", "subgraphs"]
         for name in ("lifecycle", "tools", "input"):
-            with pytest.raises(ValueError, match="cannot be interleaved"):
+            with pytest.raises(ValueError, match=f"'{name}' is not a valid"):
                 thread.interleave_projections(["values", name])
 
 
@@ -352,6 +356,23 @@ def test_the_value_of_a_question_is_its_payload(server, transport):
                 {"interrupt_id": "i1", "value": {"q": 1}, "namespace": []},
                 {"interrupt_id": "i2", "value": 2, "namespace": ["child:1"]},
             ]
+
+
+def test_questions_that_another_client_answers_are_off_the_list(server, transport):
+    def script(run_id):
+        server.lifecycle("running", run_id)
+        for name in ("i1", "i2", "i3"):
+            server.ask(name, {}, run=run_id)
+        server.emit("input.answered", {"interrupt_ids": ["i1", "i3", "unknown", 4]})
+
+    server.on_start(script, RUN)
+    with over(server) as client:
+        stream = client.threads.stream(assistant_id="agent", transport=transport)
+        with stream as thread:
+            thread.run.start()
+            hub = thread.run._session.hub
+            hub.changed.until(lambda: list(hub.core.interrupts) == ["i2"], 5)
+            assert thread.interrupted
 
 
 def test_one_question_after_the_other(server, transport):
@@ -406,13 +427,13 @@ def test_answers_that_cannot_be_given(server):
     server.commands["input.respond"] = lambda params: refused
     with over(server) as client, client.threads.stream(assistant_id="agent") as thread:
         thread.run.start()
-        with pytest.raises(RuntimeError, match="No interrupt waits"):
+        with pytest.raises(RuntimeError, match="no outstanding interrupt"):
             thread.run.respond("x")
         assert [event for event in thread.subscribe(["values"])] == []
         thread.run._session.hub.changed.until(lambda: len(thread.interrupts) == 2, 5)
-        with pytest.raises(RuntimeError, match="Several interrupts wait"):
+        with pytest.raises(RuntimeError, match=r"ambiguous.*interrupt_id"):
             thread.run.respond("x")
-        with pytest.raises(RuntimeError, match="No interrupt 'i3'"):
+        with pytest.raises(RuntimeError, match="'i3' does not match"):
             thread.run.respond("x", interrupt_id="i3")
         with pytest.raises(RuntimeError, match=r"Protocol error \[no_such_interrupt\]: Unknown"):
             thread.run.respond("x", interrupt_id="i1")
@@ -678,19 +699,20 @@ def test_use_outside_of_the_context(server):
     steps(server, {"n": 1})
     with over(server) as client:
         thread = client.threads.stream(assistant_id="agent")
-        with pytest.raises(RuntimeError, match="must be entered"):
-            thread.run.start()
-        with pytest.raises(RuntimeError, match="must be entered"):
+        for use in (thread.run.start, thread.get_output):
+            with pytest.raises(RuntimeError, match=r"not entered.*`with"):
+                use()
+        with pytest.raises(RuntimeError, match="not entered"):
             [value for value in thread.values]
         with thread:
-            with pytest.raises(RuntimeError, match="No run has been started"):
+            with pytest.raises(RuntimeError, match="no run has been started"):
                 thread.output
             thread.run.start()
         thread.close()
-        for use in (thread.run.start, thread.agent.get_tree, thread.get_output):
-            with pytest.raises(RuntimeError, match="is closed"):
+        for use in (thread.run.start, thread.agent.get_tree):
+            with pytest.raises(RuntimeError, match="transport is closed"):
                 use()
-        with pytest.raises(RuntimeError, match="is closed"):
+        with pytest.raises(RuntimeError, match="closed and cannot be re-entered"):
             with thread:
                 pass
         with pytest.raises(ValueError, match="transport must be"):

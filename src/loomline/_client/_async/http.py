@@ -35,6 +35,7 @@ class HttpClient:
 
     Attributes:
         client: The `httpx` client underneath.
+        credentials: The source of the key and the headers of each request, if they change.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class HttpClient:
     ) -> None:
         self.client = client
         self._sleep = sleep
-        self._credentials = credentials
+        self.credentials = credentials
 
     async def get(
         self,
@@ -319,8 +320,7 @@ class HttpClient:
         while True:
             async with aclosing(self._read(link, state, headers)) as batches:
                 async for batch in batches:
-                    for part in batch:
-                        state.progressed(part.event, part.id)
+                    for part in state.delivered(batch):
                         yield part
             if link.over:
                 return
@@ -444,8 +444,8 @@ class HttpClient:
     ) -> httpx.Request:
         content = None if json is None else encode(json)
         sent = {**(_JSON if content is not None else {}), **(headers or {})}
-        if self._credentials is not None:
-            sent = with_credentials(await async_credentials(self._credentials), sent)
+        if self.credentials is not None:
+            sent = with_credentials(await async_credentials(self.credentials), sent)
         return self.client.build_request(
             method,
             path,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, Self, cast
 
 from loomline._client._async.http import HttpClient
 from loomline._client._async.stream_handles import ScopedStreamHandle, ToolCallHandle
-from loomline._client._async.stream_links import SocketTransport, Transport
 from loomline._client._async.stream_projections import (
     ExtensionsProjection,
     Interleaving,
@@ -18,11 +18,15 @@ from loomline._client._async.stream_projections import (
     ValuesProjection,
 )
 from loomline._client._async.stream_session import Cursor, Session
+from loomline._client._async.stream_transports import (
+    ProtocolSseTransport,
+    ProtocolWebSocketTransport,
+)
 from loomline._client._core.options import TimeoutTypes
 from loomline._client._core.requests import path, present, query
 from loomline._client.concurrency import AsyncLater, async_later
 from loomline.schema import LangSmithTracing, QueryParamTypes
-from loomline.stream import Channel, Event, InterruptPayload, SubgraphStatus, SubscribeParams
+from loomline.stream.types import Channel, Event, InterruptPayload, SubgraphStatus, SubscribeParams
 
 __all__ = [
     "AsyncThreadStream",
@@ -32,6 +36,8 @@ __all__ = [
     "SubgraphStatus",
     "ToolCallHandle",
 ]
+
+_logger = logging.getLogger("loomline.client")
 
 _ALL: Final[list[Channel]] = [
     "values",
@@ -80,11 +86,20 @@ class AsyncThreadStream:
     ) -> None:
         self.thread_id: str = thread_id
         self.assistant_id: str = assistant_id
-        made = SocketTransport if transport_kind == "websocket" else Transport
+        websocket = transport_kind == "websocket"
+        transport = (ProtocolWebSocketTransport if websocket else ProtocolSseTransport)(
+            client=http.client,
+            thread_id=thread_id,
+            headers=headers,
+            timeout=timeout,
+            credentials=http.credentials,
+        )
         self._session = session = Session(
             http,
-            made(http, thread_id, headers=headers, timeout=timeout),
+            transport,
             thread_id,
+            headers=headers,
+            timeout=timeout,
             named=explicit_thread_id,
             gate_seconds=run_start_timeout,
             queue_size=max_queue_size,
@@ -104,19 +119,32 @@ class AsyncThreadStream:
         """Whether a run waits for an answer."""
         return self._session.hub.core.interrupted
 
+    @interrupted.setter
+    def interrupted(self, value: bool) -> None:
+        self._session.hub.core.interrupted = value
+
     @property
     def interrupts(self) -> list[InterruptPayload]:
-        """The questions that wait for an answer."""
-        return list(self._session.hub.core.interrupts.values())
+        """The questions that wait for an answer, in a list that is kept up to date.
+
+        The end of the run puts an empty list in its place.
+        """
+        return self._session.hub.core.interrupts
+
+    @interrupts.setter
+    def interrupts(self, value: list[InterruptPayload]) -> None:
+        self._session.hub.core.interrupts = value
 
     @property
     def output(self) -> AsyncLater[Any]:
         """The values that the run leaves, once it has ended.
 
-        While a question is open it waits: for the answer, and for the rest of the run.
+        While a question is open it waits: for the answer, and for the rest of the run. It works
+        outside the context too, when the end of the run was seen inside.
 
         Raises:
-            RuntimeError: no run was started, or it failed, or it was cut short.
+            RuntimeError: no run was started, or it failed, or it was cut short, or the context was
+                left before the end of the run.
         """
         return async_later(self._session.output)
 
@@ -134,7 +162,12 @@ class AsyncThreadStream:
 
     @property
     def events(self) -> AsyncIterator[Event]:
-        """All events of the thread, on a stream of their own: those that are stored, then live."""
+        """All events of the thread, on a stream of their own: those that are stored, then live.
+
+        Raises:
+            RuntimeError: the context was not entered.
+        """
+        self._session.check_entered()
         return self._session.everything({"channels": _ALL})
 
     def subscribe(
@@ -153,10 +186,14 @@ class AsyncThreadStream:
 
         Returns:
             An iterator. Nothing is sent before the first iteration.
+
+        Raises:
+            RuntimeError: the context was not entered.
         """
+        self._session.check_entered()
         given = {"channels": list(channels), "namespaces": namespaces, "depth": depth}
         params = cast("SubscribeParams", present(given))
-        return self._session.read(params, lambda event: (event,), Cursor())
+        return self._session.read(params, lambda event: (event,), Cursor(), quiet=True)
 
     def interleave_projections(self, channels: list[str]) -> AsyncIterator[tuple[str, Any]]:
         """Read several projections in one, in the order of the events.
@@ -188,7 +225,10 @@ class AsyncThreadStream:
             RuntimeError: it has been closed.
         """
         if self._session.closed:
-            raise RuntimeError(f"{type(self).__name__} is closed")
+            raise RuntimeError(
+                f"This {type(self).__name__} is closed and cannot be re-entered. "
+                "Call `client.threads.stream` again."
+            )
         self._session.entered = True
         if self._session.named:
             await self._session.hub.watch()
@@ -200,8 +240,13 @@ class AsyncThreadStream:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Close it."""
-        await self.close()
+        """Close it. An error of the block is raised rather than one of closing."""
+        try:
+            await self.close()
+        except Exception as error:
+            if exc is None:
+                raise
+            _logger.warning("A thread stream was not closed cleanly: %s", type(error).__name__)
 
 
 class RunModule:
@@ -247,14 +292,14 @@ class RunModule:
         with session.hub.guard:
             run = session.hub.core.begin()
         try:
-            result = await session.command("run.start", params)
+            result, applied = await session.command("run.start", params)
         except BaseException as error:
             with session.hub.guard:
                 session.hub.core.refused(run, _told(error))
             session.hub.notify()
             raise
         with session.hub.guard:
-            session.hub.core.began(run, result.get("run_id"))
+            session.hub.core.began(run, result.get("run_id"), applied)
         session.hub.notify()
         await session.hub.watch()
         return result
@@ -280,10 +325,11 @@ class RunModule:
         core = session.hub.core
         with session.hub.guard:
             before = core.run
-            interrupt = core.answered(core.choose(interrupt_id))
+            interrupt = core.choose(interrupt_id)
+            core.answered(interrupt)
             run = core.begin(resumes=True)
         try:
-            result = await session.command(
+            result, applied = await session.command(
                 "input.respond", {**_place(interrupt), "response": response}
             )
         except BaseException:
@@ -293,7 +339,7 @@ class RunModule:
             session.hub.notify()
             raise
         with session.hub.guard:
-            core.began(run, result.get("run_id"))
+            core.began(run, result.get("run_id"), applied)
         session.hub.notify()
         await session.hub.watch()
         return result
@@ -332,8 +378,8 @@ class AgentModule:
         found: dict[str, list[dict[str, Any]]] = await self._session.http.get(
             place,
             params=query({"xray": xray} if xray else {}, params),
-            headers={**self._session.transport.headers, **(headers or {})},
-            timeout=self._session.transport.timeout,
+            headers={**self._session.headers, **(headers or {})},
+            timeout=self._session.timeout,
         )
         return found
 

@@ -14,9 +14,9 @@ from loomline._client.concurrency import (
     async_later,
 )
 from loomline._client.messages import AIMessage, ai_message
-from loomline.stream import SubgraphStatus
 from loomline.stream.decoders import MessagesDecoder, SubgraphsDecoder, ToolCallsDecoder
 from loomline.stream.messages import MessageBuild
+from loomline.stream.types import SubgraphStatus
 
 if TYPE_CHECKING:
     from loomline._client._async.stream import AsyncThreadStream
@@ -38,10 +38,27 @@ class Pieces(AsyncResult[T], Generic[T]):
         self._owner = owner
         self._pieces = pieces
         self._whole = whole
+        self._completed = False
+
+    @property
+    def done(self) -> bool:
+        """Whether no more pieces come."""
+        return self._completed or self._owner.done
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why the message has failed, if it has."""
+        return None if self._completed else self._owner.error
+
+    def complete(self, final_value: T) -> None:
+        """End the pieces early, with this value as the whole."""
+        self._whole = lambda: final_value
+        self._completed = True
+        self._owner.wake()
 
     def __aiter__(self) -> AsyncIterator[Any]:
         """Iterate the pieces."""
-        return self._owner.follow(self._pieces)
+        return self._owner.follow(self._pieces, lambda: self._completed)
 
     async def get(self) -> T:
         """Wait for the whole of it.
@@ -49,7 +66,7 @@ class Pieces(AsyncResult[T], Generic[T]):
         Raises:
             RuntimeError: the model has failed, or the stream has ended before.
         """
-        await self._owner.finished()
+        await self._owner.finished(early=lambda: self._completed)
         return self._whole()
 
 
@@ -97,10 +114,29 @@ class AsyncChatModelStream(AsyncResult[AIMessage]):
             self._build.fail(error)
             self._signal.notify()
 
+    async def aclose(self) -> None:
+        """End it without its rest, unless it has ended."""
+        self.fail(RuntimeError("The message was closed before its end."))
+
+    def wake(self) -> None:
+        """Let all readers of this message look again."""
+        with self._guard:
+            self._signal.notify()
+
+    @property
+    def has_events(self) -> bool:
+        """Whether the message has begun."""
+        return bool(self._build.events)
+
     @property
     def done(self) -> bool:
         """Whether nothing more comes."""
         return self._build.finished
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why the message has failed, if it has."""
+        return self._build.error
 
     @property
     def output(self) -> AsyncLater[AIMessage]:
@@ -130,31 +166,35 @@ class AsyncChatModelStream(AsyncResult[AIMessage]):
         """Iterate the events of the protocol that made it."""
         return self.follow(self._build.events)
 
-    async def follow(self, pieces: list[Any]) -> AsyncIterator[Any]:
-        """Yield what a list has and what is added to it, until the message ends."""
+    async def follow(
+        self, pieces: list[Any], early: Callable[[], bool] = bool
+    ) -> AsyncIterator[Any]:
+        """Yield what a list has and what is added to it, until the message ends, or early."""
         place = 0
 
         def more() -> bool:
-            return self.done or len(pieces) > place
+            return self.done or len(pieces) > place or early()
 
-        while not self.done or len(pieces) > place:
+        while not (self.done or early()) or len(pieces) > place:
             await self._signal.until(more)
             while place < len(pieces):
                 yield pieces[place]
                 place += 1
-        if self._build.error is not None:
+        if self._build.error is not None and not early():
             raise self._build.error
 
-    async def finished(self, timeout: float | None = None) -> None:
-        """Wait until nothing more comes.
+    async def finished(
+        self, timeout: float | None = None, early: Callable[[], bool] = bool
+    ) -> None:
+        """Wait until nothing more comes, or early.
 
         Raises:
             RuntimeError: the model has failed, or the stream has ended before.
             TimeoutError: it took longer.
         """
-        if not await self._signal.until(lambda: self._build.finished, timeout):
+        if not await self._signal.until(lambda: self._build.finished or early(), timeout):
             raise TimeoutError("The message was not finished in time.")
-        if self._build.error is not None:
+        if self._build.error is not None and not early():
             raise self._build.error
 
     async def _message(self, timeout: float | None) -> AIMessage:
@@ -209,11 +249,13 @@ class ToolCallHandle:
     def deltas(self) -> AsyncIterator[str]:
         """What the tool tells while it works, for one reader.
 
+        The iteration ends with the tool, also when the tool fails: the error is in `output`.
+
         Raises:
             RuntimeError: there is a reader already.
         """
         if self._taken:
-            raise RuntimeError("The deltas of a tool call have one reader; there is one already.")
+            raise RuntimeError("The deltas of a tool call have a single consumer, which is there.")
         self._taken = True
         return self._follow()
 
@@ -244,8 +286,6 @@ class ToolCallHandle:
             if self.done and not self._deltas:
                 break
             await self._signal.until(lambda: self._deltas or self.done)
-        if self.error is not None:
-            raise self.error
 
     async def _result(self, timeout: float | None) -> Any:
         if not await self._signal.until(lambda: self.done, timeout):
@@ -299,7 +339,7 @@ class ScopedExtensions:
             ValueError: the name is empty.
         """
         if not name:
-            raise ValueError("The name of an extension must not be empty")
+            raise ValueError("The name of an extension must be a non-empty string")
         with self._guard:
             if name not in self._queues:
                 self._queues[name] = Queue(self._guard)
@@ -328,7 +368,8 @@ class ScopedStreamHandle:
     Attributes:
         path: Its namespace, as a tuple.
         namespace: Its namespace.
-        graph_name: The name of its graph.
+        graph_name: The node that runs it: the last segment of its namespace up to the colon.
+        agent_name: The name of its agent, where the server reports another name than the node's.
         trigger_call_id: The task or the tool call that runs it.
         status: How far it is.
         error: Why it has failed, if it has.
@@ -353,6 +394,7 @@ class ScopedStreamHandle:
         self.namespace: list[str] = list(path)
         self.graph_name: str | None = graph_name
         self.trigger_call_id: str | None = trigger_call_id
+        self.agent_name: str | None = None
         self.status: SubgraphStatus = "started"
         self.error: str | None = None
         self._thread = thread
@@ -371,7 +413,9 @@ class ScopedStreamHandle:
         """Take an event of it or of what is below."""
         with self._guard:
             method = event.get("method")
-            if method == "custom":
+            if method == "lifecycle":
+                self._learn(event["params"])
+            elif method == "custom":
                 self.extensions.push(event["params"].get("data"))
             for message in self._messages.feed(event):
                 self.messages.put(message)
@@ -379,6 +423,15 @@ class ScopedStreamHandle:
                 self.tool_calls.put(call)
             for child in self._children.feed(event):
                 self.subgraphs.put(child)
+
+    def _learn(self, params: Mapping[str, Any]) -> None:
+        """Take the name of the agent from the event that begins it."""
+        data = params.get("data")
+        if not isinstance(data, dict) or params.get("namespace") != self.namespace:
+            return
+        name = data.get("graph_name")
+        if data.get("event") == "started" and isinstance(name, str) and name != self.graph_name:
+            self.agent_name = name
 
     def finish(self, status: SubgraphStatus, error: str | None = None) -> None:
         """Take notice of its end."""

@@ -7,13 +7,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from loomline._client._async.stream_links import Link, Transport
+from loomline._client._async.stream_transports import ProtocolSseTransport
 from loomline._client._core.backoff import ATTEMPTS, backoff
 from loomline._client.concurrency import AsyncGuard, AsyncLock, AsyncSignal, AsyncTask
+from loomline._client.event_streams import AsyncLink
 from loomline.errors import NotFoundError
-from loomline.stream import SubscribeParams
 from loomline.stream.errors import is_non_retryable_stream_error
-from loomline.stream.thread import Place, Run, Subscription, ThreadCore
+from loomline.stream.places import Place
+from loomline.stream.thread import Run, Subscription, ThreadCore
+from loomline.stream.types import SubscribeParams
 
 T = TypeVar("T")
 
@@ -121,13 +123,15 @@ class EventHub:
         endless: Whether it follows all runs, without an end.
     """
 
-    def __init__(self, transport: Transport, queue_size: int, *, endless: bool = False) -> None:
+    def __init__(
+        self, transport: ProtocolSseTransport, queue_size: int, *, endless: bool = False
+    ) -> None:
         self.endless: bool = endless
         self.guard: AsyncGuard = AsyncGuard()
         self.changed: AsyncSignal = AsyncSignal(self.guard)
         self.room: AsyncSignal = AsyncSignal(self.guard)
         self.core: ThreadCore = ThreadCore()
-        self.transport: Transport = transport
+        self.transport: ProtocolSseTransport = transport
         self.queue_size: int = queue_size
         self.closed: bool = False
         self._inboxes: dict[int, Inbox[Any]] = {}
@@ -274,7 +278,7 @@ class Reader:
         self.over: bool = False
         self.error: BaseException | None = None
         self._hub = hub
-        self._link: Link | None = None
+        self._link: AsyncLink | None = None
         self._stopped = False
         self._task: AsyncTask | None = None
         self._had_run = False
@@ -319,7 +323,7 @@ class Reader:
         failure = (
             self.place.error
             or error
-            or RuntimeError("The lifecycle stream ended before a terminal event.")
+            or RuntimeError("The lifecycle stream ended before terminal event of the run.")
         )
         final = is_non_retryable_stream_error(error) or isinstance(error, _BUGS)
         if attempts <= ATTEMPTS and (not final or self._too_early(error)):

@@ -1,193 +1,26 @@
-"""How commands and events of a thread travel: over HTTP, or over a WebSocket."""
+"""The connections that commands and events of a thread take: HTTP, or a WebSocket."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Final, Protocol
+from typing import Any
 
 import httpx
 import orjson
 
-from loomline._client._async.http import HttpClient
 from loomline._client._core.codec import encode
-from loomline._client._core.options import TimeoutTypes
-from loomline._client._core.requests import path
+from loomline._client.event_streams import Note
+from loomline._client.protocol import build_event_stream_body
 from loomline._client.sockets import (
     CLEAN,
     GOODBYE,
-    PING_SECONDS,
-    async_connect,
+    AsyncSocket,
     async_interrupt,
     async_interrupt_socket,
-    check_websockets,
-    socket_headers,
-    socket_url,
 )
 from loomline.errors import connection_error
 from loomline.sse import Decoder
 from loomline.stream.errors import protocol_error
-
-_COMMANDS: Final = "/threads/{thread_id}/commands"
-_EVENTS: Final = "/threads/{thread_id}/stream/events"
-_STREAM: Final = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
-_OURS: Final = frozenset({"accept", "cache-control", "content-type"})
-_EMPTY: Final = (202, 204)
-
-
-class Link(Protocol):
-    """An open stream of events."""
-
-    def batches(self) -> AsyncGenerator[tuple[list[Any], int]]:
-        """Yield the events as they come, several at once, and how many bytes they were."""
-        ...
-
-    async def close(self) -> None:
-        """End it."""
-        ...
-
-    def interrupt(self) -> None:
-        """Wake whoever reads it."""
-        ...
-
-
-class Transport:
-    """Sends commands, and opens streams of events over HTTP.
-
-    Args:
-        http: Sends the requests.
-        thread_id: The thread.
-        headers: Headers for every request.
-        commands_path: Where commands go, if not to the usual place.
-        stream_path: Where events come from, if not from the usual place.
-        timeout: Seconds for each request.
-    """
-
-    def __init__(
-        self,
-        http: HttpClient,
-        thread_id: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        commands_path: str | None = None,
-        stream_path: str | None = None,
-        timeout: TimeoutTypes = None,
-    ) -> None:
-        self.http: HttpClient = http
-        self.timeout: TimeoutTypes = timeout
-        self.headers: dict[str, str] = dict(headers or {})
-        self._commands = commands_path or path(_COMMANDS, thread_id=thread_id)
-        self._stream = stream_path or path(_EVENTS, thread_id=thread_id)
-
-    async def send(self, command: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Send a command; return what the server answers, None where that is no object.
-
-        Raises:
-            APIStatusError: the server refused the request.
-            APIConnectionError: the server could not be reached.
-        """
-        response = await self.http.raw(
-            "POST", self._commands, json=command, headers=self.headers, timeout=self.timeout
-        )
-        if response.status_code in _EMPTY:
-            return {"type": "success", "id": command["id"], "result": {}}
-        try:
-            answer = orjson.loads(response.content)
-        except orjson.JSONDecodeError:
-            return None
-        return answer if isinstance(answer, dict) else None
-
-    async def get(self, place: str, params: Mapping[str, Any] | None = None) -> Any:
-        """Get what is at a place of the server.
-
-        Raises:
-            APIStatusError: the server refused.
-            APIConnectionError: the server could not be reached.
-        """
-        return await self.http.get(place, params=params, headers=self.headers, timeout=self.timeout)
-
-    async def open(self, params: Mapping[str, Any]) -> Link:
-        """Open a stream of events.
-
-        Raises:
-            APIStatusError: the server refused.
-            APIConnectionError: the server could not be reached.
-        """
-        kept = {k: v for k, v in self.headers.items() if k.lower() not in _OURS}
-        response = await self.http.open(
-            "POST", self._stream, json=params, headers={**kept, **_STREAM}, timeout=self.timeout
-        )
-        kind = response.headers.get("content-type", "").partition(";")[0]
-        if "text/event-stream" not in kind:
-            await response.aclose()
-            raise httpx.RemoteProtocolError(f"Expected text/event-stream, got '{kind}'")
-        return HttpLink(response)
-
-
-class SocketTransport(Transport):
-    """Sends commands over HTTP, and opens streams of events over WebSockets.
-
-    Args:
-        http: Sends the requests.
-        thread_id: The thread.
-        headers: Headers for every request.
-        commands_path: Where commands go, if not to the usual place.
-        stream_path: Where events come from, if not from the usual place.
-        timeout: Seconds for each request.
-        connect: Opens a WebSocket, if not the library `websockets`.
-        ping_interval: Seconds between signs of life; None: none are sent.
-        ping_timeout: Seconds to wait for the answer to one.
-
-    Raises:
-        RuntimeError: WebSockets cannot work here.
-    """
-
-    def __init__(
-        self,
-        http: HttpClient,
-        thread_id: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        commands_path: str | None = None,
-        stream_path: str | None = None,
-        timeout: TimeoutTypes = None,
-        connect: Any = None,
-        ping_interval: float | None = PING_SECONDS,
-        ping_timeout: float | None = PING_SECONDS,
-    ) -> None:
-        super().__init__(
-            http,
-            thread_id,
-            headers=headers,
-            commands_path=commands_path,
-            stream_path=stream_path,
-            timeout=timeout,
-        )
-        if connect is None:
-            check_websockets(http.client)
-        self._connect = connect
-        self._timing = {"ping_interval": ping_interval, "ping_timeout": ping_timeout}
-
-    async def open(self, params: Mapping[str, Any]) -> Link:
-        """Open a stream of events.
-
-        Raises:
-            websockets.InvalidStatus: the server refused.
-            OSError: the server could not be reached.
-        """
-        request = await self.http.prepare(self._stream, headers=self.headers)
-        socket = await async_connect(
-            socket_url(request.url),
-            socket_headers(request.headers),
-            self._connect,
-            **self._timing,
-        )
-        link = SocketLink(socket)
-        try:
-            await link.subscribe(params)
-        except BaseException:
-            await link.close()
-            raise
-        return link
 
 
 class HttpLink:
@@ -195,6 +28,9 @@ class HttpLink:
 
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
+
+    async def begin(self) -> None:
+        """Do nothing: the request has said which events are wanted."""
 
     async def batches(self) -> AsyncGenerator[tuple[list[Any], int]]:
         """Yield the events as they come, several at once, and how many bytes they were.
@@ -212,6 +48,23 @@ class HttpLink:
         if events := [part.data for part in decoder.finish()]:
             yield events, 0
 
+    async def frames(self, note: Note) -> AsyncGenerator[Any]:  # noqa: ARG002 - for WebSockets
+        """Yield the data of every event, one at a time, up to data that is not JSON.
+
+        Raises:
+            APIConnectionError: the connection broke.
+            orjson.JSONDecodeError: the data of an event is not JSON.
+        """
+        decoder = Decoder()
+        try:
+            async for piece in self._response.aiter_bytes():
+                for part in decoder.feed(piece):
+                    yield part.data
+        except httpx.TransportError as error:
+            raise connection_error(error, self._response.request) from error
+        for part in decoder.finish():
+            yield part.data
+
     async def close(self) -> None:
         """End it."""
         await self._response.aclose()
@@ -224,14 +77,22 @@ class HttpLink:
 class SocketLink:
     """A stream of events over a WebSocket."""
 
-    def __init__(self, socket: Any) -> None:
-        self._socket = socket
+    def __init__(self, opened: AsyncSocket, params: Mapping[str, Any]) -> None:
+        self._opened = opened
+        self._socket = opened.socket
+        self._params = params
 
-    async def subscribe(self, params: Mapping[str, Any]) -> None:
-        """Tell the server what to send. One that goes on after an event says so another way."""
-        method = "subscription.reconnect" if "since" in params else "subscription.subscribe"
-        command = {"id": 1, "method": method, "params": dict(params)}
-        await self._socket.send(encode(command).decode())
+    async def begin(self) -> None:
+        """Tell the server what to send. A stream that goes on after an event uses another method.
+
+        Servers ignore `since` in `subscription.subscribe`.
+
+        Raises:
+            KeyError: the parameters have no `channels`.
+        """
+        body = build_event_stream_body(self._params)
+        method = "subscription.reconnect" if "since" in body else "subscription.subscribe"
+        await self._socket.send(encode({"id": 1, "method": method, "params": body}).decode())
 
     async def batches(self) -> AsyncGenerator[tuple[list[Any], int]]:
         """Yield the events as they come, and how many bytes they were.
@@ -246,9 +107,22 @@ class SocketLink:
             if "method" in event or event.get("type") == "error":
                 yield [event], len(frame)
 
+    async def frames(self, note: Note) -> AsyncGenerator[Any]:
+        """Yield every object, answers to commands too. What is no object goes to a function."""
+        async for frame in self._socket:
+            try:
+                event = _frame(frame)
+            except RuntimeError as error:
+                note(error)
+            else:
+                yield event
+
     async def close(self) -> None:
         """End it."""
-        await self._socket.close(CLEAN, GOODBYE)
+        try:
+            await self._socket.close(CLEAN, GOODBYE)
+        finally:
+            await self._opened.aclose()
 
     def interrupt(self) -> None:
         """Wake whoever reads it."""

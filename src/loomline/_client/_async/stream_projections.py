@@ -14,7 +14,6 @@ from loomline._client._async.stream_handles import (
 )
 from loomline._client._async.stream_session import Cursor, Session
 from loomline._client.concurrency import AsyncResult, async_closed
-from loomline.stream import Channel, SubgraphStatus, SubscribeParams
 from loomline.stream.decoders import (
     DataDecoder,
     ExtensionsDecoder,
@@ -24,6 +23,7 @@ from loomline.stream.decoders import (
     validate_interleave_channels,
 )
 from loomline.stream.thread import Run
+from loomline.stream.types import Channel, SubgraphStatus, SubscribeParams
 
 if TYPE_CHECKING:
     from loomline._client._async.stream import AsyncThreadStream
@@ -114,7 +114,9 @@ class SubgraphsProjection:
 
     async def __aiter__(self) -> AsyncIterator[ScopedStreamHandle]:
         """Iterate to the end of the run, or its next question."""
-        decoder = SubgraphsDecoder((), Makers(self._session.hub.guard, self._thread).subgraph)
+        decoder = SubgraphsDecoder(
+            (), Makers(self._session.hub.guard, self._thread).subgraph, self._cursor.known
+        )
         parts = self._session.read(
             _params(*_BELOW),
             decoder.feed,
@@ -138,7 +140,7 @@ class ExtensionProjection:
         """Iterate to the end of the run, or its next question."""
         decoder = ExtensionsDecoder(self._name)
         params = _params(f"custom:{self._name}")
-        parts = self._session.read(params, decoder.feed, self._cursor)
+        parts = self._session.read(params, decoder.feed, self._cursor, quiet=True)
         async with aclosing(parts):
             async for part in parts:
                 yield part
@@ -158,7 +160,7 @@ class ExtensionsProjection:
             ValueError: the name is empty.
         """
         if not name:
-            raise ValueError("The name of an extension must not be empty")
+            raise ValueError("The name of an extension must be a non-empty string")
         return self._made.setdefault(name, ExtensionProjection(self._session, name))
 
 
@@ -177,7 +179,9 @@ class Interleaving:
 
     async def __aiter__(self) -> AsyncIterator[tuple[str, Any]]:
         """Iterate to the end of the run, or its next question."""
-        parts = self._session.read(_params(*self._channels), self._decode, Cursor(), self._finish)
+        parts = self._session.read(
+            _params(*self._channels), self._decode, Cursor(), self._finish, quiet=True
+        )
         async with aclosing(parts):
             async for part in parts:
                 yield part
@@ -200,7 +204,9 @@ class Interleaving:
         }
         if name in known:
             return known[name]
-        return DataDecoder(name).feed if name in _DATA else ExtensionsDecoder(name).feed
+        if name == "values":
+            return DataDecoder(name).feed  # of subgraphs too, as everywhere
+        return DataDecoder(name, []).feed if name in _DATA else ExtensionsDecoder(name).feed
 
 
 def _channels(name: str) -> list[Channel]:

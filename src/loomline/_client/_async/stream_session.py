@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final, cast
 
 from loomline._client._async.http import HttpClient
 from loomline._client._async.stream_hub import EventHub, Inbox
-from loomline._client._async.stream_links import Transport
+from loomline._client._async.stream_transports import ProtocolSseTransport
+from loomline._client._core.options import TimeoutTypes
 from loomline._client._core.requests import path
 from loomline._client.concurrency import (
     ASYNC_GATE_SECONDS,
@@ -20,9 +21,10 @@ from loomline._client.concurrency import (
     soonest,
 )
 from loomline.errors import APIError
-from loomline.stream import SubscribeParams
 from loomline.stream.errors import protocol_error
+from loomline.stream.places import BEFORE_FIRST
 from loomline.stream.thread import Run
+from loomline.stream.types import SubscribeParams
 
 _THREAD: Final = "/threads/{thread_id}"
 _RUNS_ASKED: Final = 10
@@ -34,6 +36,12 @@ SILENCE_SECONDS: Final = 30.0
 REPLAY_SECONDS: Final = 5.0
 """How long a reader that comes after a run's end waits for what the server has kept of it."""
 
+_CLOSED: Final = (
+    "This {title} is closed: its transport is closed too. Call `client.threads.stream` again."
+)
+_NOT_ENTERED: Final = "This {title} was not entered. Use `async with client.threads.stream(...)`."
+_NO_RUN: Final = "There is no output, as no run has been started on this thread. Call `run.start`."
+
 _CUT: Final = (
     "The run was interrupted before it had finished: it was cancelled, or it stops before or "
     "after a node."
@@ -42,9 +50,23 @@ _CUT: Final = (
 
 @dataclass(slots=True)
 class Cursor:
-    """How far a projection has been read."""
+    """How far a projection has been read.
 
-    seq: int = 0
+    Attributes:
+        seq: The number of the last event.
+        run: The run that was read last.
+        known: The subgraphs of this run that were found, and whether each was found by its start.
+    """
+
+    seq: int = BEFORE_FIRST
+    run: Run | None = None
+    known: dict[str, bool] = field(default_factory=dict)
+
+    def follow(self, run: Run) -> None:
+        """Begin to read a run, or go on."""
+        if self.run is not run:
+            self.run = run
+            self.known.clear()
 
 
 class Session:
@@ -54,6 +76,8 @@ class Session:
         http: Sends requests.
         transport: Sends commands, and opens streams.
         thread_id: The thread.
+        headers: Headers for the requests that are not the transport's.
+        timeout: Seconds for these.
         named: Whether the caller has named the thread, so that it may have a history.
         gate_seconds: How long readers wait for a run to be started.
         queue_size: How many items may wait for a reader before the stream is held up.
@@ -63,16 +87,20 @@ class Session:
     def __init__(
         self,
         http: HttpClient,
-        transport: Transport,
+        transport: ProtocolSseTransport,
         thread_id: str,
         *,
+        headers: Mapping[str, str] | None,
+        timeout: TimeoutTypes,
         named: bool,
         gate_seconds: float | None,
         queue_size: int,
         title: str,
     ) -> None:
         self.http: HttpClient = http
-        self.transport: Transport = transport
+        self.transport: ProtocolSseTransport = transport
+        self.headers: dict[str, str] = dict(headers or {})
+        self.timeout: TimeoutTypes = timeout
         self.thread_id: str = thread_id
         self.named: bool = named
         self.title: str = title
@@ -92,12 +120,22 @@ class Session:
             RuntimeError: it has not been entered, or it has been left.
         """
         if self.closed:
-            raise RuntimeError(f"{self.title} is closed")
-        if not self.entered:
-            raise RuntimeError(f"{self.title} must be entered first: use it in a `with` statement")
+            raise RuntimeError(_CLOSED.format(title=self.title))
+        self.check_entered()
 
-    async def command(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Send a command; return its result.
+    def check_entered(self) -> None:
+        """Refuse to work before the context is entered.
+
+        Raises:
+            RuntimeError: the context was not entered.
+        """
+        if not (self.entered or self.closed):
+            raise RuntimeError(_NOT_ENTERED.format(title=self.title))
+
+    async def command(
+        self, method: str, params: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], object]:
+        """Send a command; return its result, and the event that it was applied after.
 
         Raises:
             RuntimeError: the server refused the command.
@@ -105,16 +143,14 @@ class Session:
             APIConnectionError: the server could not be reached.
         """
         number = next(self._numbers)
-        answer = await self.transport.send({"id": number, "method": method, "params": params})
-        if answer is None or "id" not in answer:
-            raise RuntimeError("Protocol command did not return a valid response.")
+        command = {"id": number, "method": method, "params": params}
+        answer = await self.transport.send_command(command) or {}
         if answer.get("type") == "error":
             raise protocol_error(answer)
-        meta = answer.get("meta")
-        if isinstance(meta, dict):
-            self.hub.core.observe(meta.get("applied_through_seq"))
-        result = answer.get("result")
-        return result if isinstance(result, dict) else {}
+        meta, result = answer.get("meta"), answer.get("result")
+        applied = meta.get("applied_through_seq") if isinstance(meta, dict) else None
+        self.hub.core.observe(applied)
+        return (result if isinstance(result, dict) else {}), applied
 
     async def state(self) -> dict[str, Any]:
         """Get the state of the thread.
@@ -123,16 +159,21 @@ class Session:
             APIStatusError: the server refused.
             APIConnectionError: the server could not be reached.
         """
-        found = await self.transport.get(path(f"{_THREAD}/state", thread_id=self.thread_id))
+        found = await self._get(path(f"{_THREAD}/state", thread_id=self.thread_id))
         return found if isinstance(found, dict) else {}
 
-    async def target(self) -> Run | None:
+    async def target(self, *, quiet: bool = False) -> Run | None:
         """Return the run to follow, once it is known; None: nothing runs.
+
+        Args:
+            quiet: Whether to return None rather than to raise after the context was left.
 
         Raises:
             RuntimeError: the thread stream is not open, or the run was refused.
             TimeoutError: no run was started in time.
         """
+        if quiet and self.closed:
+            return None
         self.check()
         core = self.hub.core
         if self.named and (core.run is None or (core.run.over and not core.run.own)):
@@ -141,6 +182,8 @@ class Session:
                 return None
         if not await self.hub.changed.until(self._settled, self._gate_seconds):
             raise TimeoutError("No run was started in time: call `run.start` first.")
+        if quiet and self.closed:
+            return None
         self.check()
         run = core.run
         if run is not None and run.refused and run.error is not None:
@@ -155,6 +198,7 @@ class Session:
         finish: Callable[[BaseException | None, Run | None], None] | None = None,
         *,
         first: bool = False,
+        quiet: bool = False,
     ) -> AsyncGenerator[Any]:
         """Yield what is made of the events of a run, to its end or its next question.
 
@@ -164,17 +208,19 @@ class Session:
             cursor: How far they have been read.
             finish: Is told of the end.
             first: Whether to begin with the state as it is now.
+            quiet: Whether to yield nothing rather than to raise after the context was left.
 
         Raises:
             RuntimeError: the thread stream is not open, or the run was refused.
             TimeoutError: no run was started in time.
             APIError: the stream has failed.
         """
-        run = await self.target()
+        run = await self.target(quiet=quiet)
         if run is None or (run.ended_at is not None and cursor.seq >= run.ended_at and run.over):
             if first:
                 yield (await self.state()).get("values")
             return
+        cursor.follow(run)
         inbox: Inbox[Any] = Inbox(self.hub, decode, finish)
         subscription = await self.hub.subscribe(params, inbox, run, cursor.seq)
         try:
@@ -195,17 +241,20 @@ class Session:
             RuntimeError: the thread stream is not open, or the run was refused.
             APIError: the stream has failed.
         """
-        self.check()
+        if self.closed:
+            return
         if not self.named:
             await self.target()
         hub = EventHub(self.transport, self.hub.queue_size, endless=True)
         self._others.add(hub)
         inbox: Inbox[Any] = Inbox(hub, lambda event: (event,))
         try:
-            await hub.subscribe(params, inbox, None, 0)
+            await hub.subscribe(params, inbox, None, BEFORE_FIRST)
             while await inbox.more(None):
                 while (item := inbox.pop()) is not None:
                     yield item.value
+                    if self._is_closed():
+                        return
         finally:
             self._others.discard(hub)
             await hub.close()
@@ -214,20 +263,24 @@ class Session:
         """Wait for the end of the run; return the values that it has left.
 
         Raises:
-            RuntimeError: no run was started, or it failed, or it was cut short.
+            RuntimeError: no run was started, or it failed, or it was cut short, or the context was
+                left before its end.
             TimeoutError: it took longer.
         """
-        self.check()
+        self.check_entered()
         until, core = deadline(timeout), self.hub.core
         if core.run is None or (core.run.over and not core.run.own):
             if not self.named:
-                raise RuntimeError("No run has been started on this thread: call `run.start`.")
+                raise RuntimeError(_NO_RUN)
             state = await self.state()
             if not (state.get("next") or state.get("tasks")):
                 return state.get("values")
+            self.check()
             if await self._attach() is None and not _asked(state):
                 return state.get("values")
         while True:
+            if not self._is_over():
+                self.check()
             run = await self._ended(until)
             if run.error is not None:
                 raise run.error
@@ -245,6 +298,10 @@ class Session:
             self.closed = True
             for hub in (self.hub, *tuple(self._others)):
                 await hub.close()
+            await self.transport.close()
+
+    async def _get(self, place: str, params: Mapping[str, Any] | None = None) -> Any:
+        return await self.http.get(place, params=params, headers=self.headers, timeout=self.timeout)
 
     def _settled(self) -> bool:
         run = self.hub.core.run
@@ -256,7 +313,7 @@ class Session:
         before = core.run
         try:
             place = path(f"{_THREAD}/runs", thread_id=self.thread_id)
-            found = await self.transport.get(place, {"limit": _RUNS_ASKED})
+            found = await self._get(place, {"limit": _RUNS_ASKED})
         except APIError:
             found = None  # a thread to come, or a server that does not tell: follow what comes
         with self.hub.guard:
@@ -279,21 +336,24 @@ class Session:
 
     async def _ended(self, until: float | None) -> Run:
         """Wait for the end of the run that is followed."""
-        core = self.hub.core
         while True:
             seconds = soonest(left(until), SILENCE_SECONDS)
-            if await self.hub.changed.until(self._over, seconds):
+            if await self.hub.changed.until(lambda: self.closed or self._is_over(), seconds):
                 break
             if left(until) == 0:
                 raise TimeoutError("The run did not end in time.")
             await self._verify()
-        if core.run is None or not core.run.over:
-            raise async_closed(self.title)
-        return core.run
-
-    def _over(self) -> bool:
         run = self.hub.core.run
-        return self.closed or (run is not None and run.over)
+        if run is None or not run.over:
+            raise async_closed(self.title)
+        return run
+
+    def _is_closed(self) -> bool:
+        return self.closed
+
+    def _is_over(self) -> bool:
+        run = self.hub.core.run
+        return run is not None and run.over
 
     async def _verify(self) -> None:
         """Ask the server about a run of which nothing has been heard for long."""
@@ -302,7 +362,7 @@ class Session:
             return
         place = path(f"{_THREAD}/runs/{{run_id}}", thread_id=self.thread_id, run_id=run.run_id)
         try:
-            found = await self.transport.get(place)
+            found = await self._get(place)
         except APIError:
             return
         status = found.get("status") if isinstance(found, dict) else None

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from loomline._client._core.options import TimeoutTypes
+from loomline.schema import StreamPart
 
 ATTEMPTS: Final = 5
 """Reconnects in a row that deliver nothing before it is given up."""
+
+# A server ends the stream of a run with this event. It is not for callers.
+_END: Final = "end"
+_LAST: Final = frozenset({_END, "error"})
 
 _LONGEST_SECONDS: Final = 5.0
 _JITTER: Final = 0.25
@@ -42,11 +47,14 @@ class StreamState:
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout: TimeoutTypes = None
 
-    def progressed(self, event: str, cursor: str | None) -> None:
-        """Note an event that was delivered."""
-        self.attempts = 0
-        self.cursor = cursor
-        self.finished = self.finished or event in {"end", "error"}
+    def delivered(self, parts: Iterable[StreamPart]) -> Iterator[StreamPart]:
+        """Yield the events that are for callers, and note how far the stream has come."""
+        for part in parts:
+            self.attempts = 0
+            self.cursor = part.id
+            self.finished = self.finished or part.event in _LAST
+            if part.event != _END:
+                yield part
 
     def may_reconnect(self) -> bool:
         """Return whether there is a place to go on at, and patience left."""

@@ -36,6 +36,7 @@ class SyncHttpClient:
 
     Attributes:
         client: The `httpx` client underneath.
+        credentials: The source of the key and the headers of each request, if they change.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class SyncHttpClient:
     ) -> None:
         self.client = client
         self._sleep = sleep
-        self._credentials = credentials
+        self.credentials = credentials
 
     def get(
         self,
@@ -318,8 +319,7 @@ class SyncHttpClient:
         while True:
             with closing(self._read(link, state, headers)) as batches:
                 for batch in batches:
-                    for part in batch:
-                        state.progressed(part.event, part.id)
+                    for part in state.delivered(batch):
                         yield part
             if link.over:
                 return
@@ -443,8 +443,8 @@ class SyncHttpClient:
     ) -> httpx.Request:
         content = None if json is None else encode(json)
         sent = {**(_JSON if content is not None else {}), **(headers or {})}
-        if self._credentials is not None:
-            sent = with_credentials(sync_credentials(self._credentials), sent)
+        if self.credentials is not None:
+            sent = with_credentials(sync_credentials(self.credentials), sent)
         return self.client.build_request(
             method,
             path,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, Self, cast
@@ -11,7 +12,6 @@ from loomline._client._core.options import TimeoutTypes
 from loomline._client._core.requests import path, present, query
 from loomline._client._sync.http import SyncHttpClient
 from loomline._client._sync.stream_handles import SyncScopedStreamHandle, SyncToolCallHandle
-from loomline._client._sync.stream_links import SocketTransport, Transport
 from loomline._client._sync.stream_projections import (
     ExtensionsProjection,
     Interleaving,
@@ -21,9 +21,13 @@ from loomline._client._sync.stream_projections import (
     ValuesProjection,
 )
 from loomline._client._sync.stream_session import Cursor, Session
+from loomline._client._sync.stream_transports import (
+    SyncProtocolSseTransport,
+    SyncProtocolWebSocketTransport,
+)
 from loomline._client.concurrency import SyncLater, sync_later
 from loomline.schema import LangSmithTracing, QueryParamTypes
-from loomline.stream import Channel, Event, InterruptPayload, SubgraphStatus, SubscribeParams
+from loomline.stream.types import Channel, Event, InterruptPayload, SubgraphStatus, SubscribeParams
 
 __all__ = [
     "SyncThreadStream",
@@ -33,6 +37,8 @@ __all__ = [
     "SubgraphStatus",
     "SyncToolCallHandle",
 ]
+
+_logger = logging.getLogger("loomline.client")
 
 _ALL: Final[list[Channel]] = [
     "values",
@@ -81,11 +87,20 @@ class SyncThreadStream:
     ) -> None:
         self.thread_id: str = thread_id
         self.assistant_id: str = assistant_id
-        made = SocketTransport if transport_kind == "websocket" else Transport
+        websocket = transport_kind == "websocket"
+        transport = (SyncProtocolWebSocketTransport if websocket else SyncProtocolSseTransport)(
+            client=http.client,
+            thread_id=thread_id,
+            headers=headers,
+            timeout=timeout,
+            credentials=http.credentials,
+        )
         self._session = session = Session(
             http,
-            made(http, thread_id, headers=headers, timeout=timeout),
+            transport,
             thread_id,
+            headers=headers,
+            timeout=timeout,
             named=explicit_thread_id,
             gate_seconds=run_start_timeout,
             queue_size=max_queue_size,
@@ -105,19 +120,32 @@ class SyncThreadStream:
         """Whether a run waits for an answer."""
         return self._session.hub.core.interrupted
 
+    @interrupted.setter
+    def interrupted(self, value: bool) -> None:
+        self._session.hub.core.interrupted = value
+
     @property
     def interrupts(self) -> list[InterruptPayload]:
-        """The questions that wait for an answer."""
-        return list(self._session.hub.core.interrupts.values())
+        """The questions that wait for an answer, in a list that is kept up to date.
+
+        The end of the run puts an empty list in its place.
+        """
+        return self._session.hub.core.interrupts
+
+    @interrupts.setter
+    def interrupts(self, value: list[InterruptPayload]) -> None:
+        self._session.hub.core.interrupts = value
 
     @property
     def output(self) -> SyncLater[Any]:
         """The values that the run leaves, once it has ended.
 
-        While a question is open it waits: for the answer, and for the rest of the run.
+        While a question is open it waits: for the answer, and for the rest of the run. It works
+        outside the context too, when the end of the run was seen inside.
 
         Raises:
-            RuntimeError: no run was started, or it failed, or it was cut short.
+            RuntimeError: no run was started, or it failed, or it was cut short, or the context was
+                left before the end of the run.
         """
         return sync_later(self._session.output)
 
@@ -135,7 +163,12 @@ class SyncThreadStream:
 
     @property
     def events(self) -> Iterator[Event]:
-        """All events of the thread, on a stream of their own: those that are stored, then live."""
+        """All events of the thread, on a stream of their own: those that are stored, then live.
+
+        Raises:
+            RuntimeError: the context was not entered.
+        """
+        self._session.check_entered()
         return self._session.everything({"channels": _ALL})
 
     def subscribe(
@@ -154,10 +187,14 @@ class SyncThreadStream:
 
         Returns:
             An iterator. Nothing is sent before the first iteration.
+
+        Raises:
+            RuntimeError: the context was not entered.
         """
+        self._session.check_entered()
         given = {"channels": list(channels), "namespaces": namespaces, "depth": depth}
         params = cast("SubscribeParams", present(given))
-        return self._session.read(params, lambda event: (event,), Cursor())
+        return self._session.read(params, lambda event: (event,), Cursor(), quiet=True)
 
     def interleave_projections(self, channels: list[str]) -> Iterator[tuple[str, Any]]:
         """Read several projections in one, in the order of the events.
@@ -189,7 +226,10 @@ class SyncThreadStream:
             RuntimeError: it has been closed.
         """
         if self._session.closed:
-            raise RuntimeError(f"{type(self).__name__} is closed")
+            raise RuntimeError(
+                f"This {type(self).__name__} is closed and cannot be re-entered. "
+                "Call `client.threads.stream` again."
+            )
         self._session.entered = True
         if self._session.named:
             self._session.hub.watch()
@@ -201,8 +241,13 @@ class SyncThreadStream:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Close it."""
-        self.close()
+        """Close it. An error of the block is raised rather than one of closing."""
+        try:
+            self.close()
+        except Exception as error:
+            if exc is None:
+                raise
+            _logger.warning("A thread stream was not closed cleanly: %s", type(error).__name__)
 
 
 class SyncRunModule:
@@ -248,14 +293,14 @@ class SyncRunModule:
         with session.hub.guard:
             run = session.hub.core.begin()
         try:
-            result = session.command("run.start", params)
+            result, applied = session.command("run.start", params)
         except BaseException as error:
             with session.hub.guard:
                 session.hub.core.refused(run, _told(error))
             session.hub.notify()
             raise
         with session.hub.guard:
-            session.hub.core.began(run, result.get("run_id"))
+            session.hub.core.began(run, result.get("run_id"), applied)
         session.hub.notify()
         session.hub.watch()
         return result
@@ -281,10 +326,13 @@ class SyncRunModule:
         core = session.hub.core
         with session.hub.guard:
             before = core.run
-            interrupt = core.answered(core.choose(interrupt_id))
+            interrupt = core.choose(interrupt_id)
+            core.answered(interrupt)
             run = core.begin(resumes=True)
         try:
-            result = session.command("input.respond", {**_place(interrupt), "response": response})
+            result, applied = session.command(
+                "input.respond", {**_place(interrupt), "response": response}
+            )
         except BaseException:
             with session.hub.guard:
                 core.unanswered(interrupt)
@@ -292,7 +340,7 @@ class SyncRunModule:
             session.hub.notify()
             raise
         with session.hub.guard:
-            core.began(run, result.get("run_id"))
+            core.began(run, result.get("run_id"), applied)
         session.hub.notify()
         session.hub.watch()
         return result
@@ -331,8 +379,8 @@ class SyncAgentModule:
         found: dict[str, list[dict[str, Any]]] = self._session.http.get(
             place,
             params=query({"xray": xray} if xray else {}, params),
-            headers={**self._session.transport.headers, **(headers or {})},
-            timeout=self._session.transport.timeout,
+            headers={**self._session.headers, **(headers or {})},
+            timeout=self._session.timeout,
         )
         return found
 

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from loomline._client._core.backoff import ATTEMPTS, backoff
-from loomline._client._sync.stream_links import Link, Transport
+from loomline._client._sync.stream_transports import SyncProtocolSseTransport
 from loomline._client.concurrency import SyncGuard, SyncLock, SyncSignal, SyncTask
+from loomline._client.event_streams import SyncLink
 from loomline.errors import NotFoundError
-from loomline.stream import SubscribeParams
 from loomline.stream.errors import is_non_retryable_stream_error
-from loomline.stream.thread import Place, Run, Subscription, ThreadCore
+from loomline.stream.places import Place
+from loomline.stream.thread import Run, Subscription, ThreadCore
+from loomline.stream.types import SubscribeParams
 
 T = TypeVar("T")
 
@@ -122,13 +124,15 @@ class EventHub:
         endless: Whether it follows all runs, without an end.
     """
 
-    def __init__(self, transport: Transport, queue_size: int, *, endless: bool = False) -> None:
+    def __init__(
+        self, transport: SyncProtocolSseTransport, queue_size: int, *, endless: bool = False
+    ) -> None:
         self.endless: bool = endless
         self.guard: SyncGuard = SyncGuard()
         self.changed: SyncSignal = SyncSignal(self.guard)
         self.room: SyncSignal = SyncSignal(self.guard)
         self.core: ThreadCore = ThreadCore()
-        self.transport: Transport = transport
+        self.transport: SyncProtocolSseTransport = transport
         self.queue_size: int = queue_size
         self.closed: bool = False
         self._inboxes: dict[int, Inbox[Any]] = {}
@@ -275,7 +279,7 @@ class Reader:
         self.over: bool = False
         self.error: BaseException | None = None
         self._hub = hub
-        self._link: Link | None = None
+        self._link: SyncLink | None = None
         self._stopped = False
         self._task: SyncTask | None = None
         self._had_run = False
@@ -320,7 +324,7 @@ class Reader:
         failure = (
             self.place.error
             or error
-            or RuntimeError("The lifecycle stream ended before a terminal event.")
+            or RuntimeError("The lifecycle stream ended before terminal event of the run.")
         )
         final = is_non_retryable_stream_error(error) or isinstance(error, _BUGS)
         if attempts <= ATTEMPTS and (not final or self._too_early(error)):

@@ -15,7 +15,6 @@ from loomline._client._sync.stream_handles import (
 )
 from loomline._client._sync.stream_session import Cursor, Session
 from loomline._client.concurrency import SyncResult, sync_closed
-from loomline.stream import Channel, SubgraphStatus, SubscribeParams
 from loomline.stream.decoders import (
     DataDecoder,
     ExtensionsDecoder,
@@ -25,6 +24,7 @@ from loomline.stream.decoders import (
     validate_interleave_channels,
 )
 from loomline.stream.thread import Run
+from loomline.stream.types import Channel, SubgraphStatus, SubscribeParams
 
 if TYPE_CHECKING:
     from loomline._client._sync.stream import SyncThreadStream
@@ -115,7 +115,9 @@ class SubgraphsProjection:
 
     def __iter__(self) -> Iterator[SyncScopedStreamHandle]:
         """Iterate to the end of the run, or its next question."""
-        decoder = SubgraphsDecoder((), Makers(self._session.hub.guard, self._thread).subgraph)
+        decoder = SubgraphsDecoder(
+            (), Makers(self._session.hub.guard, self._thread).subgraph, self._cursor.known
+        )
         parts = self._session.read(
             _params(*_BELOW),
             decoder.feed,
@@ -139,7 +141,7 @@ class ExtensionProjection:
         """Iterate to the end of the run, or its next question."""
         decoder = ExtensionsDecoder(self._name)
         params = _params(f"custom:{self._name}")
-        parts = self._session.read(params, decoder.feed, self._cursor)
+        parts = self._session.read(params, decoder.feed, self._cursor, quiet=True)
         with closing(parts):
             for part in parts:
                 yield part
@@ -159,7 +161,7 @@ class ExtensionsProjection:
             ValueError: the name is empty.
         """
         if not name:
-            raise ValueError("The name of an extension must not be empty")
+            raise ValueError("The name of an extension must be a non-empty string")
         return self._made.setdefault(name, ExtensionProjection(self._session, name))
 
 
@@ -178,7 +180,9 @@ class Interleaving:
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         """Iterate to the end of the run, or its next question."""
-        parts = self._session.read(_params(*self._channels), self._decode, Cursor(), self._finish)
+        parts = self._session.read(
+            _params(*self._channels), self._decode, Cursor(), self._finish, quiet=True
+        )
         with closing(parts):
             for part in parts:
                 yield part
@@ -201,7 +205,9 @@ class Interleaving:
         }
         if name in known:
             return known[name]
-        return DataDecoder(name).feed if name in _DATA else ExtensionsDecoder(name).feed
+        if name == "values":
+            return DataDecoder(name).feed  # of subgraphs too, as everywhere
+        return DataDecoder(name, []).feed if name in _DATA else ExtensionsDecoder(name).feed
 
 
 def _channels(name: str) -> list[Channel]:

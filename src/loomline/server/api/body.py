@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Generic, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast
 from uuid import UUID
 
 import orjson
@@ -23,6 +24,17 @@ T = TypeVar("T")
 
 _AT_ONCE_BYTES = 256 * 1024
 """Bodies up to this size are decoded on the event loop: a thread would take longer."""
+
+_DIGITS_MOST: Final = 20
+"""Characters of the longest integers of 64 bits."""
+
+_MANY_DIGITS: Final = re.compile(rb"[0-9]{19}")
+
+_NUMBER_OR_STRING: Final = re.compile(
+    rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+    rb"|-?[0-9]+[.eE][0-9.eE+-]*"
+    rb"|(?P<integer>-?[0-9]+)"
+)
 
 _SHOWN = 200
 """Characters of a wrong value that an error repeats."""
@@ -144,11 +156,11 @@ def query_list(request: Request, name: str) -> list[str]:
 
 
 def decode_json(raw: bytes) -> object:
-    """Return what is JSON, without NUL characters.
+    """Return the value of a JSON document, without NUL characters.
 
     Raises:
-        InvalidInput: it is none.
-        TooDeep: it is nested too deeply.
+        InvalidInput: The document is not JSON, or has an integer beyond 64 bits.
+        TooDeep: The document is nested too deeply.
     """
     try:
         value: object = orjson.loads(raw)
@@ -156,8 +168,28 @@ def decode_json(raw: bytes) -> object:
         if "depth" in error.msg:
             raise TooDeep from None
         raise InvalidInput("Invalid JSON in request body") from None
+    _refuse_large_integers(raw)
     # NUL cannot be stored by every database; clients of the reference see U+FFFD as well.
     return _without_nul(value) if b"\\u0000" in raw else value
+
+
+def _refuse_large_integers(raw: bytes) -> None:
+    """Refuse integers that orjson would turn into floats, which are other numbers.
+
+    Raises:
+        InvalidInput: An integer does not fit into 64 bits.
+    """
+    if _MANY_DIGITS.search(raw) is None:
+        return
+    for token in _NUMBER_OR_STRING.finditer(raw):
+        number = token["integer"]
+        if number is not None and not _fits(number):
+            shown = number[:_SHOWN].decode()
+            raise InvalidInput(f"Integer {shown} is beyond 64 bits: send it as a string.")
+
+
+def _fits(number: bytes) -> bool:
+    return len(number) <= _DIGITS_MOST and -(1 << 63) <= int(number) < 1 << 64
 
 
 def _without_nul(value: object) -> object:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from loomline._client.exchange import IN_PROCESS
@@ -22,6 +23,10 @@ _SECURE: Final = frozenset({"https", "wss"})
 _PAGES: Final = frozenset({"/", "/docs", "/info", "/ok", "/openapi.json"})
 _STUDIO: Final = "/studio"
 _PROBES: Final = frozenset({"/ok", "/metrics"})
+
+_ASKS_PRIVATE: Final = "access-control-request-private-network"
+_ASKS_PRIVATE_RAW: Final = _ASKS_PRIVATE.encode()
+_OK: Final = 200
 
 _LOGGED_MOST: Final = 100
 """Different refusals that are logged: pages choose the values."""
@@ -94,7 +99,25 @@ class BrowserGuard:
             logger.warning("a request was refused: %s", reason)
 
 
-class OriginsCors(CORSMiddleware):
+class Cors(CORSMiddleware):
+    """CORS whose preflights answer for private networks as well.
+
+    A page of a public address may use a server on a private one if the origin of the page may use
+    it at all. Starlette has an option for that, but not in every supported version, and without
+    the option it refuses such preflights.
+    """
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Return the answer to a preflight."""
+        asked = request_headers.get(_ASKS_PRIVATE) == "true"
+        plain = Headers(raw=[each for each in request_headers.raw if each[0] != _ASKS_PRIVATE_RAW])
+        response = super().preflight_response(plain)
+        if asked and response.status_code == _OK:
+            response.headers["access-control-allow-private-network"] = "true"
+        return response
+
+
+class OriginsCors(Cors):
     """CORS for exactly the pages that the guard lets in."""
 
     def __init__(self, app: ASGIApp, /, *, origins: Origins, **options: Any) -> None:  # noqa: ANN401 - Starlette's own

@@ -54,6 +54,7 @@ class CustomApp:
             source,
             f"it is of type '{type(found).__name__}'. It must be an application of Starlette or"
             " FastAPI; put others behind a Mount of one.",
+            "application",
         )
 
     @asynccontextmanager

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
-from importlib.util import find_spec
+from datetime import timedelta
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Final, TypeAlias, TypeVar
 
 import httpx
 
+from loomline import cache
 from loomline._client.loopback import AsgiTransport
 from loomline.server.api.authentication import CALLER, show_user
 from loomline.server.api.errors import detail
@@ -30,6 +32,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 
+
+_OFFICIAL: Final = "langgraph_api"
 
 INSIDE: Final = "loomline.inside"
 """What the scope of a request says that comes from this process. No request from outside can."""
@@ -114,25 +118,40 @@ class Door:
 
 
 def show_official_clients(door: Door) -> None:
-    """Make clients of the official package that are made without an address lead here.
+    """Make imports of ``langgraph_api`` lead to this server.
 
-    They import the application of the server they were written for, and its transport. Whether
-    that server is installed as well makes no difference: it is not the one that runs.
+    Clients of the official package without an address import that server's application and its
+    transport, and ``langgraph_sdk.cache`` imports its cache. The real package reads the
+    environment when it is imported and fails without Redis. So this package stands in for it,
+    installed or not, and has no folder in which an import could find a real module.
     """
-    if "langgraph_api" not in sys.modules and find_spec("langgraph_api") is None:
-        sys.modules["langgraph_api"] = ModuleType("langgraph_api")
-    _provide("langgraph_api.server", app=door)
-    _provide("langgraph_api.asgi_transport", ASGITransport=AsgiTransport)
+    package = ModuleType(_OFFICIAL)
+    package.__path__ = []
+    package.__spec__ = ModuleSpec(_OFFICIAL, None, is_package=True)
+    sys.modules[_OFFICIAL] = package
+    _provide("server", app=door)
+    _provide("asgi_transport", ASGITransport=AsgiTransport)
+    _provide(
+        "cache",
+        cache_get=cache.cache_get,
+        cache_set=_cache_set,
+        swr=cache.swr,
+        SWRResult=cache.SWRResult,
+    )
 
 
-def _provide(name: str, **content: object) -> None:
+def _provide(child: str, **content: object) -> None:
+    name = f"{_OFFICIAL}.{child}"
     module = ModuleType(name)
-    for key, value in content.items():
-        setattr(module, key, value)
+    module.__spec__ = ModuleSpec(name, None)
+    vars(module).update(content)
     sys.modules[name] = module
-    parent, _, child = name.rpartition(".")
-    if parent in sys.modules:
-        setattr(sys.modules[parent], child, module)
+    setattr(sys.modules[_OFFICIAL], child, module)
+
+
+async def _cache_set(key: str, value: object, ttl: timedelta | None = None) -> None:
+    """Take the lifetime by position, as the official package gives it."""
+    await cache.cache_set(key, value, ttl=ttl)
 
 
 async def _on(loop: asyncio.AbstractEventLoop, work: Awaitable[T]) -> T:

@@ -72,6 +72,7 @@ def _info(facts: Facts) -> Wire:
             "assistants": True,
             "crons": True,
             "strict_resume": True,
+            "stream_namespaces": True,
             "langsmith": False,
             "langsmith_tracing_replicas": False,
             "langsmith_tracing_session_on_runs": False,

@@ -22,7 +22,7 @@ from loomline.server.api.meta import MetaRoutes
 from loomline.server.api.metrics import Meter, MetricRoutes
 from loomline.server.api.protocol import ProtocolRoutes
 from loomline.server.api.protocol_table import protocol_table
-from loomline.server.api.runs import COLUMNS, LIST_MOST, RunRoutes
+from loomline.server.api.runs import COLUMNS, LIST_MOST, TAKEN, RunRoutes
 from loomline.server.api.states import StateRoutes
 from loomline.server.api.store import StoreRoutes
 from loomline.server.api.store_table import store_table
@@ -54,6 +54,12 @@ _ACTION = Query(
 _MODES = Query(
     "stream_mode", "strings", "Only events of these modes.", words=get_args(StreamMode)
 )  # fmt: skip
+_NAMESPACES = Query(
+    "namespace", "strings", "Only events of these graphs; the root graph is an empty string."
+)
+_AFTER = Query(
+    "checkpoint_id", "uuid", "With the last event -1: only events after this checkpoint."
+)
 _LEAVE = Query("cancel_on_disconnect", "boolean", "Stop the run when this client goes away.")
 
 
@@ -154,7 +160,7 @@ def _creating(runs: RunRoutes, prefix: str, where: str) -> list[Entry]:
         Entry(
             "POST", f"{prefix}/runs/stream", runs.stream, "runs",
             f"Start a run {where} and stream its events", "stream",
-            body=RunCreateRequest, errors=errors, idempotent=True,
+            query=(_NAMESPACES,), body=RunCreateRequest, errors=errors, idempotent=True,
         ),
         Entry(
             "POST", f"{prefix}/runs/wait", runs.wait, "runs",
@@ -174,7 +180,7 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
         Entry(
             "GET", f"{_RUN}/stream", runs.join_stream, "runs", "Follow the events of a run",
             "stream", errors=(422, 503), resumes=True,
-            query=(_MODES, _LEAVE),
+            query=(_MODES, _LEAVE, _NAMESPACES, _AFTER),
         ),
         Entry(
             "GET", f"{_RUN}/join", runs.join, "runs", "Wait for the result of a run", "json",
@@ -183,7 +189,7 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
         Entry(
             "GET", "/runs/{run_id}/stream", runs.join_stream, "runs",
             "Follow the events of a run on a thread of its own", "stream", errors=(422, 503),
-            query=(_MODES, _LEAVE), resumes=True,
+            query=(_MODES, _LEAVE, _NAMESPACES, _AFTER), resumes=True,
         ),
         Entry(
             "GET", "/runs/{run_id}/join", runs.join, "runs",
@@ -195,6 +201,10 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
             query=(
                 Query("wait", "boolean", "Answer only when the run has ended."),
                 _ACTION,
+                Query(
+                    "reason", "string", "'taken': another run goes on with the input of this one.",
+                    words=(TAKEN,),
+                ),
             ),
             errors=(404, 422, 503), status=202,
         ),

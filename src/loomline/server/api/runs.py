@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Final, cast, get_args
 from uuid import UUID, uuid4
@@ -24,6 +26,7 @@ from loomline.server.api.body import (
 from loomline.server.api.stream import (
     Framing,
     Leaving,
+    RunEnd,
     event_stream,
     failed_stream,
     slow_json,
@@ -51,12 +54,21 @@ LIST_MOST: Final = 10_000
 
 _SHOWN = 200
 
+STOPPING_SECONDS = 0.25
+"""The most that the answer to a cancellation waits for the run to stop.
+
+Nearly every run has stopped by then, and programs look at its status right after the answer.
+"""
+
 CANCEL_REASON = "{action} requested via POST /threads/{{thread_id}}/runs/{{run_id}}/cancel"
+TAKEN = "taken"
+
+_WITHOUT_END = "langgraph-sdk-py/"
 LEFT_REASON = "client disconnected from the run stream (on_disconnect=cancel)"
 
 COLUMNS: Final = (
     "run_id", "thread_id", "assistant_id", "status", "metadata", "multitask_strategy",
-    "created_at", "updated_at", "kwargs", "langsmith_session_name",
+    "created_at", "updated_at", "kwargs", "cancel_reason", "langsmith_session_name",
 )  # fmt: skip
 
 
@@ -92,10 +104,11 @@ class RunRoutes:
         leave = body.get("on_disconnect") == "cancel"
         return event_stream(
             await self._runs.replay(created) if created.replayed else self._runs.read(run),
-            Framing.of((), with_ids=run.resumable),
+            Framing.of((), with_ids=run.resumable, namespaces=_namespaces(request)),
             headers={**_locations(_path(request, run), "stream"), **_replayed(created)},
             heartbeat_seconds=self._heartbeat,
             leaving=self._leaving(SERVER, run.thread_id, run.run_id) if leave else None,
+            end=self._end(request, run),
         )
 
     async def wait(self, request: Request) -> ASGIApp:
@@ -189,7 +202,9 @@ class RunRoutes:
         headers = _locations(_run_path(thread_id, run_id), "stream")
         last = request.headers.get("last-event-id")
         try:
-            joined = await self._runs.join(caller_of(request), thread_id, run_id, last)
+            joined = await self._runs.join(
+                caller_of(request), thread_id, run_id, last, _checkpoint(request)
+            )
         except RunNotFound as error:
             return failed_stream(
                 "HTTPException",
@@ -199,19 +214,23 @@ class RunRoutes:
             )
         return event_stream(
             joined.reader,
-            Framing.of(modes, with_ids=joined.run.resumable),
+            Framing.of(modes, with_ids=joined.run.resumable, namespaces=_namespaces(request)),
             headers=headers,
             heartbeat_seconds=self._heartbeat,
             leaving=self._leaving(caller_of(request), thread_id, run_id) if leave else None,
+            end=self._end(request, joined.run),
         )
 
     async def cancel(self, request: Request) -> ASGIApp:
         thread_id, run_id = _ids(request)
         wait = query_flag(request, "wait")
         action = _action(request)
-        reason = CANCEL_REASON.format(action=action)
+        reason = _cancel_reason(request, action)
         await self._runs.cancel(caller_of(request), thread_id, run_id, action, reason=reason)
         if not wait:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOPPING_SECONDS):
+                    await self._runs.ended(thread_id, run_id)
             return Response(status_code=202)
         return slow_json(
             partial(self._stopped, thread_id, run_id),
@@ -239,6 +258,16 @@ class RunRoutes:
         leave = self._departures.leave
         return Leaving(partial(leave, caller, thread_id, run_id, reason=LEFT_REASON))
 
+    def _end(self, request: Request, run: Run) -> RunEnd | None:
+        """Return the event that ends the stream of a run, for clients that expect it.
+
+        The official Python client hands events that it does not know to its callers, some of which
+        take the last event for the result. No other server sends it this event.
+        """
+        if request.headers.get("user-agent", "").startswith(_WITHOUT_END):
+            return None
+        return RunEnd(run.run_id, partial(self._runs.ending, run))
+
     async def _joined(self, waiting: Waiting) -> Encoded:
         try:
             return await waiting()
@@ -263,12 +292,37 @@ def _action(request: Request) -> CancelAction:
     return cast("CancelAction", given)
 
 
+def _cancel_reason(request: Request, action: CancelAction) -> str:
+    """Return the reason that is stored with a cancelled run.
+
+    Raises:
+        InvalidInput: the request names an unknown reason, or a reason for a rollback.
+    """
+    requested = CANCEL_REASON.format(action=action)
+    if query_choice(request, "reason", (TAKEN,)) is None:
+        return requested
+    if action != "interrupt":
+        raise InvalidInput("The reason 'taken' needs the action 'interrupt'.")
+    return f"{TAKEN}: {requested}"
+
+
 def _run_modes(request: Request) -> list[str]:
     modes = query_list(request, "stream_mode")
     for mode in modes:
         if mode not in get_args(StreamMode):
             raise InvalidInput(f"Invalid stream mode: {mode[:_SHOWN]}")
     return modes
+
+
+def _namespaces(request: Request) -> list[str]:
+    """Return the graphs whose events a client wants; none named: all of them."""
+    return request.query_params.getlist("namespace")
+
+
+def _checkpoint(request: Request) -> UUID | None:
+    """Return the checkpoint whose state a client shows already, if it names one."""
+    given = request.query_params.get("checkpoint_id")
+    return parse_uuid(given, "checkpoint") if given else None
 
 
 def _thread_modes(request: Request) -> frozenset[ThreadStreamMode]:

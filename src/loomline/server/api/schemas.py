@@ -200,6 +200,7 @@ OBJECTS: JsonObject = {
             "created_at": _TIME,
             "updated_at": _TIME,
             "kwargs": _ANY_OBJECT,
+            "cancel_reason": _MAYBE_TEXT,
             "langsmith_session_name": _MAYBE_TEXT,
         }
     ),

@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from loomline.server.api.authentication import caller_again
 from loomline.server.api.body import decode_json, decoded
+from loomline.server.api.errors import status_of
 from loomline.server.api.jsonrules import JsonRules, TooManyValues, count_values, rules_of
 from loomline.server.api.limits import TooManyRequests, count_command
 from loomline.server.api.protocol_wire import BadCommand, Command, failure, lost, success
@@ -40,6 +41,11 @@ _NO_JSON = "Protocol commands must be valid JSON."
 
 # What clients do not come back after, beside the status.
 _CLOSED = 4000
+
+_FAILED = 1011
+
+# Statuses that a client may get over by trying again.
+_PASSING = frozenset({408, 429})
 
 _GONE = (WebSocketDisconnect, OSError)
 
@@ -73,7 +79,7 @@ class Connection:
         self._sent = 0
         self._sending = asyncio.Lock()
         self._pump: asyncio.Task[None] | None = None
-        self._shut_out: int | None = None
+        self._shut_out: tuple[int, str] | None = None
 
     async def serve(self) -> None:
         """Answer commands until the client leaves."""
@@ -85,7 +91,7 @@ class Connection:
                 await self._send(await self._answer(message.get("text") or message.get("bytes")))
                 if self._shut_out is not None:
                     await self._stop()
-                    await self._socket.close(self._shut_out, "not authenticated any more")
+                    await self._socket.close(*self._shut_out)
                     return
                 self._resume()
         except _GONE:
@@ -123,7 +129,7 @@ class Connection:
         try:
             self._caller = await caller_again(self._socket)
         except Refused as error:
-            self._shut_out = _CLOSED + error.status
+            self._shut_out = _CLOSED + error.status, "not authenticated any more"
             raise
         self._asked = replace(self._asked, caller=self._caller)
 
@@ -156,7 +162,13 @@ class Connection:
                 f"A connection can have {SUBSCRIPTIONS_MOST} subscriptions. Unsubscribe first.",
             )
         await self._pause()
-        replayed = await self._replay(Selection([wanted]), after)
+        try:
+            replayed = await self._replay(Selection([wanted]), after)
+        except Refused as error:
+            # The status is that of the endpoint for server-sent events: clients do not return.
+            if close_code(error) != _FAILED:
+                self._shut_out = close_code(error), "not allowed"
+            raise
         subscription = str(uuid4())
         self._change({**self._filters, subscription: wanted})
         return {"subscription_id": subscription, "replayed_events": replayed}
@@ -219,7 +231,7 @@ class Connection:
         except _GONE:
             return
         except LoomlineError as error:
-            await self._break_off(lost(error))
+            await self._break_off(lost(error), close_code(error))
         except Exception as error:
             logger.exception("a stream of events failed")
             await self._break_off(failure(None, error))
@@ -233,10 +245,10 @@ class Connection:
                         await self._deliver(event.number, event.data)
                     self._position = event.number
 
-    async def _break_off(self, reason: Encoded) -> None:
+    async def _break_off(self, reason: Encoded, code: int = _FAILED) -> None:
         with suppress(*_GONE):
             await self._send(reason)
-            await self._socket.close(1011, "thread stream ended")
+            await self._socket.close(code, "thread stream ended")
 
     async def _deliver(self, number: int, data: Encoded) -> None:
         await self._send(data)
@@ -247,6 +259,17 @@ class Connection:
             if self._socket.application_state is not WebSocketState.CONNECTED:
                 raise WebSocketDisconnect  # the pump has broken off
             await self._socket.send({"type": "websocket.send", "text": data.decode()})
+
+
+def close_code(error: Exception) -> int:
+    """Return the code that a connection is closed with because of an error.
+
+    The statuses of refusals that stay refusals have codes of their own: clients do not connect
+    again after one of them.
+    """
+    status = status_of(error)
+    final = status is not None and 400 <= status < 500 and status not in _PASSING
+    return _CLOSED + status if status is not None and final else _FAILED
 
 
 def thread_of(websocket: WebSocket) -> UUID:

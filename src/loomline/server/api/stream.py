@@ -7,16 +7,17 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from uuid import UUID
 
 import orjson
 from starlette.types import Message, Receive, Scope, Send
 
 from loomline.server.domain.errors import EventsLost, LoomlineError
-from loomline.server.domain.events import HIDDEN, StoredEvent
+from loomline.server.domain.events import HIDDEN, STATUS, StoredEvent
 from loomline.server.domain.json import Encoded
 from loomline.server.domain.protocol import PROTOCOL
 from loomline.server.ports.events import EventReader
-from loomline.sse import END, HEARTBEAT, encode_event
+from loomline.sse import HEARTBEAT, encode_event
 
 logger: logging.Logger = logging.getLogger("loomline.api")
 
@@ -31,6 +32,9 @@ _SSE_HEADERS = {
 _JSON_HEADERS = {"content-type": "application/json"}
 
 # A mode and the names it goes by: clients ask for either when they join.
+# Events of the run itself, whichever graphs a client follows.
+_OF_ALL = frozenset({"metadata", "error"})
+
 _SAME = {"messages": "messages-tuple", "messages-tuple": "messages"}
 
 
@@ -39,6 +43,25 @@ class Leaving:
     """What to do when the client goes away before the end."""
 
     act: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """The event that ends the stream of a run. ``status`` looks up how the run has ended."""
+
+    run_id: UUID
+    status: Callable[[], Awaitable[str | None]]
+
+    async def frame(self, known: str) -> bytes:
+        """Return the event, or nothing for a run whose end is not known.
+
+        Args:
+            known: The end that the log of the run has told, or an empty string.
+        """
+        status = known or await self.status()
+        if status is None:
+            return b""
+        return encode_event("end", orjson.dumps({"run_id": self.run_id, "status": status}))
 
 
 class LongResponse:
@@ -120,16 +143,23 @@ class LongResponse:
         self._sent_at = asyncio.get_running_loop().time()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Framing:
-    """Which events of a run a client gets, and whether with ids. No modes: all of them."""
+    """Which events of a run a client gets, and whether with ids.
+
+    No modes: all of them. No namespaces: those of all graphs; else of these graphs alone, the root
+    graph being the empty string. ``status`` is the end of the run, once its log has told it.
+    """
 
     modes: frozenset[str]
     with_ids: bool
+    namespaces: frozenset[str] = frozenset()
+    status: str = ""
 
     @classmethod
-    def of(cls, modes: Sequence[str], *, with_ids: bool) -> Framing:
-        return cls(frozenset(modes) | {_SAME[m] for m in modes if m in _SAME}, with_ids)
+    def of(cls, modes: Sequence[str], *, with_ids: bool, namespaces: Sequence[str] = ()) -> Framing:
+        both = frozenset(modes) | {_SAME[m] for m in modes if m in _SAME}
+        return cls(both, with_ids, frozenset(namespaces))
 
     def frames(self, batch: Sequence[StoredEvent]) -> bytes:
         """Return the bytes for a batch, possibly none."""
@@ -142,10 +172,17 @@ class Framing:
     def _wanted(self, stored: StoredEvent) -> bool:
         event = stored.event
         if event.name in HIDDEN:
+            if event.name == STATUS:
+                self.status = orjson.loads(event.data)
+            return False
+        if self.namespaces and not self._in_namespaces(event.name):
             return False
         if not self.modes:
             return event.mode != PROTOCOL
         return event.mode in self.modes or event.name == "error"
+
+    def _in_namespaces(self, name: str) -> bool:
+        return name in _OF_ALL or name.partition("|")[2] in self.namespaces
 
 
 def event_stream(
@@ -155,10 +192,20 @@ def event_stream(
     headers: Mapping[str, str],
     heartbeat_seconds: float,
     leaving: Leaving | None = None,
+    end: RunEnd | None = None,
 ) -> LongResponse:
-    """Return a run's events as server-sent events; without a reader the stream is empty."""
+    """Return a run's events as server-sent events.
+
+    Args:
+        reader: The events; None: there are none.
+        framing: Which of them the client gets.
+        headers: Further headers of the answer.
+        heartbeat_seconds: The pause after which a heartbeat is sent.
+        leaving: What to do when the client goes away before the end.
+        end: The event that ends the stream; None: the client does not expect one.
+    """
     return LongResponse(
-        _events(reader, framing),
+        _events(reader, framing, end),
         headers={**_SSE_HEADERS, **headers},
         pulse=HEARTBEAT,
         pulse_seconds=heartbeat_seconds,
@@ -214,7 +261,7 @@ def failure_event(name: str, message: str) -> bytes:
     return encode_event("error", orjson.dumps({"error": name, "message": message}))
 
 
-async def _events(reader: EventReader | None, framing: Framing) -> Source:
+async def _events(reader: EventReader | None, framing: Framing, end: RunEnd | None) -> Source:
     if reader is not None:
         try:
             async for batch in reader:
@@ -223,9 +270,11 @@ async def _events(reader: EventReader | None, framing: Framing) -> Source:
                     yield frames
         except EventsLost as error:
             yield failure_event("EventsLost", str(error))
+            return
         finally:
             await reader.aclose()
-    yield END
+    if end is not None:
+        yield await end.frame(framing.status)
 
 
 async def _frames(batches: AsyncGenerator[Sequence[StoredEvent]], framing: Framing) -> Source:
@@ -238,7 +287,6 @@ async def _frames(batches: AsyncGenerator[Sequence[StoredEvent]], framing: Frami
 
 async def _single(frame: bytes) -> Source:
     yield frame
-    yield END
 
 
 async def _value(result: Callable[[], Awaitable[Encoded]]) -> Source:

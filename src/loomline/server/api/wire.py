@@ -115,6 +115,7 @@ def run_wire(run: Run) -> Wire:
         "created_at": run.created_at,
         "updated_at": run.updated_at,
         "kwargs": _fragment(without_secrets(run.kwargs)),
+        "cancel_reason": run.cancel_reason,
         "langsmith_session_name": None,
     }
 

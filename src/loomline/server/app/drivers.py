@@ -13,7 +13,7 @@ from loomline.server.clock import SystemClock
 from loomline.server.encryption import make_sealer
 from loomline.server.events.memory import MemoryEventLog
 from loomline.server.events.signals import MemorySignals
-from loomline.server.graphs.embeddings import load_embeddings
+from loomline.server.graphs.embeddings import WaitFor, load_embeddings
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog
 from loomline.server.ports.signals import Signals
@@ -57,9 +57,13 @@ def make_core(settings: Settings, store: StoreOptions, auth: AuthSetUp) -> Core:
     )
 
 
-def store_options(settings: StoreSettings) -> StoreOptions:
+def store_options(settings: StoreSettings, wait_for: WaitFor) -> StoreOptions:
     spec = settings.index
-    index = None if spec is None else IndexOptions(spec.dims, load_embeddings(spec), spec.fields)
+    index = (
+        None
+        if spec is None
+        else IndexOptions(spec.dims, load_embeddings(spec, wait_for), spec.fields)
+    )
     return StoreOptions(settings.default_ttl_minutes, settings.refresh_on_read, index)
 
 

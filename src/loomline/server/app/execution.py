@@ -15,7 +15,7 @@ from loomline.server.worker.execute import ExecuteOptions, Executor
 from loomline.server.worker.loop import Worker, WorkerOptions
 from loomline.server.worker.plan import ServerFacts
 from loomline.server.worker.posting import SystemResolver, WebhookClient
-from loomline.server.worker.runners import RunnerPool
+from loomline.server.worker.runners import Runner
 from loomline.server.worker.sweep import Sweep, key_sweep, store_sweep, thread_sweep, webhook_sweep
 from loomline.server.worker.webhooks import SenderOptions, WebhookSender
 
@@ -52,7 +52,7 @@ def make_webhooks(settings: Settings, core: Core) -> Webhooks:
     return Webhooks(resolver, client, guard, sender)
 
 
-def make_worker(settings: Settings, core: Core, graphs: Graphs, pool: RunnerPool) -> Worker:
+def make_worker(settings: Settings, core: Core, graphs: Graphs, runner: Runner) -> Worker:
     return Worker(
         storage=core.storage,
         events=core.watch,
@@ -66,7 +66,7 @@ def make_worker(settings: Settings, core: Core, graphs: Graphs, pool: RunnerPool
             clock=core.clock,
             options=_execute_options(settings),
         ),
-        pool=pool,
+        runner=runner,
         options=_worker_options(settings, graphs),
     )
 
@@ -87,7 +87,7 @@ def _worker_options(settings: Settings, graphs: Graphs) -> WorkerOptions:
 
 def _execute_options(settings: Settings) -> ExecuteOptions:
     return ExecuteOptions(
-        facts=ServerFacts(__version__),
+        facts=ServerFacts(__version__, f"http://{settings.host}:{settings.port}"),
         show_all_errors=settings.dev,
         timeout_seconds=settings.run_timeout_seconds,
         resumable_keep_seconds=settings.resumable_keep_seconds,

@@ -155,8 +155,13 @@ def make_handlers(
     return handlers
 
 
-def gauges(watch: WatchedEvents, redis: RedisEvents | None) -> Mapping[str, float]:
-    gauges = {"loomline_stream_readers": watch.readers}
+def gauges(
+    watch: WatchedEvents, redis: RedisEvents | None, blocked_seconds: float
+) -> Mapping[str, float]:
+    gauges = {
+        "loomline_stream_readers": watch.readers,
+        "loomline_graphs_blocked_seconds": blocked_seconds,
+    }
     if redis is not None:
         gauges["loomline_redis_available"] = int(redis.available)
         gauges["loomline_redis_streams"] = redis.log.size

@@ -22,11 +22,10 @@ from loomline.server.authn.setup import AuthSetUp, set_up
 from loomline.server.clock import SystemClock
 from loomline.server.front import Front
 from loomline.server.graphs.registry import Graphs
-from loomline.server.ports.store import StoreOptions
 from loomline.server.settings import Settings
 from loomline.server.worker.calls import RunnerCalls
 from loomline.server.worker.crons import CronStarter
-from loomline.server.worker.runners import RunnerOptions, RunnerPool
+from loomline.server.worker.runners import Runner, RunnerOptions
 from loomline.server.worker.sweep import Sweeper
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def create_service(settings: Settings) -> Service:
     auth = set_up(settings.auth, os.environ, SystemClock())
     front = Front(settings, auth)
     graphs = Graphs.load(settings.graphs)
-    parts = _assemble(settings, graphs, store_options(settings.store), auth, front)
+    parts = _assemble(settings, graphs, auth, front)
     entries = table(parts.handlers)
     app: Starlette = front.application(
         entries, parts.handlers.protocol, parts.meter, lambda: lifespan(parts, app, door)
@@ -92,15 +91,14 @@ def create_service(settings: Settings) -> Service:
     )
 
 
-def _assemble(
-    settings: Settings, graphs: Graphs, store: StoreOptions, auth: AuthSetUp, front: Front
-) -> Parts:
+def _assemble(settings: Settings, graphs: Graphs, auth: AuthSetUp, front: Front) -> Parts:
+    runner = Runner(RunnerOptions(), loop_factory())
+    store = store_options(settings.store, runner.wait_for)
     core = make_core(settings, store, auth)
     webhooks = make_webhooks(settings, core)
-    pool = RunnerPool(RunnerOptions(least=settings.runners), loop_factory())
-    worker = make_worker(settings, core, graphs, pool)
+    worker = make_worker(settings, core, graphs, runner)
     services = make_services(
-        settings, core, graphs, RunnerCalls(pool), webhooks.guard, indexed=store.index is not None
+        settings, core, graphs, RunnerCalls(runner), webhooks.guard, indexed=store.index is not None
     )
     meter = Meter()
     connections = Connections(
@@ -110,7 +108,7 @@ def _assemble(
         meter,
         worker,
         partial(services.runs.stats, graphs.ids),
-        lambda: gauges(core.watch, core.redis),
+        lambda: gauges(core.watch, core.redis, runner.blocked_for()),
         webhooks.sender.report,
         connections=connections,
     )

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from loomline._version import __version__
-from loomline.server.settings import OPTIONS, Settings, SettingsError, load_settings
+from loomline.server.cli.official import add_official_flags, unsupported
+from loomline.server.settings import OPTIONS, RETIRED, Settings, SettingsError, load_settings
 
 _DESCRIPTION = """\
 Loomline serves LangGraph graphs over the LangGraph API: threads, runs and streams, kept in one
@@ -35,6 +36,9 @@ _COMMANDS = {
     "reencrypt": "encrypt everything with the first of the keys, so that the others can be dropped",
 }
 
+_REASON_BYTES = 4096
+"""What a pipe takes without a reader."""
+
 _KEY = "make an API key, and the entry by which a server knows it (docs/auth.md)"
 
 
@@ -56,13 +60,18 @@ def _main(given: argparse.Namespace, arguments: Sequence[str]) -> int:
 
         return key(given.identity)
     dev = given.command == "dev"
+    report = partial(_report, given.report)
+    if dev and (refused := unsupported(given)):
+        print(f"loomline: {refused}", file=sys.stderr)
+        return 2
     try:
         settings = load_settings(vars(given), os.environ, dev=dev)
     except SettingsError as error:
         print(f"loomline: {error}", file=sys.stderr)
+        report(str(error))
         return 2
     try:
-        command = _command(given, settings, arguments)
+        command = _command(given, settings, arguments, report)
     except ModuleNotFoundError as error:
         print(
             f"loomline: the server needs the module '{error.name}', which is not installed. Install"
@@ -74,7 +83,10 @@ def _main(given: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 
 def _command(
-    given: argparse.Namespace, settings: Settings, arguments: Sequence[str]
+    given: argparse.Namespace,
+    settings: Settings,
+    arguments: Sequence[str],
+    report: Callable[[str], None],
 ) -> Callable[[], int]:
     """Return what was asked for. Its modules are imported here: `dev` stays small, `--help` quick.
 
@@ -103,7 +115,13 @@ def _command(
         return partial(webhooks, settings, given.action, given.webhook_id, every=given.all)
     from loomline.server.cli.serve import serve  # noqa: PLC0415
 
-    return partial(serve, settings, descriptor=given.fd, watch=given.parent)
+    return partial(serve, settings, descriptor=given.fd, watch=given.parent, report=report)
+
+
+def _report(descriptor: int | None, reason: str) -> None:
+    """Tell the supervisor of `dev` why the server does not start."""
+    if descriptor is not None:
+        os.write(descriptor, reason.encode()[:_REASON_BYTES])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -130,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_options(command)
         if name == "dev":
             command.add_argument("--no-reload", action="store_true", help="do not watch files")
+            add_official_flags(command)
         else:
             command.set_defaults(no_reload=True)
     made = commands.add_parser("key", help=_KEY, description=f"{_KEY[0].upper()}{_KEY[1:]}.")
@@ -150,6 +169,10 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         "--no-worker", dest="worker", action="store_const", const="false",
         help="leave all runs to workers: the same as --worker false",
     )  # fmt: skip
-    # For the supervisor of `dev`: the socket it has bound, and a pipe that ends when it does.
+    for name in RETIRED:  # read only to be refused with the remedy
+        command.add_argument(f"--{name.replace('_', '-')}", dest=name, help=argparse.SUPPRESS)
+    # For the supervisor of `dev`: the socket it has bound, a pipe that ends when it does, and a
+    # pipe for the reason of a start that fails.
     command.add_argument("--fd", type=int, help=argparse.SUPPRESS)
     command.add_argument("--parent", type=int, help=argparse.SUPPRESS)
+    command.add_argument("--report", type=int, help=argparse.SUPPRESS)

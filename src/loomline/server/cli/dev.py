@@ -19,6 +19,7 @@ from watchfiles import Change, watch
 
 from loomline.server.cli.descriptors import raise_descriptor_limit
 from loomline.server.cli.sockets import bind
+from loomline.server.cli.standin import StandIn
 from loomline.server.settings import Settings, SettingsError
 
 _WATCHED = frozenset({".py", ".json", ".env", ".toml", ".yaml", ".yml"})
@@ -41,17 +42,21 @@ def supervise(settings: Settings, arguments: Sequence[str]) -> int:
         print(f"loomline: {error}", file=sys.stderr)
         return 1
     reading, writing = os.pipe()
+    reasons, reason = os.pipe()
+    os.set_blocking(reasons, False)
     command = [
         sys.executable, "-P", "-m", "loomline.server.cli", *arguments, "--no-reload",
-        "--fd", str(bound.fileno()), "--parent", str(reading),
+        "--fd", str(bound.fileno()), "--parent", str(reading), "--report", str(reason),
     ]  # fmt: skip
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    child = _Child(command, (bound.fileno(), reading))
+    stand_in = StandIn(bound, reasons)
+    child = _Child(command, (bound.fileno(), reading, reason))
     try:
-        return _watch(settings, child, stop)
+        return _watch(settings, child, stop, stand_in)
     finally:
+        stand_in.stop()
         child.stop()
         os.close(writing)
         bound.close()
@@ -93,7 +98,7 @@ class _Child:
             signal.signal(signal.SIGINT, before)
 
 
-def _watch(settings: Settings, child: _Child, stop: threading.Event) -> int:
+def _watch(settings: Settings, child: _Child, stop: threading.Event, stand_in: StandIn) -> int:
     first, told = True, False
     changes = watch(
         *_folders(settings),
@@ -108,6 +113,7 @@ def _watch(settings: Settings, child: _Child, stop: threading.Event) -> int:
         if changed:
             names = sorted({Path(path).name for _, path in changed})
             print(f"loomline: {', '.join(names[:5])} changed, starting again", file=sys.stderr)
+            stand_in.stop()
             child.restart()
             first = told = False
         elif code is not None and first:
@@ -115,6 +121,7 @@ def _watch(settings: Settings, child: _Child, stop: threading.Event) -> int:
         elif code is not None and not told:
             told = True
             print("loomline: the server has ended; waiting for a change", file=sys.stderr)
+            stand_in.start()
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from loomline.server.api.inside import Door, show_official_clients
 from loomline.server.app import make_storage
 from loomline.server.clock import SystemClock
 from loomline.server.domain.errors import LoomlineError
@@ -17,6 +18,7 @@ def reencrypt(settings: Settings) -> int:
     """Encrypt what is encrypted with the keys of now; return the exit code."""
     apply_env(settings)
     extend_path(settings.python_path)
+    show_official_clients(Door())  # handlers may import the official client, as in a server
     try:
         storage = make_storage(settings, SystemClock(), serving=False)
         if not isinstance(storage, EncryptedStorage):

@@ -8,10 +8,12 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
@@ -30,6 +32,9 @@ from loomline.server.settings import Settings, SettingsError, apply_env, browser
 
 logger: logging.Logger = logging.getLogger("loomline.cli")
 
+_NAMED: Final = 10
+"""Graphs that are named at the start."""
+
 _OPEN = (
     "THIS SERVER IS OPEN TO EVERYBODY who reaches %s: no authentication is configured, so anybody"
     ' may read, change and delete everything and run the graphs. Set "auth" in langgraph.json'
@@ -37,13 +42,20 @@ _OPEN = (
 )
 
 
-def serve(settings: Settings, *, descriptor: int | None = None, watch: int | None = None) -> int:
+def serve(
+    settings: Settings,
+    *,
+    descriptor: int | None = None,
+    watch: int | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> int:
     """Serve until told to stop; return the exit code.
 
     Args:
         settings: What to serve and how.
         descriptor: A bound socket that was handed over; None: bind one.
         watch: A pipe whose end tells that the supervisor is gone.
+        report: Is called with the reason of a start that fails.
     """
     # Until the server handles it itself: a stop while graphs are imported is as clean as later.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -55,6 +67,7 @@ def serve(settings: Settings, *, descriptor: int | None = None, watch: int | Non
         run(settings, bound)
     except (SettingsError, LoomlineError) as error:
         print(f"loomline: {error}", file=sys.stderr)
+        report(str(error))
         return 1
     except KeyboardInterrupt:
         return 0
@@ -62,8 +75,14 @@ def serve(settings: Settings, *, descriptor: int | None = None, watch: int | Non
 
 
 def prepare(settings: Settings) -> None:
-    """Set up the logs of the process, its limit of open files, variables and import path."""
+    """Set up the logs of the process, its limit of open files, variables and import path.
+
+    Raises:
+        SettingsError: the certificate for HTTPS cannot be used.
+    """
     logs.configure(level=settings.log_level.upper(), as_json=settings.log_json)
+    logging.getLogger("uvicorn.error").addFilter(tell_cut_off)
+    _check_certificate(settings)
     if settings.auth is None and not is_loopback(settings.host):
         logger.warning(_OPEN, settings.host)
     for warning in (*settings.warnings, *browser_warnings(settings)):
@@ -114,8 +133,7 @@ def run(
     # Not on the loop: what graphs do while they are imported may want a loop of its own.
     service = create_service(settings)
     config = server_config(service.app, settings, service.connections)
-    line = f"Loomline serves {graphs(settings)} at {url(bound)}"
-    server = Server(config, partial(ready, line))
+    server = Server(config, partial(ready, banner(settings, url(bound))))
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(run_server(service, server, bound, on_stop))
 
@@ -128,6 +146,8 @@ def server_config(app: Starlette, settings: Settings, connections: Connections) 
     return uvicorn.Config(
         app,
         http=bounded(bounds, connections),  # type: ignore[arg-type]
+        ssl_certfile=settings.ssl_certfile or None,
+        ssl_keyfile=settings.ssl_keyfile or None,
         lifespan="off",  # entered here, so that what fails at the start can be said in a sentence
         log_config=None,
         access_log=False,
@@ -135,6 +155,50 @@ def server_config(app: Starlette, settings: Settings, connections: Connections) 
         **websockets(settings.websocket_limit_bytes, connections),  # type: ignore[arg-type]
         timeout_graceful_shutdown=max(1, round(settings.shutdown_grace_seconds)),
     )
+
+
+def banner(settings: Settings, address: str) -> str:
+    """Return the lines that say where the server is, with what, and where its data is."""
+    scheme = "https" if settings.ssl_certfile else "http"
+    base = address.replace("http", scheme, 1) + settings.http.mount_prefix
+    data = "PostgreSQL" if settings.database_url else str(settings.data_dir)
+    names = [spec.graph_id for spec in settings.graphs]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    docs = [] if "meta" in settings.http.disabled else [f"  API docs  {base}/docs"]
+    return "\n".join(
+        [
+            f"Loomline serves {graphs(settings)} at {base}",
+            *docs,
+            f"  data      {data}",
+            f"  graphs    {', '.join(names[:_NAMED])}{more}",
+        ]
+    )
+
+
+def tell_cut_off(record: logging.LogRecord) -> bool:
+    """Keep open requests that the end of the server cuts off from looking like faults.
+
+    uvicorn logs an error with a traceback for each, and one for all.
+    """
+    if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+        return False
+    if str(record.msg).startswith("Cancel %s running task(s)"):
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg, record.args = "open requests are cut off, as the server stops", ()
+    return True
+
+
+def _check_certificate(settings: Settings) -> None:
+    if not settings.ssl_certfile:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+    except OSError as error:
+        raise SettingsError(
+            f"The certificate '{settings.ssl_certfile}' with the key '{settings.ssl_keyfile}'"
+            f" cannot be used: {error.strerror or error}. Check --ssl-certfile and --ssl-keyfile."
+        ) from None
 
 
 def graphs(settings: Settings) -> str:

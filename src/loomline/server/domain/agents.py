@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from loomline.server.domain.json import Json, JsonObject, load_object
-from loomline.server.domain.protocol import ROOT, Namespace, Numbered, Topic
+from loomline.server.domain.protocol import ROOT, Namespace, Numbered, Topic, run_of
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class AgentTree:
         if topic.method != "lifecycle":
             return
         content = load_object(event.data)
-        run = str(content["event_id"]).partition(":")[0]
+        run = run_of(content)
         if self.run_id is not None and run != self.run_id:
             return
         if run != self._run:

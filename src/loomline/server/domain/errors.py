@@ -139,6 +139,17 @@ class AlreadyFired(Conflict):
         self.cron_id = cron_id
 
 
+class HistoryTooLarge(InvalidInput):
+    """The states that a client asks for are more than one answer carries."""
+
+    def __init__(self, most_bytes: int, states: int) -> None:
+        super().__init__(
+            f"The history is larger than {most_bytes} bytes, the most of one answer, in which"
+            f" {states} states fit. Ask for fewer with 'limit' and continue with 'before', or"
+            " for fewer fields with 'select'."
+        )
+
+
 class StateChanged(Conflict):
     def __init__(self, thread_id: UUID) -> None:
         super().__init__(
@@ -194,6 +205,17 @@ class GraphTooSlow(LoomlineError):
         super().__init__(f"The graph did not answer within {seconds:g} seconds.")
 
 
+class GraphsBlocked(LoomlineError):
+    """The event loop of the graphs is blocked by the code of a node."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"The graph did not answer within {seconds:g} seconds, because a node of another run"
+            " blocks the event loop of the graphs. Try again later. The log of the server names the"
+            " line: use 'await' there, or a sync node."
+        )
+
+
 class CheckpointIncomplete(LoomlineError):
     """Values that a checkpoint refers to are missing in the database."""
 
@@ -232,10 +254,10 @@ class AuthLoadError(LoomlineError):
 
 
 class GraphLoadError(LoomlineError):
-    """A graph that is configured but cannot be imported or built."""
+    """A graph, or another object of the user, that cannot be imported or built."""
 
-    def __init__(self, graph_id: str, source: str, reason: str) -> None:
-        super().__init__(f"Failed to load graph '{graph_id}' from {source}: {reason}")
+    def __init__(self, graph_id: str, source: str, reason: str, kind: str = "graph") -> None:
+        super().__init__(f"Failed to load {kind} '{graph_id}' from {source}: {reason}")
         self.graph_id = graph_id
         self.reason = reason
 

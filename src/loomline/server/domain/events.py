@@ -67,6 +67,12 @@ RESULT = "loomline:result"
 DONE = "loomline:done"
 """The name of the event that ends a run without such a result."""
 
+STATUS = "loomline:status"
+"""The name of the event that tells how a run has ended: its status, or ``rollback``."""
+
+CHECKPOINT = "loomline:checkpoint"
+"""The name of the event after those that led to a checkpoint of the root graph, with its id."""
+
 NUMBERS = "loomline:numbers"
 """The name of the event that tells, with each execution, what number the thread's events are at."""
 
@@ -104,7 +110,7 @@ def ending(last: StoredEvent | None) -> Ending:
     return Result(last.event.data) if last.event.name == RESULT else Ended()
 
 
-HIDDEN: frozenset[str] = frozenset({RESULT, DONE, NUMBERS})
+HIDDEN: frozenset[str] = frozenset({RESULT, DONE, NUMBERS, STATUS, CHECKPOINT})
 """Events that are never streamed. One of them is the last of every run that was executed."""
 
 NEVER_BEGUN: tuple[Event, ...] = (Event(DONE, EMPTY_OBJECT),)

@@ -26,6 +26,11 @@ class Decision:
     stop: tuple[UUID, ...] = ()
     how: Stop | None = None
 
+    @property
+    def reason(self) -> str | None:
+        """The reason that the runs that have to make way are given."""
+        return None if self.how is None else self.how.reason
+
 
 def decide(
     strategy: MultitaskStrategy,

@@ -6,7 +6,8 @@ names the last number it has and gets what follows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias, cast
 
@@ -32,13 +33,16 @@ CHANNELS = (
 )  # fmt: skip
 
 _NAMED = "custom:"
-_CHANNEL_OF = {"input.requested": "input"}
+_CHANNEL_OF = {"input.requested": "input", "input.answered": "input"}
 
 # Hardly ever in names. Where they are, two characters stand for one.
 _SEPARATOR = "\x1f"
 _ESCAPE = "\x1e"
 _ESCAPED = {_ESCAPE: _ESCAPE + "0", _SEPARATOR: _ESCAPE + "1"}
 _ESCAPING = str.maketrans(_ESCAPED)
+
+REFUSAL = ("reason", "interrupt_ids", "pending_ids")
+"""The fields of the error of a run whose answers its graph has refused."""
 
 END = "end"
 """The name of the lifecycle event of the root graph that ends a run."""
@@ -88,6 +92,11 @@ def _unescaped(part: str) -> str:
 
 RUN_ENDS: str = Topic("lifecycle", name=END).key
 
+ANSWERED = Topic("input.answered")
+"""The event that a run begins with that answers questions by their ids."""
+
+_QUESTION_ID = re.compile(r"[0-9a-f]{32}")
+
 
 def logged(event: Numbered) -> Event:
     """Return an event as the log of its run keeps it."""
@@ -121,7 +130,8 @@ def make_event(
         node: The node it comes from, if one is to be told.
         identity: What tells it from the other events of its run; its number does unless given.
     """
-    content = b'{"type":"event","event_id":"%b:%b","seq":%d,"method":"%b","params":%b}' % (
+    # The JavaScript SDK reads the run of an event from identities of this form, and of no other.
+    content = b'{"type":"event","event_id":"synth:%b:%b","seq":%d,"method":"%b","params":%b}' % (
         run.encode(),
         (identity or str(number)).encode(),
         number,
@@ -140,8 +150,27 @@ def _params(namespace: Namespace, data: Encoded, milliseconds: int, node: str) -
     )
 
 
-def run_end(status: RunStatus, error: Encoded | None, *, waits: bool) -> tuple[str, str | None]:
-    """Return how a run ended, and the error that clients are shown.
+def run_of(event: Mapping[str, Json]) -> str:
+    """Return the id of the run that an event of the protocol belongs to."""
+    return str(event["event_id"]).split(":")[1]
+
+
+def answered(resume: object) -> list[str]:
+    """Return the ids of the questions that a resuming run answers by id.
+
+    Args:
+        resume: The answers. They are by id if they are an object with nothing but ids as keys.
+    """
+    if not isinstance(resume, Mapping):
+        return []
+    ids = [key for key in resume if isinstance(key, str) and _QUESTION_ID.fullmatch(key)]
+    return ids if len(ids) == len(resume) else []
+
+
+def run_end(
+    status: RunStatus, error: Encoded | None, *, waits: bool
+) -> tuple[str, JsonObject | None]:
+    """Return how a run ended, and the fields of the error that clients are shown.
 
     Args:
         status: The status of the run.
@@ -150,14 +179,15 @@ def run_end(status: RunStatus, error: Encoded | None, *, waits: bool) -> tuple[s
     """
     if status in {"error", "timeout"}:
         shown = {} if error is None else load_object(error)
-        return "failed", str(shown.get("message") or shown.get("error") or status)
+        message = str(shown.get("message") or shown.get("error") or status)
+        refusal = {key: shown[key] for key in REFUSAL if key in shown}
+        return "failed", {"error": message, **refusal}
     return "interrupted" if waits or status == "interrupted" else "completed", None
 
 
-def ending(status: str, graph_name: str, error: str | None) -> JsonObject:
+def ending(status: str, graph_name: str, error: JsonObject | None) -> JsonObject:
     """Return the payload of the event that ends a run."""
-    data: JsonObject = {"event": status, "graph_name": graph_name}
-    return data if error is None else {**data, "error": error}
+    return {"event": status, "graph_name": graph_name, **(error or {})}
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,11 @@ AUTH_PREFIX: Final = "langgraph_auth_"
 
 SYSTEM_PREFIX: Final = "langgraph_"
 
+EXECUTION: Final = "__is_for_execution__"
+"""The key in ``configurable`` that tells factories of graphs whether a run uses the graph."""
+
+_FORGED: Final = (AUTH_PREFIX, EXECUTION, "__pregel_")
+
 _PREFIXES: Final = ("__", "checkpoint_", SYSTEM_PREFIX)
 
 SYSTEM_KEYS: Final = frozenset({*IDS, "created_by", "cron_id", "run_attempt"})
@@ -37,6 +42,6 @@ def unreserved(given: JsonObject) -> JsonObject:
     return {name: value for name, value in given.items() if not is_reserved(name)}
 
 
-def without_identity(given: JsonObject) -> JsonObject:
-    """Return a client's config or context without names that tell the authenticated user."""
-    return {name: value for name, value in given.items() if not name.startswith(AUTH_PREFIX)}
+def unforged(given: JsonObject) -> JsonObject:
+    """Return a client's ``configurable`` without the keys that only server and langgraph set."""
+    return {name: value for name, value in given.items() if not name.startswith(_FORGED)}

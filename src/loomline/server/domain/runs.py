@@ -13,6 +13,7 @@ from loomline.server.domain.crons import Firing
 from loomline.server.domain.errors import ThreadNotFound
 from loomline.server.domain.idempotency import IdempotencyKey
 from loomline.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject, dump
+from loomline.server.domain.outputs import Output
 from loomline.server.domain.threads import Ttl
 
 ACTIVE: frozenset[RunStatus] = frozenset({"pending", "running"})
@@ -29,7 +30,9 @@ class Run:
     the same. ``number_before`` is the number of the thread's last event before those of the run,
     None until it has any. ``last_number`` is the number of the run's last event, None until its end
     has a number: the end of a run that never began comes after the events of the run that has begun
-    and is active, so it has no number until that run has ended.
+    and is active, so it has no number until that run has ended. ``stop_reason`` is the reason of
+    the first order to stop the run. ``output`` is the part of the state that the graph's output
+    schema shows, known once the run has ended.
     """
 
     run_id: UUID
@@ -51,6 +54,16 @@ class Run:
     sealing: JsonObject = field(default_factory=dict)
     number_before: int | None = None
     last_number: int | None = None
+    stop_reason: str | None = None
+    output: Output = field(default_factory=Output)
+
+    @property
+    def cancel_reason(self) -> str | None:
+        """The reason of the cancellation; None for a run that was not cancelled.
+
+        A run that ended by itself before its worker followed the order has the reason stored too.
+        """
+        return self.stop_reason if self.status == "interrupted" else None
 
     @property
     def active(self) -> bool:
@@ -174,7 +187,7 @@ class Outcome:
     checkpoints. ``error`` is ``{"error": class, "message": text}``, encoded, or None. ``untold``:
     those who wait for the result could not be told, and will look for it in the database, so the
     thread of a temporary run stays for ``UNTOLD_MINUTES``. ``event_number`` is the number of the
-    run's last event.
+    run's last event. ``output`` is the part of the state that the graph's output schema shows.
     """
 
     status: RunStatus
@@ -185,6 +198,7 @@ class Outcome:
     roll_back: bool = False
     untold: bool = False
     event_number: int = 0
+    output: Output = field(default_factory=Output)
 
 
 UNTOLD_MINUTES = 5.0

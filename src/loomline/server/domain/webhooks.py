@@ -18,7 +18,7 @@ import orjson
 
 from loomline.server.domain.addresses import Address, Network, embedded, reach
 from loomline.server.domain.errors import InvalidInput
-from loomline.server.domain.json import Encoded
+from loomline.server.domain.json import Encoded, load_object
 from loomline.server.domain.runs import Run
 from loomline.server.domain.secrets import without_secrets
 
@@ -256,6 +256,7 @@ def notice(
         "created_at": run.created_at,
         "updated_at": ended_at,
         "kwargs": orjson.Fragment(without_secrets(run.kwargs)),
+        "cancel_reason": _cancel_reason(run, status, error),
         "langsmith_session_name": None,
         "run_started_at": started_at,
         "run_ended_at": ended_at,
@@ -263,6 +264,14 @@ def notice(
     if error is not None:
         fields["error"] = orjson.Fragment(error)
     return Encoded(orjson.dumps(fields))
+
+
+def _cancel_reason(run: Run, status: str, error: Encoded | None) -> str | None:
+    """Return the reason of a cancellation; of a run that had begun, the error holds the reason."""
+    if status != "interrupted":
+        return None
+    message = None if error is None else load_object(error).get("message")
+    return message if isinstance(message, str) else run.stop_reason
 
 
 def body(delivery: Delivery, now: datetime) -> bytes:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels.base import BaseChannel
 from langgraph.pregel import Pregel
-from pydantic import ConfigDict, create_model
+from pydantic import ConfigDict, Field, PydanticUserError, create_model
 from pydantic.json_schema import GenerateJsonSchema
 
 from loomline.server.graphs.registry import Graph
 
 logger: logging.Logger = logging.getLogger("loomline.graphs")
+
+_OLD_TYPED_DICT: Final = "typed-dict-version"
+
+_ROOT: Final = "__root__"
+"""The only channel of a state that is not an object."""
 
 # JSON in the making: schemas and drawings say whatever the user's types make of them.
 Described: TypeAlias = dict[str, Any]
@@ -32,14 +37,16 @@ async def drawing(graph: Graph, config: RunnableConfig, xray: bool | int) -> Des
 
 def schemas(graph: Graph) -> Described:
     """Return the JSON schemas of a graph; one that cannot be made is None."""
-    context = _made(graph.get_context_jsonschema)
-    return {
-        "input_schema": _made(graph.get_input_jsonschema),
-        "output_schema": _made(graph.get_output_jsonschema),
-        "state_schema": _made(lambda: _state_schema(graph)),
-        "config_schema": context or {},
-        "context_schema": context,
+    makers: dict[str, Callable[[], Described | None]] = {
+        "input_schema": graph.get_input_jsonschema,
+        "output_schema": graph.get_output_jsonschema,
+        "state_schema": lambda: _state_schema(graph),
+        "context_schema": graph.get_context_jsonschema,
     }
+    made: Described = {}
+    for name, make in makers.items():
+        made[name] = _made(graph, name, make)
+    return made | {"config_schema": made["context_schema"] or {}}
 
 
 async def subgraph_schemas(
@@ -59,9 +66,19 @@ def _asked(name: str, namespace: str | None, *, recurse: bool) -> bool:
     return recurse and name.startswith(f"{namespace}|")
 
 
-def _made(make: Callable[[], Described | None]) -> Described | None:
+def _made(graph: Graph, name: str, make: Callable[[], Described | None]) -> Described | None:
     try:
         return make()
+    except PydanticUserError as error:
+        if error.code != _OLD_TYPED_DICT:
+            logger.debug("a schema cannot be made", exc_info=True)
+            return None
+        logger.warning(
+            "a schema is missing: before Python 3.12 pydantic cannot read typing.TypedDict. Import"
+            " TypedDict from typing_extensions instead",
+            extra={"graph": graph.get_name(), "schema": name},
+        )
+        return None
     except Exception:  # types of users may refuse in any way, and the other schemas are still good
         logger.debug("a schema cannot be made", exc_info=True)
         return None
@@ -69,18 +86,31 @@ def _made(make: Callable[[], Described | None]) -> Described | None:
 
 def _state_schema(graph: Graph) -> Described:
     channels = {name: graph.channels[name] for name in graph.stream_channels_list}
-    fields: dict[str, Any] = {
-        name: (channel.UpdateType, None)
+    kinds = {
+        name: channel.UpdateType
         for name, channel in channels.items()
         if isinstance(channel, BaseChannel)
     }
-    model = create_model(
-        graph.get_name("state"),
-        __config__=ConfigDict(arbitrary_types_allowed=True, protected_namespaces=()),
-        **fields,
-    )
+    title = graph.get_name("state")
+    # The name of a field cannot begin with an underscore, as langgraph's channels do; an alias can.
+    fields: dict[str, Any] = {
+        f"field_{number}": (kind, Field(None, alias=name, title=_title(name)))
+        for number, (name, kind) in enumerate(kinds.items())
+    }
+    config = ConfigDict(arbitrary_types_allowed=True, protected_namespaces=())
+    model = create_model(title, __config__=config, **fields)
     described: Described = model.model_json_schema(schema_generator=_Lenient)
-    return described
+    return _of_root(described, title) if list(kinds) == [_ROOT] else described
+
+
+def _title(channel: str) -> str:
+    return channel.replace("_", " ").title().strip()
+
+
+def _of_root(described: Described, title: str) -> Described:
+    """Return the schema of a state that is a list or a number instead of an object."""
+    rest = {key: described[key] for key in ("$defs",) if key in described}
+    return {**described["properties"][_ROOT], **rest, "title": title}
 
 
 class _Lenient(GenerateJsonSchema):

@@ -1,12 +1,10 @@
-"""What makes vectors of texts for the store: a model of a provider, or a function of the user."""
+"""Embeddings for the store: the model of a provider, or a function of the user."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeAlias, cast
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeAlias, cast
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base.embed import ensure_embeddings
@@ -17,16 +15,19 @@ from loomline.server.graphs.spec import GraphSpec, IndexSpec
 
 _Vectors: TypeAlias = list[list[float]]
 
+WaitFor: TypeAlias = Callable[[Coroutine[Any, Any, _Vectors]], _Vectors]
+"""Executes a coroutine on the event loop of the graphs, and waits for it."""
 
-def load_embeddings(spec: IndexSpec) -> Embeddings:
-    """Return what ``store.index.embed`` names.
+
+def load_embeddings(spec: IndexSpec, wait_for: WaitFor) -> Embeddings:
+    """Return the embeddings that ``store.index.embed`` names.
 
     Raises:
-        EmbeddingsLoadError: it cannot be imported or built.
+        EmbeddingsLoadError: They cannot be imported or built.
     """
     if isinstance(spec.embed, str):
         return _of_provider(spec.embed)
-    return _of_user(spec.embed)
+    return _of_user(spec.embed, wait_for)
 
 
 def _of_provider(name: str) -> Embeddings:
@@ -36,7 +37,7 @@ def _of_provider(name: str) -> Embeddings:
         raise EmbeddingsLoadError(f"'{name}'", f"{type(error).__name__}: {error}") from error
 
 
-def _of_user(spec: GraphSpec) -> Embeddings:
+def _of_user(spec: GraphSpec, wait_for: WaitFor) -> Embeddings:
     try:
         found = load_attribute(spec)
     except GraphLoadError as error:
@@ -44,7 +45,7 @@ def _of_user(spec: GraphSpec) -> Embeddings:
     if isinstance(found, Embeddings):
         return found
     if inspect.iscoroutinefunction(found):
-        return _AsyncFunction(found)
+        return _AsyncFunction(found, wait_for)
     if callable(found):
         return ensure_embeddings(cast("Callable[[Sequence[str]], _Vectors]", found))
     raise EmbeddingsLoadError(
@@ -55,15 +56,19 @@ def _of_user(spec: GraphSpec) -> Embeddings:
 
 
 class _AsyncFunction(Embeddings):
-    """An async function of the user, which sync nodes need as well."""
+    """An async function of the user, which sync nodes need as well.
 
-    def __init__(self, function: Callable[[list[str]], Awaitable[_Vectors]]) -> None:
+    Its clients belong to the event loop of the graphs, so it is executed on no other loop.
+    """
+
+    def __init__(
+        self, function: Callable[[list[str]], Coroutine[Any, Any, _Vectors]], wait_for: WaitFor
+    ) -> None:
         self._function = function
+        self._wait_for = wait_for
 
     def embed_documents(self, texts: list[str]) -> _Vectors:
-        # This thread may have a running event loop, on which no other one can be run.
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(asyncio.run, self.aembed_documents(texts)).result()
+        return self._wait_for(self.aembed_documents(texts))
 
     def embed_query(self, text: str) -> list[float]:
         return self.embed_documents([text])[0]

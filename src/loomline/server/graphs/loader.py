@@ -19,7 +19,7 @@ from langgraph.graph.state import StateGraph
 from langgraph.pregel import Pregel
 
 from loomline.server.domain.errors import GraphLoadError
-from loomline.server.graphs.spec import GraphSpec
+from loomline.server.graphs.spec import SCRIPTS, GraphSpec
 
 _OFFERED = 10
 """Names of a file that an error lists."""
@@ -83,13 +83,13 @@ def _module(spec: GraphSpec) -> ModuleType:
 
 def _from_file(spec: GraphSpec, path: Path) -> ModuleType:
     if not path.is_file():
-        raise _failure(spec, f"there is no file '{path}'. Check the path in langgraph.json.")
+        raise _failure(spec, f"there is no file '{path}'. {_looked(spec)}")
     name = _module_name(path)
     if name in sys.modules:
         return sys.modules[name]
     found = importlib.util.spec_from_file_location(name, path)
     if found is None or found.loader is None:
-        raise _failure(spec, f"'{path.name}' is no Python file.")
+        raise _failure(spec, _not_python(path))
     module = importlib.util.module_from_spec(found)
     # Before it is executed: classes look their own module up while they are being made.
     sys.modules[name] = module
@@ -167,4 +167,19 @@ def _foreign() -> tuple[str, ...]:
 
 
 def _failure(spec: GraphSpec, reason: str) -> GraphLoadError:
-    return GraphLoadError(spec.graph_id, spec.source, reason)
+    return GraphLoadError(spec.graph_id, spec.source, reason, spec.kind)
+
+
+def _looked(spec: GraphSpec) -> str:
+    places = "" if spec.searched is None else f" Looked for it at {spec.searched}."
+    return f"Check the path in langgraph.json.{places}"
+
+
+def _not_python(path: Path) -> str:
+    if path.suffix in SCRIPTS:
+        return (
+            f"'{path.name}' is in JavaScript or TypeScript, and Loomline serves graphs in Python."
+            " Serve it with a server for JavaScript, and call it from a graph in Python with"
+            " RemoteGraph."
+        )
+    return f"'{path.name}' is no Python file."

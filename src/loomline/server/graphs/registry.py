@@ -13,7 +13,7 @@ from contextlib import (
     contextmanager,
 )
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -32,6 +32,9 @@ Graph: TypeAlias = "Pregel[Any, Any, Any, Any]"
 Saver: TypeAlias = BaseCheckpointSaver[str]
 Factory: TypeAlias = Callable[..., object]
 Maker: TypeAlias = Callable[[RunnableConfig, Runtime], object]
+
+# The default of langgraph, for configs without a limit.
+_RECURSION_LIMIT: Final = 10_007
 
 # The name that a graph has when it was compiled without one.
 _UNNAMED = "LangGraph"
@@ -108,9 +111,21 @@ class Graphs:
             yield _equipped(source.graph, checkpointer, store)
             return
         what = purpose or Purpose("threads.read")
-        told = (config, what.runtime(store or InMemoryStore()))
+        told = (_complete(config), what.runtime(store or InMemoryStore()))
         async with AsyncExitStack() as stack:
             yield _equipped(await _make(source, told, stack), checkpointer, store)
+
+
+def _complete(config: RunnableConfig) -> RunnableConfig:
+    """Return a config with all the keys that a factory may look up."""
+    return {
+        "callbacks": None,
+        "configurable": {},
+        "metadata": {},
+        "recursion_limit": _RECURSION_LIMIT,
+        "tags": [],
+        **config,
+    }
 
 
 def _equipped(graph: Graph, checkpointer: Saver, store: BaseStore | None) -> Graph:

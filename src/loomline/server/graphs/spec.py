@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
+
+SCRIPTS: Final = (".ts", ".js", ".mts", ".mjs", ".cts", ".cjs", ".tsx", ".jsx")
+"""How the names of files in JavaScript and TypeScript end."""
 
 
 @dataclass(frozen=True, slots=True)
 class GraphSpec:
     """One entry of ``graphs``. ``source`` is the text of the entry, for error messages.
 
+    ``searched`` names the places in which a file was looked for, and ``kind`` is the kind of the
+    object: both are for error messages as well.
     Exactly one of ``path`` (a file) and ``module`` (a dotted name) is set.
     """
 
@@ -19,6 +25,8 @@ class GraphSpec:
     path: Path | None = None
     module: str | None = None
     description: str | None = None
+    searched: str | None = field(default=None, compare=False)
+    kind: str = field(default="graph", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.errors import EmptyInputError, InvalidUpdateError
+from langgraph.graph.state import StateGraph
 from langgraph.types import Command, Interrupt, PregelTask, Send, StateSnapshot, StateUpdate
 
-from loomline.server.domain.errors import InvalidInput, StateRefused
+from loomline.server.domain.errors import HistoryTooLarge, InvalidInput, StateRefused
 from loomline.server.domain.json import Encoded, Json, JsonObject
 from loomline.server.graphs.registry import Graph
 from loomline.server.graphs.serde import encode
@@ -21,6 +24,19 @@ Shown: TypeAlias = dict[str, Any]
 
 HISTORY_PAGE: Final = 50
 """States of a history that are in memory at a time before they are encoded."""
+
+_ROOT: Final = "__root__"
+"""The only channel of a state that is not an object."""
+
+_KEYS_SHOWN: Final = 20
+
+HISTORY_BYTES: Final = 100 * 1024 * 1024
+"""The most that one history has, as much as the body of a request may have."""
+
+_HEAD_FIELDS: Final = frozenset({
+    "metadata", "created_at", "checkpoint", "parent_checkpoint", "checkpoint_id",
+    "parent_checkpoint_id",
+})  # fmt: skip
 
 _POINTER = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
 
@@ -56,6 +72,11 @@ class Selection:
         keys = frozenset(name[7:] for name in chosen if name.startswith("values."))
         return cls(chosen, frozenset() if "values" in chosen else keys)
 
+    @property
+    def needs_heads_only(self) -> bool:
+        """Return whether every field is known without the values and writes of a checkpoint."""
+        return self.fields is not None and self.fields <= _HEAD_FIELDS
+
     def has(self, field: str) -> bool:
         return self.fields is None or field in self.fields
 
@@ -86,8 +107,13 @@ async def read_history(
     before: str | None,
     limit: int,
 ) -> Encoded:
-    """Return states, newest first, as an array."""
+    """Return states, newest first, as an array.
+
+    Raises:
+        HistoryTooLarge: The states have more than ``HISTORY_BYTES`` bytes.
+    """
     shown: list[bytes] = []
+    room = HISTORY_BYTES
     while len(shown) < limit:
         size = min(limit - len(shown), HISTORY_PAGE)
         page = graph.aget_state_history(
@@ -99,13 +125,37 @@ async def read_history(
         found = 0
         async for snapshot in page:
             shown.append(encode(shown_state(snapshot, selection)))
+            room -= len(shown[-1])
+            if room < 0:
+                raise HistoryTooLarge(HISTORY_BYTES, len(shown) - 1)
+            # A large state takes milliseconds, and the runs on this loop must not wait for many.
+            await asyncio.sleep(0)
             before = snapshot.config["configurable"]["checkpoint_id"]
             found += 1
         if found < size:
             break
-        # A long history must not keep the loop from the runs on it.
-        await asyncio.sleep(0)
     return Encoded(b"[" + b",".join(shown) + b"]")
+
+
+def shown_heads(heads: Iterable[CheckpointTuple], selection: Selection) -> Encoded:
+    """Return the fields of states that checkpoints have without their values, as an array."""
+    shown = [
+        shown_state(
+            StateSnapshot(
+                values={},
+                next=(),
+                config=head.config,
+                metadata=head.metadata,
+                created_at=head.checkpoint["ts"],
+                parent_config=head.parent_config,
+                tasks=(),
+                interrupts=(),
+            ),
+            selection,
+        )
+        for head in heads
+    ]
+    return encode(shown)
 
 
 async def change_state(
@@ -114,12 +164,40 @@ async def change_state(
     """Apply updates, one superstep after the other; return where the last one was stored.
 
     Raises:
-        StateRefused: the graph does not take one of them.
+        StateRefused: The graph does not take one of the updates, or has none of its keys.
     """
+    await _check_keys(graph, config, [each for step in supersteps for each in step])
     try:
         return await graph.abulk_update_state(config, supersteps)
     except _REFUSALS as error:
         raise StateRefused(_sentence(error)) from error
+
+
+async def _check_keys(graph: Graph, config: RunnableConfig, updates: Sequence[StateUpdate]) -> None:
+    """Refuse updates that langgraph would ignore without a word.
+
+    Raises:
+        StateRefused: An update names keys, none of which the state has.
+    """
+    target = await _updated_graph(graph, config["configurable"].get("checkpoint_ns", ""))
+    builder = getattr(target, "builder", None)
+    known: Mapping[str, object] = (
+        builder.channels if isinstance(builder, StateGraph) else {_ROOT: None}
+    )
+    for values in (update.values for update in updates if _ROOT not in known):
+        if isinstance(values, Mapping) and values and known.keys().isdisjoint(values):
+            named = ", ".join(f"'{key:.100}'" for key in islice(values, _KEYS_SHOWN))
+            has = ", ".join(f"'{key:.100}'" for key in islice(sorted(known), _KEYS_SHOWN))
+            raise StateRefused(f"The state of the graph has no key {named}. It has: {has}.")
+
+
+async def _updated_graph(graph: Graph, checkpoint_ns: str) -> object:
+    """Return the subgraph that a checkpoint namespace belongs to, or the graph itself."""
+    path = "|".join(part.partition(":")[0] for part in checkpoint_ns.split("|"))
+    if path:
+        async for _, subgraph in graph.aget_subgraphs(namespace=path, recurse=True):
+            return subgraph
+    return graph
 
 
 async def summary(graph: Graph, thread_id: str) -> Summary:

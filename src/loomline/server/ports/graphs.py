@@ -17,6 +17,7 @@ class GraphCalls(Protocol):
         It is called on another event loop. Cancelling the caller cancels it.
 
         Raises:
-            GraphTooSlow: it has not ended in time.
+            GraphTooSlow: The work has not ended in time.
+            GraphsBlocked: The work has not ended in time, because other code blocks its loop.
         """
         ...

@@ -181,8 +181,9 @@ class CronService:
             **{name: fields.get(name) for name in named},
         }
         access = await self._authz.allow(caller, "crons", "update", value)
-        if value.get("metadata"):
-            fields["metadata"] = value["metadata"]
+        metadata = value.get("metadata") or {}
+        if metadata or "metadata" in fields:
+            fields["metadata"] = metadata
         return access
 
     async def _where(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import cast
 
 from langchain_core.runnables import RunnableConfig
 
 from loomline.server.authz.acting import acting_for
 from loomline.server.authz.users import Caller
 from loomline.server.domain.assistants import Assistant
-from loomline.server.domain.json import Encoded, JsonObject
+from loomline.server.domain.json import Encoded
 from loomline.server.graphs.describe import drawing, schemas, subgraph_schemas
 from loomline.server.graphs.registry import Graph, Graphs
 from loomline.server.graphs.runtimes import Purpose
@@ -18,6 +17,7 @@ from loomline.server.graphs.serde import encode
 from loomline.server.ports.graphs import GraphCalls
 from loomline.server.ports.storage import Storage
 from loomline.server.services.assistants import AssistantService
+from loomline.server.services.reading import reading_config
 
 Look = Callable[[Graph, RunnableConfig], Awaitable[object]]
 
@@ -61,7 +61,7 @@ class DrawingService:
         return await self._look(caller, await self._assistants.find(caller, assistant), look)
 
     async def _look(self, caller: Caller, assistant: Assistant, look: Look) -> Encoded:
-        config = _config(assistant, caller)
+        config = reading_config(assistant.config, caller, {"graph_id": assistant.graph_id})
         purpose = Purpose("assistants.read", caller.user)
 
         async def work() -> Encoded:
@@ -77,9 +77,3 @@ class DrawingService:
                     return encode(await look(graph, config))
 
         return await self._calls.call(f"look at {assistant.graph_id}", work)
-
-
-def _config(assistant: Assistant, caller: Caller) -> RunnableConfig:
-    own = cast("JsonObject", assistant.config.get("configurable") or {})
-    configurable = {**assistant.context, **own, **caller.configurable()}
-    return cast("RunnableConfig", {**assistant.config, "configurable": configurable})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import cast
 
 import orjson
@@ -11,6 +12,7 @@ from loomline.server.domain.events import HIDDEN, NUMBERS, StoredEvent
 from loomline.server.domain.json import Encoded, Json, JsonObject, dump
 from loomline.server.domain.messages import normalised
 from loomline.server.domain.protocol import (
+    ANSWERED,
     END,
     PLAIN_STEP,
     Namespace,
@@ -30,13 +32,15 @@ class PlainEvents:
     Every reader counts the same events, so that each gives them the same numbers.
     """
 
-    def __init__(self, run_id: str, graph_id: str) -> None:
+    def __init__(self, run_id: str, graph_id: str, answered_ids: Sequence[str] = ()) -> None:
         self._run_id = run_id
         self._graph_id = graph_id
+        self._answered = answered_ids
         self._next = 0
         self._milliseconds = 0
         self._interrupted = False
         self._asked: dict[str, tuple[Namespace, JsonObject]] = {}
+        self._told: set[str] = set()
         self._made: Mapping[str, Callable[[Namespace, Json], Iterator[tuple[Topic, Encoded, str]]]]
         self._made = {
             "values": self._values,
@@ -61,16 +65,14 @@ class PlainEvents:
         for stored in batch:
             yield from self._of(stored)
 
-    def end(self, status: str, error: str | None) -> Iterator[Numbered]:
+    def end(self, status: str, error: JsonObject | None) -> Iterator[Numbered]:
         """Return what ends the run: what it asks for, then how it ended."""
         number = self._next + PLAIN_STEP
-        for interrupt_id, (namespace, interrupt) in self._asked.items():
-            value = interrupt.get("value")
-            asked: JsonObject = {"interrupt_id": interrupt_id, "payload": value, "value": value}
-            yield self._event(number, Topic("input.requested", namespace), dump(asked))
+        for topic, data, _ in self._questions():
+            yield self._event(number, topic, data)
             number += 1
-        data = ending(status, self._graph_id, error)
-        yield self._event(number, Topic("lifecycle", name=END), dump(data))
+        ended = ending(status, self._graph_id, error)
+        yield self._event(number, Topic("lifecycle", name=END), dump(ended))
 
     def _of(self, stored: StoredEvent) -> Iterator[Numbered]:
         event = stored.event
@@ -79,6 +81,9 @@ class PlainEvents:
             self._next = int(event.data) + 1
             running = dump({"event": "running", "graph_name": self._graph_id})
             yield self._event(self._next, Topic("lifecycle"), running)
+            if self._answered:
+                ids = dump({"interrupt_ids": [*self._answered]})
+                yield self._event(self._next + 1, ANSWERED, ids)
         if event.name in HIDDEN or event.name == "metadata" or not self.known:
             return
         number, self._next = self._next + PLAIN_STEP, self._next + PLAIN_STEP
@@ -86,9 +91,22 @@ class PlainEvents:
         make = self._made.get(method)
         if make is None:
             return
-        made = make(tuple(namespace), cast("Json", orjson.loads(event.data)))
+        made = [*make(tuple(namespace), cast("Json", orjson.loads(event.data)))]
+        if not namespace:
+            # As many as have numbers here; the next event tells the rest, or the end of the run.
+            made += islice(self._questions(), max(PLAIN_STEP - len(made), 0))
         for place, (topic, data, node) in enumerate(made):
             yield self._event(number + place, topic, data, node)
+
+    def _questions(self) -> Iterator[tuple[Topic, Encoded, str]]:
+        """Yield the questions that have not been told, and count each of them as told."""
+        while self._asked:
+            interrupt_id = next(iter(self._asked))
+            namespace, interrupt = self._asked.pop(interrupt_id)
+            self._told.add(interrupt_id)
+            value = interrupt.get("value")
+            asked: JsonObject = {"interrupt_id": interrupt_id, "payload": value, "value": value}
+            yield Topic("input.requested", namespace), dump(asked), ""
 
     def _event(self, number: int, topic: Topic, data: Encoded, node: str = "") -> Numbered:
         return make_event(
@@ -137,8 +155,11 @@ class PlainEvents:
             return
         self._interrupted = True
         for each in interrupts:
-            if isinstance(each, dict) and isinstance(each.get("id"), str):
-                self._asked.setdefault(cast("str", each["id"]), (namespace, each))
+            interrupt_id = each.get("id") if isinstance(each, dict) else None
+            if not isinstance(each, dict) or not isinstance(interrupt_id, str):
+                continue
+            if interrupt_id not in self._told:
+                self._asked.setdefault(interrupt_id, (namespace, each))
 
 
 def _object(value: Json) -> JsonObject:

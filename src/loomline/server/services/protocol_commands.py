@@ -278,6 +278,8 @@ def _body(assistant: str, params: JsonObject) -> RunCreateRequest:
             raise InvalidInput(f"'metadata' must be an object, got {metadata!r:.200}")
         body["metadata"] = metadata
     strategy = params.get("multitask_strategy", params.get("multitaskStrategy"))
+    if params.get("strict_resume") is True:
+        body["strict_resume"] = True
     if strategy in get_args(MultitaskStrategy):
         body["multitask_strategy"] = cast("MultitaskStrategy", strategy)
     return body

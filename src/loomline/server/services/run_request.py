@@ -14,7 +14,7 @@ from loomline.server.domain.errors import ContradictoryInput, InvalidInput
 from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import Json, JsonObject, dump, load_object
 from loomline.server.domain.protocol import MARKER
-from loomline.server.domain.reserved import without_identity
+from loomline.server.domain.reserved import IDS, unforged
 from loomline.server.domain.runs import NewRun
 from loomline.server.domain.secrets import SECRETS, is_secret
 from loomline.server.graphs.states import command
@@ -65,6 +65,8 @@ def new_run(
                 **(headers or {}),
                 **_checkpoint(body),
                 "langgraph_request_id": request_id,
+                "__after_seconds__": delay,
+                "__request_start_time_ms__": int(now.timestamp() * 1000),
             },
         },
         "context": user_keys,
@@ -82,7 +84,7 @@ def new_run(
         create_thread=stateless or body.get("if_not_exists") == "create",
         temporary=temporary,
         resumable=body.get("stream_resumable", False),
-        thread_config={**config, "configurable": {}},
+        thread_config=_thread_config(config),
         own_thread=stateless,
         created_at=now + timedelta(seconds=delay),
         now=now,
@@ -202,7 +204,16 @@ def _config(body: RunCreateRequest, assistant: Assistant) -> JsonObject:
         **_object(given.get("configurable")),
         **body.get("context", {}),
     }
-    return {**assistant.config, **given, "configurable": without_identity(configurable)}
+    # The metadata of an assistant reaches a run as metadata of the run, and no other way.
+    own = {key: value for key, value in assistant.config.items() if key != "metadata"}
+    return {**own, **given, "configurable": unforged(configurable)}
+
+
+def _thread_config(config: JsonObject) -> JsonObject:
+    """Return the config of a run as its thread keeps it: without names of one run or state."""
+    kept = _object(config["configurable"])
+    places = (*IDS, *_CHECKPOINT_KEYS)
+    return {**config, "configurable": {key: kept[key] for key in kept if key not in places}}
 
 
 def _object(value: Json) -> JsonObject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing, suppress
 from uuid import UUID
 
 from loomline.server.domain.access import Condition
@@ -10,10 +11,21 @@ from loomline.server.domain.errors import (
     EventsUnavailable,
     ResultLost,
     RunNotFound,
+    StorageUnavailable,
     ThreadNotFound,
 )
-from loomline.server.domain.events import START, Cursor, Ended, Ending, Lost, Result, ending
-from loomline.server.domain.json import EMPTY_OBJECT, Encoded
+from loomline.server.domain.events import (
+    CHECKPOINT,
+    START,
+    Cursor,
+    Ended,
+    Ending,
+    Lost,
+    Result,
+    ending,
+)
+from loomline.server.domain.json import EMPTY_OBJECT, Encoded, dump
+from loomline.server.domain.run_results import stored_result
 from loomline.server.domain.runs import Created, Run
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog, EventReader
@@ -66,8 +78,6 @@ class RunResults:
             ResultLost: the log has lost the result, and nothing else had it.
         """
         run = await self._storage.runs.get(thread_id, run_id, access=access)
-        if not run.active:
-            return await self._stored(run, access)
         return await self._result(run, await self.attach(run, START), access)
 
     async def ended(self, thread_id: UUID, run_id: UUID) -> None:
@@ -85,6 +95,26 @@ class RunResults:
         if not await self._active(run):
             reader.drain()
         return reader
+
+    async def after_checkpoint(self, run: Run, checkpoint_id: UUID) -> Cursor:
+        """Return the place after a checkpoint of a run; its beginning for any other checkpoint."""
+        wanted = dump(str(checkpoint_id))
+        reader = self._events.read(str(run.run_id), START)
+        reader.drain()
+        async with aclosing(reader):
+            with suppress(EventsLost):
+                async for batch in reader:
+                    found = [each.id for each in batch if each.event == (CHECKPOINT, wanted, None)]
+                    if found:
+                        return found[0]
+        return START
+
+    async def final_status(self, run: Run) -> str | None:
+        """Return the status of a run that has ended; None for one that is active, or is gone."""
+        with suppress(RunNotFound, StorageUnavailable):
+            found = await self._storage.runs.get(run.thread_id, run.run_id)
+            return None if found.active else found.status
+        return None
 
     async def _active(self, run: Run) -> bool:
         try:
@@ -133,7 +163,5 @@ class RunResults:
             ThreadNotFound: the thread has gone meanwhile.
         """
         run = await self._storage.runs.get(run.thread_id, run.run_id, access=access)
-        if run.error is not None and run.status in {"error", "timeout"}:
-            return Encoded(b'{"__error__":' + run.error + b"}")
         thread = await self._storage.threads.get(run.thread_id, access=access)
-        return thread.values or EMPTY_OBJECT
+        return stored_result(run, thread)

@@ -14,7 +14,7 @@ from uuid import UUID
 from loomline.schema import CancelAction, RunStatus
 from loomline.server.authz.authorizer import Authorizer, Value
 from loomline.server.authz.users import Caller
-from loomline.server.domain.access import Condition, both
+from loomline.server.domain.access import EVERYTHING, Condition, both
 from loomline.server.domain.assistants import Assistant
 from loomline.server.domain.crons import Firing
 from loomline.server.domain.errors import (
@@ -352,7 +352,12 @@ class RunService:
         return self._events.read(str(run.run_id), START)
 
     async def join(
-        self, caller: Caller, thread_id: UUID | None, run_id: UUID, last_event_id: str | None
+        self,
+        caller: Caller,
+        thread_id: UUID | None,
+        run_id: UUID,
+        last_event_id: str | None,
+        checkpoint_id: UUID | None = None,
     ) -> Joined:
         """Return a run and its events for somebody who comes later.
 
@@ -361,14 +366,21 @@ class RunService:
             thread_id: The run's thread; None: whichever it is.
             run_id: The run.
             last_event_id: The last event the client has, as it names it; None: none named.
+            checkpoint_id: The checkpoint whose state the client has. Of a client that asks for all
+                events, those that led to it are left out.
 
         Raises:
             RunNotFound: the thread has no such run.
+            ThreadNotFound: the caller may not read the thread.
         """
-        run = await self.get(caller, thread_id, run_id)
+        access = await self._joining(caller, thread_id, run_id)
+        run = await self._storage.runs.get(thread_id, run_id, access=access)
         if not run.active and (last_event_id is None or not run.resumable):
             return Joined(run, None)
-        return Joined(run, await self._results.attach(run, _join_cursor(run, last_event_id)))
+        cursor = _join_cursor(run, last_event_id)
+        if cursor == START and checkpoint_id is not None:
+            cursor = await self._results.after_checkpoint(run, checkpoint_id)
+        return Joined(run, await self._results.attach(run, cursor))
 
     async def replay(self, created: Created) -> EventReader:
         """Return the events of a run that an earlier request has created, as far as they exist."""
@@ -390,8 +402,28 @@ class RunService:
         The function raises ``RunNotFound`` if the thread has no such run, and ``ResultLost`` if
         the result of a run without a thread is lost.
         """
-        access = await self._reading(caller, thread_id, run_id)
+        access = await self._joining(caller, thread_id, run_id)
         return partial(self._results.of_joined, thread_id, run_id, access)
+
+    async def ending(self, run: Run) -> str | None:
+        """Return the final status of a run; None for a run that is active, or is gone.
+
+        The caller has been allowed to read the run.
+        """
+        return await self._results.final_status(run)
+
+    async def _joining(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Condition:
+        """Return which threads may have a run for a caller to join it.
+
+        A thread of another user is refused as if it did not exist, whatever its runs are.
+
+        Raises:
+            ThreadNotFound: the caller may not read the thread.
+        """
+        access = await self._reading(caller, thread_id, run_id)
+        if thread_id is not None and access != EVERYTHING:
+            await self._storage.threads.get(thread_id, with_values=False, access=access)
+        return access
 
     async def ended(self, thread_id: UUID, run_id: UUID) -> None:
         """Return once a run has ended or is gone; the caller has been allowed to stop it."""

@@ -42,12 +42,15 @@ from loomline.server.graphs.states import (
     pointer,
     read_history,
     read_state,
+    shown_heads,
     summary,
 )
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.graphs import GraphCalls
+from loomline.server.ports.heads import ReadsHeads
 from loomline.server.ports.signals import STATE, Signals
 from loomline.server.ports.storage import Storage
+from loomline.server.services.reading import reading_config
 from loomline.server.services.run_request import parse_uuid
 from loomline.server.services.thread_requests import (
     CheckpointRequest,
@@ -142,6 +145,12 @@ class StateService:
         thread = await self._readable(caller, thread_id)
         if _graph_id(thread) is None or query.limit == 0:
             return Encoded(b"[]")
+        saver = self._storage.checkpointer()
+        if selection.needs_heads_only and _is_root(config) and isinstance(saver, ReadsHeads):
+            heads = await saver.heads(
+                config, filter=query.metadata or None, before=_older(query), limit=query.limit
+            )
+            return shown_heads(heads, selection)
 
         async def work(graph: Graph) -> Encoded:
             return await read_history(
@@ -345,13 +354,19 @@ def _config(thread_id: UUID, place: CheckpointRequest) -> RunnableConfig:
     return {"configurable": named}
 
 
+def _is_root(config: RunnableConfig) -> bool:
+    """Return whether a config names the graph itself, not a subgraph, which the graph looks up."""
+    named = config["configurable"]
+    return not named["checkpoint_ns"] and "checkpoint_map" not in named
+
+
+def _older(query: HistoryQuery) -> RunnableConfig | None:
+    if query.before is None:
+        return None
+    return {"configurable": {"checkpoint_id": query.before}}
+
+
 def _graph_config(thread: Thread, graph_id: str, caller: Caller) -> RunnableConfig:
-    """Return what a factory is told: the config of the thread's last run, and whose state it is."""
-    own = cast("JsonObject", thread.config.get("configurable") or {})
-    configurable = {
-        **own,
-        "thread_id": str(thread.thread_id),
-        "graph_id": graph_id,
-        **caller.configurable(),
-    }
-    return cast("RunnableConfig", {**thread.config, "configurable": configurable})
+    """Return the config of the thread's last run for a factory."""
+    named: JsonObject = {"thread_id": str(thread.thread_id), "graph_id": graph_id}
+    return reading_config(thread.config, caller, named)

@@ -23,7 +23,7 @@ from loomline.server.domain.threads import (
 )
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog
-from loomline.server.ports.signals import STOP, Signals
+from loomline.server.ports.signals import STOP, WORK, Signals
 from loomline.server.ports.storage import Storage
 from loomline.server.services.metadata import MetadataLimit
 from loomline.server.services.run_request import parse_uuid
@@ -153,6 +153,8 @@ class ThreadService:
                 found = await self._storage.threads.prune(batch, strategy, access=access)
                 await self._stop(found.stopped)
                 pruned += len(found.threads)
+        # A run that came while its thread was pruned could not begin.
+        await self._signals.publish(WORK)
         return pruned
 
     async def _reading(self, caller: Caller, thread_id: UUID) -> Condition:

@@ -13,7 +13,7 @@ from loomline.server.authn.options import (
     KeyOptions,
     TokenOptions,
 )
-from loomline.server.settings.document import Section, SettingsError
+from loomline.server.settings.document import Section, SettingsError, found_path
 
 _TTL_MOST: Final = 3600
 _ENTRIES_MOST: Final = 1_000_000
@@ -65,7 +65,7 @@ def _keys(section: Section | None) -> KeyOptions | None:
     file, variable = _text(section, "file"), _text(section, "env")
     if (file is None) == (variable is None):
         raise _misfit(section, 'must have either "file" or "env"')
-    return KeyOptions(None if file is None else (section.folder / file).resolve(), variable)
+    return KeyOptions(None if file is None else found_path(file, section.folder), variable)
 
 
 def _tokens(section: Section | None) -> TokenOptions | None:

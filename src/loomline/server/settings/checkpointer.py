@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from loomline.server.domain.threads import Ttl
 from loomline.server.settings.document import Json, Section
+
+AllowedTypes: TypeAlias = tuple[tuple[str, ...], ...] | Literal[True]
 
 _SWEEP_MOST: Final = 1_000_000
 
@@ -24,11 +26,11 @@ class ThreadTtlSettings:
 class SerdeSettings:
     """The section ``checkpointer.serde``: types that checkpoints may be made of besides the safe.
 
-    A module alone allows all its types; with a name it allows one.
+    A module alone allows all its types; with a name it allows one. True allows every type.
     """
 
-    msgpack_types: tuple[tuple[str, ...], ...] = ()
-    json_types: tuple[tuple[str, ...], ...] = ()
+    msgpack_types: AllowedTypes = ()
+    json_types: AllowedTypes = ()
     pickle: bool = False
 
 
@@ -65,10 +67,12 @@ def serde_settings(section: Section) -> SerdeSettings:
     )
 
 
-def _types(section: Section, key: str) -> tuple[tuple[str, ...], ...]:
+def _types(section: Section, key: str) -> AllowedTypes:
     found = section.value(key, [])
+    if found is True:
+        return True
     if not isinstance(found, list):
-        raise section.error(key, "must be a list")
+        raise section.error(key, "must be true or a list")
     return tuple(_type(section, key, each) for each in found)
 
 

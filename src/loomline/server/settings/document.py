@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from loomline.server.graphs.spec import GraphSpec
+from loomline.server.graphs.spec import SCRIPTS, GraphSpec
 
 # The parsed file holds whatever its author wrote.
 Json: TypeAlias = Any
+
+_KINDS: Final = {"app": "application"}
 
 _MINUTES_MOST: Final = 100 * 365 * 1440
 
@@ -114,7 +116,8 @@ class Section:
                 f" {json.dumps(source)}"
             )
             raise self.error(key, must)
-        return spec_of(name or f"{self.name}.{key}", source, self.folder)
+        found = spec_of(name or f"{self.name}.{key}", source, self.folder)
+        return replace(found, kind=_KINDS.get(key, "object"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +226,29 @@ def is_place(source: str) -> bool:
 
 def is_file(place: str) -> bool:
     """Return whether the part before the colon is a file, not a module."""
-    return "/" in place or "\\" in place or place.endswith(".py")
+    return "/" in place or "\\" in place or place.endswith((".py", *SCRIPTS))
+
+
+def found_path(given: str, folder: Path) -> Path:
+    """Return where a path of the file leads: from the file's folder, else the working directory.
+
+    A path that exists in neither is one of the file's folder.
+    """
+    paths = [path.resolve() for path in (folder / given, Path(given))]
+    return next((path for path in paths if path.exists()), paths[0])
+
+
+def looked(given: str, folder: Path) -> str:
+    """Return the places of a path, for messages."""
+    paths = dict.fromkeys((folder / given).resolve() for folder in (folder, Path.cwd()))
+    return " and ".join(f"'{path}'" for path in paths)
 
 
 def spec_of(name: str, source: str, folder: Path, description: str | None = None) -> GraphSpec:
     """Return where the object is that ``file.py:variable`` or ``module:variable`` names."""
     place, _, attribute = source.rpartition(":")
-    if is_file(place):
-        return GraphSpec(name, source, attribute, (folder / place).resolve(), None, description)
-    return GraphSpec(name, source, attribute, None, place, description)
+    if not is_file(place):
+        return GraphSpec(name, source, attribute, None, place, description)
+    path = found_path(place, folder)
+    searched = looked(place, folder)
+    return GraphSpec(name, source, attribute, path, None, description, searched)

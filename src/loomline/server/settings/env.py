@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
+from io import StringIO
 from typing import Final
 
-from loomline.server.settings.document import Document, Json, SettingsError
+from dotenv import dotenv_values
 
-_ENV_LINE: Final = re.compile(
-    r"""\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*
-    (?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)'|(?P<bare>.*?))\s*(?:(?<=[\s"'])\#.*)?""",
-    re.VERBOSE,
-)
-_ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r"}
+from loomline.server.settings.document import Document, Json, SettingsError, found_path
+
+_USUAL: Final = ".env"
+"""A file that is mostly kept out of repositories: a start without it is no mistake."""
 
 
 def env_variables(document: Document) -> tuple[Mapping[str, str], tuple[str, ...]]:
@@ -28,7 +26,9 @@ def env_variables(document: Document) -> tuple[Mapping[str, str], tuple[str, ...
         return {str(name): as_text(value) for name, value in env.items()}, ()
     if not isinstance(env, str):
         raise SettingsError(f'"env" in {document.place} must be an object or the path of a file.')
-    path = document.folder / env
+    path = found_path(env, document.folder)
+    if path.name == _USUAL and not path.exists():
+        return {}, ()
     try:
         return parse_env(path.read_text(encoding="utf-8-sig")), ()
     except (OSError, UnicodeDecodeError):
@@ -41,12 +41,6 @@ def as_text(value: Json) -> str:
 
 
 def parse_env(text: str) -> dict[str, str]:
-    """Return the variables of a ``KEY=VALUE`` file with quotes and comments."""
-    matches = (_ENV_LINE.fullmatch(line) for line in text.splitlines())
-    return {match["name"]: _unquoted(match) for match in matches if match is not None}
-
-
-def _unquoted(match: re.Match[str]) -> str:
-    if match["double"] is not None:
-        return re.sub(r"\\(.)", lambda each: _ESCAPES.get(each[1], each[1]), match["double"])
-    return match["single"] if match["single"] is not None else match["bare"]
+    """Return the variables of a ``.env`` file, as python-dotenv reads it."""
+    found = dotenv_values(stream=StringIO(text))
+    return {name: value for name, value in found.items() if value is not None}

@@ -11,7 +11,9 @@ from loomline.server.settings.document import (
     Json,
     Section,
     SettingsError,
+    found_path,
     is_place,
+    looked,
     spec_of,
 )
 
@@ -53,8 +55,26 @@ def python_path(document: Document) -> tuple[Path, ...]:
     Raises:
         SettingsError: the dependencies are no list.
     """
-    given, folder = document.values.get("dependencies", []), document.folder
+    found = (found_path(each, document.folder) for each in _local(document))
+    return tuple(dict.fromkeys([document.folder, *found]))
+
+
+def path_warnings(document: Document) -> tuple[str, ...]:
+    """Return a sentence for each folder of ``dependencies`` that does not exist.
+
+    Raises:
+        SettingsError: the dependencies are no list.
+    """
+    return tuple(
+        f"The folder '{each}' of \"dependencies\" in {document.place} does not exist. Looked for"
+        f" it at {looked(each, document.folder)}. Correct the path, or remove the entry."
+        for each in _local(document)
+        if not found_path(each, document.folder).exists()
+    )
+
+
+def _local(document: Document) -> list[str]:
+    given = document.values.get("dependencies", [])
     if not isinstance(given, list):
         raise SettingsError(f'"dependencies" in {document.place} must be a list of texts.')
-    local = [each for each in given if isinstance(each, str) and each.startswith((".", "/"))]
-    return tuple(dict.fromkeys([folder, *((folder / each).resolve() for each in local)]))
+    return [each for each in given if isinstance(each, str) and each.startswith((".", "/"))]

@@ -20,9 +20,10 @@ from loomline.server.settings.checkpointer import (
 )
 from loomline.server.settings.document import Document, SettingsError, read_document
 from loomline.server.settings.env import as_text, env_variables
-from loomline.server.settings.graphs import graph_specs, python_path
+from loomline.server.settings.graphs import graph_specs, path_warnings, python_path
 from loomline.server.settings.http import HttpSettings, http_settings
-from loomline.server.settings.options import OPTIONS, Option
+from loomline.server.settings.keys import key_warnings
+from loomline.server.settings.options import OPTIONS, RETIRED, Option
 from loomline.server.settings.store import StoreSettings, store_settings
 from loomline.server.settings.webhooks import WebhookSettings, webhook_settings
 
@@ -48,7 +49,6 @@ class Settings:
     log_level: str
     log_json: bool
     concurrency: int
-    runners: int
     lease_seconds: float
     max_attempts: int
     run_timeout_seconds: float
@@ -64,6 +64,8 @@ class Settings:
     thread_ttl: ThreadTtlSettings = field(default_factory=ThreadTtlSettings)
     database_url: str = field(default="", repr=False)  # holds a password
     database_connections: int = 4
+    ssl_certfile: str = ""
+    ssl_keyfile: str = ""
     redis_url: str = field(default="", repr=False)  # the same
     redis_prefix: str = "loomline:"
     worker: bool = True
@@ -110,6 +112,7 @@ def load_settings(
         SettingsError: something cannot be read or does not fit.
     """
     defaults = {option.name: option.default for option in OPTIONS} | (_DEV_DEFAULTS if dev else {})
+    _refuse_retired(flags, environment)
     config, *options = OPTIONS
     for option in options:  # what is wrong on the command line is told before there is any file
         _value(option, flags, environment, option.default)
@@ -117,6 +120,7 @@ def load_settings(
     file = read_document(path)
     env, warnings = env_variables(file)
     variables = {**env, **environment}
+    _refuse_retired({}, variables)
     document = file.complemented(variables)
     defaults |= _section_options(document)
     values = {
@@ -136,7 +140,12 @@ def load_settings(
         serde=serde_settings(checkpointer),
         python_path=python_path(document),
         env=env,
-        warnings=(*warnings, *document.overruled(variables)),
+        warnings=(
+            *warnings,
+            *document.overruled(variables),
+            *key_warnings(document),
+            *path_warnings(document),
+        ),
         dev=dev,
         **(values | {"data_dir": Path(str(values["data_dir"])).resolve()}),  # type: ignore[arg-type]
     )
@@ -146,6 +155,21 @@ def apply_env(settings: Settings) -> None:
     """Set the variables of ``env``; those that the process has already stay as they are."""
     for name, value in settings.env.items():
         os.environ.setdefault(name, value)
+
+
+def _refuse_retired(flags: Mapping[str, str | None], environment: Mapping[str, str]) -> None:
+    """Refuse options that no longer exist, which a deployment would otherwise rely on in vain.
+
+    Raises:
+        SettingsError: A flag or a variable names a former option.
+    """
+    for name, remedy in RETIRED.items():
+        variable = f"LOOMLINE_{name.upper()}"
+        given = [f"--{name}"] * (flags.get(name) is not None) + [variable] * (
+            variable in environment
+        )
+        if given:
+            raise SettingsError(f"{given[0]} is no option any more. {remedy}")
 
 
 def _check_shape(values: Mapping[str, object]) -> None:
@@ -158,6 +182,10 @@ def _check_shape(values: Mapping[str, object]) -> None:
         raise SettingsError(
             "--redis-url needs --database-url: servers that work together share a PostgreSQL"
             " database. A single server on SQLite needs no Redis."
+        )
+    if bool(values["ssl_certfile"]) != bool(values["ssl_keyfile"]):
+        raise SettingsError(
+            "--ssl-certfile and --ssl-keyfile belong together: give both for HTTPS, or neither."
         )
     if not values["worker"] and not values["redis_url"]:
         raise SettingsError(
@@ -172,6 +200,8 @@ def _section_options(document: Document) -> dict[str, str]:
     known = {option.name: option for option in OPTIONS if option.name != "config"}
     for name, value in section.values.items():
         where = f'"loomline.{name}" in {document.place}'
+        if name in RETIRED:
+            raise SettingsError(f"{where} is no option any more. {RETIRED[name]}")
         if name not in known:
             raise SettingsError(
                 f"\"loomline\" in {document.place} has an entry '{name:.200}' that is no option."

@@ -40,6 +40,14 @@ class Option:
         return (f"LOOMLINE_{self.name.upper()}", *self.variables)
 
 
+RETIRED: Final = {
+    "runners": "All graphs of a process run on one event loop, because the locks and clients of a"
+    " graph module belong to one. Remove the option; for more runs at once use --concurrency, for"
+    " more processors several workers ('loomline worker').",
+}
+"""Former options, each with the remedy."""
+
+
 def whole(least: int, most: int) -> Callable[[str], int]:
     """Return a reader of whole numbers within bounds."""
 
@@ -139,6 +147,12 @@ OPTIONS: Final = (
         "studio_origin", "", studio_origins,
         "(dev) a hosted studio that may use the server: langsmith, or an origin",
     ),
+    Option(
+        "ssl_certfile", "", str,
+        "a certificate in PEM, with its chain: the server speaks HTTPS with it; --ssl-keyfile goes"
+        " with it",
+    ),
+    Option("ssl_keyfile", "", str, "the private key of --ssl-certfile, in PEM"),
     Option("data_dir", ".loomline", filled, "the folder for the SQLite database"),
     Option(
         "database_url", "", database_url,
@@ -160,7 +174,6 @@ OPTIONS: Final = (
         "concurrency", "64", whole(1, 10_000), "runs executed at the same time",
         ("N_JOBS_PER_WORKER",),
     ),
-    Option("runners", "2", whole(1, 64), "threads with event loops that runs are spread over"),
     Option(
         "run_timeout_seconds", "3600", seconds(1, 30 * 86_400), "how long a run may take",
         ("BG_JOB_TIMEOUT_SECS",),

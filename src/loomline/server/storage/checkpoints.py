@@ -66,12 +66,16 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Which checkpoints to list; None anywhere: all of them."""
+    """Which checkpoints to list; None anywhere: all of them.
+
+    With ``heads`` no value and no write is read: only the channels that have values are named.
+    """
 
     thread_id: str | None = None
     checkpoint_ns: str | None = None
     checkpoint_id: str | None = None
     before: str | None = None
+    heads: bool = False
 
 
 class Sink(Protocol):

@@ -368,6 +368,13 @@ class EncryptedRuns:
     async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:
         return await self._inner.renew(worker, claims, lease_seconds)
 
+    async def ask(self, claim: Claim, interrupts: Encoded) -> None:
+        async def seal(_: Seals) -> Encoded:
+            seals = Seals(self._sealer, Acting(metadata=claim.run.sealing))
+            return cast("Encoded", await seals.seal_text("thread", "interrupts", interrupts))
+
+        await self._inner.ask(claim, await self._sealer.run(seal))
+
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
         async def seal(_: Seals) -> tuple[Claim, Outcome]:
             seals = Seals(self._sealer, Acting(metadata=claim.run.sealing))

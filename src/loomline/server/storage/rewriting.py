@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias, cast
 
@@ -30,6 +30,9 @@ CONTENT: Final = ""
 PAGE: Final = 100
 """Rows that are in memory at a time."""
 
+PIECE_BYTES: Final = 256 * 1024
+"""The most that one transaction replaces, unless a single row has more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -53,6 +56,12 @@ class Row:
     key: Key
     json: Sequence[str | None] = ()
     blob: tuple[str, bytes] | None = None
+
+    @property
+    def size(self) -> int:
+        """Return about how many bytes the row has."""
+        content = 0 if self.blob is None else len(self.blob[1])
+        return content + sum(len(text) for text in self.json if text is not None)
 
 
 class Rewriter(Protocol):
@@ -82,8 +91,23 @@ async def rewrite(rewriter: Rewriter, sealer: Sealer) -> int:
         while rows := await rewriter.page(table, after, PAGE):
             after = rows[-1].key
             count += len(rows)
-            await rewriter.replace(table, await _renewed(sealer, table, rows))
+            for piece in _pieces(await _renewed(sealer, table, rows)):
+                await rewriter.replace(table, piece)
     return count
+
+
+def _pieces(rows: Sequence[tuple[Row, Row]]) -> Iterator[Sequence[tuple[Row, Row]]]:
+    """Divide rows, so that no write holds up those of a server for long."""
+    piece: list[tuple[Row, Row]] = []
+    size = 0
+    for row in rows:
+        piece.append(row)
+        size += row[1].size
+        if size >= PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
 
 
 async def _renewed(sealer: Sealer, table: Table, rows: Sequence[Row]) -> Sequence[tuple[Row, Row]]:

@@ -7,8 +7,8 @@ import logging
 import random
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeAlias, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Generic, TypeAlias, cast
 
 import orjson
 from langchain_core.runnables import RunnableConfig
@@ -44,13 +44,23 @@ from loomline.server.storage.sealed_rows import RowSealer, is_plain
 from loomline.server.storage.sealing import Sealer
 from loomline.server.storage.serde import safe_serde
 from loomline.server.storage.staged import Key, checkpoint_key
+from loomline.server.storage.unstorable import unstorable
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
+
+_PLACES: Final = (
+    "checkpoint_id", "checkpoint_ns", "langgraph_checkpoint_ns", "langgraph_node",
+    "langgraph_path", "langgraph_step", "langgraph_triggers",
+)  # fmt: skip
 
 Work: TypeAlias = Callable[[Connection], None]
 
 PAGE = 50
 """Checkpoints that a listing reads at a time."""
+
+FIRST_PAGE = 10
+PAGE_BYTES = 1024 * 1024
+"""About what a listing reads at a time: the size of a page follows from that of the page before."""
 
 LOOKED_AT = 500
 """Checkpoints whose metadata is compared with a filter before others get their turn."""
@@ -137,15 +147,38 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
     ) -> AsyncIterator[CheckpointTuple]:
         await self._sink.settle()
         where, last, left = _range(config, before), None, _ALL if limit is None else limit
+        most = FIRST_PAGE
         while left > 0:
-            work = self._page_of(where, self._readable(filter), last, left)
+            work = self._page_of(where, self._readable(filter), last, min(left, most))
             rows, last = await self._access.read(work)
+            most = _next_page(rows)
             found = self._fitting(await self._opened(_complete(rows)), filter)[:left]
             for stored in found:
                 yield self._tuple(stored)
             left -= len(found)
             if last is None:
                 return
+
+    async def heads(
+        self,
+        config: RunnableConfig,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int,
+    ) -> Sequence[CheckpointTuple]:
+        """Return checkpoints as ``alist`` does, but without reading their values and writes."""
+        await self._sink.settle()
+        where, last = replace(_range(config, before), heads=True), None
+        found: list[CheckpointTuple] = []
+        while len(found) < limit:
+            work = self._page_of(where, self._readable(filter), last, limit - len(found))
+            rows, last = await self._access.read(work)
+            heads = [replace(each, blobs=[]) for each in _complete(rows)]
+            found += map(self._tuple, self._fitting(await self._opened(heads), filter))
+            if last is None:
+                break
+        return found[:limit]
 
     def list(
         self,
@@ -157,9 +190,11 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
     ) -> Iterator[CheckpointTuple]:
         self._sink.settle_blocking()
         where, last, left = _range(config, before), None, _ALL if limit is None else limit
+        most = FIRST_PAGE
         while left > 0:
-            work = self._page_of(where, self._readable(filter), last, left)
+            work = self._page_of(where, self._readable(filter), last, min(left, most))
             rows, last = self._access.read_blocking(work)
+            most = _next_page(rows)
             found = self._fitting(self._opened_blocking(_complete(rows)), filter)[:left]
             for stored in found:
                 yield self._tuple(stored)
@@ -321,7 +356,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         apart = [name for name in values if name not in inline]
         if apart:
             content[BLOB_CHANNELS] = apart
-        stored = get_serializable_checkpoint_metadata(config, metadata)
+        stored = _stored_metadata(config, metadata, checkpoint_ns)
         blobs = [
             self._blob((thread_id, checkpoint_ns, channel, str(version)), values[channel])
             for channel, version in new_versions.items()
@@ -345,7 +380,13 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         return Rows(checkpoints=[row], blobs=blobs, size=size), {"configurable": saved}
 
     def _blob(self, key: tuple[str, str, str, str], value: object) -> BlobRow:
-        return (*key, *self.serde.dumps_typed(value))
+        return (*key, *self._typed(key[2], value))
+
+    def _typed(self, channel: str, value: object, task_path: str = "") -> tuple[str, bytes]:
+        try:
+            return self.serde.dumps_typed(value)
+        except (TypeError, ValueError) as error:
+            raise unstorable(self.serde, error, channel, value, task_path) from error
 
     def _write_rows(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, path: str
@@ -353,7 +394,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         thread_id, checkpoint_ns, checkpoint_id = checkpoint_key(config)
         rows: list[WriteRow] = []
         for index, (channel, value) in enumerate(writes):
-            kind, content = self.serde.dumps_typed(value)
+            kind, content = self._typed(channel, value, path)
             place = WRITES_IDX_MAP.get(channel, index)
             key = (thread_id, checkpoint_ns, str(checkpoint_id), task_id, place, self._run_id)
             rows.append((*key, path, channel, kind, content))
@@ -413,6 +454,17 @@ def _complete(found: Sequence[Stored]) -> Sequence[Stored]:
     return complete
 
 
+def _next_page(rows: Sequence[Stored]) -> int:
+    """Return how many checkpoints the next page may have, after a page with some."""
+    size = sum(map(_size, rows))
+    return max(1, min(PAGE, PAGE_BYTES * len(rows) // max(size, 1)))
+
+
+def _size(stored: Stored) -> int:
+    values = sum(len(content) for _, _, content in stored.blobs)
+    return values + sum(len(content) for *_, content in stored.writes) + len(stored.content)
+
+
 def _report_incomplete(stored: Stored, lost: Sequence[str]) -> None:
     logger.error(
         "a checkpoint is not used: values of its channels are missing in the database",
@@ -432,6 +484,23 @@ def _config(stored: Stored, checkpoint_id: str) -> RunnableConfig:
             "checkpoint_id": checkpoint_id,
         }
     }
+
+
+def _stored_metadata(
+    config: RunnableConfig, metadata: CheckpointMetadata, checkpoint_ns: str
+) -> dict[str, Any]:
+    """Return the metadata to store, with the place in the parent graph and the source of a fork.
+
+    langgraph leaves these keys to the saver.
+    """
+    given = config.get("metadata", {})
+    stored: dict[str, Any] = {
+        **get_serializable_checkpoint_metadata(config, metadata),
+        **{key: given[key] for key in _PLACES if key in given},
+    }
+    if checkpoint_ns:
+        stored["checkpoint_map"] = config["configurable"].get("checkpoint_map")
+    return stored
 
 
 def _is_plain(value: object) -> bool:

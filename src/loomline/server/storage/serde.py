@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
 
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from loomline.server.domain.errors import UnknownType
 
+AllowedTypes: TypeAlias = tuple[tuple[str, ...], ...] | Literal[True]
+"""Modules, each alone or with a name; True: every type."""
+
 
 def safe_serde(
-    msgpack_types: Sequence[tuple[str, ...]] = (),
-    json_types: Sequence[tuple[str, ...]] = (),
+    msgpack_types: AllowedTypes = (),
+    json_types: AllowedTypes = (),
     *,
     pickle: bool = False,
 ) -> JsonPlusSerializer:
@@ -27,6 +31,7 @@ def safe_serde(
 
     Args:
         msgpack_types: What else is restored: a module and a name, or a module with all its classes.
+            True: every type.
         json_types: The same for checkpoints that older versions of langgraph have written.
         pickle: Whether to read and write pickles, which execute what they say.
 
@@ -35,8 +40,10 @@ def safe_serde(
     """
     return JsonPlusSerializer(
         pickle_fallback=pickle,
-        allowed_msgpack_modules=list(_pairs(msgpack_types)) or None,
-        allowed_json_modules=list(_json_names(json_types)) or None,
+        allowed_msgpack_modules=(
+            True if msgpack_types is True else list(_pairs(msgpack_types)) or None
+        ),
+        allowed_json_modules=True if json_types is True else list(_json_names(json_types)) or None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Calls of graph code for the API: on the runners, like runs."""
+"""Calls of graph code for the API: on the runner, like runs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
-from loomline.server.domain.errors import GraphTooSlow
+from loomline.server.domain.errors import GraphsBlocked, GraphTooSlow
 from loomline.server.ports.sealing import ACTING
-from loomline.server.worker.runners import Job, RunnerPool
+from loomline.server.worker.runners import Job, Runner
 
 T = TypeVar("T")
 
@@ -24,10 +24,10 @@ class CallOptions:
 
 
 class RunnerCalls:
-    """``GraphCalls`` on a pool of runners. It belongs to the loop that owns the pool."""
+    """``GraphCalls`` on a runner. It belongs to the loop that owns the runner."""
 
-    def __init__(self, pool: RunnerPool, options: CallOptions | None = None) -> None:
-        self._pool = pool
+    def __init__(self, runner: Runner, options: CallOptions | None = None) -> None:
+        self._runner = runner
         self._options = options or CallOptions()
         self._room = asyncio.Semaphore(self._options.most)
 
@@ -37,16 +37,17 @@ class RunnerCalls:
             async with timeout, self._room:
                 return await self._call(name, work)
         except TimeoutError:
-            if timeout.expired():
-                raise GraphTooSlow(self._options.seconds) from None
-            raise
+            if not timeout.expired():
+                raise
+            slow = GraphTooSlow if self._runner.responsive.is_set() else GraphsBlocked
+            raise slow(self._options.seconds) from None
 
     async def _call(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
         result: Future[T] = Future()
-        # Whoever waits may go: from now on that does not cancel what the job still sets.
+        # The caller may go: from now on that does not cancel the result that the job still sets.
         result.set_running_or_notify_cancel()
 
-        # Who asks is not told apart by the loops of graphs.
+        # The runner's loop does not know who is acting.
         acting = ACTING.get()
 
         async def start() -> None:
@@ -55,11 +56,11 @@ class RunnerCalls:
                 await _tell(work, result)
 
         job = Job(name=name, start=start, finishing=result.done)
-        self._pool.submit(job)
+        self._runner.submit(job)
         try:
             return await asyncio.wrap_future(result)
         except asyncio.CancelledError:
-            self._pool.cancel(job)
+            self._runner.cancel(job)
             raise
 
 
@@ -71,5 +72,5 @@ async def _tell(work: Callable[[], Awaitable[T]], result: Future[T]) -> None:
 
 
 def _harmless(error: BaseException) -> Exception:
-    """Return an error that does not end the loop of whoever waits for it."""
+    """Return an error that does not end the loop of the caller."""
     return error if isinstance(error, Exception) else RuntimeError(type(error).__name__)

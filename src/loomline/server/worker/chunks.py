@@ -12,7 +12,7 @@ from langchain_core.messages import (
 )
 
 from loomline.schema import StreamMode
-from loomline.server.domain.events import Event
+from loomline.server.domain.events import CHECKPOINT, Event
 from loomline.server.domain.json import Encoded
 from loomline.server.domain.tools import TOOL_EVENTS
 from loomline.server.graphs.serde import MessageEncoder, encode
@@ -76,9 +76,13 @@ class ChunkEncoder:
         return []
 
     def _checkpoint(self, namespace: Namespace, payload: _Payload) -> list[Event]:
-        if "checkpoints" not in self._modes:
-            return []
-        return [_event("checkpoints", namespace, encode(_checkpoint(payload)))]
+        shown: list[Event] = []
+        if "checkpoints" in self._modes:
+            shown.append(_event("checkpoints", namespace, encode(_checkpoint(payload))))
+        if namespace == ROOT:
+            name = payload["config"]["configurable"]["checkpoint_id"]
+            shown.append(Event(CHECKPOINT, encode(name)))
+        return shown
 
     def _debug(self, namespace: Namespace, payload: _Payload) -> list[Event]:
         if "debug" not in self._modes:

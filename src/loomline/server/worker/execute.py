@@ -7,47 +7,68 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from functools import partial
+from typing import TypeAlias
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
-from langgraph.types import Interrupt, StateSnapshot
+from langgraph.stream import ProtocolEvent
+from langgraph.types import Command
 
 from loomline.server.authz.acting import acting_for
 from loomline.server.authz.users import Caller
 from loomline.server.domain.errors import EncryptionFailed, LeaseLost, StorageUnavailable
-from loomline.server.domain.events import DONE, NUMBERS, RESULT, Event
-from loomline.server.domain.json import EMPTY_OBJECT, Encoded
-from loomline.server.domain.protocol import PLAIN_END, PLAIN_STEP, run_end
+from loomline.server.domain.events import NUMBERS, Event
+from loomline.server.domain.json import EMPTY_OBJECT
+from loomline.server.domain.protocol import PLAIN_END, PLAIN_STEP, answered, run_end
 from loomline.server.domain.runs import Claim, Outcome, Stop, pause_after
-from loomline.server.domain.threads import status_after
 from loomline.server.graphs.registry import Graphs
 from loomline.server.graphs.runtimes import Purpose
 from loomline.server.graphs.serde import encode
+from loomline.server.graphs.states import Summary, summary
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog
 from loomline.server.ports.signals import THREAD, WEBHOOK, WORK, Signals
 from loomline.server.ports.storage import Storage
-from loomline.server.worker.chunks import ROOT, ChunkEncoder, Namespace
-from loomline.server.worker.failures import describe, described, first_failure
+from loomline.server.worker.chunks import ChunkEncoder
+from loomline.server.worker.endings import (
+    command_for_parent,
+    failed,
+    last_event,
+    shown_events,
+    status_event,
+    stopped,
+    succeeded,
+    timed_out,
+)
+from loomline.server.worker.failures import describe, first_failure
 from loomline.server.worker.lifecycle import MODE as LIFECYCLE, Lifecycle
 from loomline.server.worker.native import native_events
+from loomline.server.worker.plain_view import PlainView
 from loomline.server.worker.plan import Plan, ServerFacts, continued, make_plan, thread_config
 from loomline.server.worker.protocol import PLAIN_MODES, ProtocolEncoder, as_chunk
-from loomline.server.worker.stream import Graph, chunks
+from loomline.server.worker.questions import Questions
+from loomline.server.worker.results import Report
+from loomline.server.worker.stream import Chunk, Graph, chunks
 
 logger: logging.Logger = logging.getLogger("loomline.worker")
 
 Saver: TypeAlias = BaseCheckpointSaver[str]
 
+# What ends an execution without ending the run.
+_NOT_THE_END = (LeaseLost, StorageUnavailable, GraphDrained)
+
 
 @dataclass(frozen=True, slots=True)
 class ExecuteOptions:
-    """``keep_seconds`` is for runs that are not resumable: time for their readers to attach."""
+    """``keep_seconds`` is for runs that are not resumable: time for their readers to attach.
+
+    ``state_seconds`` is the most that reading the state of a failed run may take.
+    """
 
     facts: ServerFacts
     show_all_errors: bool
@@ -55,6 +76,7 @@ class ExecuteOptions:
     resumable_keep_seconds: float
     keep_seconds: float = 30.0
     retry_seconds: float = 2.0
+    state_seconds: float = 10.0
 
 
 class Release:
@@ -70,26 +92,27 @@ Order: TypeAlias = Stop | Release | Lost
 
 @dataclass(slots=True)
 class _Progress:
-    """What a run has come to so far. ``values`` is the last state of the root graph.
+    """How far a run has come.
 
     ``number`` is that of its last event, where it has no events of the thread protocol.
     """
 
-    values: object = None
-    has_values: bool = False
-    interrupted: bool = False
+    report: Report = field(default_factory=Report)
     lifecycle: Lifecycle | None = None
     protocol: ProtocolEncoder | None = None
+    questions: Questions | None = None
+    view: ChunkEncoder | PlainView | None = None
+    command: Event | None = None
     number: int = 0
 
-    def note(self, namespace: Namespace, mode: str, payload: object) -> None:
-        if namespace != ROOT:
-            return
-        if mode == "values":
-            self.values, self.has_values = payload, True
-        elif mode == "updates":
-            # Nodes of the same step may still report after the one that interrupted.
-            self.interrupted |= isinstance(payload, Mapping) and "__interrupt__" in payload
+    def rest(self) -> list[Event]:
+        """Return the events that were held back until the end of the run."""
+        if self.questions is None or self.view is None:
+            return []
+        rest = self.questions.rest(self.report)
+        events = [event for chunk in rest for event in self.view.events(*chunk)]
+        self.number += PLAIN_STEP * len(events)
+        return events
 
 
 @dataclass(eq=False, slots=True)
@@ -100,7 +123,8 @@ class Assignment:
     when the run times out, on the monotonic clock, once it has begun. ``control`` asks the graph to
     stop before its next step, from any thread. ``result`` is a status, "handed over" or "lost",
     once it is over. ``held_until``: when, by the clock of the worker's loop, the lease may have run
-    out. ``over`` is set when the execution has ended and none of its nodes runs any more.
+    out. ``over`` is set, on the runner's loop, when the execution has ended and none of its nodes
+    runs any more.
     """
 
     claim: Claim
@@ -111,7 +135,7 @@ class Assignment:
     control: RunControl = field(default_factory=RunControl)
     result: str = "lost"
     held_until: float = 0.0
-    over: threading.Event = field(default_factory=threading.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _settled: bool = False
 
@@ -136,7 +160,7 @@ class Assignment:
 
 
 class Executor:
-    """Executes claims. One object serves all runners; what a run needs is in its call."""
+    """Executes claims. One object serves all runs; the state of each is in its assignment."""
 
     def __init__(
         self,
@@ -169,6 +193,11 @@ class Executor:
             await self._record(assignment, outcome)
         _log_end(claim, assignment.result, time.perf_counter() - began)
 
+    async def give_back(self, assignment: Assignment) -> None:
+        """Put a run back into the queue whose execution has not begun."""
+        if assignment.settle():
+            await self._release_when_possible(assignment)
+
     async def expire(self, assignment: Assignment) -> None:
         """End a run whose time is over although it does not let itself be stopped.
 
@@ -178,9 +207,27 @@ class Executor:
             return
         claim = assignment.claim
         logger.error("a run that blocks has timed out", extra={"run_id": str(claim.run.run_id)})
-        outcome = await asyncio.to_thread(_timed_out, assignment.progress)
+        report = assignment.progress.report
+        if not report.tells_state:
+            report.state = await self._stored_state(claim, report)
+        outcome = await asyncio.to_thread(timed_out, report)
         await self._record(assignment, outcome)
         _log_end(claim, assignment.result, 0.0)
+
+    async def _stored_state(self, claim: Claim, report: Report) -> Summary | None:
+        """Return the state without its graph, which belongs to a loop that is blocked."""
+        saver = self._storage.checkpointer()
+        try:
+            async with asyncio.timeout(self._options.state_seconds):
+                found = await saver.aget_tuple(thread_config(claim))
+        except Exception:  # the run has timed out all the same
+            logger.warning("the state of a run cannot be read", exc_info=True)
+            return None
+        if found is None:
+            return None
+        stored = found.checkpoint["channel_values"]
+        values = {name: stored[name] for name in report.channels if name in stored}
+        return Summary(True, await asyncio.to_thread(encode, values), EMPTY_OBJECT)
 
     async def _attempt(self, assignment: Assignment) -> Outcome | None:
         """Run the graph; return the outcome, or None when the run is not to end here."""
@@ -205,7 +252,8 @@ class Executor:
             return self._failure(assignment.claim, error, progress)
         finally:
             assignment.finishing = True
-        return _stopped(assignment.order, progress)
+        order = assignment.order
+        return stopped(order, progress.report) if isinstance(order, Stop) else None
 
     async def _run(self, assignment: Assignment) -> Outcome:
         claim, progress = assignment.claim, assignment.progress
@@ -233,12 +281,28 @@ class Executor:
                         store=self._storage.store,
                     ) as graph,
                 ):
-                    await self._stream(graph, plan, assignment)
-                    return await self._success(graph, claim, progress)
+                    await self._on_graph(graph, plan, assignment, timeout)
+                    return succeeded(progress.report)
         except TimeoutError as error:
             if not timeout.expired():
                 return self._failure(claim, error, progress)
-            return _timed_out(progress)
+            return timed_out(progress.report)
+
+    async def _on_graph(
+        self, graph: Graph, plan: Plan, assignment: Assignment, timeout: asyncio.Timeout
+    ) -> None:
+        """Execute the graph, and read the state that it leaves behind where that is needed."""
+        report = assignment.progress.report
+        report.begin(graph, of_state=plan.protocol)
+        try:
+            await self._stream(graph, plan, assignment)
+        except BaseException as error:
+            if not timeout.expired():
+                timeout.reschedule(None)
+            await self._keep_state(graph, assignment, error)
+            raise
+        if not report.tells_state:
+            report.state = await _newest(graph, assignment.claim)
 
     def _opening(self, claim: Claim, plan: Plan, progress: _Progress) -> list[Event]:
         run = claim.run
@@ -246,63 +310,78 @@ class Executor:
         events = [Event("metadata", metadata), Event(NUMBERS, encode(claim.event_number))]
         progress.number = claim.event_number + PLAIN_END
         if plan.protocol:
-            encoder = ProtocolEncoder(str(run.run_id), run.graph_id, claim.event_number)
+            encoder = ProtocolEncoder(
+                str(run.run_id),
+                run.graph_id,
+                claim.event_number,
+                ask_at_end=plan.durability == "exit",
+            )
             progress.protocol = encoder
-            events += encoder.begin(self._milliseconds())
+            events += encoder.begin(self._milliseconds(), _answered(plan))
         return events
 
     async def _stream(self, graph: Graph, plan: Plan, assignment: Assignment) -> None:
         claim, progress = assignment.claim, assignment.progress
+        progress.questions = Questions(
+            partial(_newest, graph, claim),
+            partial(self._storage.runs.ask, claim),
+            at_end=plan.durability == "exit",
+        )
         if progress.protocol is not None:
             await self._stream_protocol(graph, plan, assignment, progress.protocol)
             return
-        encoder = ChunkEncoder(plan.modes)
+        progress.view = encoder = ChunkEncoder(plan.modes)
         if LIFECYCLE in plan.modes:
-            progress.lifecycle = Lifecycle(claim.run.graph_id)
-            await self._append(claim, [progress.lifecycle.began()])
+            progress.lifecycle = Lifecycle(show_all_errors=self._options.show_all_errors)
+        if claim.run.resumable:  # readers may want to begin after a checkpoint
+            plan = replace(plan, modes=plan.modes | {"checkpoints"})
         source = chunks(graph, plan, assignment.control)
         async with aclosing(source):
-            async for namespace, mode, payload in source:
-                if assignment.finishing:
-                    raise LeaseLost(claim.run.run_id)  # it has been ended without waiting for this
-                progress.note(namespace, mode, payload)
-                events = encoder.events(namespace, mode, payload)
-                if progress.lifecycle is not None:
-                    events = [*progress.lifecycle.note(namespace, mode, payload), *events]
-                if events:
-                    progress.number += PLAIN_STEP * len(events)
-                    await self._append(claim, events)
+            async for chunk in source:
+                _check_held(assignment)
+                progress.report.note(*chunk)
+                for told in await progress.questions.told(chunk):
+                    await self._tell(claim, progress, encoder, told)
+
+    async def _tell(
+        self, claim: Claim, progress: _Progress, encoder: ChunkEncoder, chunk: Chunk
+    ) -> None:
+        events = encoder.events(*chunk)
+        if progress.lifecycle is not None:
+            events = [*progress.lifecycle.note(*chunk), *events]
+        if events:
+            progress.number += PLAIN_STEP * len(events)
+            await self._append(claim, events)
 
     async def _stream_protocol(
         self, graph: Graph, plan: Plan, assignment: Assignment, encoder: ProtocolEncoder
     ) -> None:
         claim, progress = assignment.claim, assignment.progress
-        plain = ChunkEncoder(PLAIN_MODES)
+        progress.view = PlainView(progress.report)
         async with aclosing(native_events(graph, plan, assignment.control)) as source:
             async for event in source:
-                if assignment.finishing:
-                    raise LeaseLost(claim.run.run_id)  # it has been ended without waiting for this
-                events = encoder.events(event)
-                if event["method"] in PLAIN_MODES:
-                    chunk = as_chunk(event)
-                    progress.note(*chunk)
-                    events += plain.events(*chunk)
+                _check_held(assignment)
+                plain = await _plain_events(event, progress)
+                events = [*encoder.events(event), *plain]
                 if events:
                     await self._append(claim, events)
 
     async def _append(self, claim: Claim, events: Sequence[Event]) -> None:
         await self._events.append(str(claim.run.run_id), events, claim.number)
 
-    async def _success(self, graph: Graph, claim: Claim, progress: _Progress) -> Outcome:
-        if not progress.interrupted:
-            return Outcome("success", "idle", values=_thread_values(progress))
-        state = await graph.aget_state(thread_config(claim))
-        return Outcome(
-            "success",
-            status_after("success", has_next=bool(state.next)),
-            values=_thread_values(progress),
-            interrupts=encode(_interrupts(state)),
-        )
+    async def _keep_state(self, graph: Graph, assignment: Assignment, error: BaseException) -> None:
+        """Read the state that a run leaves behind which does not end well, if it ends here."""
+        order = assignment.order
+        if isinstance(error, _NOT_THE_END) or isinstance(order, Release | Lost):
+            return
+        if isinstance(order, Stop) and order.action == "rollback":
+            return
+        assignment.finishing = True
+        try:
+            async with asyncio.timeout(self._options.state_seconds):
+                assignment.progress.report.state = await _newest(graph, assignment.claim)
+        except Exception:  # the run's own failure is what matters
+            logger.warning("the state of a run cannot be read", exc_info=True)
 
     def _failure(self, claim: Claim, error: BaseException, progress: _Progress) -> Outcome:
         logger.error(
@@ -314,20 +393,20 @@ class Executor:
             },
             exc_info=first_failure(error),
         )
-        return _failed(describe(error, show_all=self._options.show_all_errors), progress)
+        progress.command = command_for_parent(error)
+        shown = describe(error, show_all=self._options.show_all_errors)
+        return failed(shown, progress.report)
 
     async def _record(self, assignment: Assignment, outcome: Outcome) -> None:
-        """Publish and store the outcome, then end the stream.
+        """Store the outcome, then tell how the run has ended and close the log.
 
-        The status is stored before the stream ends: clients look it up when a stream closes. With
-        the thread protocol they do so when they read how the run ended.
+        Clients look up the status and the state as soon as they read that a run has ended.
         """
         claim, stream = assignment.claim, assignment.stream
-        closing = _closing_events(outcome, assignment.progress)
-        protocol = assignment.progress.protocol
-        number = assignment.progress.number if protocol is None else protocol.last_number
-        await self._append(claim, closing if protocol is None else protocol.rest())
+        before, after = _closing(outcome, assignment)
+        await self._append(claim, before)
         told = await self._events.flush(stream)
+        number = _last_number(assignment.progress)
         outcome = replace(outcome, event_number=number, untold=not told)
         try:
             finished = await self._storage.runs.finish(claim, outcome)
@@ -343,11 +422,7 @@ class Executor:
             await self._release_when_possible(assignment, pause_after(claim))
             return
         assignment.result = outcome.status
-        if protocol is not None:
-            waits = outcome.thread_status == "interrupted"
-            end, error = run_end(outcome.status, outcome.error, waits=waits)
-            ends = protocol.end(end, error, self._milliseconds())
-            await self._append(claim, [*ends, *closing])
+        await self._append(claim, [*self._protocol_end(outcome, assignment.progress), *after])
         keep = self._options
         await self._events.close(
             stream, keep.resumable_keep_seconds if claim.run.resumable else keep.keep_seconds
@@ -356,6 +431,14 @@ class Executor:
             await self._signals.publish(WEBHOOK)
         if finished.waiting:
             await self._signals.publish(WORK)
+
+    def _protocol_end(self, outcome: Outcome, progress: _Progress) -> list[Event]:
+        """Return the questions that are not told yet, and the end of the run."""
+        if progress.protocol is None:
+            return []
+        waits = outcome.thread_status == "interrupted"
+        end, error = run_end(outcome.status, outcome.error, waits=waits)
+        return progress.protocol.end(end, error, self._milliseconds())
 
     def _milliseconds(self) -> int:
         return int(self._clock.now().timestamp() * 1000)
@@ -389,78 +472,52 @@ async def _has_progress(saver: Saver, claim: Claim) -> bool:
     return found.metadata.get("run_id") == str(claim.run.run_id)
 
 
-def _stopped(order: Order | None, progress: _Progress) -> Outcome | None:
-    if not isinstance(order, Stop):
-        return None
-    roll_back = order.action == "rollback"
-    name = "UserRollback" if roll_back else "UserInterrupt"
-    return Outcome(
-        "interrupted",
-        "idle" if roll_back else "interrupted",
-        values=None if roll_back else _thread_values(progress),
-        error=described(name, order.reason),
-        roll_back=roll_back,
-    )
+def _check_held(assignment: Assignment) -> None:
+    """Raise LeaseLost if the run has been ended without waiting for its graph."""
+    if assignment.finishing:
+        raise LeaseLost(assignment.claim.run.run_id)
 
 
-def _timed_out(progress: _Progress) -> Outcome:
-    return _failed(described("TimeoutError", ""), progress, timeout=True)
+def _closing(outcome: Outcome, assignment: Assignment) -> tuple[list[Event], list[Event]]:
+    """Return the last events of a log: those before the outcome is stored, and those after.
+
+    The log is the only place of a temporary run's result, so it is there first; and the thread that
+    clients could look at is removed with the run.
+    """
+    progress = assignment.progress
+    held = progress.rest()
+    ends = [] if progress.command is None else [progress.command]
+    if progress.lifecycle is not None:
+        ends += progress.lifecycle.ended(outcome)
+    ends += shown_events(outcome)
+    # Any number of subgraphs may end with the run, and readers number each of these events.
+    progress.number += PLAIN_STEP * len(ends)
+    closing = [*held, *ends, status_event(outcome), last_event(outcome, progress.report)]
+    if progress.protocol is not None:
+        return progress.protocol.rest(), closing
+    return (closing, []) if assignment.claim.run.temporary else ([], closing)
 
 
-def _failed(error: Encoded, progress: _Progress, *, timeout: bool = False) -> Outcome:
-    return Outcome(
-        "timeout" if timeout else "error",
-        "error",
-        values=_thread_values(progress),
-        error=error,
-    )
+def _last_number(progress: _Progress) -> int:
+    return progress.number if progress.protocol is None else progress.protocol.last_number
 
 
-def failure_events(error: Encoded) -> list[Event]:
-    """Return what ends the stream of a run that has failed."""
-    return [
-        Event("error", error),
-        Event(RESULT, Encoded(b'{"__error__":' + error + b"}")),
-    ]
+async def _newest(graph: Graph, claim: Claim) -> Summary:
+    return await summary(graph, str(claim.run.thread_id))
 
 
-def _closing_events(outcome: Outcome, progress: _Progress) -> Sequence[Event]:
-    last = _last_events(outcome, progress)
-    return last if progress.lifecycle is None else [progress.lifecycle.ended(outcome), *last]
+async def _plain_events(event: ProtocolEvent, progress: _Progress) -> list[Event]:
+    """Return the plain events for a native event, once the state shows what it asks."""
+    questions, view = progress.questions, progress.view
+    if event["method"] not in PLAIN_MODES or questions is None or view is None:
+        return []
+    chunk = as_chunk(event)
+    progress.report.note(*chunk)
+    return [shown for told in await questions.told(chunk) for shown in view.events(*told)]
 
 
-def _last_events(outcome: Outcome, progress: _Progress) -> Sequence[Event]:
-    if outcome.status in {"error", "timeout"} and outcome.error is not None:
-        return failure_events(outcome.error)
-    if outcome.status == "success" and progress.has_values:
-        # With the interrupt, which the thread's values do not show.
-        data = encode(progress.values) if progress.interrupted else outcome.values
-        return [Event(RESULT, data or EMPTY_OBJECT)]
-    return [Event(DONE, EMPTY_OBJECT)]
-
-
-def _thread_values(progress: _Progress) -> Encoded | None:
-    if not progress.has_values:
-        return None
-    values = progress.values
-    if isinstance(values, Mapping) and "__interrupt__" in values:
-        values = {key: value for key, value in values.items() if key != "__interrupt__"}
-    return encode(values)
-
-
-def _interrupts(state: StateSnapshot) -> dict[str, list[dict[str, Any]]]:
-    return {
-        task.id: [_interrupt(each) for each in task.interrupts]
-        for task in state.tasks
-        if task.interrupts
-    }
-
-
-def _interrupt(interrupt: Interrupt[Any]) -> dict[str, Any]:
-    shown = {"id": interrupt.id, "value": interrupt.value}
-    if interrupt.response_schema is not None:
-        shown["response_schema"] = interrupt.response_schema
-    return shown
+def _answered(plan: Plan) -> list[str]:
+    return answered(plan.input.resume) if isinstance(plan.input, Command) else []
 
 
 def _log_end(claim: Claim, result: str, seconds: float) -> None:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from langgraph.errors import (
-    EmptyInputError,
-    InvalidUpdateError,
-    TaskNotFound,
-    UnknownInterruptError,
-)
-
 from loomline.server.domain.json import Encoded
+from loomline.server.domain.protocol import REFUSAL
 from loomline.server.graphs.serde import encode
 
 HIDDEN = "An internal error occurred"
@@ -23,11 +17,12 @@ _TELLING: tuple[type[BaseException], ...] = (
     AttributeError,
     RuntimeError,
     TimeoutError,
-    EmptyInputError,
-    InvalidUpdateError,
-    TaskNotFound,
-    UnknownInterruptError,
 )
+
+_LANGGRAPH = "langgraph.errors"
+
+_UNKNOWN_INTERRUPT = "UnknownInterruptError"
+"""By name: langgraph has this class from 1.2.20 on."""
 
 
 def first_failure(error: BaseException) -> BaseException:
@@ -40,14 +35,28 @@ def first_failure(error: BaseException) -> BaseException:
 def describe(error: BaseException, *, show_all: bool) -> Encoded:
     """Return ``{"error": class, "message": text}`` for an exception.
 
+    The error of refused answers has the fields ``REFUSAL`` too.
+
     Args:
         error: What the graph raised, possibly a group.
         show_all: Whether the texts of all classes are shown (development).
     """
     error = first_failure(error)
-    telling = show_all or isinstance(error, _TELLING) or type(error).__name__ == "HTTPException"
+    telling = show_all or _is_telling(error)
     message = str(error) if telling else HIDDEN
-    return encode({"error": type(error).__name__, "message": message})
+    refusal = _refusal(error) if type(error).__name__ == _UNKNOWN_INTERRUPT else {}
+    return encode({"error": type(error).__name__, "message": message, **refusal})
+
+
+def _refusal(error: BaseException) -> dict[str, object]:
+    """Return the fields that name the refused answers and the questions that are still open."""
+    fields = {name: getattr(error, name, None) for name in REFUSAL}  # older libraries have none
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _is_telling(error: BaseException) -> bool:
+    known = isinstance(error, _TELLING) or type(error).__name__ == "HTTPException"
+    return known or any(kind.__module__ == _LANGGRAPH for kind in type(error).__mro__)
 
 
 def described(name: str, message: str) -> Encoded:

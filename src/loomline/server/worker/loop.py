@@ -19,14 +19,9 @@ from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog
 from loomline.server.ports.signals import STOP, WEBHOOK, WORK, Listener, Signals
 from loomline.server.ports.storage import Storage
-from loomline.server.worker.execute import (
-    Assignment,
-    Executor,
-    Lost,
-    Release,
-    failure_events,
-)
-from loomline.server.worker.runners import Job, RunnerPool
+from loomline.server.worker.endings import failure_events
+from loomline.server.worker.execute import Assignment, Executor, Lost, Release
+from loomline.server.worker.runners import Job, Runner
 
 logger: logging.Logger = logging.getLogger("loomline.worker")
 
@@ -61,7 +56,7 @@ class WorkerOptions:
 
 
 class Worker:
-    """Executes runs on a pool of runners until it is stopped."""
+    """Executes runs on a runner until it is stopped."""
 
     def __init__(
         self,
@@ -71,7 +66,7 @@ class Worker:
         signals: Signals,
         clock: Clock,
         executor: Executor,
-        pool: RunnerPool,
+        runner: Runner,
         options: WorkerOptions,
     ) -> None:
         self._storage = storage
@@ -79,7 +74,7 @@ class Worker:
         self._signals = signals
         self._clock = clock
         self._executor = executor
-        self._pool = pool
+        self._runner = runner
         self._options = options
         self._active: dict[UUID, tuple[Assignment, Job]] = {}
         self._idle = asyncio.Event()
@@ -106,14 +101,14 @@ class Worker:
         Args:
             orphaned: Whether no other worker can be alive, so that every running run is a leftover.
         """
-        duties = [self._pool.watch]
+        duties = [self._runner.watch]
         if self._options.concurrency:
             await self._reclaim(orphaned=orphaned)
             await self._tell_unknown()
             duties += [self._dispatch, self._keep_leases, self._look_for_lost, self._end_overdue]
             if self._options.shared:
                 duties.append(self._stop_what_is_not_held)
-        self._pool.start()
+        self._runner.start()
         for duty in duties:
             self._tasks.append(asyncio.create_task(self._persist(duty), name=duty.__name__))
 
@@ -148,10 +143,20 @@ class Worker:
         if self._active:
             self._order(list(self._active), Release())
             await self._wait_idle(self._options.release_seconds)
+            await self._give_back()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._pool.stop()
+        await self._runner.stop()
+
+    async def _give_back(self) -> None:
+        """Put runs back into the queue that a blocked loop has not even begun."""
+        waiting = [assignment for assignment, job in self._active.values() if not job.started]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._options.release_seconds):
+                for assignment in waiting:
+                    await self._executor.give_back(assignment)
+                    self._ended(assignment)
 
     async def _settle_claims(self) -> None:
         # The database may be taking runs for us at this moment. Whoever did not wait for the answer
@@ -174,6 +179,8 @@ class Worker:
     async def _dispatch(self) -> None:
         async with self._signals.listen(WORK, STOP) as hints:
             while True:
+                # Runs that a blocked loop could not begin are left to other workers.
+                await self._runner.responsive.wait()
                 more = await self._claim()
                 if not more:
                     await self._wait(hints)
@@ -235,7 +242,7 @@ class Worker:
         self._order([run_id], Lost())
         self._active[run_id] = (assignment, job)
         self._idle.clear()
-        self._pool.submit(job)
+        self._runner.submit(job)
 
     async def _execute(
         self,
@@ -265,11 +272,12 @@ class Worker:
     async def _outlast(self, before: Assignment, after: Assignment) -> None:
         """Wait for an execution that was told to stop, so that no node runs twice at once.
 
-        A node that blocks cannot be stopped; it is waited for as long as at the end of the process.
+        A node in a thread cannot be stopped; the wait is as long as at the end of the process.
         """
-        waiting = asyncio.to_thread(before.over.wait, self._options.release_seconds)
         try:
-            await waiting
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._options.release_seconds):
+                    await before.over.wait()
         except asyncio.CancelledError:
             if after.order is None:
                 raise
@@ -355,7 +363,7 @@ class Worker:
             held = self._active.get(run_id)
             if held is not None and held[0].order is None:
                 held[0].order = order
-                self._pool.cancel(held[1])
+                self._runner.cancel(held[1])
 
     async def _reclaim(self, *, orphaned: bool) -> None:
         found = await self._storage.runs.reclaim(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any, TypeAlias, cast
@@ -73,6 +74,7 @@ async def native_events(
     Raises:
         GraphDrained: ``control`` was asked to let the run stop, and it has, between two steps.
     """
+    graph = _with_raw_states(graph)
     watch = ChunkHandler(_run_id(plan))
     config: RunnableConfig = {**plan.config, "callbacks": [watch]}
     run = await graph.astream_events(
@@ -95,6 +97,17 @@ async def native_events(
         with suppress(TimeoutError):
             async with asyncio.timeout(_LETTING_GO_SECONDS):
                 await watch.idle.wait()
+
+
+def _with_raw_states(graph: Graph) -> Graph:
+    """Return a graph whose events hold the states as they are stored.
+
+    langgraph makes them objects of the schemas otherwise: that adds defaults, and fails as long as
+    a required field of the output schema has no value.
+    """
+    raw = copy.copy(graph)
+    raw._output_mapper = raw._state_mapper = None  # noqa: SLF001 - there is no argument for this
+    return raw
 
 
 def _run_id(plan: Plan) -> UUID:

@@ -20,7 +20,7 @@ from loomline.schema import Durability, StreamMode
 from loomline.server.authz.users import Caller
 from loomline.server.domain.json import JsonObject
 from loomline.server.domain.protocol import MARKER
-from loomline.server.domain.reserved import AUTH_PREFIX, REQUEST, USER, unreserved
+from loomline.server.domain.reserved import AUTH_PREFIX, EXECUTION, REQUEST, USER, unreserved
 from loomline.server.domain.runs import Claim
 from loomline.server.domain.secrets import MASK, SECRETS
 
@@ -32,9 +32,10 @@ Nodes = Literal["*"] | list[str] | None
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What runs are told about the server they execute on."""
+    """Facts about the server, for the metadata of its runs. ``api_url``: where clients reach it."""
 
     version: str
+    api_url: str = ""
     langgraph_version: str = dataclasses.field(default_factory=lambda: version("langgraph"))
 
 
@@ -144,17 +145,20 @@ def _config(claim: Claim, kwargs: dict[str, Any], facts: ServerFacts) -> Runnabl
                 **ids,
                 **caller.configurable(),
                 **strict,
+                EXECUTION: True,
             },
             "metadata": {
                 # The client's, so that graphs and tracers can rely on all that follows.
-                **unreserved(run.metadata),
                 **unreserved(given),
+                **unreserved(run.metadata),
                 **ids,
                 f"{AUTH_PREFIX}user_id": caller.identity,
                 "run_attempt": run.attempt,
                 "langgraph_version": facts.langgraph_version,
                 "langgraph_api_version": facts.version,
+                "langgraph_api_url": facts.api_url,
                 "langgraph_host": "loomline",
+                "langgraph_plan": "loomline",
                 # langgraph adds what is configurable to the metadata of events and checkpoints,
                 # but for what is there already.
                 **dict.fromkeys(secrets, MASK),

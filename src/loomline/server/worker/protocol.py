@@ -10,9 +10,18 @@ from langgraph.types import Interrupt
 
 from loomline.schema import StreamMode
 from loomline.server.domain.events import Event
-from loomline.server.domain.json import Encoded
+from loomline.server.domain.json import Encoded, JsonObject
 from loomline.server.domain.messages import normalised
-from loomline.server.domain.protocol import END, Namespace, Topic, ending, logged, make_event
+from loomline.server.domain.protocol import (
+    ANSWERED,
+    END,
+    ROOT,
+    Namespace,
+    Topic,
+    ending,
+    logged,
+    make_event,
+)
 from loomline.server.graphs.serde import encode
 from loomline.server.worker.native import TASKS
 
@@ -28,21 +37,26 @@ _RUNNING = frozenset({"started", "running"})
 class ProtocolEncoder:
     """The events of one execution of a run.
 
-    What makes clients act (that the run has ended, that it asks for input) is kept until the end:
-    by then the state they will ask for has been stored.
+    A question is told with the values of the root graph that have it: by then the state that
+    clients will ask for has been stored.
 
     Args:
         run_id: The run.
-        graph_name: What the root graph is called.
+        graph_name: The name of the root graph.
         number: The number of the thread's last event so far.
+        ask_at_end: Whether the questions are stored at the end of the run, and told there.
     """
 
-    def __init__(self, run_id: str, graph_name: str, number: int) -> None:
+    def __init__(
+        self, run_id: str, graph_name: str, number: int, *, ask_at_end: bool = False
+    ) -> None:
         self._run_id = run_id
         self._graph_name = graph_name
         self._number = number
         self._milliseconds = 0
+        self._ask_at_end = ask_at_end
         self._held: tuple[Namespace, ProtocolEvent] | None = None
+        self._told: set[str] = set()
         self._asked: dict[str, tuple[Namespace, Interrupt[Any]]] = {}
         self._messages: dict[str, str] = {}
         self._graphs: dict[Namespace, str] = {}
@@ -61,10 +75,14 @@ class ProtocolEncoder:
         """The number of the last event, those of the end included."""
         return self._number + (self._held is not None) + len(self._asked) + 1
 
-    def begin(self, milliseconds: int) -> list[Event]:
+    def begin(self, milliseconds: int, answered_ids: Sequence[str] = ()) -> list[Event]:
+        """Return the first events of a run that answers the questions with these ids."""
         self._milliseconds = milliseconds
         data = encode({"event": "running", "graph_name": self._graph_name})
-        return [self._event(Topic("lifecycle"), data)]
+        begun = [self._event(Topic("lifecycle"), data)]
+        if answered_ids:
+            begun.append(self._event(ANSWERED, encode({"interrupt_ids": answered_ids})))
+        return begun
 
     def events(self, event: ProtocolEvent) -> list[Event]:
         """Return the events for what langgraph reports; none for what nobody can see."""
@@ -81,17 +99,11 @@ class ProtocolEncoder:
         now = [] if special is None else special(namespace, params["data"])
         return before + now + self._rest()
 
-    def end(self, status: str, error: str | None, milliseconds: int) -> list[Event]:
+    def end(self, status: str, error: JsonObject | None, milliseconds: int) -> list[Event]:
         """Return the events that end the run: what it asks for, then how it ended."""
         ended = self._rest()
         self._milliseconds = milliseconds
-        for interrupt_id, (namespace, interrupt) in self._asked.items():
-            value = interrupt.value
-            asked = {"interrupt_id": interrupt_id, "payload": value, "value": value}
-            if interrupt.response_schema is not None:
-                asked["response_schema"] = interrupt.response_schema
-            ended.append(self._event(Topic("input.requested", namespace), encode(asked)))
-        self._asked.clear()
+        ended += self._ask(self._asked.keys())
         data = encode(ending(status, self._graph_name, error))
         return [*ended, self._event(Topic("lifecycle", name=END), data)]
 
@@ -111,8 +123,25 @@ class ProtocolEncoder:
     def _hold(self, namespace: Namespace, event: ProtocolEvent) -> list[Event]:
         before = self._rest()
         self._held = (namespace, event)
-        self._note(namespace, event["params"].get("interrupts", ()))
-        return before + self._rest() if event["params"].get("interrupts") else before
+        asked = event["params"].get("interrupts", ())
+        if not asked:
+            return before
+        self._note(namespace, asked)
+        before += self._rest()
+        if namespace == ROOT and not self._ask_at_end:
+            before += self._ask({each.id for each in asked} & self._asked.keys())
+        return before
+
+    def _ask(self, ids: Iterable[str]) -> list[Event]:
+        self._told.update(ids)
+        return [self._question(*self._asked.pop(each)) for each in list(self._asked) if each in ids]
+
+    def _question(self, namespace: Namespace, interrupt: Interrupt[Any]) -> Event:
+        value = interrupt.value
+        asked = {"interrupt_id": interrupt.id, "payload": value, "value": value}
+        if interrupt.response_schema is not None:
+            asked["response_schema"] = interrupt.response_schema
+        return self._event(Topic("input.requested", namespace), encode(asked))
 
     def _release(self, method: str, namespace: Namespace) -> list[Event]:
         if self._held is not None and method == "checkpoints" and self._held[0] == namespace:
@@ -129,7 +158,8 @@ class ProtocolEncoder:
 
     def _note(self, namespace: Namespace, interrupts: Iterable[Interrupt[Any]]) -> None:
         for interrupt in interrupts:
-            self._asked.setdefault(interrupt.id, (namespace, interrupt))
+            if interrupt.id not in self._told:
+                self._asked.setdefault(interrupt.id, (namespace, interrupt))
 
     def _message(self, namespace: Namespace, payload: tuple[Any, _Dict]) -> list[Event]:
         event, metadata = payload

@@ -1,64 +1,65 @@
-"""Threads with event loops of their own, on which graphs run.
+"""The thread on whose event loop the graphs of a process run.
 
-User code may block a loop. The loop of the API must never feel that, and neither should new runs:
-jobs wait in one queue that responsive runners take from, so a blocked runner takes none.
+Locks, clients and connection pools of a graph module belong to the event loop that first uses them,
+so all code of the graphs runs on one loop. It is not the API's loop: a node that blocks delays
+other runs, but no request.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-import itertools
 import logging
 import sys
 import sysconfig
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
+from typing import Any, Final, TypeVar
 
 logger: logging.Logger = logging.getLogger("loomline.worker")
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+T = TypeVar("T")
+
+_OWN: Final = str(Path(__file__).parents[2])
+
+_UNCLEAR: Final = 10
+"""How many times longer a loop is late before a line outside of the user's code is reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerOptions:
-    """``least`` runners are kept; up to ``most`` exist while others are blocked.
+    """Options of the runner.
 
-    A runner that has not answered for ``late_seconds`` gets no new job; one that has not for
-    ``blocked_seconds`` is reported with the line it hangs at. ``threads`` execute sync nodes.
+    ``threads`` execute sync nodes. A loop that has not answered for ``blocked_seconds`` is reported
+    with the line of user code that blocks it.
     """
 
-    least: int = 2
-    most: int = 16
     threads: int = 64
     tick_seconds: float = 0.05
-    late_seconds: float = 0.02
     blocked_seconds: float = 0.5
     stop_seconds: float = 2.0
 
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """Something to execute on a runner. ``start`` is called on the runner's loop.
+    """Work for the runner. ``start`` is called on the runner's loop.
 
-    A job that is ``cancelled`` before it has started is started all the same, and has to look: a
-    task that is cancelled before its first step would never run a line of its clean-up. Once it is
-    ``finishing`` it is left alone.
+    A job that is ``cancelled`` before it has started is started nevertheless, and has to look at
+    this field: a task that is cancelled before its first step would never execute its clean-up. A
+    job that is ``finishing`` is not cancelled any more.
     """
 
     name: str
     start: Callable[[], Awaitable[None]]
     finishing: Callable[[], bool]
-    queued_at: float = 0.0
-    runner: Runner | None = None
     task: asyncio.Task[None] | None = None
     cancelled: bool = False
     started: bool = False
@@ -69,257 +70,161 @@ class Job:
 
 
 class Runner:
-    """One thread, one loop, and the jobs on it."""
+    """One thread with one event loop, and the jobs on it.
 
-    def __init__(
-        self, name: str, take: Callable[[Runner], Job | None], loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self.name = name
-        self.jobs: set[Job] = set()
-        self.asked_at: float | None = None
-        self.reported = False
-        self._take = take
-        self._loop = loop
-        self._stopping = self._retiring = False
-        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
+    ``submit``, ``cancel``, ``watch`` and ``stop`` belong to the loop that owns the runner.
+    ``responsive`` is set unless the runner's loop is blocked.
+    """
+
+    def __init__(self, options: RunnerOptions, loop_factory: LoopFactory) -> None:
+        self.responsive = asyncio.Event()
+        self.responsive.set()
+        self._options = options
+        self._loop_factory = loop_factory
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._main, name="loomline-runner", daemon=True)
+        self._executor = ThreadPoolExecutor(options.threads, thread_name_prefix="loomline-node")
+        self._jobs: set[Job] = set()
+        self._busy = asyncio.Event()
+        self._asked_at: float | None = None
+        self._reported = self._stopping = False
 
     def start(self) -> None:
+        self._loop = self._loop_factory()
+        self._loop.set_default_executor(self._executor)
         self._thread.start()
 
-    def ask(self, now: float) -> None:
-        """Ask the loop to take a job; until it answers the question stands."""
-        if self.asked_at is None:
-            self.asked_at = now
-        self._loop.call_soon_threadsafe(self._answer)
-
-    def unanswered(self, now: float) -> float:
-        """Return for how many seconds the oldest question has stood."""
-        asked = self.asked_at
-        return 0.0 if asked is None else now - asked
+    def submit(self, job: Job) -> None:
+        self._jobs.add(job)
+        self._soon(self._begin, job)
+        self._busy.set()
 
     def cancel(self, job: Job) -> None:
-        self._loop.call_soon_threadsafe(self._cancel, job)
+        """Cancel a job, once: a second cancellation would interrupt its clean-up."""
+        if job.cancelled:
+            return
+        job.cancelled = True
+        with suppress(RuntimeError):  # the loop is closed, and the job with it
+            self._soon(self._cancel, job)
 
-    def frame(self) -> FrameType | None:
-        """Return what the thread executes at this moment."""
-        ident = self._thread.ident
-        return None if ident is None else sys._current_frames().get(ident)  # noqa: SLF001
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """Execute a coroutine on the runner's loop and wait for it on any other thread.
 
-    def request_stop(self) -> None:
-        self._stopping = True
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-    def retire(self) -> None:
-        """Stop when the last job has ended; no further one is taken.
-
-        What the loop takes at this very moment must not be lost, so it decides itself.
+        Raises:
+            RuntimeError: The calling thread is the runner's own, which cannot wait for itself.
         """
-        self._loop.call_soon_threadsafe(self._retire)
+        if threading.current_thread() is self._thread or self._loop is None:
+            work.close()
+            raise RuntimeError(
+                "A sync method of the store was called in an async node, where the async function"
+                " of 'store.index.embed' cannot be waited for. Use the async method with 'await',"
+                " or a sync node."
+            )
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    def join(self, seconds: float) -> bool:
-        """Wait for the thread; return whether it has ended."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+    async def watch(self) -> None:
+        """Report for ever when the loop is blocked, and by which line."""
+        while True:
+            await self._busy.wait()
+            await asyncio.sleep(self._options.tick_seconds)
+            self._check(time.monotonic())
+
+    def blocked_for(self) -> float:
+        """Return for how many seconds the loop has not answered."""
+        asked = self._asked_at
+        return 0.0 if asked is None else time.monotonic() - asked
+
+    async def stop(self) -> None:
+        """Stop the thread; one that is blocked is left behind, as a daemon."""
+        if self._loop is not None:
+            self._stopping = True
+            self._soon(self._loop.stop)
+            await asyncio.to_thread(self._thread.join, self._options.stop_seconds)
+            if self._thread.is_alive():
+                logger.warning("a node blocks and is left behind", extra=self._where()[1])
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _soon(self, act: Callable[..., object], *given: object) -> None:
+        assert self._loop is not None, "the runner has not been started"
+        self._loop.call_soon_threadsafe(act, *given)
 
     def _main(self) -> None:
-        asyncio.set_event_loop(self._loop)
+        loop = self._loop
+        assert loop is not None
+        asyncio.set_event_loop(loop)
         while not self._stopping:
             try:
-                self._loop.run_forever()
+                loop.run_forever()
             except (KeyboardInterrupt, SystemExit):
                 # A node called sys.exit(): its run fails with that, the loop goes on.
-                logger.warning("a node tried to exit the process", extra={"runner": self.name})
-        self._loop.run_until_complete(self._clear())
-        self._loop.close()
+                logger.warning("a node tried to exit the process")
+        loop.run_until_complete(_clear())
+        loop.close()
 
-    async def _clear(self) -> None:
-        """End what user code has left running on this loop."""
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        await self._loop.shutdown_asyncgens()
-
-    def _answer(self) -> None:
-        self.asked_at = None
-        job = None if self._retiring else self._take(self)
-        if job is None:
-            return
-        self.jobs.add(job)
-        # An empty context: nothing of the thread that asked may leak into user code.
+    def _begin(self, job: Job) -> None:
+        assert self._loop is not None
+        # An empty context: nothing of the caller's context may leak into user code.
         job.task = self._loop.create_task(job.run(), name=job.name, context=contextvars.Context())
         job.task.add_done_callback(partial(self._ended, job))
 
     def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
-        self.jobs.discard(job)
+        self._jobs.discard(job)
         error = None if task.cancelled() else task.exception()
         if error is not None:
             logger.error("a job failed", extra={"job": job.name}, exc_info=error)
-        self._leave()
-
-    def _retire(self) -> None:
-        self._retiring = True
-        self._leave()
-
-    def _leave(self) -> None:
-        if self._retiring and not self.jobs and not self._stopping:
-            self._stopping = True
-            self._loop.stop()
 
     def _cancel(self, job: Job) -> None:
         if job.task is not None and job.started and not job.finishing():
             job.task.cancel()
 
-
-class _SharedThreads(ThreadPoolExecutor):
-    """The threads of all runners. A loop shuts its executor down when it closes; this one stays."""
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Do nothing: one runner's end is not the end of the others."""
-
-    def end(self) -> None:
-        super().shutdown(wait=False, cancel_futures=True)
-
-
-@dataclass(eq=False, slots=True)
-class _Queue:
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    jobs: deque[Job] = field(default_factory=deque)
-
-
-class RunnerPool:
-    """Runners, the queue they share, and the watch over them.
-
-    ``submit``, ``cancel`` and ``watch`` belong to one loop, the one that owns the pool.
-    """
-
-    def __init__(self, options: RunnerOptions, loop_factory: LoopFactory) -> None:
-        self._options = options
-        self._loop_factory = loop_factory
-        self._numbers = itertools.count(1)
-        self._queue = _Queue()
-        self._runners: list[Runner] = []
-        self._executor = _SharedThreads(options.threads, thread_name_prefix="loomline-node")
-        self._busy = asyncio.Event()
-
-    @property
-    def size(self) -> int:
-        """How many runners there are."""
-        return len(self._runners)
-
-    def start(self) -> None:
-        for _ in range(self._options.least):
-            self._add()
-
-    def submit(self, job: Job) -> None:
-        now = time.monotonic()
-        job.queued_at = now
-        with self._queue.lock:
-            self._queue.jobs.append(job)
-        self._choose(now).ask(now)
-        self._busy.set()
-
-    def cancel(self, job: Job) -> None:
-        """Cancel a job, once: a second cancellation would hit the clean-up after the first."""
-        if job.cancelled:
-            return
-        job.cancelled = True
-        if job.runner is not None:
-            job.runner.cancel(job)
-
-    async def watch(self) -> None:
-        """Look after the runners for ever: hand jobs on, report what blocks."""
-        while True:
-            await self._busy.wait()
-            await asyncio.sleep(self._options.tick_seconds)
-            now = time.monotonic()
-            self._check(now)
-            if not (self._queue.jobs or any(runner.jobs for runner in self._runners)):
-                self._busy.clear()
-
-    async def stop(self) -> None:
-        """Stop the threads; one that is blocked is left behind, as a daemon."""
-        for runner in self._runners:
-            runner.request_stop()
-        deadline = time.monotonic() + self._options.stop_seconds
-        for runner in self._runners:
-            seconds = max(0.0, deadline - time.monotonic())
-            if not await asyncio.to_thread(runner.join, seconds):
-                logger.warning("a runner is blocked and left behind", extra=_where(runner))
-        self._executor.end()
-
-    def _add(self) -> Runner:
-        loop = self._loop_factory()
-        loop.set_default_executor(self._executor)
-        runner = Runner(f"loomline-runner-{next(self._numbers)}", self._take, loop)
-        runner.start()
-        self._runners.append(runner)
-        return runner
-
-    def _take(self, runner: Runner) -> Job | None:
-        with self._queue.lock:
-            if not self._queue.jobs:
-                return None
-            job = self._queue.jobs.popleft()
-            job.runner = runner
-            return job
-
-    def _choose(self, now: float) -> Runner:
-        """Return the responsive runner with the fewest jobs; start one if there is none."""
-        late = self._options.late_seconds
-        responsive = [each for each in self._runners if each.unanswered(now) < late]
-        if responsive:
-            return min(responsive, key=lambda runner: len(runner.jobs))
-        if len(self._runners) < self._options.most:
-            return self._add()
-        return min(self._runners, key=lambda runner: runner.unanswered(now))
+    def _answer(self) -> None:
+        self._asked_at = None
 
     def _check(self, now: float) -> None:
-        for runner in self._runners:
-            self._report(runner, now)
-            if runner.jobs and runner.asked_at is None:
-                runner.ask(now)
-        with self._queue.lock:
-            oldest = self._queue.jobs[0].queued_at if self._queue.jobs else now
-            waiting = len(self._queue.jobs)
-        if now - oldest >= self._options.late_seconds:
-            for _ in range(waiting):
-                self._choose(now).ask(now)
-        self._shrink()
+        if self._asked_at is not None:
+            self._report(now - self._asked_at)
+            return
+        self.responsive.set()
+        self._reported = False
+        if self._jobs:
+            self._asked_at = now
+            self._soon(self._answer)
+        else:
+            self._busy.clear()
 
-    def _report(self, runner: Runner, now: float) -> None:
-        if runner.unanswered(now) < self._options.blocked_seconds:
-            runner.reported = False
-        elif not runner.reported:
-            runner.reported = True
-            logger.warning(
-                "a node blocks its event loop: use 'await' or a sync node", extra=_where(runner)
-            )
+    def _report(self, late_seconds: float) -> None:
+        limit = self._options.blocked_seconds
+        if late_seconds < limit:
+            return
+        self.responsive.clear()
+        if self._reported:
+            return
+        users, where = self._where()
+        # A busy machine delays the thread as well; a line of user code tells a blocking node apart.
+        if users or late_seconds >= _UNCLEAR * limit:
+            self._reported = True
+            logger.warning("a node blocks its event loop: use 'await' or a sync node", extra=where)
 
-    def _shrink(self) -> None:
-        """Let idle runners beyond the least number go."""
-        spare = [each for each in self._runners if not each.jobs and each.asked_at is None]
-        surplus = len(self._runners) - self._options.least
-        for runner in spare[: max(0, surplus)]:
-            self._runners.remove(runner)
-            runner.retire()
+    def _where(self) -> tuple[bool, dict[str, object]]:
+        """Return the line that the thread is at, and whether it is one of the user's code."""
+        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001
+        stack = traceback.extract_stack(frame) if frame is not None else []
+        user = [line for line in stack if not _library(line.filename)]
+        where: dict[str, object] = {"jobs": len(self._jobs)}
+        for line in (user or stack)[-1:]:
+            where |= {"at": f"{line.filename}:{line.lineno} in {line.name}", "line": line.line}
+        return bool(user), where
 
 
-def _where(runner: Runner) -> dict[str, object]:
-    """Return the innermost line of user code that a runner is at, and the lines around it."""
-    frame = runner.frame()
-    if frame is None:
-        return {"runner": runner.name}
-    stack = traceback.extract_stack(frame)
-    user = [line for line in stack if not _library(line.filename)] or stack
-    return {
-        "runner": runner.name,
-        "jobs": ",".join(sorted(job.name for job in list(runner.jobs))),
-        "at": f"{user[-1].filename}:{user[-1].lineno} in {user[-1].name}",
-        "line": user[-1].line,
-    }
+async def _clear() -> None:
+    """End the tasks and generators that user code has left on this loop."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()
 
 
 def _library(filename: str) -> bool:
-    stdlib = sysconfig.get_path("stdlib")
-    return "site-packages" in Path(filename).parts or filename.startswith((stdlib, "<"))
+    foreign = (sysconfig.get_path("stdlib"), _OWN, "<")
+    return "site-packages" in Path(filename).parts or filename.startswith(foreign)

@@ -74,20 +74,20 @@ def _arguments(graph: Graph, plan: Plan) -> dict[str, Any]:
     return {
         "context": call_context(graph, plan),
         "stream_mode": library_modes(plan.modes),
+        # langgraph streams the whole state otherwise, private keys included.
+        "output_keys": graph.output_channels,
         "interrupt_before": plan.interrupt_before,
         "interrupt_after": plan.interrupt_after,
         "durability": plan.durability,
     }
 
 
-def call_context(graph: Graph, plan: Plan) -> dict[str, Any] | None:
+def call_context(graph: Graph, plan: Plan) -> dict[str, Any]:
     """Return the context without the keys that the graph's schema does not know.
 
-    The same values serve as ``configurable``, where any key is allowed.
+    The same values serve as ``configurable``, where any key is allowed. An empty context is not
+    absent: langgraph makes an object of the schema's defaults of it.
     """
-    schema = graph.context_schema
-    if schema is None or not plan.context:
-        return dict(plan.context) or None
-    fields = getattr(schema, "__dataclass_fields__", None)
+    fields = getattr(graph.context_schema, "__dataclass_fields__", None)
     known = fields if fields is not None else plan.context
     return {key: value for key, value in plan.context.items() if key in known}

@@ -7,7 +7,7 @@ When a node calls a model, langgraph reports the message block by block. When th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -24,6 +24,8 @@ _Dict: TypeAlias = dict[str, Any]
 
 _CALLS = {"tool_call_chunk": "tool_call", "server_tool_call_chunk": "server_tool_call"}
 _TEXTS = {"text": "text", "reasoning": "reasoning"}
+_WHOLE = {**_TEXTS, "refusal": "refusal"}
+_FINISH = ("finish_reason", "normalized_finish_reason", "finish_state")
 _HEAVY = frozenset({"data", "args", "value", "output", "index"})
 _USAGE = ("input_tokens", "output_tokens", "total_tokens")
 
@@ -43,7 +45,7 @@ class _Block:
     def add(self, block: _Dict) -> _Dict | None:
         """Take a piece; return the delta that tells of it, if it needs one."""
         kind = self.kind
-        key = "args" if kind in _CALLS else _TEXTS.get(kind)
+        key = "args" if kind in _CALLS else _WHOLE.get(kind)
         for name, value in block.items():
             if name != key and value is not None:
                 self.content[name] = value
@@ -51,13 +53,15 @@ class _Block:
             return None
         piece = block.get(key) or ""
         self.parts.append(piece)
+        if kind == "refusal":
+            return None  # the protocol has no delta for it
         name = "tool-call-delta" if kind in _CALLS else f"{kind}-delta"
         return {"type": name, key: piece} if piece else None
 
     def finished(self) -> _Dict:
         whole = "".join(self.parts)
-        if self.kind in _TEXTS:
-            return {**self.content, _TEXTS[self.kind]: whole}
+        if self.kind in _WHOLE:
+            return {**self.content, _WHOLE[self.kind]: whole}
         return self._call(whole) if self.kind in _CALLS else self.content
 
     def _call(self, text: str) -> _Dict:
@@ -93,13 +97,29 @@ class ChunkedMessage:
                 "index": block.index,
                 "content": block.finished(),
             }
-        end: _Dict = {"event": "message-finish"}
+        metadata = getattr(message, "response_metadata", None) or {}
+        end: _Dict = {"event": "message-finish", **self._reasons(metadata)}
         usage = getattr(message, "usage_metadata", None)
         if usage:
             end["usage"] = {key: usage[key] for key in _USAGE if key in usage}
-        if metadata := getattr(message, "response_metadata", None):
+        if metadata:
             end["metadata"] = metadata
         yield end
+
+    def _reasons(self, metadata: _Dict) -> _Dict:
+        """Return the reasons for the end that the provider has set, as the whole message has them.
+
+        A provider names the reason in a chunk that may come before or after the tool calls.
+        """
+        fields = {key: metadata[key] for key in _FINISH if metadata.get(key)}
+        if "normalized_finish_reason" not in fields:
+            return fields
+        kinds = {block.kind for block in self._blocks.values()}
+        if "refusal" in kinds:
+            fields["normalized_finish_reason"] = "refusal"
+        elif fields["normalized_finish_reason"] == "stop" and "tool_call_chunk" in kinds:
+            fields["normalized_finish_reason"] = "tool_call"
+        return fields
 
     def _piece(self, position: int, piece: _Dict) -> Iterator[_Dict]:
         given = piece.get("index")
@@ -123,13 +143,22 @@ def _blocks(chunk: AIMessageChunk) -> list[_Dict]:
     if isinstance(chunk.content, str) and not (chunk.tool_call_chunks or chunk.additional_kwargs):
         # The usual token, which costs a tenth this way.
         return [{"type": "text", "text": chunk.content}] if chunk.content else []
-    return [dict(block) for block in chunk.content_blocks]
+    return [_known(block) for block in chunk.content_blocks]
+
+
+def _known(block: Mapping[str, Any]) -> _Dict:
+    """Return a block. To langchain-core before 1.7.5 a refusal is a block of no standard kind."""
+    value = block.get("value")
+    if not isinstance(value, dict) or value.get("type") != "refusal":
+        return dict(block)
+    place = {"index": block["index"]} if "index" in block else {}
+    return {**place, **value}
 
 
 def _opening(piece: _Dict) -> _Dict:
     kind = piece["type"]
-    if kind in _TEXTS:
-        return {"type": kind, _TEXTS[kind]: ""}
+    if kind in _WHOLE:
+        return {"type": kind, _WHOLE[kind]: ""}
     if kind in _CALLS:
         named = {key: piece[key] for key in ("id", "name", "index") if piece.get(key) is not None}
         return {"type": kind, **named, "args": ""}

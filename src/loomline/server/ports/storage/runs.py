@@ -9,6 +9,7 @@ from uuid import UUID
 
 from loomline.schema import RunStatus
 from loomline.server.domain.access import EVERYTHING, Condition
+from loomline.server.domain.json import Encoded
 from loomline.server.domain.runs import (
     Cancelled,
     Claim,
@@ -125,6 +126,18 @@ class RunStorage(Protocol):
 
     async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:
         """Extend leases; tell which claims are lost and which runs shall stop."""
+        ...
+
+    async def ask(self, claim: Claim, interrupts: Encoded) -> None:
+        """Store the open questions of a running run in the row of its thread.
+
+        Args:
+            claim: The claim of the run.
+            interrupts: The questions by the ids of their tasks, as ``Outcome`` has them.
+
+        Raises:
+            LeaseLost: the claim is no longer valid; nothing has been written.
+        """
         ...
 
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:

@@ -108,6 +108,8 @@ _BLOBS = """
             = (k.thread_id, k.checkpoint_ns, v.key, v.value) LIMIT 1) b
     WHERE b.type <> 'empty'
 """
+# The values are large enough to be stored apart from their rows, which are all that is read here.
+_BLOB_NAMES = _BLOBS.replace("b.type, b.blob", "b.type, ''::bytea")
 _WRITES = """
     SELECT k.thread_id, k.checkpoint_ns, k.checkpoint_id, w.task_id, w.channel, w.type, w.blob
     FROM {}
@@ -245,7 +247,8 @@ def page(
     heads = [rows[place] for place in chosen]
     end = chosen[-1] if len(chosen) == most else len(rows) - 1
     on = end < len(rows) - 1 or len(rows) == limit
-    found = _complete(connection, _heads(connection, heads) if wanted else heads)
+    whole = _heads(connection, heads) if wanted else heads
+    found = _complete(connection, whole, named=where.heads)
     return found, rows[end][:3] if on else None
 
 
@@ -350,11 +353,14 @@ def _needed(connection: Connection, thread_id: str, checkpoint_ns: str) -> list[
     return rebuilt_from(latest, lambda each: load(connection, thread_id, checkpoint_ns, each))
 
 
-def _complete(connection: Connection, heads: Sequence[_Head]) -> list[Stored]:
-    """Return checkpoints with their blobs and writes."""
+def _complete(connection: Connection, heads: Sequence[_Head], *, named: bool) -> list[Stored]:
+    """Return checkpoints with their blobs and writes, or only with the names of the channels."""
     if not heads:
         return []
     keys = [list(column) for column in zip(*(head[:3] for head in heads), strict=True)]
+    if named:
+        blobs = _grouped(connection.execute(_BLOB_NAMES.format(_KEYS), keys, binary=True))
+        return [Stored(*head, blobs[head[:3]], []) for head in heads]
     return _joined(heads, *_rest(connection, _KEYS, keys))
 
 

@@ -17,8 +17,9 @@ from loomline.server.domain.errors import (
     ThreadNotFound,
     TooManyRuns,
 )
-from loomline.server.domain.json import EMPTY_OBJECT
+from loomline.server.domain.json import EMPTY_OBJECT, Encoded
 from loomline.server.domain.multitask import ActiveRun, Decision, check_seen, decide, to_cancel
+from loomline.server.domain.outputs import Output
 from loomline.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
     ENDED_NUMBERS,
@@ -170,6 +171,14 @@ class PostgresRuns:
             lambda cursor: _renewal(claims, cursor),
         )
 
+    async def ask(self, claim: Claim, interrupts: Encoded) -> None:
+        def work(connection: Connection) -> None:
+            _hold(connection, claim, None)
+            given = (interrupts.decode(), claim.run.thread_id)
+            connection.execute(sql.SET_QUESTIONS, given)
+
+        await self._database.write(work)
+
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
         now = self._clock.now()
 
@@ -286,11 +295,11 @@ def _check_total(connection: Connection, new: NewRun) -> None:
 
 def _apply(connection: Connection, new: NewRun, decision: Decision) -> None:
     _note_ended(connection, decision.remove, "rollback", new.now)
-    _note_ended(connection, decision.end, "interrupted", new.now)
     for run_id in decision.remove:
         _remove(connection, new.thread_id, run_id)
     if decision.end:
-        connection.execute(sql.END_PENDING, (new.now, list(decision.end)))
+        connection.execute(sql.END_PENDING, (new.now, decision.reason, list(decision.end)))
+        _note_ended(connection, decision.end, "interrupted", new.now)
     if decision.end or decision.remove:
         _number_or_keep(connection, new.thread_id, len(decision.end))
     if decision.how is not None and decision.stop:
@@ -336,8 +345,8 @@ def _active(rows: Cursor) -> Sequence[ActiveRun]:
 
 def _claims(rows: Cursor) -> Sequence[Claim]:
     # An update returns its rows in any order.
-    found = sorted(rows, key=lambda row: (row[11], row[21]))
-    return [_claim(_run(row), row[18:]) for row in found]
+    found = sorted(rows, key=lambda row: (row[11], row[23]))
+    return [_claim(_run(row), row[20:]) for row in found]
 
 
 def _claim(run: Run, rest: _Row) -> Claim:
@@ -379,7 +388,8 @@ def _finish(connection: Connection, claim: Claim, outcome: Outcome, now: datetim
     if outcome.roll_back:
         _remove(connection, run.thread_id, run.run_id)
     else:
-        connection.execute(sql.END_RUN, (outcome.status, error, now, last, run.run_id))
+        shown = outcome.output.dump()
+        connection.execute(sql.END_RUN, (outcome.status, error, now, last, shown, run.run_id))
     if outcome.values is not None:
         connection.execute(sql.SET_VALUES, (run.thread_id, outcome.values.decode()))
     _note_finished(connection, run, outcome, now)
@@ -430,6 +440,8 @@ def _cancel(
     cancelled = to_cancel(_active(active), run_ids)
     ended = list(cancelled.ended)
     rolled_back = stop.action == "rollback"
+    if not rolled_back:
+        connection.execute(sql.END_PENDING, (now, stop.reason, ended))
     _note_ended(connection, ended, "rollback" if rolled_back else "interrupted", now)
     temporary = connection.execute(sql.HAS_TEMPORARY, (ended,)).fetchone() is not None
     _mark(connection, cancelled.stopping, stop)
@@ -439,8 +451,6 @@ def _cancel(
     if rolled_back:
         for run_id in ended:
             _remove(connection, thread_id, run_id)
-    else:
-        connection.execute(sql.END_PENDING, (now, ended))
     if ended:
         _number_or_keep(connection, thread_id, 0 if rolled_back else len(ended))
     connection.execute(sql.SETTLE, (now, thread_id))
@@ -544,4 +554,6 @@ def _run(row: _Row) -> Run:
         user=encoded(row[15]),
         number_before=row[16],
         last_number=row[17],
+        stop_reason=row[18],
+        output=Output.load(row[19]),
     )

@@ -11,7 +11,7 @@ tables to join them.
 RUN = (
     "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
     " temporary, resumable, attempt, created_at, updated_at, error, webhook, caller,"
-    " number_before, last_number"
+    " number_before, last_number, stop_reason, output"
 )
 
 GET_RUN = f"SELECT {RUN} FROM loomline_runs WHERE run_id = %s"
@@ -67,8 +67,11 @@ THREAD_GETS_RUN = """
     WHERE thread_id = %s
 """
 
+# The first reason counts, as with MARK_STOP.
 END_PENDING = """
-    UPDATE loomline_runs SET status = 'interrupted', updated_at = %s WHERE run_id = ANY(%s)
+    UPDATE loomline_runs
+    SET status = 'interrupted', updated_at = %s, stop_reason = coalesce(stop_reason, %s)
+    WHERE run_id = ANY(%s)
 """
 
 MARK_STOP = """
@@ -151,7 +154,7 @@ HOLD_MANY = """
 
 END_RUN = """
     UPDATE loomline_runs SET status = %s, error = %s, updated_at = %s, token = NULL,
-                             lease_until = NULL, last_number = %s
+                             lease_until = NULL, last_number = %s, output = %s
     WHERE run_id = %s
 """
 
@@ -196,6 +199,8 @@ _ACTIVE = """
      WHERE r.thread_id = t.thread_id AND r.status IN ('pending', 'running')
      ORDER BY r.created_at, r.seq LIMIT 1)
 """
+
+SET_QUESTIONS = "UPDATE loomline_threads SET interrupts = %s WHERE thread_id = %s"
 
 THREAD_ENDS_RUN = f"""
     UPDATE loomline_threads t

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import TypeAlias
 from uuid import UUID
 
@@ -26,10 +27,10 @@ from loomline.server.domain.errors import (
     AssistantVersionNotFound,
 )
 from loomline.server.domain.filters import Page
-from loomline.server.domain.json import JsonObject
+from loomline.server.domain.json import JsonObject, dump
 from loomline.server.storage.sqlite.connection import Readers, Writer
 from loomline.server.storage.sqlite.rows import micros, moment, obj, text
-from loomline.server.storage.sqlite.threads import delete_thread
+from loomline.server.storage.sqlite.threads import delete_all
 
 _COLUMNS = (
     "assistant_id, graph_id, name, description, config, context, metadata, version,"
@@ -78,9 +79,8 @@ _THREADS = """
     SELECT thread_id FROM threads
     WHERE metadata ->> '$.assistant_id' = ? AND (? IS NULL OR json_meets(metadata, ?))
 """
-_ACTIVE_RUNS = f"""
-    SELECT run_id FROM runs WHERE status IN ('pending', 'running') AND thread_id IN ({_THREADS})
-"""
+_STILL = f"{_THREADS} AND thread_id IN (SELECT value FROM json_each(?))"
+_THREAD_BATCH = 50
 
 _Row: TypeAlias = tuple[str, str, str, str | None, str, str, str, int, int, int]
 _VersionRow: TypeAlias = tuple[str, int, str, str, str | None, str, str, str, int]
@@ -154,17 +154,19 @@ class SqliteAssistants:
         access: Condition = EVERYTHING,
         threads_access: Condition = EVERYTHING,
     ) -> tuple[UUID, ...]:
-        key = (str(assistant_id),)
-
-        def work(connection: sqlite3.Connection) -> tuple[UUID, ...]:
-            _get(connection, assistant_id, access)
-            for statement in _DELETE:
-                connection.execute(statement, key)
-            return (
-                _delete_threads(connection, assistant_id, threads_access) if delete_threads else ()
+        stopped: list[UUID] = []
+        if delete_threads:
+            found = await self._readers.read(
+                partial(_threads, assistant_id=assistant_id, access=access, threads=threads_access)
             )
-
-        return await self._writer.write(work)
+            for start in range(0, len(found), _THREAD_BATCH):
+                batch = found[start : start + _THREAD_BATCH]
+                delete = partial(
+                    _delete_threads, batch=batch, key=_key(assistant_id, threads_access)
+                )
+                stopped += await self._writer.write(delete)
+        await self._writer.write(partial(_delete, assistant_id=assistant_id, access=access))
+        return tuple(stopped)
 
     async def versions(
         self,
@@ -207,15 +209,34 @@ def _insert(connection: sqlite3.Connection, assistant: Assistant) -> bool:
     return inserted
 
 
-def _delete_threads(
-    connection: sqlite3.Connection, assistant_id: UUID, access: Condition
-) -> tuple[UUID, ...]:
+def _delete(connection: sqlite3.Connection, assistant_id: UUID, access: Condition) -> None:
+    _get(connection, assistant_id, access)
+    for statement in _DELETE:
+        connection.execute(statement, (str(assistant_id),))
+
+
+def _key(assistant_id: UUID, access: Condition) -> tuple[str, str | None, str | None]:
     condition = _access(access)
-    key = (str(assistant_id), condition, condition)
-    active = connection.execute(_ACTIVE_RUNS, key).fetchall()
-    for (thread_id,) in connection.execute(_THREADS, key).fetchall():
-        delete_thread(connection, thread_id)
-    return tuple(UUID(run_id) for (run_id,) in active)
+    return (str(assistant_id), condition, condition)
+
+
+def _threads(
+    connection: sqlite3.Connection, assistant_id: UUID, access: Condition, threads: Condition
+) -> list[str]:
+    """Return the ids of the threads that go with an assistant."""
+    _get(connection, assistant_id, access)
+    found = connection.execute(_THREADS, _key(assistant_id, threads))
+    return [thread_id for (thread_id,) in found]
+
+
+def _delete_threads(
+    connection: sqlite3.Connection,
+    batch: Sequence[str],
+    key: tuple[str, str | None, str | None],
+) -> tuple[UUID, ...]:
+    """Delete those of some threads that still go with the assistant; return the active runs."""
+    found = connection.execute(_STILL, (*key, dump(list(batch)).decode())).fetchall()
+    return delete_all(connection, [UUID(thread_id) for (thread_id,) in found]).stopped
 
 
 def _get(

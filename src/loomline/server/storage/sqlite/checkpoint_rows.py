@@ -9,6 +9,7 @@ from typing import TypeAlias
 import orjson
 
 from loomline.server.storage.checkpoints import Place, Range, Rows, Stored, matches, rebuilt_from
+from loomline.server.storage.sqlite.pieces import Room, begin_tidying
 
 _PUT = """
     INSERT OR REPLACE INTO checkpoints
@@ -30,12 +31,17 @@ _WRITE_NEW = _WRITE.format("IGNORE")
 _WRITE_OVER = _WRITE.format("REPLACE")
 
 _FIELDS = "thread_id, checkpoint_ns, checkpoint_id, parent_id, content, metadata"
+# Of a thread that is deleted, or that is not copied yet, no checkpoint exists for readers.
+_VISIBLE = """
+    NOT EXISTS (SELECT 1 FROM upkeep u
+                WHERE u.thread_id = checkpoints.thread_id AND u.work IN ('remove', 'copy'))
+"""
 _GET = f"""
     SELECT {_FIELDS} FROM checkpoints
-    WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?
+    WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? AND {_VISIBLE}
 """
 _LATEST = f"""
-    SELECT {_FIELDS} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?
+    SELECT {_FIELDS} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND {_VISIBLE}
     ORDER BY checkpoint_id DESC LIMIT 1
 """
 # CROSS JOIN: the versions come first. The other way round reads every blob of the thread.
@@ -45,6 +51,8 @@ _BLOBS = """
       ON b.thread_id = ? AND b.checkpoint_ns = ? AND b.channel = v.key
          AND b.version = CAST(v.value AS TEXT)
 """
+# An index has all that is read here, so no value is.
+_BLOB_NAMES = _BLOBS.replace("b.channel, b.type, b.content", "b.channel, '', x''")
 _WRITES = """
     SELECT task_id, idx, channel, type, content FROM checkpoint_writes
     WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?
@@ -71,6 +79,15 @@ _WRITES_OF_RUN = """
 """
 _CHECKPOINTS_OF_RUN = "DELETE FROM checkpoints WHERE run_id = ?"
 _WRITES_BY_RUN = "DELETE FROM checkpoint_writes WHERE thread_id = ? AND run_id = ?"
+# The writes on the run's own checkpoints, whose rows are deleted before, may be many.
+_VISIBLE_WRITES_BY_RUN = """
+    DELETE FROM checkpoint_writes
+    WHERE thread_id = ? AND run_id = ? AND EXISTS (
+        SELECT 1 FROM checkpoints c
+        WHERE c.thread_id = checkpoint_writes.thread_id
+          AND c.checkpoint_ns = checkpoint_writes.checkpoint_ns
+          AND c.checkpoint_id = checkpoint_writes.checkpoint_id)
+"""
 # Never while a run of the thread is executed: its next checkpoint refers to the values that it has
 # read, although no checkpoint in the database may do so any more. A later deletion removes them.
 _UNUSED_BLOBS = """
@@ -137,7 +154,7 @@ def page(
     for row in connection.execute(statement, {**parameters, "limit": limit}):
         last, looked = (row[0], row[1], row[2]), looked + 1
         if matches(row[5], wanted):
-            found.append(_complete(connection, row))
+            found.append(_head(connection, row) if where.heads else _complete(connection, row))
         if len(found) == most:
             return found, last
     return found, last if looked == limit else None
@@ -145,7 +162,7 @@ def page(
 
 def _page_statement(where: Range, after: Place | None) -> tuple[str, dict[str, str]]:
     parameters: dict[str, str] = {}
-    conditions = ["TRUE"]
+    conditions = [_VISIBLE]
     for name, condition in _CONDITIONS.items():
         value: str | None = getattr(where, name)
         if value is not None:
@@ -162,6 +179,12 @@ def _complete(connection: sqlite3.Connection, row: _Head) -> Stored:
     blobs = connection.execute(_BLOBS, (content, thread_id, checkpoint_ns)).fetchall()
     key = (thread_id, checkpoint_ns, checkpoint_id)
     return Stored(*row, blobs=blobs, writes=_valid(connection.execute(_WRITES, key)))
+
+
+def _head(connection: sqlite3.Connection, row: _Head) -> Stored:
+    thread_id, checkpoint_ns, _, _, content, _ = row
+    blobs = connection.execute(_BLOB_NAMES, (content, thread_id, checkpoint_ns)).fetchall()
+    return Stored(*row, blobs=blobs, writes=[])
 
 
 def _valid(rows: Iterable[_Write]) -> list[tuple[str, str, str, bytes]]:
@@ -182,11 +205,21 @@ def delete_thread_checkpoints(connection: sqlite3.Connection, thread_id: str) ->
 
 
 def delete_run_checkpoints(connection: sqlite3.Connection, run_id: str, thread_id: str) -> None:
-    """Delete what a run has left on a thread, on checkpoints of other runs too."""
-    connection.execute(_WRITES_OF_RUN, (run_id,))
-    connection.execute(_WRITES_BY_RUN, (thread_id, run_id))
-    if connection.execute(_CHECKPOINTS_OF_RUN, (run_id,)).rowcount:
+    """Delete the checkpoints of a run, and its writes on checkpoints of other runs.
+
+    The values and writes that no checkpoint refers to afterwards are invisible. On a large thread
+    they are deleted in pieces later.
+    """
+    small = Room().fits(connection, thread_id)
+    if small:
+        connection.execute(_WRITES_OF_RUN, (run_id,))
+    deleted = connection.execute(_CHECKPOINTS_OF_RUN, (run_id,)).rowcount
+    writes = _WRITES_BY_RUN if small else _VISIBLE_WRITES_BY_RUN
+    connection.execute(writes, (thread_id, run_id))
+    if deleted and small:
         connection.execute(_UNUSED_BLOBS, {"thread": thread_id})
+    elif deleted:
+        begin_tidying(connection, thread_id)
 
 
 def _threads_of_run(connection: sqlite3.Connection, run_id: str) -> list[str]:
@@ -207,7 +240,7 @@ def keep_latest_checkpoints(connection: sqlite3.Connection, thread_id: str) -> N
         "SELECT DISTINCT checkpoint_ns FROM checkpoints WHERE thread_id = ?", (thread_id,)
     ).fetchall()
     for (checkpoint_ns,) in rows:
-        kept = _needed(connection, thread_id, checkpoint_ns)
+        kept = needed(connection, thread_id, checkpoint_ns)
         for table in ("checkpoint_writes", "checkpoints"):
             connection.execute(
                 f"""DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = ?
@@ -217,7 +250,8 @@ def keep_latest_checkpoints(connection: sqlite3.Connection, thread_id: str) -> N
     connection.execute(_UNUSED_BLOBS, {"thread": thread_id})
 
 
-def _needed(connection: sqlite3.Connection, thread_id: str, checkpoint_ns: str) -> list[str]:
+def needed(connection: sqlite3.Connection, thread_id: str, checkpoint_ns: str) -> list[str]:
+    """Return the ids of the latest checkpoint of a namespace and of those it is rebuilt from."""
     latest = load(connection, thread_id, checkpoint_ns, None)
     assert latest is not None
     return rebuilt_from(latest, lambda each: load(connection, thread_id, checkpoint_ns, each))

@@ -38,7 +38,7 @@ READERS = 2
 
 _UNAVAILABLE = "The database cannot be used at the moment: {reason}. Try again later."
 _DAMAGED = "The database file is damaged. The log of the server says more."
-_CLOSING = "The server is shutting down. Try again later."
+CLOSING = "The server is shutting down. Try again later."
 
 # Without a sync at every commit a power cut may lose the last transactions, but never damages the
 # file; the death of the process alone loses nothing.
@@ -191,7 +191,7 @@ class Writer:
     def _put(self, operation: _Operation[T], *, urgent: bool) -> None:
         with self._condition:
             if self._closing:
-                raise StorageUnavailable(_CLOSING)
+                raise StorageUnavailable(CLOSING)
             if len(self._queue) >= QUEUE_MOST:
                 raise StorageUnavailable(_UNAVAILABLE.format(reason="too many writes are waiting"))
             self._queue.append(operation)  # type: ignore[arg-type]
@@ -281,11 +281,11 @@ class Readers:
         try:
             return self._pool.submit(self._far, work)
         except RuntimeError:
-            raise StorageUnavailable(_CLOSING) from None
+            raise StorageUnavailable(CLOSING) from None
 
     def _far(self, work: Work[T]) -> T:
         try:
-            return _snapshot(work, self._own_connection())
+            return snapshot(work, self._own_connection())
         except sqlite3.Error as error:
             raise unavailable(error) from error
 
@@ -340,7 +340,7 @@ def _roll_back(connection: sqlite3.Connection) -> None:
             connection.execute("ROLLBACK")
 
 
-def _snapshot(work: Work[T], connection: sqlite3.Connection) -> T:
+def snapshot(work: Work[T], connection: sqlite3.Connection) -> T:
     """Read in one transaction: what belongs together may be removed between two statements."""
     connection.execute("BEGIN")
     try:

@@ -16,6 +16,7 @@ from loomline.server.storage.sinks import DirectSink
 from loomline.server.storage.sqlite import sql
 from loomline.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints, load, write_rows
 from loomline.server.storage.sqlite.connection import Access, Readers, Writer
+from loomline.server.storage.sqlite.pieces import ThreadUnderWork, work_on
 from loomline.server.storage.sqlite.rows import micros
 from loomline.server.storage.sqlite.threads import (
     active_runs,
@@ -23,6 +24,7 @@ from loomline.server.storage.sqlite.threads import (
     create_thread,
     get_thread,
 )
+from loomline.server.storage.sqlite.upkeep import Upkeep
 from loomline.server.storage.staged import Collected, StagedSaver
 
 _NEWEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
@@ -32,9 +34,15 @@ class SqliteEdit:
     """``StateEdit``: rows wait in memory until they are written together."""
 
     def __init__(
-        self, writer: Writer, readers: Readers, thread_id: UUID, options: SaverOptions
+        self,
+        writer: Writer,
+        readers: Readers,
+        upkeep: Upkeep,
+        thread_id: UUID,
+        options: SaverOptions,
     ) -> None:
         self._writer = writer
+        self._upkeep = upkeep
         self._thread_id = thread_id
         self._collected = Collected()
 
@@ -60,13 +68,20 @@ class SqliteEdit:
                 check_thread(connection, self._thread_id, access)
             if active_runs(connection, self._thread_id):
                 raise ThreadInFlight(self._thread_id)
+            if work_on(connection, str(self._thread_id)) == "prune":
+                raise ThreadUnderWork(str(self._thread_id))
             self._check(connection)
             write_rows(connection, self._collected.rows)
             self._check_values(connection)
             _follow(connection, self._thread_id, state)
             return get_thread(connection, self._thread_id)
 
-        return await self._writer.write(work)
+        try:
+            return await self._writer.write(work)
+        except ThreadUnderWork as error:
+            # The checkpoint that the change rests on may be gone afterwards.
+            await self._upkeep.settle(error.thread_id)
+            raise StateChanged(self._thread_id) from None
 
     def _check(self, connection: sqlite3.Connection) -> None:
         for place, newest in self._saver.newest.items():

@@ -18,6 +18,7 @@ logger: logging.Logger = logging.getLogger("loomline.storage")
 
 _FOLDER_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
+_NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 # File systems that cannot lock a folder, such as NFS. The lock file is left for these.
@@ -49,6 +50,7 @@ class DataFolder:
             with ExitStack() as locks:
                 self._lock(locks)
                 self._create()
+                self._hide()
                 self._locks = locks.pop_all()
         except BlockingIOError:
             raise StorageUnavailable(
@@ -85,8 +87,19 @@ class DataFolder:
         An existing file must not be opened here: closing it would drop the locks that SQLite has.
         """
         with suppress(FileExistsError):
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            os.close(os.open(self._database, flags, _FILE_MODE))
+            os.close(os.open(self._database, _NEW_FILE, _FILE_MODE))
+
+    def _hide(self) -> None:
+        """Keep the directory out of Git repositories, unless it has files of the user."""
+        names = os.listdir(self._folder)  # noqa: PTH208 - names alone
+        if not all(name.startswith(f"{self._database.stem}.") for name in names):
+            return
+        with suppress(FileExistsError):
+            descriptor = os.open(self._folder / ".gitignore", _NEW_FILE, _FILE_MODE)
+            try:
+                os.write(descriptor, b"*\n")
+            finally:
+                os.close(descriptor)
 
     def _warn(self) -> None:
         beside = [

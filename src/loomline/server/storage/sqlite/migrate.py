@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
@@ -45,7 +45,7 @@ def look_at_version(connection: sqlite3.Connection) -> None:
         StorageUnavailable: it has not.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != len(_scripts()):
+    if version != _last(_scripts()):
         raise StorageUnavailable(
             "The data directory was last used by another version of Loomline. Use the version that"
             " its server has."
@@ -62,7 +62,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     """
     scripts = _scripts()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(scripts):
+    if version > _last(scripts):
         raise StorageUnavailable(
             "The data directory was last used by a newer version of Loomline. Upgrade Loomline, or"
             " start with another --data-dir."
@@ -87,6 +87,10 @@ def _scripts() -> list[tuple[int, str]]:
         for script in folder.iterdir()
         if script.name.endswith(".sql")
     )
+
+
+def _last(scripts: Sequence[tuple[int, str]]) -> int:
+    return scripts[-1][0]
 
 
 def _statements(script: str) -> Iterable[str]:

@@ -19,6 +19,7 @@ from loomline.server.domain.errors import (
 )
 from loomline.server.domain.json import Encoded, dump
 from loomline.server.domain.multitask import ActiveRun, Decision, check_seen, decide, to_cancel
+from loomline.server.domain.outputs import Output
 from loomline.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
     ENDED_NUMBERS,
@@ -52,23 +53,27 @@ from loomline.server.storage.sqlite.rows import encoded, micros, moment, obj, op
 from loomline.server.storage.sqlite.run_stats import queue_stats
 from loomline.server.storage.sqlite.savers import fence
 from loomline.server.storage.sqlite.threads import check_thread, delete_thread, insert_thread
+from loomline.server.storage.sqlite.upkeep import Upkeep
 from loomline.server.storage.sqlite.webhooks import note_end
 
 _Row: TypeAlias = tuple[
     str, str, str, str, RunStatus, str, bytes, MultitaskStrategy, int, int, int, int, int,
-    str | None, str | None, str | None, int | None, int | None,
+    str | None, str | None, str | None, int | None, int | None, str | None, str | None,
 ]  # fmt: skip
 
 
 class SqliteRuns:
-    def __init__(self, writer: Writer, readers: Readers, sinks: Sinks, clock: Clock) -> None:
+    def __init__(
+        self, writer: Writer, readers: Readers, sinks: Sinks, clock: Clock, upkeep: Upkeep
+    ) -> None:
         self._writer = writer
         self._readers = readers
+        self._upkeep = upkeep
         self._sinks = sinks
         self._clock = clock
 
     async def create(self, new: NewRun) -> Created:
-        return await self._writer.write(lambda connection: _create(connection, new))
+        return await self._upkeep.write(lambda connection: _create(connection, new))
 
     async def get(
         self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
@@ -166,6 +171,14 @@ class SqliteRuns:
 
         return await self._writer.write(work)
 
+    async def ask(self, claim: Claim, interrupts: Encoded) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            fence(connection, claim)
+            given = (interrupts.decode(), str(claim.run.thread_id))
+            connection.execute(sql.SET_QUESTIONS, given)
+
+        await self._writer.write(work)
+
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
         now = micros(self._clock.now())
 
@@ -232,7 +245,9 @@ def _get(
     row = connection.execute(sql.GET_RUN, (str(run_id),)).fetchone()
     if row is None or (thread_id is not None and row[1] != str(thread_id)):
         raise RunNotFound(run_id)
-    if not _may(connection, row[1], access):
+    # Rows of a deleted thread may be waiting for their removal.
+    thread = connection.execute(sql.THREAD_METADATA, (row[1],)).fetchone()
+    if thread is None or not meets(obj(thread[0]), access):
         raise RunNotFound(run_id)
     return _run(row)
 
@@ -302,8 +317,8 @@ def _apply(connection: sqlite3.Connection, thread: str, decision: Decision, now:
         note_end(connection, _row(connection, run_id), "rollback", now, with_values=False)
         _remove(connection, thread, str(run_id))
     for run_id in decision.end:
+        connection.execute(sql.END_PENDING, (now, decision.reason, str(run_id)))
         note_end(connection, _row(connection, run_id), "interrupted", now)
-        connection.execute(sql.END_PENDING, (now, str(run_id)))
     _number_or_skip(connection, thread, len(decision.end))
     if decision.how is not None:
         how = decision.how
@@ -362,7 +377,8 @@ def _finish(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now:
         _remove(connection, thread, str(run.run_id))
     else:
         error = optional_text(outcome.error)
-        connection.execute(sql.END_RUN, (outcome.status, error, now, last, str(run.run_id)))
+        shown = outcome.output.dump()
+        connection.execute(sql.END_RUN, (outcome.status, error, now, last, shown, str(run.run_id)))
     gone = run.temporary and not outcome.untold
     if outcome.values is not None and not gone:
         connection.execute(sql.SET_VALUES, (thread, outcome.values))
@@ -420,6 +436,8 @@ def _end_pending(
     """End runs that have not begun; return whether that leaves their thread without a purpose."""
     temporary = False
     for run_id in ended:
+        if stop.action == "interrupt":
+            connection.execute(sql.END_PENDING, (now, stop.reason, str(run_id)))
         run = _row(connection, run_id)
         temporary = temporary or run.temporary
         if stop.action == "rollback":
@@ -427,7 +445,6 @@ def _end_pending(
             _remove(connection, thread, str(run_id))
         else:
             note_end(connection, run, "interrupted", now, with_values=not run.temporary)
-            connection.execute(sql.END_PENDING, (now, str(run_id)))
     _number_or_skip(connection, thread, 0 if stop.action == "rollback" else len(ended))
     return temporary
 
@@ -496,7 +513,8 @@ def _give_up(connection: sqlite3.Connection, run: Run, now: int) -> None:
         return
     error = ATTEMPTS_EXHAUSTED.decode()
     (number,) = connection.execute(sql.EVENT_NUMBER, (thread,)).fetchone()
-    connection.execute(sql.END_RUN, ("error", error, now, number, str(run.run_id)))
+    shown = run.output.dump()
+    connection.execute(sql.END_RUN, ("error", error, now, number, shown, str(run.run_id)))
     connection.execute(sql.THREAD_ENDS_RUN, ("busy", "error", "{}", error, now, now, 0, thread))
     _number_ends(connection, thread)
     _settle(connection, thread, now)
@@ -554,4 +572,6 @@ def _run(row: _Row) -> Run:
         user=encoded(row[15]),
         number_before=row[16],
         last_number=row[17],
+        stop_reason=row[18],
+        output=Output.load(row[19]),
     )

@@ -3,7 +3,7 @@
 _RUN = (
     "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
     " temporary, resumable, attempt, created_at, updated_at, error, webhook, caller,"
-    " number_before, last_number"
+    " number_before, last_number, stop_reason, output"
 )
 
 GET_RUN = f"SELECT {_RUN} FROM runs WHERE run_id = ?"
@@ -53,15 +53,25 @@ THREAD_GETS_RUN = """
     WHERE thread_id = ?
 """
 
-END_PENDING = "UPDATE runs SET status = 'interrupted', updated_at = ? WHERE run_id = ?"
+# The first reason counts, as with MARK_STOP.
+END_PENDING = """
+    UPDATE runs SET status = 'interrupted', updated_at = ?, stop_reason = coalesce(stop_reason, ?)
+    WHERE run_id = ?
+"""
 
 MARK_STOP = """
     UPDATE runs SET stop_action = ?, stop_reason = ? WHERE run_id = ? AND stop_action IS NULL
 """
 
+DELETE_ACTIVE_RUNS = """
+    DELETE FROM runs INDEXED BY runs_active
+    WHERE thread_id = ? AND status IN ('pending', 'running')
+"""
+
 DELETE_RUN = "DELETE FROM runs WHERE run_id = ?"
 
-# Of each thread the first in line, if nothing of the thread is running. Runs that are due at the
+# Of each thread the first in line, if nothing of the thread is running and the thread is not being
+# pruned: a run from an older checkpoint would lose it. Runs that are due at the
 # same time are in line as they came: that is what the rowid says.
 CLAIMABLE = f"""
     SELECT {_RUN}, EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = r.thread_id),
@@ -72,6 +82,8 @@ CLAIMABLE = f"""
       AND (:graphs IS NULL OR graph_id IN (SELECT value FROM json_each(:graphs)))
       AND NOT EXISTS (
         SELECT 1 FROM runs o WHERE o.thread_id = r.thread_id AND o.status = 'running')
+      AND NOT EXISTS (
+        SELECT 1 FROM upkeep u WHERE u.thread_id = r.thread_id AND u.work = 'prune')
       AND NOT EXISTS (
         SELECT 1 FROM runs o WHERE o.thread_id = r.thread_id
           AND o.status IN ('pending', 'running')
@@ -109,7 +121,7 @@ COUNT_BATCH = """
 
 END_RUN = """
     UPDATE runs SET status = ?, error = ?, updated_at = ?, token = NULL, lease_until = NULL,
-                    last_number = ?
+                    last_number = ?, output = ?
     WHERE run_id = ?
 """
 
@@ -141,6 +153,8 @@ SET_VALUES = """
     INSERT INTO thread_values (thread_id, content) VALUES (?, ?)
     ON CONFLICT (thread_id) DO UPDATE SET content = excluded.content
 """
+
+SET_QUESTIONS = "UPDATE threads SET interrupts = ? WHERE thread_id = ?"
 
 THREAD_ENDS_RUN = """
     UPDATE threads SET status = ?, settled_status = ?, interrupts = ?, error = ?, updated_at = ?,

@@ -30,6 +30,7 @@ from loomline.server.storage.sqlite.runs import SqliteRuns
 from loomline.server.storage.sqlite.savers import WriterDrain
 from loomline.server.storage.sqlite.store_search import SqliteItems
 from loomline.server.storage.sqlite.threads import SqliteThreads
+from loomline.server.storage.sqlite.upkeep import Upkeep
 from loomline.server.storage.sqlite.webhooks import SqliteWebhooks
 from loomline.server.storage.store import DatabaseStore
 
@@ -68,6 +69,8 @@ class SqliteStorage:
         await asyncio.to_thread(self._prepare)
         self._sinks = Sinks(WriterDrain(self._writer))
         self._writer.start()
+        if not self._beside:
+            self._upkeep.start()
         self._opened = True
         options = self._store_options
         access = Access(self._writer, self._readers)
@@ -80,14 +83,17 @@ class SqliteStorage:
         )
         self.assistants: SqliteAssistants = SqliteAssistants(self._writer, self._readers)
         self.crons: SqliteCrons = SqliteCrons(self._writer, self._readers)
-        self.threads: SqliteThreads = SqliteThreads(self._writer, self._readers)
+        self.threads: SqliteThreads = SqliteThreads(self._writer, self._readers, self._upkeep)
         self.webhooks: SqliteWebhooks = SqliteWebhooks(self._writer, self._readers, self._clock)
-        self.runs: SqliteRuns = SqliteRuns(self._writer, self._readers, self._sinks, self._clock)
+        self.runs: SqliteRuns = SqliteRuns(
+            self._writer, self._readers, self._sinks, self._clock, self._upkeep
+        )
 
     async def close(self) -> None:
         if not self._opened:
             return
         self._opened = False
+        await asyncio.to_thread(self._upkeep.close)
         await asyncio.to_thread(self._writer.close)
         await asyncio.to_thread(self._readers.close)
         self._folder.release()
@@ -107,7 +113,7 @@ class SqliteStorage:
         return self._saver(Settled(sink) if wait else sink, claim)
 
     def edit(self, thread_id: UUID) -> SqliteEdit:
-        return SqliteEdit(self._writer, self._readers, thread_id, self._saver_options)
+        return SqliteEdit(self._writer, self._readers, self._upkeep, thread_id, self._saver_options)
 
     def rewriter(self) -> SqliteRewriter:
         return SqliteRewriter(Access(self._writer, self._readers))
@@ -147,6 +153,10 @@ class SqliteStorage:
             else:
                 migrate(connection)
             self._readers = Readers(self._path)
+            undo.callback(self._readers.close)
+            self._writer = Writer(connection)
+            self._upkeep = Upkeep(self._writer, connection, self._path)
+            if not self._beside:
+                self._upkeep.prepare()
         except sqlite3.Error as error:
             raise not_opened(error, self._path) from error
-        self._writer = Writer(connection)

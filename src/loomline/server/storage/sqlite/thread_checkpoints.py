@@ -5,26 +5,39 @@ from __future__ import annotations
 import sqlite3
 
 from loomline.server.domain.threads import Size, ThreadSize
+from loomline.server.storage.sqlite.pieces import Change
 
 # No run is named: what becomes of the runs of the source is not the copy's concern. What several
 # runs have written to one place stays apart all the same.
 _COPIES = (
     """INSERT INTO checkpoints
            (thread_id, checkpoint_ns, checkpoint_id, parent_id, content, metadata)
-       SELECT :target, checkpoint_ns, checkpoint_id, parent_id, content,
+       SELECT ?1, checkpoint_ns, checkpoint_id, parent_id, content,
               iif(json_extract(metadata, '$.thread_id') IS NULL, metadata,
-                  json_set(metadata, '$.thread_id', :target))
-       FROM checkpoints WHERE thread_id = :source""",
+                  json_set(metadata, '$.thread_id', ?1))
+       FROM checkpoints WHERE thread_id = ?2""",
     """INSERT INTO checkpoint_blobs
            (thread_id, checkpoint_ns, channel, version, type, content)
-       SELECT :target, checkpoint_ns, channel, version, type, content
-       FROM checkpoint_blobs WHERE thread_id = :source""",
+       SELECT ?1, checkpoint_ns, channel, version, type, content
+       FROM checkpoint_blobs WHERE thread_id = ?2""",
     """INSERT INTO checkpoint_writes
            (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel,
             type, content)
-       SELECT :target, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel,
+       SELECT ?1, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel,
               type, content
-       FROM checkpoint_writes WHERE thread_id = :source ORDER BY rowid""",
+       FROM checkpoint_writes WHERE thread_id = ?2""",
+)
+# The order of the writes is that of their rows, which decides between writes of several runs.
+_ORDERED = " ORDER BY rowid"
+_KEYS = (
+    ("checkpoints", "checkpoint_ns, checkpoint_id", "length(content) + length(metadata)", ""),
+    ("checkpoint_blobs", "checkpoint_ns, channel, version", "length(content)", ""),
+    (
+        "checkpoint_writes",
+        "checkpoint_ns, checkpoint_id, task_id, idx, run_id",
+        "length(content)",
+        _ORDERED,
+    ),
 )
 
 # Without the values that stand in the checkpoints: those are counted with the channels.
@@ -53,8 +66,20 @@ _CHANNELS = """
 
 def copy_checkpoints(connection: sqlite3.Connection, source: str, target: str) -> None:
     """Copy everything a thread has been through to another one that is new."""
-    for statement in _COPIES:
-        connection.execute(statement, {"source": source, "target": target})
+    for statement, (*_, order) in zip(_COPIES, _KEYS, strict=True):
+        connection.execute(f"{statement}{order}", (target, source))
+
+
+def copies(connection: sqlite3.Connection, source: str, target: str) -> list[Change]:
+    """Return the changes that do the same row by row."""
+    changes: list[Change] = []
+    for statement, (table, key, size, order) in zip(_COPIES, _KEYS, strict=True):
+        marks = ", ".join(f"?{number + 3}" for number in range(key.count(",") + 1))
+        one = f"{statement} AND ({key}) = ({marks})"
+        select = f"SELECT {size}, {key} FROM {table} WHERE thread_id = ?{order}"
+        found = connection.execute(select, (source,))
+        changes += [(one, (target, source, *place), weight) for weight, *place in found]
+    return changes
 
 
 def checkpoints_size(connection: sqlite3.Connection, thread_id: str) -> ThreadSize:

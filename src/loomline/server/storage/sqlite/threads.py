@@ -27,9 +27,18 @@ from loomline.server.domain.threads import (
 from loomline.server.storage.sqlite import sql, thread_search
 from loomline.server.storage.sqlite.checkpoint_rows import keep_latest_checkpoints
 from loomline.server.storage.sqlite.connection import Readers, Writer
+from loomline.server.storage.sqlite.copying import Copy, copy_in_pieces, copy_small
+from loomline.server.storage.sqlite.pieces import (
+    Room,
+    ThreadUnderWork,
+    begin_work,
+    remove_all,
+    work_on,
+)
 from loomline.server.storage.sqlite.rows import micros, obj, text
-from loomline.server.storage.sqlite.thread_checkpoints import checkpoints_size, copy_checkpoints
+from loomline.server.storage.sqlite.thread_checkpoints import checkpoints_size
 from loomline.server.storage.sqlite.thread_rows import thread_of_row
+from loomline.server.storage.sqlite.upkeep import Upkeep
 
 _INSERT = """
     INSERT INTO threads (thread_id, status, settled_status, metadata, config, ttl_minutes,
@@ -45,15 +54,6 @@ _UPDATE = "UPDATE threads SET metadata = ?, updated_at = ? WHERE thread_id = ?"
 _SET_TTL = """
     UPDATE threads SET ttl_minutes = ?, ttl_strategy = ?, swept_at = NULL WHERE thread_id = ?
 """
-_COPY = (
-    """INSERT INTO threads (thread_id, status, settled_status, metadata, config, interrupts, error,
-                            ttl_minutes, ttl_strategy, created_at, updated_at, state_updated_at)
-       SELECT :target, settled_status, settled_status, metadata, config, interrupts, error,
-              ttl_minutes, ttl_strategy, :now, :now, :now
-       FROM threads WHERE thread_id = :source""",
-    """INSERT INTO thread_values (thread_id, content)
-       SELECT :target, content FROM thread_values WHERE thread_id = :source""",
-)
 # The conditions and the order are those of the index.
 _EXPIRED = """
     SELECT thread_id, ttl_strategy FROM threads
@@ -62,26 +62,21 @@ _EXPIRED = """
     ORDER BY updated_at + CAST(ttl_minutes * 60000000 AS INTEGER) LIMIT ?
 """
 _SWEPT = "UPDATE threads SET swept_at = updated_at WHERE thread_id = ?"
-_DELETE = tuple(
-    f"DELETE FROM {table} WHERE thread_id = ?"
-    for table in (
-        "threads", "thread_values", "runs", "crons", "checkpoints", "checkpoint_blobs",
-        "checkpoint_writes",
-    )
-)  # fmt: skip
+_DELETE = tuple(f"DELETE FROM {table} WHERE thread_id = ?" for table in ("threads", "crons"))
 
 
 class SqliteThreads:
-    def __init__(self, writer: Writer, readers: Readers) -> None:
+    def __init__(self, writer: Writer, readers: Readers, upkeep: Upkeep) -> None:
         self._writer = writer
         self._readers = readers
+        self._upkeep = upkeep
 
     async def create(self, new: NewThread, *, access: Condition = EVERYTHING) -> Thread:
         def work(connection: sqlite3.Connection) -> Thread:
             create_thread(connection, new, access)
             return get_thread(connection, new.thread_id)
 
-        return await self._writer.write(work)
+        return await self._upkeep.write(work)
 
     async def get(
         self, thread_id: UUID, *, with_values: bool = True, access: Condition = EVERYTHING
@@ -140,29 +135,29 @@ class SqliteThreads:
         metadata: JsonObject | None = None,
         access: Condition = EVERYTHING,
     ) -> Thread:
-        def work(connection: sqlite3.Connection) -> Thread:
-            check_thread(connection, thread_id, access)
-            names = {"source": str(thread_id), "target": str(new_id), "now": micros(now)}
-            counts = [connection.execute(statement, names).rowcount for statement in _COPY]
-            if not counts[0]:
-                raise ThreadNotFound(thread_id)
-            copy_checkpoints(connection, str(thread_id), str(new_id))
-            if metadata:
-                _update(connection, new_id, ThreadPatch(now, metadata))
-            return get_thread(connection, new_id)
+        copy = Copy(thread_id, new_id, now, metadata or {})
 
-        return await self._writer.write(work)
+        def work(connection: sqlite3.Connection) -> bool:
+            check_thread(connection, thread_id, access)
+            return copy_small(connection, copy)
+
+        if not await self._writer.write(work):
+            await self._upkeep.do(partial(copy_in_pieces, self._upkeep, copy))
+        return await self._readers.read(partial(get_thread, thread_id=new_id))
 
     async def prune(
         self, thread_ids: Sequence[UUID], strategy: PruneStrategy, *, access: Condition = EVERYTHING
     ) -> Pruned:
-        prune = _delete_all if strategy == "delete" else _cut_down_all
+        prune = delete_all if strategy == "delete" else _cut_down_all
 
         def work(connection: sqlite3.Connection) -> Pruned:
             ids = [each for each in thread_ids if _may(connection, each, access)]
             return prune(connection, ids)
 
-        return await self._writer.write(work)
+        pruned = await self._writer.write(work)
+        if strategy != "delete":
+            await self._settle(pruned.threads)
+        return pruned
 
     async def size(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> ThreadSize:
         def work(connection: sqlite3.Connection) -> ThreadSize:
@@ -170,6 +165,12 @@ class SqliteThreads:
             return checkpoints_size(connection, str(thread_id))
 
         return await self._readers.read(work)
+
+    async def _settle(self, thread_ids: Sequence[UUID]) -> None:
+        """Return once no work is noted for threads."""
+        for each in thread_ids:
+            if self._readers.point(partial(work_on, thread_id=str(each))) is not None:
+                await self._upkeep.settle(str(each))
 
     async def expire(self, now: datetime, limit: int) -> Pruned:
         key = (micros(now), limit)
@@ -181,8 +182,9 @@ class SqliteThreads:
             rows = connection.execute(_EXPIRED, key).fetchall()
             gone = [UUID(key) for key, strategy in rows if strategy == "delete"]
             cut = [UUID(key) for key, strategy in rows if strategy != "delete"]
-            _delete_all(connection, gone)
-            _cut_down_all(connection, cut)
+            room = Room()
+            delete_all(connection, gone, room)
+            _cut_down_all(connection, cut, room)
             connection.executemany(_SWEPT, [(str(each),) for each in cut])
             return Pruned(tuple(UUID(key) for key, _ in rows))
 
@@ -214,10 +216,17 @@ def insert_thread(
     *,
     ttl: Ttl | None = None,
 ) -> bool:
-    """Insert a thread unless it exists; return whether it was inserted."""
+    """Insert a thread unless it exists; return whether it was inserted.
+
+    Raises:
+        ThreadUnderWork: Rows of a deleted thread with this id have not been removed yet.
+    """
     minutes, strategy = (None, None) if ttl is None else (ttl.minutes, ttl.strategy)
     row = (str(thread_id), text(metadata), text(config), minutes, strategy, now, now, now)
-    return connection.execute(_INSERT, row).rowcount == 1
+    inserted = connection.execute(_INSERT, row).rowcount == 1
+    if inserted and work_on(connection, str(thread_id)) == "remove":
+        raise ThreadUnderWork(str(thread_id))
+    return inserted
 
 
 def get_thread(
@@ -256,9 +265,18 @@ def active_runs(connection: sqlite3.Connection, thread_id: UUID) -> tuple[UUID, 
     return tuple(UUID(run_id) for run_id, _ in rows)
 
 
-def delete_thread(connection: sqlite3.Connection, thread_id: str) -> bool:
-    """Delete a thread and every row that belongs to it; return whether it existed."""
+def delete_thread(connection: sqlite3.Connection, thread_id: str, room: Room | None = None) -> bool:
+    """Delete a thread and every row that belongs to it; return whether it existed.
+
+    The rows that do not fit into the transaction are removed in pieces later. Until then they are
+    invisible, since no thread has them. The active runs go at once, so that no worker has any.
+    """
     counts = [connection.execute(statement, (thread_id,)).rowcount for statement in _DELETE]
+    if (room or Room()).fits(connection, thread_id):
+        remove_all(connection, thread_id)
+    else:
+        connection.execute(sql.DELETE_ACTIVE_RUNS, (thread_id,))
+        begin_work(connection, thread_id, "remove")
     return counts[0] == 1
 
 
@@ -278,21 +296,31 @@ def _may(connection: sqlite3.Connection, thread_id: UUID, access: Condition) -> 
     return row is not None and meets(obj(row[0]), access)
 
 
-def _delete_all(connection: sqlite3.Connection, thread_ids: Sequence[UUID]) -> Pruned:
+def delete_all(
+    connection: sqlite3.Connection, thread_ids: Sequence[UUID], room: Room | None = None
+) -> Pruned:
+    room = room or Room()
     gone: list[UUID] = []
     stopped: list[UUID] = []
     for thread_id in thread_ids:
         active = active_runs(connection, thread_id)
-        if delete_thread(connection, str(thread_id)):
+        if delete_thread(connection, str(thread_id), room):
             gone.append(thread_id)
             stopped.extend(active)
     return Pruned(tuple(gone), tuple(stopped))
 
 
-def _cut_down_all(connection: sqlite3.Connection, thread_ids: Sequence[UUID]) -> Pruned:
+def _cut_down_all(
+    connection: sqlite3.Connection, thread_ids: Sequence[UUID], room: Room | None = None
+) -> Pruned:
+    """Prune threads. A thread that does not fit into the transaction is locked and noted."""
+    room = room or Room()
     cut = [each for each in dict.fromkeys(thread_ids) if _is_settled(connection, each)]
     for thread_id in cut:
-        keep_latest_checkpoints(connection, str(thread_id))
+        if room.fits(connection, str(thread_id)):
+            keep_latest_checkpoints(connection, str(thread_id))
+        else:
+            begin_work(connection, str(thread_id), "prune")
     return Pruned(tuple(cut))
 
 

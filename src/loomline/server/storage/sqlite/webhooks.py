@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID, uuid4
 
 from loomline.server.domain.errors import WebhookNotFound
@@ -14,6 +15,7 @@ from loomline.server.domain.runs import Run
 from loomline.server.domain.webhooks import DeadWebhook, Delivery, OutboxStats, host_of, notice
 from loomline.server.ports.clock import Clock
 from loomline.server.storage.sqlite.connection import Readers, Writer
+from loomline.server.storage.sqlite.pieces import PIECE_BYTES, PIECE_ROWS
 from loomline.server.storage.sqlite.rows import micros, moment
 
 _INSERT = """
@@ -48,9 +50,15 @@ _RETRY = """
     UPDATE webhooks SET dead_at = NULL, attempts = 0, due_at = ?
     WHERE dead_at IS NOT NULL AND (? IS NULL OR webhook_id = ?)
 """
-_EXPIRE = """
+# As many as fit into a piece, and one at least: each may hold the values of a thread.
+_EXPIRE = f"""
     DELETE FROM webhooks WHERE webhook_id IN (
-        SELECT webhook_id FROM webhooks WHERE dead_at IS NOT NULL AND dead_at < ? LIMIT ?)
+        SELECT webhook_id FROM (
+            SELECT webhook_id, sum(size) OVER (ORDER BY dead_at, webhook_id) - size AS before
+            FROM (SELECT webhook_id, dead_at, length(payload) + coalesce(length(content), 0) AS size
+                  FROM webhooks WHERE dead_at IS NOT NULL AND dead_at < ?
+                  ORDER BY dead_at, webhook_id LIMIT ?))
+        WHERE before < {PIECE_BYTES})
 """
 _STATS = """
     SELECT (SELECT count(*) FROM webhooks WHERE dead_at IS NULL),
@@ -115,8 +123,14 @@ class SqliteWebhooks:
         return count
 
     async def expire(self, before: datetime, limit: int) -> int:
-        row = (micros(before), limit)
-        return await self._writer.write(lambda c: c.execute(_EXPIRE, row).rowcount)
+        deleted = 0
+        while deleted < limit:
+            row = (micros(before), min(PIECE_ROWS, limit - deleted))
+            found = await self._writer.write(partial(_expire, row=row))
+            if not found:
+                break
+            deleted += found
+        return deleted
 
     async def stats(self) -> OutboxStats:
         now = micros(self._clock.now())
@@ -188,3 +202,7 @@ def _dead(row: tuple[str, str, str, int, str | None, int, int]) -> DeadWebhook:
         created_at=moment(created_at),
         dead_at=moment(dead_at),
     )
+
+
+def _expire(connection: sqlite3.Connection, row: tuple[int, int]) -> int:
+    return connection.execute(_EXPIRE, row).rowcount

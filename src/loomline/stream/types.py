@@ -1,0 +1,113 @@
+"""The words of the thread protocol."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from typing_extensions import TypedDict
+
+__all__ = [
+    "Channel",
+    "Event",
+    "EventParams",
+    "InterruptPayload",
+    "Namespace",
+    "SubgraphStatus",
+    "SubscribeParams",
+]
+
+Channel: TypeAlias = (
+    Literal[
+        "values",
+        "updates",
+        "messages",
+        "tools",
+        "lifecycle",
+        "input",
+        "checkpoints",
+        "tasks",
+        "custom",
+    ]
+    | Annotated[str, "custom:.+"]
+)
+"""What events are about; `custom:<name>` is one stream of a graph's own."""
+
+Namespace: TypeAlias = list[str]
+"""Where in the graph an event comes from: a segment per subgraph; empty: the graph itself."""
+
+SubgraphStatus: TypeAlias = Literal["started", "completed", "failed", "interrupted"]
+
+
+# What is not required stands in a class of its own: where annotations are text, `NotRequired` is
+# not seen by whoever reads the keys at run time.
+
+
+class _EventParams(TypedDict, total=False):
+    timestamp: int
+    data: Any
+    node: str
+
+
+class EventParams(_EventParams):
+    """What an event says.
+
+    Attributes:
+        namespace: Where it comes from.
+        timestamp: Milliseconds of the server's clock.
+        data: Its content; the form depends on the method.
+        node: The node it comes from, where the server says so.
+    """
+
+    namespace: Namespace
+
+
+class _Event(TypedDict, total=False):
+    event_id: str
+    seq: int
+
+
+class Event(_Event):
+    """One event of a thread.
+
+    Attributes:
+        type: Always `event`.
+        event_id: Its identity, the same on every connection.
+        seq: Its place in the sequence of the thread's events.
+        method: What it is about, for example `values` or `input.requested`.
+        params: What it says.
+    """
+
+    type: Literal["event"]
+    method: str
+    params: EventParams
+
+
+class _SubscribeParams(TypedDict, total=False):
+    namespaces: list[Namespace]
+    depth: int
+
+
+class SubscribeParams(_SubscribeParams):
+    """Which events are wanted.
+
+    Attributes:
+        channels: What they are about.
+        namespaces: Prefixes of where they come from; absent: from anywhere.
+        depth: How many segments longer than the prefix their namespace may be.
+    """
+
+    channels: list[Channel]
+
+
+class InterruptPayload(TypedDict):
+    """A question that a run waits with.
+
+    Attributes:
+        interrupt_id: What an answer names.
+        value: What the graph gave to `interrupt()`.
+        namespace: Where in the graph it was asked.
+    """
+
+    interrupt_id: str
+    value: Any
+    namespace: list[str]
