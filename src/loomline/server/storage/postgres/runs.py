@@ -56,7 +56,7 @@ from loomline.server.storage.postgres.rows import (
     optional_text,
 )
 from loomline.server.storage.postgres.run_stats import queue_stats
-from loomline.server.storage.postgres.savers import end_claim
+from loomline.server.storage.postgres.savers import end_claim, held
 from loomline.server.storage.postgres.threads import delete_thread, insert_thread
 from loomline.server.storage.postgres.webhooks import note_end
 from loomline.server.storage.sinks import Rest, Sinks
@@ -177,7 +177,7 @@ class PostgresRuns:
             given = (interrupts.decode(), claim.run.thread_id)
             connection.execute(sql.SET_QUESTIONS, given)
 
-        await self._database.write(work)
+        await self._database.call(partial(held, self._database, claim, work, itself))
 
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
         now = self._clock.now()

@@ -12,7 +12,13 @@ from loomline.server.domain.runs import Claim
 from loomline.server.storage.checkpoints import Rows
 from loomline.server.storage.postgres import sql
 from loomline.server.storage.postgres.checkpoint_rows import write_rows
-from loomline.server.storage.postgres.connection import Connection, Database, FenceLost, itself
+from loomline.server.storage.postgres.connection import (
+    Connection,
+    Database,
+    FenceLost,
+    Work,
+    itself,
+)
 from loomline.server.storage.postgres.failures import CLOSING
 from loomline.server.storage.sinks import Batch, Rest, Sinks, WriteBehind, accepts
 
@@ -91,6 +97,18 @@ class ThreadDrain:
             sink.written(verdict)
 
 
+def held(database: Database, claim: Claim, work: Work[S], read: Callable[[S], T]) -> T:
+    """Execute work whose first statement holds a claim, in a transaction.
+
+    Raises:
+        LeaseLost: the claim is no longer valid.
+    """
+    try:
+        return database.transact(work, read)
+    except FenceLost:
+        raise LeaseLost(claim.run.run_id) from None
+
+
 def end_claim(
     database: Database,
     sinks: Sinks,
@@ -109,10 +127,7 @@ def end_claim(
     """
 
     def act(rest: Rest) -> T:
-        try:
-            return database.transact(lambda connection: work(connection, rest), read)
-        except FenceLost:
-            raise LeaseLost(claim.run.run_id) from None
+        return held(database, claim, lambda connection: work(connection, rest), read)
 
     with sinks.last_use(claim):
         return sinks.of(claim).end_with(act, strict=strict)
