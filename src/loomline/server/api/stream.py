@@ -31,10 +31,10 @@ _SSE_HEADERS = {
 }
 _JSON_HEADERS = {"content-type": "application/json"}
 
-# A mode and the names it goes by: clients ask for either when they join.
 # Events of the run itself, whichever graphs a client follows.
 _OF_ALL = frozenset({"metadata", "error"})
 
+# Both names of a mode: clients ask for either when they join.
 _SAME = {"messages": "messages-tuple", "messages-tuple": "messages"}
 
 
