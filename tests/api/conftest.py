@@ -54,6 +54,12 @@ def serving(request, tmp_path_factory):
     return serve
 
 
+@pytest.fixture
+def apart(request):
+    """Whether another server than the one that answers executes the runs of a test."""
+    return request.node.callspec.params["serving"] == "apart"
+
+
 @pytest.fixture(scope="session")
 def server(serving):
     """The address of one server that all tests of this worker share."""

@@ -208,16 +208,15 @@ NUMBERS = [
 async def test_whole_numbers(http, path, number, status):
     answer = await http.post(path, content=b'{"limit": ' + number + b"}")
     assert answer.status_code == status
-    assert status == 200 or "limit" in answer.json()["detail"]
+    reason = "beyond 64 bits" if len(number) > 20 else "limit"
+    assert status == 200 or reason in answer.json()["detail"]
 
 
 async def test_odd_values_of_metadata(http):
-    body = (
-        b'{"metadata": {"big": 123456789012345678901234567890, "nul": "a\\u0000b", "x": 1, "x": 2}}'
-    )
+    body = b'{"metadata": {"big": 1.5e300, "nul": "a\\u0000b", "x": 1, "x": 2}}'
     made = (await http.post("/threads", content=body)).json()
     found = (await http.get(f"/threads/{made['thread_id']}")).json()["metadata"]
-    assert found == {"big": 1.2345678901234568e29, "nul": "a\ufffdb", "x": 2}
+    assert found == {"big": 1.5e300, "nul": "a\ufffdb", "x": 2}
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,7 @@ async def test_an_empty_queue(http):
 async def test_the_flags(http):
     assert (await http.get("/info")).json()["flags"] == {
         "strict_resume": True,
+        "stream_namespaces": True,
         "assistants": True,
         "crons": True,
         "langsmith": False,

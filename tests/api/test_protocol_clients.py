@@ -121,4 +121,6 @@ async def test_a_graph_from_afar(server):
             remote = RemoteGraph("assistant", client=client, sync_client=sync_client)
             async with await remote.astream_events(ASK, version="v3") as run:
                 assert await texts(run.messages) == sorted(SAID)
-                assert len(await run.interrupts()) == 2
+                # The messages end at the first question.
+                while len(await run.interrupts()) < 2:
+                    await asyncio.sleep(0.01)

@@ -39,7 +39,7 @@ def test_a_stream(curl):
         "event: metadata",
         "event: updates",
         "event: updates",
-        ": end",
+        "event: end",
     ]
     assert blocks[1].splitlines()[1] == 'data: {"refine_topic":{"topic":"ice cream and cats"}}'
 

@@ -35,7 +35,7 @@ def test_data_directory_of_a_server_is_private(tmp_path):
             _, _, log = server.stop()
     finally:
         os.umask(before)
-    names = ("loomline.db", "loomline.db-wal", "loomline.db-shm", "loomline.lock")
+    names = ("loomline.db", "loomline.db-wal", "loomline.db-shm", "loomline.lock", ".gitignore")
     assert found == dict.fromkeys(names, 0o600)
     assert mode(folder) == 0o700
     assert "OTHER USERS" not in log

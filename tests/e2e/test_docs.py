@@ -128,7 +128,7 @@ def test_options_exist():
             [sys.executable, "-m", "loomline.server.cli", *command, "--help"],
             capture_output=True, text=True, check=True,
         ).stdout
-        for command in (["serve"], ["worker"], ["webhooks", "retry"])
+        for command in (["serve"], ["dev"], ["worker"], ["webhooks", "retry"])
     ]  # fmt: skip
     known = set(re.findall(r"--[a-z-]+", "".join(helps)))
     told = [*DOCS.glob("*.md"), ROOT / "README.md"]

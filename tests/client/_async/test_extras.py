@@ -118,13 +118,13 @@ async def test_a_stream_that_goes_on_asks_for_its_key_again():
     script = Script(
         stream(b"event: a\ndata: 1\nid: 1\n\n", location=place),
         answer({"status": "running"}),
-        stream(b"event: end\n\n"),
+        stream(b"event: b\ndata: 2\n\nevent: end\n\n"),
     )
     keys = iter(["k1", "k2", "k3"])
     client = made(script, api_key=lambda: next(keys))
     client.http._sleep = no_wait
     parts = [part.event async for part in client.runs.stream("t", "a")]
-    assert parts == ["a", "end"]
+    assert parts == ["a", "b"]
     assert [request.headers["x-api-key"] for request in script.requests] == ["k1", "k2", "k3"]
     assert script.last.headers["last-event-id"] == "1"
 

@@ -462,7 +462,6 @@ class ThreadsClient(ThreadStates):
             ...     print(part.event)
             metadata
             values
-            end
         """
         last = {"Last-Event-ID": last_event_id} if last_event_id else {}
         parts = self.http.stream(

@@ -461,7 +461,6 @@ class SyncThreadsClient(SyncThreadStates):
             ...     print(part.event)
             metadata
             values
-            end
         """
         last = {"Last-Event-ID": last_event_id} if last_event_id else {}
         parts = self.http.stream(

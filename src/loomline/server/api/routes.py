@@ -206,7 +206,7 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
                     words=(TAKEN,),
                 ),
             ),
-            errors=(404, 422, 503), status=202,
+            errors=(400, 404, 422, 503), status=202,
         ),
         Entry(
             "POST", "/runs/cancel", runs.cancel_many, "runs", "Stop several runs", "empty",

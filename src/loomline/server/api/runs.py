@@ -34,7 +34,12 @@ from loomline.server.api.stream import (
 )
 from loomline.server.api.wire import Wire, json_response, run_wire
 from loomline.server.authz.users import SERVER, Caller
-from loomline.server.domain.errors import InvalidInput, RunNotFound, ThreadNotFound
+from loomline.server.domain.errors import (
+    ContradictoryInput,
+    InvalidInput,
+    RunNotFound,
+    ThreadNotFound,
+)
 from loomline.server.domain.events import START, EventId
 from loomline.server.domain.json import Encoded, dump
 from loomline.server.domain.runs import Created, Run
@@ -296,13 +301,14 @@ def _cancel_reason(request: Request, action: CancelAction) -> str:
     """Return the reason that is stored with a cancelled run.
 
     Raises:
-        InvalidInput: the request names an unknown reason, or a reason for a rollback.
+        ContradictoryInput: The request names a reason for a rollback.
+        InvalidInput: The request names an unknown reason.
     """
     requested = CANCEL_REASON.format(action=action)
     if query_choice(request, "reason", (TAKEN,)) is None:
         return requested
     if action != "interrupt":
-        raise InvalidInput("The reason 'taken' needs the action 'interrupt'.")
+        raise ContradictoryInput("The reason 'taken' needs the action 'interrupt'.")
     return f"{TAKEN}: {requested}"
 
 

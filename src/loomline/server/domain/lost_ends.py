@@ -37,19 +37,30 @@ class Told:
     asked: set[str] = field(default_factory=set)
     stopped: list[Namespace] = field(default_factory=list)
 
-    def note(self, events: Iterable[Numbered]) -> None:
+    def note(self, events: Iterable[Numbered]) -> list[Numbered]:
+        """Take in events; return those that readers are told.
+
+        A worker that goes on with the run of another one asks its questions again.
+        """
+        told = []
         for event in events:
             self.last = max(self.last, event.number)
-            if event.key.startswith(_TELLING):  # hardly any does
-                self._note(event)
+            # Hardly any event is one of these.
+            if not event.key.startswith(_TELLING) or self._is_new(event):
+                told.append(event)
+        return told
 
-    def _note(self, event: Numbered) -> None:
+    def _is_new(self, event: Numbered) -> bool:
+        if event.key.startswith(_ASKS):
+            question = str(_payload(event).get("interrupt_id"))
+            known = question in self.asked
+            self.asked.add(question)
+            return not known
         if event.key == RUN_ENDS:
             self.ended = True
-        elif event.key.startswith(_ASKS):
-            self.asked.add(str(_payload(event).get("interrupt_id")))
         elif _payload(event).get("event") == _STOPPED:
             self.stopped.append(Topic.of(event.key).namespace)
+        return True
 
 
 def lost_end(run: Run, thread: Thread, told: Told, *, latest: bool) -> Sequence[Numbered]:

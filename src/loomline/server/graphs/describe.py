@@ -46,7 +46,8 @@ def schemas(graph: Graph) -> Described:
     made: Described = {}
     for name, make in makers.items():
         made[name] = _made(graph, name, make)
-    return made | {"config_schema": made["context_schema"] or {}}
+    context = made.pop("context_schema")
+    return made | {"config_schema": context or {}, "context_schema": context}
 
 
 async def subgraph_schemas(

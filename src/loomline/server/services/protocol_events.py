@@ -202,8 +202,7 @@ class ProtocolEvents:
         async with aclosing(self._log(run, live=live)) as batches:
             async for batch in batches:
                 found = [numbered(each.event) for each in batch if each.event.mode == PROTOCOL]
-                told.note(found)
-                new = reading.new(found)
+                new = reading.new(told.note(found))
                 if new:
                     yield new
                 if told.ended:

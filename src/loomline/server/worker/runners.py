@@ -77,7 +77,7 @@ class Runner:
     """
 
     def __init__(self, options: RunnerOptions, loop_factory: LoopFactory) -> None:
-        self.responsive = asyncio.Event()
+        self.responsive: asyncio.Event = asyncio.Event()
         self.responsive.set()
         self._options = options
         self._loop_factory = loop_factory
