@@ -328,7 +328,7 @@ def _namespaces(request: Request) -> list[str]:
 def _checkpoint(request: Request) -> UUID | None:
     """Return the checkpoint whose state a client shows already, if it names one."""
     given = request.query_params.get("checkpoint_id")
-    return parse_uuid(given, "checkpoint") if given else None
+    return None if given is None else parse_uuid(given, "checkpoint")
 
 
 def _thread_modes(request: Request) -> frozenset[ThreadStreamMode]:
