@@ -213,19 +213,19 @@ singing.add_conditional_edges(
 chorus = singing.compile(name="chorus")
 
 
-async def fall_silent(_):
+def fall_silent(_):
     raise ValueError("boom")
 
 
-def told(node, **more):
+def told(name, **more):
     """Return a graph with a model in its first step, and another node beside or behind it."""
     talks = StateGraph(State)
     talks.add_node("talk", long_talk)
     talks.add_edge(START, "talk")
-    for name, (before, function) in more.items():
-        talks.add_node(name, function)
-        talks.add_edge(before, name)
-    return talks.compile(name=node)
+    for node, (before, function) in more.items():
+        talks.add_node(node, function)
+        talks.add_edge(before, node)
+    return talks.compile(name=name)
 
 
 inside = told("inside", after=("talk", lambda _: {"log": ["inside"]}))
