@@ -356,9 +356,9 @@ async def test_the_result_of_a_run_of_the_protocol_is_its_output(server, client)
 
 async def status_after_cancelling(client):
     thread_id = await new_thread(client)
-    run = await client.runs.create(thread_id, "sleepy", input={})
+    run = await client.runs.create(thread_id, "leaving", input={})
     async with asyncio.timeout(150):
-        while (await client.runs.get(thread_id, run["run_id"]))["status"] != "running":
+        while not (await client.threads.get_state(thread_id))["next"]:
             await asyncio.sleep(0.01)
     await client.runs.cancel(thread_id, run["run_id"])
     return (await client.runs.get(thread_id, run["run_id"]))["status"]
@@ -369,6 +369,20 @@ async def test_a_run_has_stopped_when_its_cancellation_is_answered(client):
         if await status_after_cancelling(client) == "interrupted":
             return
     raise AssertionError("no run had stopped")
+
+
+@pytest.mark.parametrize(
+    ("graph", "error", "message"),
+    [
+        ("timed", "NodeTimeoutError", "Node 'endless' exceeded its run timeout"),
+        ("odd", "TypeError", "The value that node 'odd' returned for 'question' cannot be stored"),
+        ("secret", "OSError", "An internal error occurred"),
+    ],
+)
+async def test_a_failed_run_shows_the_messages_of_the_libraries_only(client, graph, error, message):
+    result = await client.runs.wait(None, graph, input={}, raise_error=False)
+    assert result["__error__"]["error"] == error
+    assert message in result["__error__"]["message"]
 
 
 async def test_a_run_after_the_failure_of_many_subgraphs_has_later_numbers(
