@@ -1,18 +1,23 @@
 """The results of runs: the output schema, open questions, and the order of storing and telling."""
 
 import asyncio
+import operator
 import sqlite3
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated
 
 import langgraph_sdk
 import psycopg
 import pytest
 from langgraph.errors import ParentCommand
+from langgraph.graph import START, StateGraph
 from langgraph.pregel.remote import RemoteGraph
+from langgraph.types import Command
 from tests.postgres import new_schema
 from tests.receiver import receiving
 from tests.serving import serving_here
 from tests.threads import Thread, data, is_end
+from typing_extensions import TypedDict
 
 import loomline
 
@@ -20,6 +25,10 @@ pytestmark = pytest.mark.two_servers
 
 WHOLE = {"question": "why", "answer": "WHY", "secret": "reply"}
 WHY = {"question": "why"}
+
+
+class Log(TypedDict):
+    log: Annotated[list[str], operator.add]
 
 
 async def collect(stream):
@@ -416,12 +425,35 @@ async def test_a_command_for_the_parent_graph_is_told_before_the_error(client):
     ]
 
 
+@asynccontextmanager
+async def remote_graph(server, name):
+    """Yield a remote graph whose clients are closed with the test."""
+    with langgraph_sdk.get_sync_client(url=server, api_key=None) as unused:
+        async with langgraph_sdk.get_client(url=server, api_key=None) as official:
+            yield RemoteGraph(name, client=official, sync_client=unused)
+
+
 async def test_a_remote_graph_hands_a_command_to_its_parent(server):
-    async with langgraph_sdk.get_client(url=server, api_key=None) as official:
-        with (
-            langgraph_sdk.get_sync_client(url=server, api_key=None) as never_used,
-            pytest.raises(ParentCommand) as raised,
-        ):
-            await RemoteGraph("upward", client=official, sync_client=never_used).ainvoke({})
+    async with remote_graph(server, "upward") as remote:
+        with pytest.raises(ParentCommand) as raised:
+            await remote.ainvoke({})
     command = raised.value.args[0]
     assert (command.goto, command.update) == ("other", {"log": ["left"]})
+
+
+async def test_a_node_can_execute_the_command_of_a_remote_graph(server):
+    async with remote_graph(server, "upward") as remote:
+
+        async def child(_):
+            try:
+                return await remote.ainvoke({})
+            except ParentCommand as left:
+                command = left.args[0]
+                return Command(goto=command.goto, update=command.update)
+
+        builder = StateGraph(Log)
+        builder.add_node("child", child)
+        builder.add_node("other", lambda _: {"log": ["arrived"]})
+        builder.add_edge(START, "child")
+        result = await builder.compile().ainvoke({"log": []})
+    assert result["log"] == ["left", "arrived"]
