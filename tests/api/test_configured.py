@@ -108,6 +108,17 @@ async def test_states_of_a_factory_graph_are_made_with_the_configuration_of_the_
     assert [each["metadata"]["source"] for each in history] == ["update", "loop", "loop", "input"]
 
 
+async def test_states_of_a_factory_graph_are_made_with_the_configuration_of_the_run(http):
+    thread = await new_thread(http)
+    config = {"configurable": {"nodeName": "chosen"}}
+    run = {"assistant_id": "made", "input": {}, "config": config}
+    await post(http, f"/threads/{thread}/runs/wait", **run)
+    change = {"values": {"log": ["changed"]}, "as_node": "chosen"}
+    await post(http, f"/threads/{thread}/state", **change)
+    state = (await http.get(f"/threads/{thread}/state")).json()
+    assert state["values"]["log"] == ["chosen", "changed"]
+
+
 async def test_factories_know_whether_the_graph_is_for_a_run(http):
     assistant, thread = await factory_assistant(http), await new_thread(http)
     await calls(http)
@@ -134,6 +145,31 @@ async def test_the_metadata_of_a_run_wins_over_that_of_its_config(http):
     config = {"metadata": {"same": "config", "other": "config"}}
     seen = (await wait(http, "told", metadata={"same": "run"}, config=config))["seen"]
     assert (seen["metadata"]["same"], seen["metadata"]["other"]) == ("run", "config")
+
+
+async def test_the_metadata_of_a_node_names_user_request_and_server(http):
+    answer = await http.post(
+        "/runs/wait",
+        json={"assistant_id": "told", "input": {}},
+        headers={"x-request-id": "request-1"},
+    )
+    metadata = answer.json()["seen"]["metadata"]
+    names = ("user_id", "auth_user_id", "request_id", "api_url", "plan")
+    found = {name: metadata.get(name, metadata.get(f"langgraph_{name}")) for name in names}
+    assert found.pop("api_url").startswith("http://127.0.0.1:")
+    assert found == {
+        "user_id": "",
+        "auth_user_id": "",
+        "request_id": "request-1",
+        "plan": "loomline",
+    }
+
+
+async def test_the_metadata_of_a_node_has_the_user_that_a_client_names(http):
+    named = {"configurable": {"user_id": "theirs"}}
+    assert (await wait(http, "told", config=named))["seen"]["metadata"]["user_id"] == "theirs"
+    both = {"metadata": {"user_id": "of the run"}, "config": named}
+    assert (await wait(http, "told", **both))["seen"]["metadata"]["user_id"] == "of the run"
 
 
 async def test_the_config_metadata_of_an_assistant_does_not_reach_nodes(http):

@@ -159,6 +159,31 @@ async def test_a_streamed_message_block_by_block(conversation):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("graph", "end"),
+    [
+        ("talker", "completed"),
+        ("told_inside", "completed"),
+        ("told_then_asked", "interrupted"),
+        ("told_while_asking", "interrupted"),
+        ("told_then_failed", "failed"),
+    ],
+)
+async def test_a_streamed_message_is_in_the_values_before_the_run_ends(thread, graph, end):
+    """Clients drop a message at the end of the run if no values have shown it."""
+    await thread.start(graph, ASK | {"tokens": 3})
+    events = await thread.until_end()
+    assert data(events[-1])["event"] == end
+    streamed = {
+        data(event)["id"]
+        for event in of(events, "messages")
+        if data(event)["event"] == "message-finish"
+    }
+    shown = data(of(events, "values", [])[-1])["messages"]
+    assert len(streamed) == (2 if graph == "told_inside" else 1)
+    assert streamed == {message["id"] for message in shown if message["type"] == "ai"}
+
+
 async def test_a_model_that_a_node_iterates_itself_streams_as_well(conversation):
     parts = [
         event for event in of(conversation, "messages") if event["params"].get("node") == "answer"

@@ -1,18 +1,23 @@
 """The results of runs: the output schema, open questions, and the order of storing and telling."""
 
 import asyncio
+import operator
 import sqlite3
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated
 
 import langgraph_sdk
 import psycopg
 import pytest
 from langgraph.errors import ParentCommand
+from langgraph.graph import START, StateGraph
 from langgraph.pregel.remote import RemoteGraph
+from langgraph.types import Command
 from tests.postgres import new_schema
 from tests.receiver import receiving
 from tests.serving import serving_here
 from tests.threads import Thread, data, is_end
+from typing_extensions import TypedDict
 
 import loomline
 
@@ -20,6 +25,10 @@ pytestmark = pytest.mark.two_servers
 
 WHOLE = {"question": "why", "answer": "WHY", "secret": "reply"}
 WHY = {"question": "why"}
+
+
+class Log(TypedDict):
+    log: Annotated[list[str], operator.add]
 
 
 async def collect(stream):
@@ -356,9 +365,9 @@ async def test_the_result_of_a_run_of_the_protocol_is_its_output(server, client)
 
 async def status_after_cancelling(client):
     thread_id = await new_thread(client)
-    run = await client.runs.create(thread_id, "sleepy", input={})
+    run = await client.runs.create(thread_id, "leaving", input={})
     async with asyncio.timeout(150):
-        while (await client.runs.get(thread_id, run["run_id"]))["status"] != "running":
+        while not (await client.threads.get_state(thread_id))["next"]:
             await asyncio.sleep(0.01)
     await client.runs.cancel(thread_id, run["run_id"])
     return (await client.runs.get(thread_id, run["run_id"]))["status"]
@@ -369,6 +378,20 @@ async def test_a_run_has_stopped_when_its_cancellation_is_answered(client):
         if await status_after_cancelling(client) == "interrupted":
             return
     raise AssertionError("no run had stopped")
+
+
+@pytest.mark.parametrize(
+    ("graph", "error", "message"),
+    [
+        ("timed", "NodeTimeoutError", "Node 'endless' exceeded its run timeout"),
+        ("odd", "TypeError", "The value that node 'odd' returned for 'question' cannot be stored"),
+        ("secret", "OSError", "An internal error occurred"),
+    ],
+)
+async def test_a_failed_run_shows_the_messages_of_the_libraries_only(client, graph, error, message):
+    result = await client.runs.wait(None, graph, input={}, raise_error=False)
+    assert result["__error__"]["error"] == error
+    assert message in result["__error__"]["message"]
 
 
 async def test_a_run_after_the_failure_of_many_subgraphs_has_later_numbers(
@@ -402,12 +425,35 @@ async def test_a_command_for_the_parent_graph_is_told_before_the_error(client):
     ]
 
 
+@asynccontextmanager
+async def remote_graph(server, name):
+    """Yield a remote graph whose clients are closed with the test."""
+    with langgraph_sdk.get_sync_client(url=server, api_key=None) as unused:
+        async with langgraph_sdk.get_client(url=server, api_key=None) as official:
+            yield RemoteGraph(name, client=official, sync_client=unused)
+
+
 async def test_a_remote_graph_hands_a_command_to_its_parent(server):
-    async with langgraph_sdk.get_client(url=server, api_key=None) as official:
-        with (
-            langgraph_sdk.get_sync_client(url=server, api_key=None) as never_used,
-            pytest.raises(ParentCommand) as raised,
-        ):
-            await RemoteGraph("upward", client=official, sync_client=never_used).ainvoke({})
+    async with remote_graph(server, "upward") as remote:
+        with pytest.raises(ParentCommand) as raised:
+            await remote.ainvoke({})
     command = raised.value.args[0]
     assert (command.goto, command.update) == ("other", {"log": ["left"]})
+
+
+async def test_a_node_can_execute_the_command_of_a_remote_graph(server):
+    async with remote_graph(server, "upward") as remote:
+
+        async def child(_):
+            try:
+                return await remote.ainvoke({})
+            except ParentCommand as left:
+                command = left.args[0]
+                return Command(goto=command.goto, update=command.update)
+
+        builder = StateGraph(Log)
+        builder.add_node("child", child)
+        builder.add_node("other", lambda _: {"log": ["arrived"]})
+        builder.add_edge(START, "child")
+        result = await builder.compile().ainvoke({"log": []})
+    assert result["log"] == ["left", "arrived"]

@@ -47,6 +47,21 @@ async def both(read, **options):
     return ours[0]
 
 
+def scripted(server, write):
+    """Give the server a run that writes events between its beginning and its end."""
+
+    def start(run_id):
+        server.lifecycle("running", run_id)
+        write()
+        server.lifecycle("completed", run_id)
+
+    server.on_start(start, RUN)
+
+
+def tell(server, kind, **more):
+    server.emit("messages", {"event": kind, **more})
+
+
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
 async def test_values(transport):
     async def read(thread, server):
@@ -138,3 +153,234 @@ async def test_wrong_use():
         return found
 
     await both(read)
+
+
+CALL = {"type": "tool_call", "id": "c1", "name": "add", "args": {"a": 2}}
+
+
+async def test_the_content_of_a_streamed_message_is_the_same_for_both_clients():
+    def write(server):
+        tell(server, "message-start", role="ai", id="m")
+        tell(server, "content-block-start", index=0, content={"type": "text", "text": ""})
+        delta = {"type": "text-delta", "text": "hi"}
+        tell(server, "content-block-delta", index=0, delta=delta)
+        tell(server, "content-block-finish", index=0, content={"type": "text", "text": "hi"})
+        image = {"type": "image", "url": "http://127.0.0.1/i.png"}
+        tell(server, "content-block-finish", index=1, content=image)
+        thought = {"type": "reasoning", "reasoning": "hm", "index": "lc_rs_0"}
+        tell(server, "content-block-finish", index=2, content=thought)
+        tell(server, "content-block-finish", index=3, content={**CALL, "index": 3})
+        broken = {"type": "invalid_tool_call", "id": "c2", "name": "add", "args": "{", "error": "x"}
+        tell(server, "content-block-finish", index=4, content=broken)
+        tell(server, "message-finish")
+
+    async def read(thread, server):
+        scripted(server, lambda: write(server))
+        await thread.run.start()
+        (message,) = [each async for each in thread.messages]
+        whole = await message.output
+        return whole.id, whole.content, whole.tool_calls, whole.invalid_tool_calls
+
+    _, content, calls, _ = await both(read)
+    assert [block.get("index") for block in content] == [0, 1, "lc_rs_0", None, None]
+    assert calls == [CALL]
+
+
+async def test_the_pieces_of_tool_calls_are_the_same_for_both_clients():
+    def begin(server, index, args, kind="tool_call_chunk"):
+        content = {"type": kind, "id": f"c{index}", "name": "add", "args": args, "index": index}
+        tell(server, "content-block-start", index=index, content=content)
+
+    def piece(server, index, args):
+        delta = {"type": "tool-call-delta", "args": args}
+        tell(server, "content-block-delta", index=index, delta=delta)
+
+    def write(server):
+        tell(server, "message-start", role="ai", id="m")
+        begin(server, 0, "")
+        piece(server, 0, '{"a": 2,')
+        piece(server, 0, ' "b": 3}')
+        begin(server, 1, '{"c": 1}')
+        begin(server, 2, "{}", "server_tool_call_chunk")
+        tell(server, "message-finish")
+
+    async def read(thread, server):
+        scripted(server, lambda: write(server))
+        await thread.run.start()
+        (message,) = [each async for each in thread.messages]
+        return [
+            tuple(piece[key] for key in ("id", "name", "index", "args"))
+            async for piece in message.tool_calls
+        ]
+
+    assert await both(read) == [
+        ("c0", "add", 0, '{"a": 2,'),
+        ("c0", "add", 0, ' "b": 3}'),
+        ("c1", "add", 1, '{"c": 1}'),
+    ]
+
+
+async def test_the_deltas_of_a_failed_tool_end_for_both_clients():
+    def write(server):
+        started = {"event": "tool-started", "tool_call_id": "c", "tool_name": "t"}
+        server.emit("tools", started)
+        server.emit("tools", {"event": "tool-output-delta", "tool_call_id": "c", "delta": "a"})
+        server.emit("tools", {"event": "tool-error", "tool_call_id": "c", "message": "no"})
+
+    async def read(thread, server):
+        scripted(server, lambda: write(server))
+        await thread.run.start()
+        (call,) = [each async for each in thread.tool_calls]
+        deltas = [delta async for delta in call.deltas]
+        with pytest.raises(RuntimeError) as caught:
+            await call.output
+        return deltas, str(caught.value), str(call.error)
+
+    assert await both(read) == (["a"], "no", "no")
+
+
+async def test_subgraphs_are_found_once_and_named_the_same_by_both_clients():
+    def write(server):
+        child = ["child:1"]
+        server.lifecycle("started", RUN, child, graph_name="researcher", trigger_call_id="1")
+        server.emit("tasks", {"id": "a", "name": "inner"}, child)
+        server.lifecycle("completed", RUN, child)
+        server.lifecycle("started", RUN, ["other:2"], graph_name="other", trigger_call_id="2")
+        server.lifecycle("completed", RUN, ["other:2"])
+
+    async def read(thread, server):
+        scripted(server, lambda: write(server))
+        await thread.run.start()
+        return [
+            (child.path, child.graph_name, child.trigger_call_id)
+            async for child in thread.subgraphs
+        ]
+
+    assert await both(read) == [(("child:1",), "child", "1"), (("other:2",), "other", "2")]
+
+
+async def test_interleaved_projections_of_a_subgraph_are_left_out_by_both_clients():
+    def write(server):
+        for namespace in ([], ["child:1"]):
+            for method in ("updates", "tasks", "checkpoints"):
+                server.emit(method, {"at": namespace}, namespace)
+
+    async def read(thread, server):
+        scripted(server, lambda: write(server))
+        await thread.run.start()
+        names = ["updates", "tasks", "checkpoints"]
+        parts = [part async for part in thread.interleave_projections(names)]
+        return [(name, item["at"]) for name, item in parts]
+
+    assert await both(read) == [("updates", []), ("tasks", []), ("checkpoints", [])]
+
+
+async def after_leaving(client, read):
+    """Return what a client reads of a finished run once its context is left."""
+    with thread_server() as server:
+        scripted(server, lambda: server.emit("values", {"n": 1}))
+        server.state["values"] = {"n": 1}
+        async with client.get_client(url=server.url, api_key=None) as made:
+            async with made.threads.stream(assistant_id="agent") as thread:
+                await thread.run.start()
+                assert [value async for value in thread.values]
+                events = thread.events
+            return await read(thread, events)
+
+
+async def test_reading_after_the_context_gives_both_clients_the_same():
+    async def read(thread, events):
+        return {
+            "output": await thread.output,
+            "extensions": [part async for part in thread.extensions["x"]],
+            "subscribed": [event async for event in thread.subscribe(["values"])],
+            "interleaved": [part async for part in thread.interleave_projections(["updates"])],
+            "events": [event async for event in events],
+        }
+
+    ours, official = [await after_leaving(client, read) for client in CLIENTS]
+    assert ours == official
+    assert ours["output"] == {"n": 1}
+
+
+async def test_raw_events_outside_the_context_are_refused_by_both_clients():
+    for client in CLIENTS:
+        async with client.get_client(url="http://127.0.0.1:9", api_key=None) as made:
+            thread = made.threads.stream(assistant_id="agent")
+            with pytest.raises(RuntimeError, match="not entered"):
+                thread.events  # noqa: B018
+            with pytest.raises(RuntimeError, match="not entered"):
+                thread.subscribe(["values"])
+
+
+async def output_without_a_run(thread):
+    async with thread:
+        await thread.output
+
+
+async def enter_again(thread):
+    async with thread:
+        pass
+    async with thread:
+        pass
+
+
+async def command_after_closing(thread):
+    async with thread:
+        pass
+    await thread.run.start()
+
+
+async def command_outside(thread):
+    await thread.run.start()
+
+
+def answering(*names, **answer):
+    """Return a function that answers a thread with these questions."""
+
+    async def respond(thread):
+        async with thread:
+            thread.interrupts = [
+                {"interrupt_id": name, "value": 1, "payload": 1, "namespace": []} for name in names
+            ]
+            thread.interrupted = bool(names)
+            await thread.run.respond("x", **answer)
+
+    return respond
+
+
+def interleaving(name):
+    async def read(thread):
+        async with thread:
+            await anext(aiter(thread.interleave_projections([name])))
+
+    return read
+
+
+async def extension_without_a_name(thread):
+    async with thread:
+        thread.extensions[""]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "words"),
+    [
+        (output_without_a_run, RuntimeError, ["no run has been started"]),
+        (enter_again, RuntimeError, ["closed and cannot be re-entered"]),
+        (command_after_closing, RuntimeError, ["transport is closed"]),
+        (command_outside, RuntimeError, ["not entered", "async with"]),
+        (answering(), RuntimeError, ["no outstanding interrupt"]),
+        (answering("a", "b"), RuntimeError, ["ambiguous", "interrupt_id"]),
+        (answering("a", interrupt_id="z"), RuntimeError, ["does not match"]),
+        (extension_without_a_name, ValueError, ["non-empty"]),
+        (interleaving(""), ValueError, ["non-empty"]),
+        (interleaving("lifecycle"), ValueError, ["lifecycle", "not a valid"]),
+    ],
+)
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_the_error_has_the_words_that_programs_match_on(client, wrong, kind, words):
+    with thread_server() as server:
+        async with client.get_client(url=server.url, api_key=None) as made:
+            with pytest.raises(kind) as caught:
+                await wrong(made.threads.stream(assistant_id="agent"))
+    assert [word for word in words if word not in str(caught.value)] == []

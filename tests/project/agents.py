@@ -211,3 +211,25 @@ singing.add_conditional_edges(
     START, lambda _: [Send("voice", {"name": name, "log": []}) for name in ("Ada", "Bob", "Cy")]
 )
 chorus = singing.compile(name="chorus")
+
+
+def fall_silent(_):
+    raise ValueError("boom")
+
+
+def told(name, **more):
+    """Return a graph with a model in its first step, and another node beside or behind it."""
+    talks = StateGraph(State)
+    talks.add_node("talk", long_talk)
+    talks.add_edge(START, "talk")
+    for node, (before, function) in more.items():
+        talks.add_node(node, function)
+        talks.add_edge(before, node)
+    return talks.compile(name=name)
+
+
+inside = told("inside", after=("talk", lambda _: {"log": ["inside"]}))
+told_then_asked = told("told_then_asked", ask=("talk", asks("Sure?")))
+told_while_asking = told("told_while_asking", ask=(START, asks("Sure?")))
+told_then_failed = told("told_then_failed", fail=("talk", fall_silent))
+told_inside = told("told_inside", child=("talk", inside))

@@ -100,6 +100,28 @@ unequal.add_edge(START, "slow")
 siblings = unequal.compile()
 
 
+async def leave_slowly(_):
+    """Take a tenth of a second to stop, as a node does that closes a connection."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(0.1)
+
+
+leaving = line(Log, wait=leave_slowly)
+
+
+async def never_end(_):
+    await asyncio.Event().wait()
+
+
+unending = StateGraph(Log)
+unending.add_node("endless", never_end, timeout=0.05)
+unending.add_edge(START, "endless")
+timed = unending.compile()
+odd = line(Log, odd=lambda _: {"question": object()})
+
+
 class Model(BaseModel):
     question: str = "none"
     answer: str | None = None

@@ -137,11 +137,11 @@ class _DecryptDecorators:
 
 
 def _check(present: object, fn: Callable[..., Any], kind: str) -> None:
-    """Refuse a second handler, and what is no handler.
+    """Refuse a second handler, and a function with the wrong parameters.
 
     Raises:
-        DuplicateHandlerError: there is one already.
-        TypeError: it is no async function of `(ctx, data)`.
+        DuplicateHandlerError: a handler of this kind is registered.
+        TypeError: the function is not an async function of `(ctx, data)`.
     """
     if present is not None:
         raise DuplicateHandlerError(f"There is a {kind} already.")
@@ -149,21 +149,23 @@ def _check(present: object, fn: Callable[..., Any], kind: str) -> None:
 
 
 def check_handler(fn: Callable[..., Any], kind: str, *names: str) -> None:
-    """Refuse what is no handler.
+    """Refuse a function with the wrong parameters.
 
     Raises:
-        TypeError: it is no async function, takes another number of parameters by position, or
-            requires others by name.
+        TypeError: the function is not async, takes another number of parameters by position, or
+            requires parameters by name.
     """
     if not inspect.iscoroutinefunction(fn):
         raise TypeError(f"The {kind} must be an async function, not {type(fn).__name__}.")
     parameters = inspect.signature(fn).parameters.values()
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    count = sum(p.kind in kinds for p in parameters)
+    count, wanted = sum(p.kind in kinds for p in parameters), ", ".join(names)
     if any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters):
-        raise TypeError(f"The {kind} must not require parameters by name: nobody gives them.")
+        raise TypeError(
+            f"The {kind} must not require parameters by name: the server passes ({wanted})"
+            " by position."
+        )
     if count != len(names):
-        wanted = ", ".join(names)
         raise TypeError(
             f"The {kind} must accept exactly {len(names)} parameters by position, not {count}. "
             f"Declare it with ({wanted})."

@@ -18,7 +18,7 @@ from langsmith.utils import tracing_is_enabled
 
 from loomline.schema import Durability, StreamMode
 from loomline.server.authz.users import Caller
-from loomline.server.domain.json import JsonObject
+from loomline.server.domain.json import Json, JsonObject
 from loomline.server.domain.protocol import MARKER
 from loomline.server.domain.reserved import AUTH_PREFIX, EXECUTION, REQUEST, USER, unreserved
 from loomline.server.domain.runs import Claim
@@ -148,6 +148,7 @@ def _config(claim: Claim, kwargs: dict[str, Any], facts: ServerFacts) -> Runnabl
                 EXECUTION: True,
             },
             "metadata": {
+                USER: _named_user(asked),
                 # The client's, so that graphs and tracers can rely on all that follows.
                 **unreserved(given),
                 **unreserved(run.metadata),
@@ -165,6 +166,15 @@ def _config(claim: Claim, kwargs: dict[str, Any], facts: ServerFacts) -> Runnabl
             },
         },
     )
+
+
+def _named_user(configurable: JsonObject) -> Json:
+    """Return the user that a client without authentication names, or an empty string.
+
+    Nodes look ``user_id`` up without a default, because other servers always set it.
+    """
+    named = configurable.get(USER)
+    return named if isinstance(named, str | int | float) else ""
 
 
 def _ids(claim: Claim, configurable: JsonObject) -> JsonObject:
