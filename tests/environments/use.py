@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import importlib
 import pkgutil
+import shutil
 import socket
 import subprocess
 import sys
@@ -71,28 +72,25 @@ def installed(name: str) -> str:
 
 
 def ours(folder: Path, port: int) -> list[str]:
-    config = str(HERE / "langgraph.json")
-    options = ["--config", config, "--port", str(port), "--data-dir", str(folder)]
+    options = ["--port", str(port), "--data-dir", str(folder)]
     return [sys.executable, "-m", "loomline.server.cli", "dev", "--no-reload", *options]
 
 
 def theirs(folder: Path, port: int) -> list[str]:
     program = Path(sys.executable).with_name("langgraph")
-    options = ["--config", str(HERE / "langgraph.json"), "--port", str(port), "--no-browser"]
-    return [str(program), "dev", "--no-reload", *options]
+    return [str(program), "dev", "--no-reload", "--no-browser", "--port", str(port)]
 
 
 @contextlib.contextmanager
 def serving(command):
-    """Run a server, which keeps its data in a temporary folder, and give its address."""
-    with tempfile.TemporaryDirectory() as name, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        log = Path(name) / "log"
+    """Serve a copy of this folder, beside which the server keeps its data, and give its address."""
+    with tempfile.TemporaryDirectory() as name:
+        project, log = Path(name) / "project", Path(name) / "log"
+        shutil.copytree(HERE, project, ignore=shutil.ignore_patterns("__pycache__", "constraints"))
+        port = free_port()
+        words = command(Path(name) / "data", port)
         with log.open("wb") as out:
-            words = command(Path(name), port)
-            server = subprocess.Popen(words, stdout=out, stderr=out, cwd=name)
+            server = subprocess.Popen(words, stdout=out, stderr=out, cwd=project)
         url = f"http://127.0.0.1:{port}"
         try:
             wait(server, url)
@@ -102,6 +100,12 @@ def serving(command):
             raise
         finally:
             stop(server)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def stop(server: "subprocess.Popen[bytes]") -> None:
@@ -158,7 +162,8 @@ async def use_client(client) -> None:
     ]
     assert "error" not in parts, parts
     assert {"metadata", "values", "updates"} <= set(parts), parts
-    schemas = await client.assistants.get_schemas("agent")
+    (agent,) = await client.assistants.search(graph_id="agent")
+    schemas = await client.assistants.get_schemas(agent["assistant_id"])
     assert "messages" in schemas["state_schema"]["properties"], schemas
     await protocol(client, words)
 
