@@ -7,6 +7,7 @@ from typing import Any
 import langgraph_sdk
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
+from langgraph.config import get_store
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
@@ -20,13 +21,14 @@ class State(TypedDict, total=False):
 
 
 async def look(state: State) -> State:
-    """Use the cache and the server itself, as code does that was written for another server."""
+    """Use the cache, the store and the server itself, as code for another server does."""
     cached: Any = state["asked"]
     if importlib.util.find_spec("langgraph_sdk.cache") is not None:
         from langgraph_sdk import cache  # noqa: PLC0415 - older versions have no cache
 
         await cache.cache_set("asked", state["asked"])
         cached = await cache.cache_get("asked")
+    await get_store().aput(("asked",), state["asked"], {"by": "a node"})
     found = await langgraph_sdk.get_client().assistants.search()
     return {"cached": cached, "graphs": sorted(each["graph_id"] for each in found)}
 

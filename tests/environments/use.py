@@ -2,13 +2,15 @@
 
 python use.py
 
-It needs nothing besides the server and its dependencies. The last line says what was used.
+It needs nothing besides the server and its dependencies. Where the official server is installed, it
+serves the same folder at the same time. The last line names the versions.
 """
 
 import asyncio
 import contextlib
 import importlib
 import pkgutil
+import shutil
 import socket
 import subprocess
 import sys
@@ -31,11 +33,16 @@ SHOWN = ("langgraph", "langgraph-sdk", "langchain", "deepagents", "starlette", "
 
 def main() -> None:
     import_everything()
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as url:
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(serving(ours))
+        official = stack.enter_context(serving(theirs)) if installed("langgraph-api") else None
         for package in (loomline, langgraph_sdk):
-            asyncio.run(use(package.get_client(url=url, api_key=None)))
+            asyncio.run(use(package, url))
         web(url)
         preflight(url)
+        if official is not None:
+            asyncio.run(use(loomline, official))
+            web(official)
     print(", ".join(f"{name} {found}" for name in SHOWN if (found := installed(name))))
 
 
@@ -64,32 +71,50 @@ def installed(name: str) -> str:
         return ""
 
 
+def ours(folder: Path, port: int) -> list[str]:
+    options = ["--port", str(port), "--data-dir", str(folder)]
+    return [sys.executable, "-m", "loomline.server.cli", "dev", "--no-reload", *options]
+
+
+def theirs(folder: Path, port: int) -> list[str]:
+    program = Path(sys.executable).with_name("langgraph")
+    return [str(program), "dev", "--no-reload", "--no-browser", "--port", str(port)]
+
+
 @contextlib.contextmanager
-def serving(folder: Path):
+def serving(command):
+    """Serve a copy of this folder, beside which the server keeps its data, and give its address."""
+    with tempfile.TemporaryDirectory() as name:
+        project, log = Path(name) / "project", Path(name) / "log"
+        shutil.copytree(HERE, project, ignore=shutil.ignore_patterns("__pycache__", "constraints"))
+        port = free_port()
+        words = command(Path(name) / "data", port)
+        with log.open("wb") as out:
+            server = subprocess.Popen(words, stdout=out, stderr=out, cwd=project)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            wait(server, url)
+            yield url
+        except BaseException:
+            print(log.read_text(), file=sys.stderr)
+            raise
+        finally:
+            stop(server)
+
+
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        sys.executable, "-m", "loomline.server.cli", "dev", "--no-reload",
-        "--config", str(HERE / "langgraph.json"), "--port", str(port), "--data-dir", str(folder),
-    ]  # fmt: skip
-    log = folder / "log"
-    with log.open("wb") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=out)
-    url = f"http://127.0.0.1:{port}"
+        return probe.getsockname()[1]
+
+
+def stop(server: "subprocess.Popen[bytes]") -> None:
+    server.terminate()
     try:
-        wait(server, url)
-        yield url
-    except BaseException:
-        print(log.read_text(), file=sys.stderr)
-        raise
-    finally:
-        server.terminate()
-        try:
-            server.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        server.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 def wait(server: "subprocess.Popen[bytes]", url: str) -> None:
@@ -102,7 +127,12 @@ def wait(server: "subprocess.Popen[bytes]", url: str) -> None:
     raise AssertionError("the server did not start")
 
 
-async def use(client) -> None:
+async def use(package, url: str) -> None:
+    async with package.get_client(url=url, api_key=None) as client:
+        await use_client(client)
+
+
+async def use_client(client) -> None:
     thread = await client.threads.create()
     given = {"asked": "what"}
     asked = await client.runs.wait(thread["thread_id"], "plain", input=given)
@@ -110,8 +140,19 @@ async def use(client) -> None:
     state = await client.threads.get_state(thread["thread_id"])
     assert (state["next"], state["values"]["cached"]) == (["ask"], "what"), state
     assert state["values"]["graphs"] == ["agent", "plain"], state
+    item = await client.store.get_item(["asked"], "what")
+    assert item["value"] == {"by": "a node"}, item
     done = await client.runs.wait(thread["thread_id"], "plain", command={"resume": "this"})
     assert done["answer"] == "this", done
+    await client.threads.update_state(thread["thread_id"], {"answer": "that"}, as_node="ask")
+    answers = [
+        each["values"].get("answer")
+        for each in await client.threads.get_history(thread["thread_id"])
+    ]
+    assert answers[:2] == ["that", "this"], answers
+    await client.store.put_item(["notes"], "one", {"words": "a note"})
+    notes = (await client.store.search_items(["notes"]))["items"]
+    assert [each["value"] for each in notes] == [{"words": "a note"}], notes
     words = {"messages": [{"role": "user", "content": "hello"}]}
     parts = [
         part.event
@@ -121,7 +162,8 @@ async def use(client) -> None:
     ]
     assert "error" not in parts, parts
     assert {"metadata", "values", "updates"} <= set(parts), parts
-    schemas = await client.assistants.get_schemas("agent")
+    (agent,) = await client.assistants.search(graph_id="agent")
+    schemas = await client.assistants.get_schemas(agent["assistant_id"])
     assert "messages" in schemas["state_schema"]["properties"], schemas
     await protocol(client, words)
 
@@ -137,8 +179,15 @@ async def protocol(client, words) -> None:
 
 
 def web(url: str) -> None:
-    found = httpx.get(f"{url}/hello", timeout=60).json()
-    assert found == {"hello": "fastapi" if installed("fastapi") else "starlette"}, found
+    """Use the application around the server, and the server through the application's middleware."""
+    by = "fastapi" if installed("fastapi") else "starlette"
+    greeting = httpx.post(f"{url}/hello", json={"name": "you"}, timeout=60)
+    assert greeting.json() == {"hello": "you", "by": by, "started": True}, greeting.text
+    for path in ("/hello", "/assistants/search"):
+        answer = httpx.post(f"{url}{path}", json={"name": "you"}, timeout=60)
+        assert (answer.status_code, answer.headers.get("x-by")) == (200, by), (path, answer.headers)
+    if by == "fastapi":
+        assert httpx.post(f"{url}/hello", json={}, timeout=60).status_code == 422
 
 
 def preflight(url: str) -> None:

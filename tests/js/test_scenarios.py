@@ -5,45 +5,45 @@ from tests.js.node import scenarios
 
 pytestmark = pytest.mark.timeout(400)  # the first one starts servers
 
-# What storage has a part in.
-STORED = {"assistants.mjs", "crons.mjs", "rejoin.mjs", "runs.mjs", "store.mjs", "threads.mjs"}
-
-# What goes through Redis where another process executes.
-FOLLOWED = {"threads_client.mjs", "threads_react.mjs"}
-
 # Scenarios that need the newest packages.
 NEWEST = {"newest.mjs"}
 
+# Every scenario runs with the older packages and with the newest ones. The newest packages meet
+# SQLite; the older ones meet the server with the most parts that the scenario can tell apart, so
+# that each server and each set of packages is used without the product of the two.
+# Events go through Redis where another process executes.
+FOLLOWED = {"threads_client.mjs", "threads_react.mjs"}
+# The storage takes part.
+STORED = {"assistants.mjs", "crons.mjs", "rejoin.mjs", "runs.mjs", "store.mjs", "threads.mjs"}
+
 EVERY = scenarios()
-ALL = [each for each in EVERY if each[0] not in NEWEST]
+ELSEWHERE = NEWEST | FOLLOWED | STORED
 
 
-@pytest.mark.parametrize(("file", "name"), ALL, ids=[name for _, name in ALL])
-def test_on_sqlite(node, sqlite, file, name):
+def of(*files):
+    """Mark a test with the scenarios of these files."""
+    chosen = [each for each in EVERY if each[0] in files]
+    return pytest.mark.parametrize(("file", "name"), chosen, ids=[name for _, name in chosen])
+
+
+@of(*{file for file, _ in EVERY} - ELSEWHERE)
+def test_older_packages_on_sqlite(node, sqlite, file, name):
     check(node, sqlite, file, name)
 
 
-@pytest.mark.parametrize(("file", "name"), EVERY, ids=[name for _, name in EVERY])
-def test_newest_packages_on_sqlite(newest, sqlite, file, name):
-    check(newest, sqlite, file, name)
-
-
-@pytest.mark.parametrize(
-    ("file", "name"),
-    [each for each in ALL if each[0] in STORED],
-    ids=[name for file, name in ALL if file in STORED],
-)
-def test_on_postgres(node, postgres, file, name):
+@of(*STORED)
+def test_older_packages_on_postgres(node, postgres, file, name):
     check(node, postgres, file, name)
 
 
-@pytest.mark.parametrize(
-    ("file", "name"),
-    [each for each in ALL if each[0] in FOLLOWED],
-    ids=[name for file, name in ALL if file in FOLLOWED],
-)
-def test_apart(node, apart, file, name):
+@of(*FOLLOWED)
+def test_older_packages_apart(node, apart, file, name):
     check(node, apart, file, name)
+
+
+@of(*{file for file, _ in EVERY})
+def test_newest_packages_on_sqlite(newest, sqlite, file, name):
+    check(newest, sqlite, file, name)
 
 
 def check(node, url, file, name):

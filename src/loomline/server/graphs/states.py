@@ -309,9 +309,14 @@ def _error(error: Exception | str) -> str:
 
 def _interrupt(interrupt: Interrupt) -> Shown:
     shown = {"id": interrupt.id, "value": interrupt.value}
-    if interrupt.response_schema is not None:
-        shown["response_schema"] = interrupt.response_schema
+    if (schema := response_schema(interrupt)) is not None:
+        shown["response_schema"] = schema
     return shown
+
+
+def response_schema(interrupt: Interrupt[Any]) -> object:
+    """Return the schema of an interrupt's answer; None in versions of langgraph without schemas."""
+    return getattr(interrupt, "response_schema", None)
 
 
 def _goto(goto: object) -> object:

@@ -23,6 +23,7 @@ from loomline.server.domain.protocol import (
     make_event,
 )
 from loomline.server.graphs.serde import encode
+from loomline.server.graphs.states import response_schema
 from loomline.server.worker.native import TASKS
 
 # Payloads are plain data of langgraph's own shapes, holding values of the user.
@@ -139,8 +140,8 @@ class ProtocolEncoder:
     def _question(self, namespace: Namespace, interrupt: Interrupt[Any]) -> Event:
         value = interrupt.value
         asked = {"interrupt_id": interrupt.id, "payload": value, "value": value}
-        if interrupt.response_schema is not None:
-            asked["response_schema"] = interrupt.response_schema
+        if (schema := response_schema(interrupt)) is not None:
+            asked["response_schema"] = schema
         return self._event(Topic("input.requested", namespace), encode(asked))
 
     def _release(self, method: str, namespace: Namespace) -> list[Event]:
