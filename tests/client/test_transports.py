@@ -189,14 +189,14 @@ async def test_events_come_when_they_are_sent(transport):
         writer.write(STREAM + chunk(b"event: a\ndata: 1\n\n"))
         await writer.drain()
         await asyncio.wait_for(seen.wait(), 10)
-        writer.write(chunk(b"event: end\n\n") + b"0\r\n\r\n")
+        writer.write(chunk(b"event: b\ndata: 2\n\nevent: end\n\n") + b"0\r\n\r\n")
         await writer.drain()
 
     async with Server(handle).running() as url, make_client(url=url, transport=transport) as client:
         async for part in client.runs.stream("t", "a"):
             if part.event == "a":
                 seen.set()
-    assert part.event == "end"
+    assert part.event == "b"
 
 
 async def test_leaving_a_stream_closes_its_connection(transport):
