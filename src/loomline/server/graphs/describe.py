@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, NotRequired, Required, TypeAlias, get_args, get_origin
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels.base import BaseChannel
 from langgraph.pregel import Pregel
 from pydantic import ConfigDict, Field, PydanticUserError, create_model
 from pydantic.json_schema import GenerateJsonSchema
+from typing_extensions import ReadOnly
 
 from loomline.server.graphs.registry import Graph
 
 logger: logging.Logger = logging.getLogger("loomline.graphs")
 
 _OLD_TYPED_DICT: Final = "typed-dict-version"
+
+_QUALIFIERS: Final = (NotRequired, ReadOnly, Required)
 
 _ROOT: Final = "__root__"
 """The only channel of a state that is not an object."""
@@ -88,7 +91,7 @@ def _made(graph: Graph, name: str, make: Callable[[], Described | None]) -> Desc
 def _state_schema(graph: Graph) -> Described:
     channels = {name: graph.channels[name] for name in graph.stream_channels_list}
     kinds = {
-        name: channel.UpdateType
+        name: _unqualified(channel.UpdateType)
         for name, channel in channels.items()
         if isinstance(channel, BaseChannel)
     }
@@ -102,6 +105,15 @@ def _state_schema(graph: Graph) -> Described:
     model = create_model(title, __config__=config, **fields)
     described: Described = model.model_json_schema(schema_generator=_Lenient)
     return _of_root(described, title) if list(kinds) == [_ROOT] else described
+
+
+def _unqualified(kind: Any) -> Any:  # noqa: ANN401
+    """Return a type without the qualifiers that pydantic refuses outside of a TypedDict."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        inner, *marks = get_args(kind)
+        return Annotated[_unqualified(inner), *marks]
+    return _unqualified(get_args(kind)[0]) if origin in _QUALIFIERS else kind
 
 
 def _title(channel: str) -> str:
