@@ -105,7 +105,7 @@ def serving(command):
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def stop(server: "subprocess.Popen[bytes]") -> None:

@@ -45,7 +45,7 @@ if importlib.util.find_spec("fastapi") is not None:
         name: str
 
     def started(request: fastapi.Request) -> bool:
-        return request.app.state.started
+        return bool(request.app.state.started)
 
     @app.post("/hello")
     async def greet(greeting: Greeting, begun: bool = fastapi.Depends(started)):
