@@ -23,7 +23,7 @@ WORKING: Final[Mapping[str, tuple[str, ...]]] = {
     "store": ("index", "ttl"),
     "store.index": ("dims", "embed", "fields"),
     "store.ttl": ("refresh_on_read", "default_ttl", "sweep_interval_minutes"),
-    "checkpointer": ("ttl", "serde"),
+    "checkpointer": ("path", "ttl", "serde"),
     "checkpointer.ttl": ("strategy", "default_ttl", "sweep_interval_minutes", "sweep_limit"),
     "checkpointer.serde": ("allowed_json_modules", "allowed_msgpack_modules", "pickle_fallback"),
     "auth": (
@@ -58,10 +58,6 @@ WORKING: Final[Mapping[str, tuple[str, ...]]] = {
 WITHOUT_EFFECT: Final[Mapping[str, str]] = {
     "node_version": "Loomline serves graphs in Python; see docs/serving.md for other languages",
     "ui": 'Loomline serves no components: serve them from the application in "http.app"',
-    "checkpointer.path": (
-        "the server keeps checkpoints in its own database: choose SQLite with --data-dir or"
-        " PostgreSQL with --database-url"
-    ),
     "priority": (
         "runs are started in the order in which they were created: give urgent runs a server of"
         " their own"

@@ -15,7 +15,7 @@ from typing import Protocol, cast
 from uuid import UUID
 
 import orjson
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from loomline.cache import Backend
 from loomline.schema import RunStatus
@@ -126,6 +126,9 @@ class EncryptedStorage:
 
     def checkpointer(self) -> BaseCheckpointSaver[str]:
         return self._inner.checkpointer()
+
+    async def newest_checkpoint(self, thread_id: UUID) -> CheckpointTuple | None:
+        return await self._inner.newest_checkpoint(thread_id)
 
     def edit(self, thread_id: UUID) -> StateEdit:
         return EncryptedEdit(self._inner.edit(thread_id), self._sealer)
