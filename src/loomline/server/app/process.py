@@ -66,7 +66,8 @@ def create_service(settings: Settings) -> Service:
     """Return all of a process, nothing of which is open yet.
 
     Raises:
-        GraphLoadError: a configured graph, or the application around ours, cannot be loaded.
+        GraphLoadError: a configured graph, or the application around ours, cannot be loaded; or
+            the object of ``priority.path`` cannot be used.
         AuthLoadError: authentication is configured and cannot be set up.
         EmbeddingsLoadError: what makes vectors for the store cannot be loaded.
         CheckpointerLoadError: The saver of ``checkpointer.path`` cannot be loaded.

@@ -86,6 +86,7 @@ class Settings:
     encryption_metadata_keys: str = ""
     serde: SerdeSettings = field(default_factory=SerdeSettings)
     checkpointer: GraphSpec | None = None
+    priority: GraphSpec | None = None
     json_depth: int = 250
     json_values: int = 500_000
     metadata_limit_bytes: int = 256 * 1024
@@ -141,6 +142,7 @@ def load_settings(
         encryption=document.section("encryption").spec("path"),
         serde=serde_settings(checkpointer),
         checkpointer=checkpointer.spec("path"),
+        priority=document.section("priority").spec("path"),
         python_path=python_path(document),
         env=env,
         warnings=(

@@ -207,6 +207,9 @@ class EncryptedThreads:
     async def event_number(self, thread_id: UUID) -> int:
         return await self._inner.event_number(thread_id)
 
+    async def priority(self, thread_id: UUID) -> int | None:
+        return await self._inner.priority(thread_id)
+
     async def delete(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> tuple[UUID, ...]:
         return await self._inner.delete(thread_id, access=access)
 

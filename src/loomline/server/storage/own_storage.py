@@ -143,6 +143,9 @@ class OwnSaverThreads:
     async def event_number(self, thread_id: UUID) -> int:
         return await self._inner.event_number(thread_id)
 
+    async def priority(self, thread_id: UUID) -> int | None:
+        return await self._inner.priority(thread_id)
+
     async def delete(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> tuple[UUID, ...]:
         await self._inner.get(thread_id, with_values=False, access=access)
         # First: if this fails the thread is still there, and the request can be repeated.
