@@ -1,6 +1,7 @@
 """How a server opens the user's own saver, closes it, and finds its states again."""
 
 import asyncio
+import base64
 import logging
 import sqlite3
 from contextlib import closing
@@ -32,6 +33,44 @@ async def test_a_restarted_server_finds_its_states(tmp_path, kind):
     with closing(sqlite3.connect(tmp_path / "data" / "loomline.db")) as connection:
         for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes"):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
+async def test_a_saver_in_the_schema_of_the_server_works(tmp_path):
+    url = new_schema()
+    path = config(tmp_path, "postgres", url)
+    with serving_here(tmp_path / "data", config=path, database_url=url) as address:
+        async with httpx.AsyncClient(base_url=address, timeout=300) as http:
+            thread = await new_thread(http)
+            await run(http, thread, "ask")
+            copy = (await post(http, f"/threads/{thread}/copy"))["thread_id"]
+            history = await post(http, f"/threads/{copy}/history", limit=10)
+            assert [each["next"] for each in history] == [["ask"], ["a"], ["__start__"]]
+            ended = await run(http, copy, "ask", input=None, command={"resume": "yes"})
+            assert ended == {"items": ["a"], "answer": "yes"}
+            assert (await http.delete(f"/threads/{copy}")).status_code == 204
+            state = await get(http, f"/threads/{thread}/state")
+            assert state["next"] == ["ask"]
+
+
+async def test_rows_are_encrypted_beside_an_own_saver(tmp_path):
+    path = config(tmp_path, "sqlite", tmp_path / "own.db")
+    key = base64.b64encode(b"k" * 32).decode()
+    with serving_here(tmp_path / "data", config=path, encryption_keys=key) as address:
+        async with httpx.AsyncClient(base_url=address, timeout=300) as http:
+            thread = await new_thread(http)
+            await run(http, thread, "ask", input={"items": ["xyzzy"]})
+            change = {"values": {"items": ["u"]}, "as_node": "a"}
+            await post(http, f"/threads/{thread}/state", **change)
+            row = await get(http, f"/threads/{thread}")
+            assert row["values"] == {"items": ["xyzzy", "a", "u"]}
+            ended = await run(http, thread, "ask", input=None, command={"resume": "yes"})
+            assert ended["answer"] == "yes"
+            copy = (await post(http, f"/threads/{thread}/copy"))["thread_id"]
+            state = await get(http, f"/threads/{copy}/state")
+            assert state["values"] == ended
+    files = [each for each in (tmp_path / "data").iterdir() if each.is_file()]
+    assert b"xyzzy" not in b"".join(each.read_bytes() for each in files)
+    assert b"xyzzy" in (tmp_path / "own.db").read_bytes()
 
 
 async def test_a_run_of_a_killed_server_goes_on_from_its_last_checkpoint(tmp_path):

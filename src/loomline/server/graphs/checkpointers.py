@@ -86,7 +86,7 @@ async def _opened(spec: GraphSpec, found: object) -> AsyncIterator[Saver]:
             _log(saver)
         except CheckpointerLoadError:
             raise
-        except Exception as error:  # savers and their drivers raise what they like
+        except Exception as error:  # a driver may raise any error
             reason = f"opening it raised {type(error).__name__}: {error}"
             raise CheckpointerLoadError(spec.source, reason) from error
         yield saver

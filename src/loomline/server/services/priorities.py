@@ -57,7 +57,7 @@ class Priorities:
         If the function fails, the thread keeps no priority, and the next run asks again.
 
         Args:
-            caller: On whose behalf the run is created.
+            caller: The user who creates the run.
             thread_id: The thread of the request; None: the run gets a thread of its own.
             new: The run.
             assistant: The assistant of the run.
@@ -94,7 +94,7 @@ class Priorities:
         except TimeoutError:
             reason = f"it took longer than {self._seconds:g} seconds"
             logger.warning("a run gets the default priority", extra={"reason": reason})
-        except Exception as error:  # the user's function raises what it likes
+        except Exception as error:  # the user's function may raise any error
             reason = type(error).__name__
             logger.warning(
                 "a run gets the default priority", extra={"reason": reason}, exc_info=True

@@ -1,4 +1,4 @@
-"""A change of a thread's state whose checkpoints go to the user's own saver."""
+"""A change of a thread's state, with its checkpoints in the user's own saver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints in the user's own saver: what threads and runs need besides reading and writing."""
+"""The user's own saver: deletions, copies and pruning for threads and runs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class OwnSaver:
         """
         if not self.has(method):
             kind = type(self.saver).__name__
-            raise SaverLacks(what, f"'{kind}' does not implement '{method}'.")
+            raise SaverLacks(what, f"'{kind}' does not implement '{method}'. Add it.")
 
     async def newest(self, thread_id: UUID) -> CheckpointTuple | None:
         place = newest_place(thread_id)
@@ -119,7 +119,7 @@ class OwnSaver:
                 return await work()
             except LoomlineError:
                 raise
-            except Exception as error:  # savers and their drivers raise what they like
+            except Exception as error:  # a driver may raise any error
                 logger.exception("the checkpoint saver failed", extra={"what": name})
                 raise StorageUnavailable(_FAILED) from error
 

@@ -71,7 +71,7 @@ _ROLL_BACK = "Rolling a run back"
 
 
 class OwnSaverStorage:
-    """``Storage`` around another one, whose checkpoints are not used."""
+    """``Storage`` around another one, with the checkpoints in the user's saver."""
 
     def __init__(self, inner: RewritableStorage, own: OwnSaver) -> None:
         self._inner = inner
@@ -202,7 +202,9 @@ class OwnSaverThreads:
 
     async def size(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> ThreadSize:
         await self._inner.get(thread_id, with_values=False, access=access)
-        raise SaverLacks("The size of a thread", "savers do not tell what a thread takes.")
+        raise SaverLacks(
+            "The size of a thread", "a saver does not report the size of its checkpoints."
+        )
 
     async def expire(self, now: datetime, limit: int) -> Pruned:
         pruned = await self._inner.expire(now, limit)
@@ -339,7 +341,7 @@ class OwnSaverRuns:
     async def _leaving_nothing(self, run: Run) -> AsyncIterator[None]:
         """Delete the late checkpoints of a run that was deleted while it was executed.
 
-        The saver has no fence: it takes what a run writes until the worker hears of the deletion.
+        The saver has no fence: it takes the writes of a run until the worker hears of the deletion.
         """
         try:
             yield

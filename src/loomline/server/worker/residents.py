@@ -64,7 +64,7 @@ class Resident(Generic[T]):
             ) from None
 
     async def stop(self) -> None:
-        """Leave the context manager; one that does not end in time is left behind."""
+        """Leave the context manager, and give up after ``CLOSE_SECONDS``."""
         if self._task is None or self._leave is None:
             return
         self._leave()
