@@ -146,6 +146,26 @@ def test_missing_env_file_is_a_warning_unless_it_has_the_usual_name(warnings):
     assert "prod.env" in found
 
 
+def test_settings_without_effect_on_an_own_saver_are_warnings(warnings):
+    own = {"path": "./savers.py:make"}
+    assert warnings(checkpointer=own) == ()
+    (found,) = warnings(checkpointer=own | {"serde": {"pickle_fallback": True}})
+    assert found.startswith('"checkpointer.serde" has no effect')
+    key = {"LOOMLINE_ENCRYPTION_KEYS": "a" * 43 + "="}
+    for environment, sections in ((key, {}), ({}, {"encryption": {"path": "./e.py:e"}})):
+        (found,) = warnings(environment, checkpointer=own, **sections)
+        assert found.startswith("Checkpoints are not encrypted by this server")
+        assert warnings(environment, **sections) == ()
+
+
+def test_the_saver_of_an_image_is_found_in_the_environment(tmp_path):
+    path = tmp_path / "langgraph.json"
+    path.write_text(json.dumps(GRAPHS))
+    section = '{"path": "./savers.py:make"}'
+    found = load_settings({"config": str(path)}, {"LANGGRAPH_CHECKPOINTER": section}, dev=False)
+    assert found.checkpointer.path == tmp_path / "savers.py"
+
+
 def test_allowed_types_may_be_true(tmp_path):
     path = tmp_path / "langgraph.json"
     serde = {"allowed_msgpack_modules": True, "allowed_json_modules": True}

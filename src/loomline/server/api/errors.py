@@ -22,6 +22,7 @@ from loomline.server.domain.errors import (
     InvalidInput,
     LoomlineError,
     NotFound,
+    SaverLacks,
     StateRefused,
     StorageUnavailable,
     TooDeep,
@@ -52,6 +53,7 @@ _STATUS: Mapping[type[LoomlineError], int] = {
     BodyTooLarge: 413,
     BrokenAuth: 500,
     CheckpointIncomplete: 500,
+    SaverLacks: 501,
     TooManyRuns: 429,
 }
 

@@ -22,6 +22,8 @@ from loomline.server.ports.store import IndexOptions, StoreOptions
 from loomline.server.services.run_watch import WatchedEvents
 from loomline.server.settings import Settings, SettingsError, StoreSettings
 from loomline.server.storage.encrypted import EncryptedStorage, RewritableStorage
+from loomline.server.storage.own_saver import OwnSaver
+from loomline.server.storage.own_storage import OwnSaverStorage
 from loomline.server.storage.saver import SaverOptions
 from loomline.server.storage.serde import safe_serde
 from loomline.server.storage.sqlite import SqliteStorage
@@ -42,9 +44,11 @@ class Core:
     authz: Authorizer
 
 
-def make_core(settings: Settings, store: StoreOptions, auth: AuthSetUp) -> Core:
+def make_core(
+    settings: Settings, store: StoreOptions, auth: AuthSetUp, own: OwnSaver | None = None
+) -> Core:
     clock = SystemClock()
-    storage = make_storage(settings, clock, store)
+    storage = make_storage(settings, clock, store, own=own)
     redis = make_redis(settings)
     log: EventLog = MemoryEventLog(clock) if redis is None else redis.log
     return Core(
@@ -74,6 +78,7 @@ def make_storage(
     *,
     serving: bool = True,
     beside: bool = False,
+    own: OwnSaver | None = None,
 ) -> Storage:
     """Return the storage that the settings ask for, not opened yet.
 
@@ -83,6 +88,7 @@ def make_storage(
         store: How the store works.
         serving: Whether runs will be created or executed, which not every other process allows.
         beside: Whether a server may be using the database at the same time.
+        own: The user's saver, which keeps the checkpoints instead of the database.
 
     Raises:
         SettingsError: a package that it needs is not installed, or the user's encryption cannot
@@ -95,6 +101,8 @@ def make_storage(
     plain = _make_plain_storage(
         settings, clock, store, SaverOptions(sealer, serde), serving=serving, beside=beside
     )
+    if own is not None:
+        plain = OwnSaverStorage(plain, own)
     return plain if sealer is None else EncryptedStorage(plain, sealer)
 
 

@@ -5,19 +5,29 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
+from typing import Final
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from loomline._version import __version__
 from loomline.server.app.drivers import Core
+from loomline.server.graphs.checkpointers import load_checkpointer
 from loomline.server.graphs.registry import Graphs
 from loomline.server.services.webhooks import WebhookGuard
 from loomline.server.settings import Settings
+from loomline.server.storage.own_saver import OwnSaver
+from loomline.server.worker.calls import CallOptions, LoopCalls, RunnerCalls
 from loomline.server.worker.execute import ExecuteOptions, Executor
 from loomline.server.worker.loop import Worker, WorkerOptions
 from loomline.server.worker.plan import ServerFacts
 from loomline.server.worker.posting import SystemResolver, WebhookClient
+from loomline.server.worker.residents import Resident
 from loomline.server.worker.runners import Runner
 from loomline.server.worker.sweep import Sweep, key_sweep, store_sweep, thread_sweep, webhook_sweep
 from loomline.server.worker.webhooks import SenderOptions, WebhookSender
+
+SAVER_SECONDS: Final = 600.0
+"""The time for a call of the user's own saver, such as a copy of a large thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,31 @@ def make_webhooks(settings: Settings, core: Core) -> Webhooks:
     return Webhooks(resolver, client, guard, sender)
 
 
-def make_worker(settings: Settings, core: Core, graphs: Graphs, runner: Runner) -> Worker:
+@dataclass(frozen=True, slots=True)
+class Saver:
+    """The user's own saver: open while the worker is, and how the storage uses it."""
+
+    resident: Resident[BaseCheckpointSaver[str]]
+    own: OwnSaver
+
+
+def make_saver(settings: Settings, runner: Runner) -> Saver | None:
+    """Return the saver of ``checkpointer.path``, not opened yet; None: there is none.
+
+    Raises:
+        CheckpointerLoadError: The object cannot be imported, or makes no saver.
+    """
+    spec = settings.checkpointer
+    if spec is None:
+        return None
+    resident = Resident(spec.source, runner, load_checkpointer(spec))
+    calls = RunnerCalls(runner, CallOptions(seconds=SAVER_SECONDS))
+    return Saver(resident, OwnSaver(lambda: resident.value, LoopCalls(runner, calls)))
+
+
+def make_worker(
+    settings: Settings, core: Core, graphs: Graphs, runner: Runner, saver: Saver | None = None
+) -> Worker:
     return Worker(
         storage=core.storage,
         events=core.watch,
@@ -68,6 +102,7 @@ def make_worker(settings: Settings, core: Core, graphs: Graphs, runner: Runner) 
         ),
         runner=runner,
         options=_worker_options(settings, graphs),
+        residents=() if saver is None else (saver.resident,),
     )
 
 

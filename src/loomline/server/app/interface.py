@@ -22,12 +22,14 @@ from loomline.server.api.threads import ThreadRoutes
 from loomline.server.app.drivers import Core
 from loomline.server.domain.runs import QueueLimits
 from loomline.server.front import Front
+from loomline.server.graphs.priorities import load_priority
 from loomline.server.graphs.registry import Graphs
 from loomline.server.services.assistants import AssistantService
 from loomline.server.services.crons import CronService
 from loomline.server.services.departures import Departures
 from loomline.server.services.drawings import DrawingService
 from loomline.server.services.metadata import MetadataLimit
+from loomline.server.services.priorities import Priorities
 from loomline.server.services.protocol_commands import ProtocolCommands
 from loomline.server.services.protocol_events import ProtocolEvents
 from loomline.server.services.run_limits import RunLimits
@@ -73,6 +75,7 @@ def make_services(
     clock, storage, authz = core.clock, core.storage, core.authz
     events, signals = core.watch, core.signals
     ttl = settings.thread_ttl.default
+    assign = None if settings.priority is None else load_priority(settings.priority)
     metadata = MetadataLimit(settings.metadata_limit_bytes)
     assistants = AssistantService(
         storage=storage,
@@ -88,7 +91,8 @@ def make_services(
     )
     runs = RunService(
         storage=storage, events=events, signals=signals, assistants=assistants, clock=clock,
-        authz=authz, admission=Admission(guard, _run_limits(settings), ttl),
+        authz=authz,
+        admission=Admission(guard, Priorities(storage, assign), _run_limits(settings), ttl),
     )  # fmt: skip
     return Services(
         assistants=assistants,

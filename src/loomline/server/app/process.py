@@ -15,7 +15,7 @@ from loomline.server.api.inside import Door, show_official_clients
 from loomline.server.api.metrics import Meter, MetricRoutes
 from loomline.server.api.routes import starlette_routes, table
 from loomline.server.app.drivers import loop_factory, make_core, store_options
-from loomline.server.app.execution import make_webhooks, make_worker, sweeps
+from loomline.server.app.execution import make_saver, make_webhooks, make_worker, sweeps
 from loomline.server.app.interface import gauges, make_handlers, make_services
 from loomline.server.app.lifespan import Parts, lifespan
 from loomline.server.authn.setup import AuthSetUp, set_up
@@ -66,9 +66,11 @@ def create_service(settings: Settings) -> Service:
     """Return all of a process, nothing of which is open yet.
 
     Raises:
-        GraphLoadError: a configured graph, or the application around ours, cannot be loaded.
+        GraphLoadError: a configured graph, or the application around ours, cannot be loaded; or
+            the object of ``priority.path`` cannot be used.
         AuthLoadError: authentication is configured and cannot be set up.
         EmbeddingsLoadError: what makes vectors for the store cannot be loaded.
+        CheckpointerLoadError: The saver of ``checkpointer.path`` cannot be loaded.
         SettingsError: a driver is not installed, or an address cannot be read.
     """
     # Before graphs are imported: they may make clients while they are.
@@ -94,9 +96,10 @@ def create_service(settings: Settings) -> Service:
 def _assemble(settings: Settings, graphs: Graphs, auth: AuthSetUp, front: Front) -> Parts:
     runner = Runner(RunnerOptions(), loop_factory())
     store = store_options(settings.store, runner.wait_for)
-    core = make_core(settings, store, auth)
+    saver = make_saver(settings, runner)
+    core = make_core(settings, store, auth, None if saver is None else saver.own)
     webhooks = make_webhooks(settings, core)
-    worker = make_worker(settings, core, graphs, runner)
+    worker = make_worker(settings, core, graphs, runner, saver)
     services = make_services(
         settings, core, graphs, RunnerCalls(runner), webhooks.guard, indexed=store.index is not None
     )

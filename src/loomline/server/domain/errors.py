@@ -246,6 +246,22 @@ class EmbeddingsLoadError(LoomlineError):
         super().__init__(f"Failed to load 'store.index.embed' from {source}: {reason}")
 
 
+class CheckpointerLoadError(LoomlineError):
+    """The user's own checkpoint saver is configured but cannot be imported or opened."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"Failed to load 'checkpointer.path' from {source}: {reason}")
+
+
+class SaverLacks(LoomlineError):
+    """The user's own checkpoint saver cannot do what a request needs."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(
+            f"{what} is not available with the checkpoint saver of 'checkpointer.path': {reason}"
+        )
+
+
 class AuthLoadError(LoomlineError):
     """Authentication is configured but cannot be set up."""
 

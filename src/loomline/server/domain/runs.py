@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from loomline.schema import CancelAction, MultitaskStrategy, RunStatus, ThreadStatus
@@ -15,6 +16,9 @@ from loomline.server.domain.idempotency import IdempotencyKey
 from loomline.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject, dump
 from loomline.server.domain.outputs import Output
 from loomline.server.domain.threads import Ttl
+
+PRIORITIES: Final = range(-5, 6)
+"""The priorities of runs: the lowest comes first. Runs have 0 unless told."""
 
 ACTIVE: frozenset[RunStatus] = frozenset({"pending", "running"})
 
@@ -77,7 +81,7 @@ class NewRun:
     ``thread_ttl`` is for the thread where it has to be created. ``own_thread``: the thread is made
     for this run alone, and has its metadata. ``access`` is a condition on a thread that exists;
     one that has to be created begins with ``thread_metadata``. ``seen`` is how the thread must
-    still be.
+    still be. ``priority`` becomes that of the thread, unless the thread has one.
     """
 
     run_id: UUID
@@ -104,6 +108,7 @@ class NewRun:
     user: Encoded | None = None
     firing: Firing | None = None
     seen: Seen | None = None
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ from loomline.server.ports.events import EventLog, EventReader
 from loomline.server.ports.signals import STOP, THREAD, WEBHOOK, WORK, Signals
 from loomline.server.ports.storage import Storage
 from loomline.server.services.assistants import AssistantService
+from loomline.server.services.priorities import Priorities
 from loomline.server.services.request_keys import batch_keys, run_key
 from loomline.server.services.requests import RunCreateRequest
 from loomline.server.services.run_limits import RunLimits
@@ -79,6 +80,7 @@ class Admission:
     """What new runs have to meet, and what their threads get that are made for them."""
 
     guard: WebhookGuard
+    priorities: Priorities
     limits: RunLimits = field(default_factory=RunLimits)
     thread_ttl: Ttl | None = None
 
@@ -151,7 +153,7 @@ class RunService:
         Raises:
             ThreadMoved: the thread is not as it was seen to be.
         """
-        new = await self._new(caller, thread_id, body, request_id, headers)
+        new = await self._new(caller, thread_id, body, request_id, headers, firing=firing)
         new = replace(
             with_protocol(new) if protocol else new,
             firing=firing,
@@ -239,6 +241,8 @@ class RunService:
         body: RunCreateRequest,
         request_id: str,
         headers: Mapping[str, str] | None,
+        *,
+        firing: Firing | None = None,
     ) -> NewRun:
         now = self._clock.now()
         try:
@@ -252,7 +256,10 @@ class RunService:
             raise RunTargetNotFound from None
         if body.get("feedback_keys"):
             logger.warning("feedback_keys are ignored", extra={"run_id": str(new.run_id)})
-        return await self._admission.admit(allowed, body, assistant)
+        admitted = await self._admission.admit(allowed, body, assistant)
+        return await self._admission.priorities.prioritized(
+            caller, thread_id, admitted, assistant, firing
+        )
 
     async def _allowed(
         self, caller: Caller, thread_id: UUID | None, body: RunCreateRequest, new: NewRun

@@ -53,6 +53,26 @@ def thread_ttl_settings(section: Section) -> ThreadTtlSettings:
     )
 
 
+def saver_warnings(section: Section, *, encrypted: bool) -> tuple[str, ...]:
+    """Return a sentence for each setting that has no effect on the user's own saver."""
+    if section.value("path") is None:
+        return ()
+    own = f'because checkpoints are kept by the saver of "checkpointer.path" in {section.place}'
+    serde = (
+        f'"checkpointer.serde" has no effect, {own}: give the saver a serializer of its own.'
+        if section.value("serde")
+        else None
+    )
+    sealing = (
+        f"Checkpoints are not encrypted by this server, {own}: give the saver an encrypting"
+        " serializer, such as langgraph's EncryptedSerializer. The rows of threads and runs are"
+        " encrypted as configured."
+        if encrypted
+        else None
+    )
+    return tuple(each for each in (serde, sealing) if each is not None)
+
+
 def serde_settings(section: Section) -> SerdeSettings:
     """Return what ``serde`` says.
 

@@ -25,6 +25,7 @@ VARIABLES: Final = {
     "checkpointer": "LANGGRAPH_CHECKPOINTER",
     "encryption": "LANGGRAPH_ENCRYPTION",
     "http": "LANGGRAPH_HTTP",
+    "priority": "LANGGRAPH_PRIORITY",
     "store": "LANGGRAPH_STORE",
     "webhooks": "LANGGRAPH_WEBHOOKS",
 }

@@ -17,13 +17,13 @@ _NO_IMAGES: Final = (
 WORKING: Final[Mapping[str, tuple[str, ...]]] = {
     "": (
         "$schema", "graphs", "dependencies", "env", "python_version", "store", "checkpointer",
-        "auth", "encryption", "http", "webhooks", "loomline",
+        "auth", "encryption", "priority", "http", "webhooks", "loomline",
     ),
     "graphs.*": ("path", "description"),
     "store": ("index", "ttl"),
     "store.index": ("dims", "embed", "fields"),
     "store.ttl": ("refresh_on_read", "default_ttl", "sweep_interval_minutes"),
-    "checkpointer": ("ttl", "serde"),
+    "checkpointer": ("path", "ttl", "serde"),
     "checkpointer.ttl": ("strategy", "default_ttl", "sweep_interval_minutes", "sweep_limit"),
     "checkpointer.serde": ("allowed_json_modules", "allowed_msgpack_modules", "pickle_fallback"),
     "auth": (
@@ -36,6 +36,7 @@ WORKING: Final[Mapping[str, tuple[str, ...]]] = {
         "permissions_claim", "leeway_seconds",
     ),
     "encryption": ("path",),
+    "priority": ("path",),
     "http": (
         "app", "disable_assistants", "disable_threads", "disable_runs", "disable_store",
         "disable_mcp", "disable_a2a", "disable_meta", "disable_ui", "disable_webhooks", "cors",
@@ -58,14 +59,6 @@ WORKING: Final[Mapping[str, tuple[str, ...]]] = {
 WITHOUT_EFFECT: Final[Mapping[str, str]] = {
     "node_version": "Loomline serves graphs in Python; see docs/serving.md for other languages",
     "ui": 'Loomline serves no components: serve them from the application in "http.app"',
-    "checkpointer.path": (
-        "the server keeps checkpoints in its own database: choose SQLite with --data-dir or"
-        " PostgreSQL with --database-url"
-    ),
-    "priority": (
-        "runs are started in the order in which they were created: give urgent runs a server of"
-        " their own"
-    ),
     **dict.fromkeys(
         (
             "api_version", "base_image", "image_distro", "dockerfile_lines", "pip_config_file",

@@ -15,6 +15,7 @@ from loomline.server.settings.auth import auth_options
 from loomline.server.settings.checkpointer import (
     SerdeSettings,
     ThreadTtlSettings,
+    saver_warnings,
     serde_settings,
     thread_ttl_settings,
 )
@@ -84,6 +85,8 @@ class Settings:
     encryption_keys: str = field(default="", repr=False)
     encryption_metadata_keys: str = ""
     serde: SerdeSettings = field(default_factory=SerdeSettings)
+    checkpointer: GraphSpec | None = None
+    priority: GraphSpec | None = None
     json_depth: int = 250
     json_values: int = 500_000
     metadata_limit_bytes: int = 256 * 1024
@@ -138,6 +141,8 @@ def load_settings(
         http=http_settings(document.section("http"), variables),
         encryption=document.section("encryption").spec("path"),
         serde=serde_settings(checkpointer),
+        checkpointer=checkpointer.spec("path"),
+        priority=document.section("priority").spec("path"),
         python_path=python_path(document),
         env=env,
         warnings=(
@@ -145,10 +150,16 @@ def load_settings(
             *document.overruled(variables),
             *key_warnings(document),
             *path_warnings(document),
+            *saver_warnings(checkpointer, encrypted=_encrypts(document, values)),
         ),
         dev=dev,
         **(values | {"data_dir": Path(str(values["data_dir"])).resolve()}),  # type: ignore[arg-type]
     )
+
+
+def _encrypts(document: Document, values: Mapping[str, object]) -> bool:
+    has_path = document.section("encryption").value("path") is not None
+    return has_path or bool(values["encryption_keys"])
 
 
 def apply_env(settings: Settings) -> None:

@@ -15,7 +15,7 @@ from typing import Protocol, cast
 from uuid import UUID
 
 import orjson
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from loomline.cache import Backend
 from loomline.schema import RunStatus
@@ -127,6 +127,9 @@ class EncryptedStorage:
     def checkpointer(self) -> BaseCheckpointSaver[str]:
         return self._inner.checkpointer()
 
+    async def newest_checkpoint(self, thread_id: UUID) -> CheckpointTuple | None:
+        return await self._inner.newest_checkpoint(thread_id)
+
     def edit(self, thread_id: UUID) -> StateEdit:
         return EncryptedEdit(self._inner.edit(thread_id), self._sealer)
 
@@ -203,6 +206,9 @@ class EncryptedThreads:
 
     async def event_number(self, thread_id: UUID) -> int:
         return await self._inner.event_number(thread_id)
+
+    async def priority(self, thread_id: UUID) -> int | None:
+        return await self._inner.priority(thread_id)
 
     async def delete(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> tuple[UUID, ...]:
         return await self._inner.delete(thread_id, access=access)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
+from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -184,6 +185,11 @@ def checkpoint_key(config: RunnableConfig) -> Key:
         configurable.get("checkpoint_ns") or "",
         None if not checkpoint_id else str(checkpoint_id),
     )
+
+
+def newest_place(thread_id: UUID | str) -> RunnableConfig:
+    """Return the config that names the newest checkpoint of a thread."""
+    return {"configurable": {"thread_id": str(thread_id), "checkpoint_ns": ""}}
 
 
 def _named(thread_id: str, checkpoint_ns: str, parent_id: str | None) -> RunnableConfig | None:

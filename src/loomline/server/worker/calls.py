@@ -64,6 +64,19 @@ class RunnerCalls:
             raise
 
 
+class LoopCalls:
+    """``GraphCalls`` for callers on the runner's loop too: there the work is executed in place."""
+
+    def __init__(self, runner: Runner, calls: RunnerCalls) -> None:
+        self._runner = runner
+        self._calls = calls
+
+    async def call(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        if self._runner.is_here():
+            return await work()
+        return await self._calls.call(name, work)
+
+
 async def _tell(work: Callable[[], Awaitable[T]], result: Future[T]) -> None:
     try:
         result.set_result(await work())

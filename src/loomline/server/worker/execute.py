@@ -216,10 +216,9 @@ class Executor:
 
     async def _stored_state(self, claim: Claim, report: Report) -> Summary | None:
         """Return the state without its graph, which belongs to a loop that is blocked."""
-        saver = self._storage.checkpointer()
         try:
             async with asyncio.timeout(self._options.state_seconds):
-                found = await saver.aget_tuple(thread_config(claim))
+                found = await self._storage.newest_checkpoint(claim.run.thread_id)
         except Exception:  # the run has timed out all the same
             logger.warning("the state of a run cannot be read", exc_info=True)
             return None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from loomline.server.domain.errors import StorageUnavailable
@@ -21,6 +22,7 @@ from loomline.server.ports.signals import STOP, WEBHOOK, WORK, Listener, Signals
 from loomline.server.ports.storage import Storage
 from loomline.server.worker.endings import failure_events
 from loomline.server.worker.execute import Assignment, Executor, Lost, Release
+from loomline.server.worker.residents import Resident
 from loomline.server.worker.runners import Job, Runner
 
 logger: logging.Logger = logging.getLogger("loomline.worker")
@@ -68,6 +70,7 @@ class Worker:
         executor: Executor,
         runner: Runner,
         options: WorkerOptions,
+        residents: Sequence[Resident[Any]] = (),
     ) -> None:
         self._storage = storage
         self._events = events
@@ -75,6 +78,7 @@ class Worker:
         self._clock = clock
         self._executor = executor
         self._runner = runner
+        self._residents = residents
         self._options = options
         self._active: dict[UUID, tuple[Assignment, Job]] = {}
         self._idle = asyncio.Event()
@@ -102,13 +106,15 @@ class Worker:
             orphaned: Whether no other worker can be alive, so that every running run is a leftover.
         """
         duties = [self._runner.watch]
+        self._runner.start()
+        for resident in self._residents:
+            await resident.start()
         if self._options.concurrency:
             await self._reclaim(orphaned=orphaned)
             await self._tell_unknown()
             duties += [self._dispatch, self._keep_leases, self._look_for_lost, self._end_overdue]
             if self._options.shared:
                 duties.append(self._stop_what_is_not_held)
-        self._runner.start()
         for duty in duties:
             self._tasks.append(asyncio.create_task(self._persist(duty), name=duty.__name__))
 
@@ -147,6 +153,8 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for resident in reversed(self._residents):
+            await resident.stop()
         await self._runner.stop()
 
     async def _give_back(self) -> None:

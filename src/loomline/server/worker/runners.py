@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -121,6 +121,15 @@ class Runner:
                 " or a sync node."
             )
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start a coroutine on the runner's loop that the watch does not wait for."""
+        assert self._loop is not None, "the runner has not been started"
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def is_here(self) -> bool:
+        """Return whether the caller is on the runner's loop."""
+        return threading.current_thread() is self._thread
 
     async def watch(self) -> None:
         """Report for ever when the loop is blocked, and by which line."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 from uuid import UUID
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from loomline.cache import Backend
 from loomline.server.domain.runs import Claim
@@ -47,7 +47,14 @@ class Storage(Protocol):
         ...
 
     def checkpointer(self) -> BaseCheckpointSaver[str]:
-        """Return a saver for reading and for writes that are not part of a run."""
+        """Return a saver for reading and for writes that are not part of a run.
+
+        It may be used on the event loop of the graphs only.
+        """
+        ...
+
+    async def newest_checkpoint(self, thread_id: UUID) -> CheckpointTuple | None:
+        """Return the newest checkpoint of a thread; on any event loop."""
         ...
 
     def edit(self, thread_id: UUID) -> StateEdit:

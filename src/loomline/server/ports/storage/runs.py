@@ -107,7 +107,9 @@ class RunStorage(Protocol):
         *,
         graphs: Collection[str] | None = None,
     ) -> Sequence[Claim]:
-        """Take runs that are due: oldest first, one per thread, none on a thread that has one.
+        """Take runs that are due, one per thread, none on a thread that has one.
+
+        The runs with the lowest number as their priority come first, and the oldest of these.
 
         A claimed run is running, its ``attempt`` one higher.
 

@@ -50,6 +50,14 @@ class ThreadStorage(Protocol):
         """
         ...
 
+    async def priority(self, thread_id: UUID) -> int | None:
+        """Return the priority of a thread's runs; None: none has been assigned.
+
+        Raises:
+            ThreadNotFound: There is no thread with this id.
+        """
+        ...
+
     async def delete(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> tuple[UUID, ...]:
         """Remove a thread and every row that is about it; return the runs that were active.
 

@@ -268,6 +268,8 @@ def _create(connection: Connection, new: NewRun) -> Created:
     decision = decide(new.multitask_strategy, others, new.run_id, new.limits)
     _apply(connection, new, decision)
     metadata = run_metadata(new, before)
+    if new.priority is not None:
+        connection.execute(sql.ASSIGN_PRIORITY, (new.priority, new.thread_id))
     connection.execute(sql.INSERT_RUN, _new_row(new, jsonb(metadata)))
     after = jsonb(thread_metadata_after(new, before))
     config = jsonb(new.thread_config)
@@ -345,8 +347,8 @@ def _active(rows: Cursor) -> Sequence[ActiveRun]:
 
 def _claims(rows: Cursor) -> Sequence[Claim]:
     # An update returns its rows in any order.
-    found = sorted(rows, key=lambda row: (row[11], row[23]))
-    return [_claim(_run(row), row[20:]) for row in found]
+    found = sorted(rows, key=lambda row: (row[-1], row[11], row[23]))
+    return [_claim(_run(row), row[20:-1]) for row in found]
 
 
 def _claim(run: Run, rest: _Row) -> Claim:
@@ -531,6 +533,7 @@ def _new_row(new: NewRun, metadata: str) -> _Row:
         new.now,
         new.webhook,
         optional_text(new.user),
+        new.thread_id,
     )
 
 

@@ -8,6 +8,10 @@ that of the index. The planner knows little about fresh rows and arrays, and wou
 tables to join them.
 """
 
+from __future__ import annotations
+
+from loomline.server.domain.runs import PRIORITIES
+
 RUN = (
     "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
     " temporary, resumable, attempt, created_at, updated_at, error, webhook, caller,"
@@ -24,9 +28,17 @@ LIST_RUNS = f"""
 INSERT_RUN = """
     INSERT INTO loomline_runs (run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs,
                            multitask_strategy, temporary, resumable, created_at, updated_at,
-                           webhook, caller)
-    VALUES (%s, %s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                           webhook, caller, priority)
+    VALUES (%s, %s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s, %s, %s,
+            coalesce((SELECT priority FROM loomline_threads t WHERE t.thread_id = %s), 0))
 """
+
+# The first assignment counts.
+ASSIGN_PRIORITY = """
+    UPDATE loomline_threads SET priority = %s WHERE thread_id = %s AND priority IS NULL
+"""
+
+PRIORITY = "SELECT priority FROM loomline_threads WHERE thread_id = %s"
 
 THREAD_EXISTS = "SELECT 1 FROM loomline_threads WHERE thread_id = %s"
 
@@ -91,19 +103,24 @@ _LEASE = """%(now)s::timestamptz + (clock_timestamp() - transaction_timestamp())
                                        + %(lease)s * interval '1 second'"""
 
 # Of each thread the first in line, if nothing of the thread is running. What another worker is
-# about to take is passed over.
+# about to take is passed over. An index can give the order of due runs for one priority only, so
+# the priorities are looked at one after the other; the outer limit ends that as soon as there are
+# enough runs.
 CLAIM = f"""
-    WITH due AS (
-        SELECT run_id AS due_id FROM loomline_runs r
-        WHERE status = 'pending' AND created_at <= %(now)s
-          AND (paused_until IS NULL OR paused_until <= %(now)s)
-          AND (%(graphs)s::text[] IS NULL OR graph_id = ANY(%(graphs)s::text[]))
-          AND (SELECT count(*) FROM loomline_runs o
-               WHERE o.thread_id = r.thread_id AND o.status = 'running') = 0
-          AND seq = (SELECT o.seq FROM loomline_runs o
-                     WHERE o.thread_id = r.thread_id AND o.status IN ('pending', 'running')
-                     ORDER BY o.created_at, o.seq LIMIT 1)
-        ORDER BY created_at, seq LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+    WITH due AS MATERIALIZED (
+        SELECT due_id FROM generate_series({PRIORITIES.start}, {PRIORITIES.stop - 1}) AS wanted
+        CROSS JOIN LATERAL (
+            SELECT run_id AS due_id FROM loomline_runs r
+            WHERE status = 'pending' AND priority = wanted AND created_at <= %(now)s
+              AND (paused_until IS NULL OR paused_until <= %(now)s)
+              AND (%(graphs)s::text[] IS NULL OR graph_id = ANY(%(graphs)s::text[]))
+              AND (SELECT count(*) FROM loomline_runs o
+                   WHERE o.thread_id = r.thread_id AND o.status = 'running') = 0
+              AND seq = (SELECT o.seq FROM loomline_runs o
+                         WHERE o.thread_id = r.thread_id AND o.status IN ('pending', 'running')
+                         ORDER BY o.created_at, o.seq LIMIT 1)
+            ORDER BY created_at, seq LIMIT %(limit)s FOR UPDATE SKIP LOCKED) due
+        LIMIT %(limit)s)
     UPDATE loomline_runs SET status = 'running', attempt = attempt + 1, claims = claims + 1,
                          batches = 0, worker = %(worker)s, token = gen_random_uuid(),
                          lease_until = {_LEASE}, updated_at = %(now)s,
@@ -113,12 +130,16 @@ CLAIM = f"""
               (SELECT c.thread_id FROM checkpoints c
                WHERE c.thread_id = loomline_runs.thread_id::text
                ORDER BY c.checkpoint_ns, c.checkpoint_id LIMIT 1) IS NOT NULL, claims,
-              loomline_event_number(thread_id)
+              loomline_event_number(thread_id), priority
 """
 
-NEXT_DUE = """
-    SELECT created_at FROM loomline_runs WHERE status = 'pending' AND created_at > %s
-    ORDER BY created_at LIMIT 1
+NEXT_DUE = f"""
+    SELECT min(created_at)
+    FROM generate_series({PRIORITIES.start}, {PRIORITIES.stop - 1}) AS wanted
+    CROSS JOIN LATERAL (
+        SELECT created_at FROM loomline_runs
+        WHERE status = 'pending' AND priority = wanted AND created_at > %s
+        ORDER BY created_at LIMIT 1) next
 """
 
 RENEW = f"""

@@ -8,7 +8,7 @@ from contextlib import closing
 from uuid import UUID
 
 import psycopg
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from loomline.server.domain.runs import Claim
 from loomline.server.ports.clock import Clock
@@ -38,6 +38,7 @@ from loomline.server.storage.postgres.threads import PostgresThreads
 from loomline.server.storage.postgres.webhooks import PostgresWebhooks
 from loomline.server.storage.saver import SaverOptions, StorageSaver
 from loomline.server.storage.sinks import DirectSink, Sinks
+from loomline.server.storage.staged import newest_place
 from loomline.server.storage.store import DatabaseStore
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
@@ -121,6 +122,9 @@ class PostgresStorage:
 
     def checkpointer(self) -> BaseCheckpointSaver[str]:
         return self._saver(DirectSink(self._database, write_rows))
+
+    async def newest_checkpoint(self, thread_id: UUID) -> CheckpointTuple | None:
+        return await self.checkpointer().aget_tuple(newest_place(thread_id))
 
     def edit(self, thread_id: UUID) -> PostgresEdit:
         return PostgresEdit(self._database, thread_id, self._saver_options)

@@ -128,6 +128,13 @@ class PostgresThreads:
             raise ThreadNotFound(thread_id)
         return int(row[0])
 
+    async def priority(self, thread_id: UUID) -> int | None:
+        row = await self._database.ask(lambda c: c.execute(sql.PRIORITY, (thread_id,)).fetchone())
+        if row is None:
+            raise ThreadNotFound(thread_id)
+        priority: int | None = row[0]
+        return priority
+
     async def delete(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> tuple[UUID, ...]:
         def work(connection: Connection) -> tuple[UUID, ...]:
             pruned = delete_threads(connection, [thread_id], access)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 from uuid import UUID, uuid4
 
 from loomline.schema import MultitaskStrategy, RunStatus
@@ -24,6 +24,7 @@ from loomline.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
     ENDED_NUMBERS,
     LOST_NUMBERS,
+    PRIORITIES,
     UNTOLD_MINUTES,
     Cancelled,
     Claim,
@@ -286,6 +287,8 @@ def _create(connection: sqlite3.Connection, new: NewRun) -> Created:
     decision = decide(new.multitask_strategy, active, new.run_id, new.limits)
     _apply(connection, key, decision, now)
     metadata = run_metadata(new, before)
+    if new.priority is not None:
+        connection.execute(sql.ASSIGN_PRIORITY, (new.priority, key))
     connection.execute(sql.INSERT_RUN, _new_row(new, text(metadata), now))
     after = thread_metadata_after(new, before)
     connection.execute(sql.THREAD_GETS_RUN, (text(after), text(new.thread_config), now, key))
@@ -329,7 +332,7 @@ def _apply(connection: sqlite3.Connection, thread: str, decision: Decision, now:
 def _claim(
     connection: sqlite3.Connection, where: Mapping[str, object], how: tuple[str, int, int]
 ) -> Sequence[Claim]:
-    rows = connection.execute(sql.CLAIMABLE, where).fetchall()
+    rows = _claimable(connection, where)
     worker, lease, now = how
     claims = []
     for *row, checkpoints, action, reason, before, event_number in rows:
@@ -352,6 +355,21 @@ def _claim(
             )
         )
     return claims
+
+
+def _claimable(connection: sqlite3.Connection, where: Mapping[str, object]) -> list[Any]:
+    """Return the rows of the runs that are next, from one priority after the other."""
+    limit = cast("int", where["limit"])
+    rows: list[Any] = []
+    priority = PRIORITIES.start - 1
+    while len(rows) < limit:
+        (found,) = connection.execute(sql.NEXT_PRIORITY, (priority,)).fetchone()
+        if found is None:
+            break
+        priority = found
+        given = {**where, "priority": priority, "limit": limit - len(rows)}
+        rows += connection.execute(sql.CLAIMABLE, given).fetchall()
+    return rows
 
 
 def _renew(
@@ -549,6 +567,7 @@ def _new_row(new: NewRun, metadata: str, now: int) -> tuple[object, ...]:
         now,
         new.webhook,
         optional_text(new.user),
+        str(new.thread_id),
     )
 
 

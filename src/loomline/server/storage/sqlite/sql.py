@@ -16,9 +16,17 @@ LIST_RUNS = f"""
 INSERT_RUN = """
     INSERT INTO runs (run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs,
                       multitask_strategy, temporary, resumable, created_at, updated_at, webhook,
-                      caller)
-    VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                      caller, priority)
+    VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?, ?,
+            coalesce((SELECT priority FROM threads t WHERE t.thread_id = ?), 0))
 """
+
+# The first assignment counts.
+ASSIGN_PRIORITY = """
+    UPDATE threads SET priority = ? WHERE thread_id = ? AND priority IS NULL
+"""
+
+PRIORITY = "SELECT priority FROM threads WHERE thread_id = ?"
 
 THREAD_EXISTS = "SELECT 1 FROM threads WHERE thread_id = ?"
 
@@ -73,12 +81,20 @@ DELETE_RUN = "DELETE FROM runs WHERE run_id = ?"
 # Of each thread the first in line, if nothing of the thread is running and the thread is not being
 # pruned: a run from an older checkpoint would lose it. Runs that are due at the
 # same time are in line as they came: that is what the rowid says.
+# The next priority that runs wait with. The index is named, because the other one is scanned whole.
+NEXT_PRIORITY = """
+    SELECT min(priority) FROM runs INDEXED BY runs_by_priority
+    WHERE status = 'pending' AND priority > ?
+"""
+
+# Of one priority at a time, since an index can give the order of due runs for that only.
 CLAIMABLE = f"""
     SELECT {_RUN}, EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = r.thread_id),
            stop_action, stop_reason, claims,
            (SELECT event_number FROM threads t WHERE t.thread_id = r.thread_id)
-    FROM runs r
-    WHERE status = 'pending' AND created_at <= :now AND paused_until <= :now
+    FROM runs r INDEXED BY runs_by_priority
+    WHERE status = 'pending' AND priority = :priority AND created_at <= :now
+      AND paused_until <= :now
       AND (:graphs IS NULL OR graph_id IN (SELECT value FROM json_each(:graphs)))
       AND NOT EXISTS (
         SELECT 1 FROM runs o WHERE o.thread_id = r.thread_id AND o.status = 'running')

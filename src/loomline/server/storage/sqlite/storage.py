@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from uuid import UUID
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from loomline.server.domain.errors import StorageUnavailable
 from loomline.server.domain.runs import Claim
@@ -32,6 +32,7 @@ from loomline.server.storage.sqlite.store_search import SqliteItems
 from loomline.server.storage.sqlite.threads import SqliteThreads
 from loomline.server.storage.sqlite.upkeep import Upkeep
 from loomline.server.storage.sqlite.webhooks import SqliteWebhooks
+from loomline.server.storage.staged import newest_place
 from loomline.server.storage.store import DatabaseStore
 
 
@@ -107,6 +108,9 @@ class SqliteStorage:
 
     def checkpointer(self) -> BaseCheckpointSaver[str]:
         return self._saver(DirectSink(self._writer, write_rows))
+
+    async def newest_checkpoint(self, thread_id: UUID) -> CheckpointTuple | None:
+        return await self.checkpointer().aget_tuple(newest_place(thread_id))
 
     def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
         sink: Sink = self._sinks.of(claim)

@@ -95,6 +95,13 @@ class SqliteThreads:
             raise ThreadNotFound(thread_id)
         return int(row[0])
 
+    async def priority(self, thread_id: UUID) -> int | None:
+        row = self._readers.point(lambda c: c.execute(sql.PRIORITY, (str(thread_id),)).fetchone())
+        if row is None:
+            raise ThreadNotFound(thread_id)
+        priority: int | None = row[0]
+        return priority
+
     async def delete(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> tuple[UUID, ...]:
         def work(connection: sqlite3.Connection) -> tuple[UUID, ...]:
             check_thread(connection, thread_id, access)
