@@ -40,10 +40,15 @@ LOWEST_TESTS = [
     "tests/unit/test_serde.py", "tests/unit/test_graphs.py", "tests/unit/test_graphs_serde.py",
     "tests/unit/test_results.py", "tests/unit/test_sending.py", "tests/unit/test_settings.py",
     "tests/unit/test_schedules.py", "tests/unit/test_sealing.py", "tests/unit/test_similarity.py",
-    "tests/auth/test_tokens.py", "tests/api/test_custom_app.py", "tests/client/test_transports.py",
+    "tests/auth/test_tokens.py", "tests/auth/test_keys.py", "tests/api/test_custom_app.py",
+    "tests/api/test_wire.py", "tests/api/test_protocol.py", "tests/client/test_transports.py",
     "tests/conformance/test_threads.py", "tests/conformance/test_redis_events.py",
 ]  # fmt: skip
-LOWEST_OPTIONS = ["-q", "-n", "2", "-k", "not apart and not occupancy"]
+
+# The oldest langgraph does not name the questions of an answer that it refuses.
+LOWEST_OPTIONS = [
+    "-q", "-n", "2", "-k", "not apart and not occupancy and not name_the_questions_that_still_wait",
+]  # fmt: skip
 
 # The constraints hold the newest tools that fit a Starlette as old as the bound.
 LOWEST_TOOLS = [

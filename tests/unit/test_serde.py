@@ -23,6 +23,9 @@ from langgraph.types import Command, Interrupt, Send
 
 from loomline.server.graphs.serde import MessageEncoder, encode, message_dict
 
+# Questions have a schema for their answers since langgraph 1.2.9.
+SCHEMA = {"response_schema": None} if hasattr(Interrupt(None), "response_schema") else {}
+
 
 class Model(pydantic.BaseModel):
     when: datetime
@@ -81,7 +84,7 @@ CASES = [
     (ValueError("bad"), {"error": "ValueError", "message": "bad"}),
     (Send("n", {"a": 1}), {"node": "n", "args": {"a": 1}}),
     (Command(update={"a": 1}, goto="b"), {"graph": None, "update": {"a": 1}, "resume": None, "goto": "b"}),
-    (Interrupt("q", id="i"), {"value": "q", "id": "i", "response_schema": None}),
+    (Interrupt("q", id="i"), {"value": "q", "id": "i", **SCHEMA}),
     (Old(), {"old": True}),
     (Broken(), None),
     (len, None),
