@@ -1,18 +1,22 @@
 """All code of the graphs runs on one event loop, so that graph modules may have locks."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import httpx
 import pytest
 
-PROJECT = Path(__file__).parents[1] / "project" / "loops" / "langgraph.json"
+PROJECT = Path(__file__).parents[1] / "project" / "loops"
 AT_ONCE = 60
 
 
 @pytest.fixture(scope="module")
-def address(serving):
-    with serving(config=PROJECT) as address:
+def address(serving, tmp_path_factory):
+    # Modules are those of the process, and the next server of this process has another loop.
+    folder = tmp_path_factory.mktemp("project") / "loops"
+    shutil.copytree(PROJECT, folder)
+    with serving(config=folder / "langgraph.json") as address:
         yield address
 
 

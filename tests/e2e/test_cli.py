@@ -265,6 +265,21 @@ def test_it_stops_as_cleanly_while_a_graph_is_still_being_imported(start, projec
     assert (code, "Traceback" in text) == (0, False), text
 
 
+def test_server_in_the_background_of_a_shell_stops_at_sigint_while_a_graph_is_imported(
+    start, project
+):
+    (project / "agent.py").write_text("import time\nprint('importing')\ntime.sleep(60)\n")
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process inherits that
+    try:
+        process = start("serve", "--port", "0")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    process.line("importing")
+    process.popen.send_signal(signal.SIGINT)
+    code, text = process.end()
+    assert (code, "Traceback" in text) == (0, False), text
+
+
 @pytest.mark.parametrize("begun", [True, False])
 def test_a_key_press_that_reaches_supervisor_and_server_stops_both(start, project, begun):
     if not begun:

@@ -20,7 +20,7 @@ _DEBUGGER: Final = (
     "Start the server under the debugger instead: pip install debugpy, then python -m debugpy"
     " --listen 5678 [--wait-for-client] -m loomline.server.cli dev --no-reload."
 )
-_INSTEAD: Final = {
+INSTEAD: Final[dict[str, str]] = {
     "--debug-port": _DEBUGGER,
     "--wait-for-client": _DEBUGGER,
     "--tunnel": (
@@ -37,7 +37,7 @@ def add_official_flags(command: argparse.ArgumentParser) -> None:
         command.add_argument(flag, dest=name, metavar="X", help=text)
     for flag, text in _NEEDLESS.items():
         command.add_argument(flag, action="store_true", help=text)
-    for flag in _INSTEAD:
+    for flag in INSTEAD:
         if flag == "--debug-port":
             command.add_argument(flag, nargs="?", const="5678", help=argparse.SUPPRESS)
         else:
@@ -46,7 +46,7 @@ def add_official_flags(command: argparse.ArgumentParser) -> None:
 
 def unsupported(given: argparse.Namespace) -> str | None:
     """Return what to do instead of the first flag that is given and not supported."""
-    for flag, instead in _INSTEAD.items():
+    for flag, instead in INSTEAD.items():
         if getattr(given, flag.removeprefix("--").replace("-", "_")):
             return f"{flag} is not supported. {instead}"
     return None

@@ -57,8 +57,7 @@ def serve(
         watch: A pipe whose end tells that the supervisor is gone.
         report: Is called with the reason of a start that fails.
     """
-    # Until the server handles it itself: a stop while graphs are imported is as clean as later.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_on_signals()
     try:
         prepare(settings)
         bound = _socket(settings, descriptor)
@@ -72,6 +71,16 @@ def serve(
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def interrupt_on_signals() -> None:
+    """Have the signals that stop a process interrupt it, until its loop handles them.
+
+    So a stop while graphs are imported is as clean as a later one. A shell ignores SIGINT for the
+    processes that it starts in the background, which Python leaves as it is.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 def prepare(settings: Settings) -> None:

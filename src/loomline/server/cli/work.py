@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 import sys
 from functools import partial
@@ -12,6 +11,7 @@ from loomline.server.app import Service, create_service
 from loomline.server.cli.serve import (
     Server,
     graphs,
+    interrupt_on_signals,
     on_signals,
     prepare,
     run_server,
@@ -25,8 +25,7 @@ from loomline.server.settings import Settings, SettingsError
 
 def work(settings: Settings) -> int:
     """Execute runs until told to stop; return the exit code."""
-    # Until the worker handles it itself: a stop while graphs are imported is as clean as later.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_on_signals()
     try:
         _check(settings)
         prepare(settings)
