@@ -2,6 +2,7 @@
 
 import functools
 import os
+import sys
 
 import httpx
 import hypothesis
@@ -46,6 +47,19 @@ def patient_http():
         for name in ("connect", "read", "write", "pool"):
             patch.setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, name, 150.0)
         yield
+
+
+def pytest_sessionfinish():
+    """Store the measured coverage while the controller still waits for its worker.
+
+    Later, the controller kills a worker that needs more than ten seconds to exit, as on a busy
+    machine, and the figures would be lost.
+    """
+    if "coverage" in sys.modules:
+        measuring = sys.modules["coverage"].Coverage.current()
+        if measuring is not None:
+            measuring.stop()
+            measuring.save()
 
 
 def pytest_unconfigure():
