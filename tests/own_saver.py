@@ -1,4 +1,4 @@
-"""What the tests of own savers share: a langgraph.json for each saver, and requests."""
+"""Shared by the tests of own savers: a langgraph.json for each saver, and requests."""
 
 import json
 

@@ -56,7 +56,7 @@ def serving(request, tmp_path_factory):
 
 @pytest.fixture
 def apart(request):
-    """Whether another server than the one that answers executes the runs of a test."""
+    """Whether the runs of a test are executed by another server than the answering one."""
     return request.node.callspec.params["serving"] == "apart"
 
 

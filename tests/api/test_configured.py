@@ -1,4 +1,4 @@
-"""What graphs and their factories are told: context, config and metadata."""
+"""Context, config and metadata reach graphs and their factories."""
 
 import uuid
 from pathlib import Path

@@ -15,7 +15,7 @@ SAVERS = {"sqlite": AsyncSqliteSaver, "whole": AsyncSqliteSaver, "postgres": Asy
 
 
 class Own:
-    """A server with an own saver, and what the saver has stored."""
+    """A server with an own saver, and the contents of the saver."""
 
     def __init__(self, kind, place):
         self.kind = kind

@@ -28,7 +28,7 @@ def config(folder, name="ours"):
 
 
 def calls():
-    """Return what the function has been told since the last time."""
+    """Return the contexts of the function's calls since the last time."""
     (module,) = [
         module
         for module in list(sys.modules.values())

@@ -276,7 +276,7 @@ async def test_interleaved_projections_of_a_subgraph_are_left_out_by_both_client
 
 
 async def after_leaving(client, read):
-    """Return what a client reads of a finished run once its context is left."""
+    """Return the values that a client reads of a finished run after its context has been left."""
     with thread_server() as server:
         scripted(server, lambda: server.emit("values", {"n": 1}))
         server.state["values"] = {"n": 1}

@@ -288,7 +288,7 @@ def test_an_async_stream_needs_an_event_loop():
 
 
 def of_text(text, kind="text/event-stream"):
-    """Return a client whose server answers every request with a text."""
+    """Return a client whose server answers every request with a string."""
     headers = {"content-type": kind}
     return httpx.MockTransport(lambda request: httpx.Response(200, text=text, headers=headers))
 

@@ -43,7 +43,7 @@ async def test_what_it_raises_is_raised_here(runner):
 
 
 async def blocked(runner):
-    """Block the runner's loop; return what ends that."""
+    """Block the runner's loop; return the function that ends the block."""
     home, began, release = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
     async def block():

@@ -1,4 +1,4 @@
-"""Every key of langgraph.json works, or a sentence at the start says what to do instead."""
+"""Every key of langgraph.json works, or a sentence at the start names the remedy."""
 
 import json
 import sys

@@ -12,7 +12,7 @@ CONFIG = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
 
 
 class Past:
-    """A graph with a long past, whose states have a value of some size."""
+    """A graph with a long past and a value of some size in each state."""
 
     def __init__(self, size):
         self._value = "x" * size

@@ -127,7 +127,7 @@ async def working(worker):
 
 
 class Blocking:
-    """An executor whose first run blocks the loop of the graphs."""
+    """An executor that lets its first run block the loop of the graphs."""
 
     def __init__(self, storage):
         self._storage = storage

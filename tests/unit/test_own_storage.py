@@ -1,4 +1,4 @@
-"""A storage with its checkpoints in a saver of the user: what the sweeper and workers do."""
+"""The sweeper and the workers clean up in a saver of the user."""
 
 import dataclasses
 from contextlib import asynccontextmanager

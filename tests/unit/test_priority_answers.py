@@ -1,4 +1,4 @@
-"""What the user's function of priorities may answer."""
+"""The valid answers of the user's function of priorities."""
 
 import pytest
 

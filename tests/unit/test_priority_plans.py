@@ -1,4 +1,4 @@
-"""A claim looks due runs up in an index, whatever waits before them in the order of priorities."""
+"""A claim looks due runs up in an index, with any number of urgent runs that are not due yet."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""Results of runs: what is derived from the reports of a root graph."""
+"""Results of runs, derived from the reports of a root graph."""
 
 import asyncio
 

@@ -170,7 +170,7 @@ class AsyncEventStream:
             ready.cancel()
         else:
             ready.set_exception(error)
-            ready.exception()  # taken, so that nothing is logged where nobody waits for it
+            ready.exception()  # taken, so that nothing is logged if no caller waits for it
 
     def _settle(self, error: BaseException | None) -> None:
         """Give `done` its result; the first one stays."""

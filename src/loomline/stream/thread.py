@@ -187,7 +187,7 @@ class ThreadCore:
             self._catch_up(run, self._progress.get(run_id))
 
     def _begin_after(self, run: Run, run_id: object, applied: int) -> None:
-        """Note that no event up to a number belongs to a run.
+        """Note that a run's events come after a number.
 
         Where events name their run, that name is the surer sign.
         """
@@ -480,7 +480,7 @@ class ThreadCore:
         self._advance(place, _Progress("paused", ended_at=place.seq))
 
     def _answered(self, data: dict[str, Any]) -> None:
-        """Drop the questions that a run has begun to answer, whichever client has started it."""
+        """Drop the questions that a run, of any client, has begun to answer."""
         ids = data.get("interrupt_ids")
         for interrupt_id in ids if isinstance(ids, list) else []:
             known = self._asked(interrupt_id)
@@ -552,7 +552,7 @@ def _after(run: Run | None) -> int:
 
 
 def _since(seq: int) -> int | None:
-    """Return what a connection sends as `since` to go on after an event."""
+    """Return the value of `since` with which a connection continues after an event."""
     return None if seq == BEFORE_FIRST else seq
 
 

@@ -30,7 +30,7 @@ Channel: TypeAlias = (
     ]
     | Annotated[str, "custom:.+"]
 )
-"""What events are about; `custom:<name>` is one stream of a graph's own."""
+"""The subjects of events; `custom:<name>` is one stream of a graph's own."""
 
 Namespace: TypeAlias = list[str]
 """Where in the graph an event comes from: a segment per subgraph; empty: the graph itself."""
@@ -38,8 +38,8 @@ Namespace: TypeAlias = list[str]
 SubgraphStatus: TypeAlias = Literal["started", "completed", "failed", "interrupted"]
 
 
-# What is not required stands in a class of its own: where annotations are text, `NotRequired` is
-# not seen by whoever reads the keys at run time.
+# Optional keys are in a class of their own: where annotations are strings, `NotRequired` is
+# invisible to programs that read the keys at run time.
 
 
 class _EventParams(TypedDict, total=False):
@@ -49,7 +49,7 @@ class _EventParams(TypedDict, total=False):
 
 
 class EventParams(_EventParams):
-    """What an event says.
+    """The content of an event.
 
     Attributes:
         namespace: Where it comes from.
@@ -73,8 +73,8 @@ class Event(_Event):
         type: Always `event`.
         event_id: Its identity, the same on every connection.
         seq: Its place in the sequence of the thread's events.
-        method: What it is about, for example `values` or `input.requested`.
-        params: What it says.
+        method: Its subject, for example `values` or `input.requested`.
+        params: Its content.
     """
 
     type: Literal["event"]
@@ -91,7 +91,7 @@ class SubscribeParams(_SubscribeParams):
     """Which events are wanted.
 
     Attributes:
-        channels: What they are about.
+        channels: Their subjects.
         namespaces: Prefixes of where they come from; absent: from anywhere.
         depth: How many segments longer than the prefix their namespace may be.
     """
@@ -103,7 +103,7 @@ class InterruptPayload(TypedDict):
     """A question that a run waits with.
 
     Attributes:
-        interrupt_id: What an answer names.
+        interrupt_id: The id that an answer names.
         value: What the graph gave to `interrupt()`.
         namespace: Where in the graph it was asked.
     """

@@ -1,4 +1,4 @@
-"""Graphs whose module has locks, as modules with clients and connection pools have."""
+"""Graphs of a module that has locks, as modules with clients and connection pools have."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Graphs whose checkpoints a saver of the user keeps."""
+"""Graphs with their checkpoints in a saver of the user."""
 
 import operator
 import time

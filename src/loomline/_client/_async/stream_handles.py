@@ -169,7 +169,7 @@ class AsyncChatModelStream(AsyncResult[AIMessage]):
     async def follow(
         self, pieces: list[Any], early: Callable[[], bool] = bool
     ) -> AsyncIterator[Any]:
-        """Yield what a list has and what is added to it, until the message ends, or early."""
+        """Yield the items of a list and those added later, until the message ends, or early."""
         place = 0
 
         def more() -> bool:

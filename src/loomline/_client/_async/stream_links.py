@@ -83,7 +83,9 @@ class SocketLink:
         self._params = params
 
     async def begin(self) -> None:
-        """Tell the server what to send. A stream that goes on after an event uses another method.
+        """Tell the server which events to send.
+
+        A stream that goes on after an event uses another method.
 
         Servers ignore `since` in `subscription.subscribe`.
 
@@ -108,7 +110,7 @@ class SocketLink:
                 yield [event], len(frame)
 
     async def frames(self, note: Note) -> AsyncGenerator[Any]:
-        """Yield every object, answers to commands too. What is no object goes to a function."""
+        """Yield every object, answers to commands too. Other values go to a function."""
         async for frame in self._socket:
             try:
                 event = _frame(frame)

@@ -166,7 +166,7 @@ class ChatModelStream(SyncResult[AIMessage]):
         return self.follow(self._build.events)
 
     def follow(self, pieces: list[Any], early: Callable[[], bool] = bool) -> Iterator[Any]:
-        """Yield what a list has and what is added to it, until the message ends, or early."""
+        """Yield the items of a list and those added later, until the message ends, or early."""
         place = 0
 
         def more() -> bool:

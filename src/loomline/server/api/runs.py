@@ -321,12 +321,12 @@ def _run_modes(request: Request) -> list[str]:
 
 
 def _namespaces(request: Request) -> list[str]:
-    """Return the graphs whose events a client wants; none named: all of them."""
+    """Return the graphs that a client wants events of; without names, all of them."""
     return request.query_params.getlist("namespace")
 
 
 def _checkpoint(request: Request) -> UUID | None:
-    """Return the checkpoint whose state a client shows already, if it names one."""
+    """Return the checkpoint that a client shows already, if it names one."""
     given = request.query_params.get("checkpoint_id")
     return None if given is None else parse_uuid(given, "checkpoint")
 

@@ -31,7 +31,7 @@ _SSE_HEADERS = {
 }
 _JSON_HEADERS = {"content-type": "application/json"}
 
-# Events of the run itself, whichever graphs a client follows.
+# Events of the run itself, which every client gets.
 _OF_ALL = frozenset({"metadata", "error"})
 
 # Both names of a mode: clients ask for either when they join.
@@ -201,7 +201,7 @@ def event_stream(
         framing: Which of them the client gets.
         headers: Further headers of the answer.
         heartbeat_seconds: The pause after which a heartbeat is sent.
-        leaving: What to do when the client goes away before the end.
+        leaving: The action when the client goes away before the end.
         end: The event that ends the stream; None: the client does not expect one.
     """
     return LongResponse(

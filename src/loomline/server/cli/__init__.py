@@ -37,7 +37,7 @@ _COMMANDS = {
 }
 
 _REASON_BYTES = 4096
-"""What a pipe takes without a reader."""
+"""The bytes that a pipe takes without a reader."""
 
 _KEY = "make an API key, and the entry by which a server knows it (docs/auth.md)"
 

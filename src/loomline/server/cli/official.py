@@ -45,7 +45,7 @@ def add_official_flags(command: argparse.ArgumentParser) -> None:
 
 
 def unsupported(given: argparse.Namespace) -> str | None:
-    """Return what to do instead of the first flag that is given and not supported."""
+    """Return the remedy for the first flag that is given and not supported."""
     for flag, instead in INSTEAD.items():
         if getattr(given, flag.removeprefix("--").replace("-", "_")):
             return f"{flag} is not supported. {instead}"

@@ -167,7 +167,7 @@ def server_config(app: Starlette, settings: Settings, connections: Connections) 
 
 
 def banner(settings: Settings, address: str) -> str:
-    """Return the lines that say where the server is, with what, and where its data is."""
+    """Return the lines with the server's addresses, data directory and graphs."""
     scheme = "https" if settings.ssl_certfile else "http"
     base = address.replace("http", scheme, 1) + settings.http.mount_prefix
     data = "PostgreSQL" if settings.database_url else str(settings.data_dir)

@@ -254,7 +254,7 @@ class CheckpointerLoadError(LoomlineError):
 
 
 class SaverLacks(LoomlineError):
-    """The user's own checkpoint saver cannot do what a request needs."""
+    """The user's own checkpoint saver lacks an operation that a request needs."""
 
     def __init__(self, what: str, reason: str) -> None:
         super().__init__(

@@ -71,7 +71,7 @@ STATUS = "loomline:status"
 """The name of the event that tells how a run has ended: its status, or ``rollback``."""
 
 CHECKPOINT = "loomline:checkpoint"
-"""The name of the event after those that led to a checkpoint of the root graph, with its id."""
+"""The name of the event after those of a checkpoint of the root graph. It has the id."""
 
 NUMBERS = "loomline:numbers"
 """The name of the event that tells, with each execution, what number the thread's events are at."""

@@ -38,7 +38,7 @@ class Told:
     stopped: list[Namespace] = field(default_factory=list)
 
     def note(self, events: Iterable[Numbered]) -> list[Numbered]:
-        """Take in events; return those that readers are told.
+        """Take in events; return the events for readers.
 
         A worker that goes on with the run of another one asks its questions again.
         """

@@ -42,7 +42,7 @@ _ESCAPED = {_ESCAPE: _ESCAPE + "0", _SEPARATOR: _ESCAPE + "1"}
 _ESCAPING = str.maketrans(_ESCAPED)
 
 REFUSAL = ("reason", "interrupt_ids", "pending_ids")
-"""The fields of the error of a run whose answers its graph has refused."""
+"""The fields of the error when a graph refuses a run's answers."""
 
 END = "end"
 """The name of the lifecycle event of the root graph that ends a run."""

@@ -17,7 +17,7 @@ def failure(error: Encoded) -> Encoded:
 
 
 def stored_result(run: Run, thread: Thread) -> Encoded:
-    """Return the result of a run whose log does not hold it.
+    """Return the result of a run from its rows, if its log does not hold it.
 
     That is the output of the thread as it is now, with the questions that it still asks.
     """
@@ -29,7 +29,7 @@ def stored_result(run: Run, thread: Thread) -> Encoded:
 
 
 def open_questions(thread: Thread) -> list[Json]:
-    """Return what a thread that waits asks; nothing while a run is on it, which may answer."""
+    """Return the open questions of a waiting thread; none while a run is active."""
     if thread.status != "interrupted":
         return []
     stored: JsonObject = load_object(thread.interrupts or EMPTY_OBJECT)

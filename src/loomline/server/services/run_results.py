@@ -110,7 +110,7 @@ class RunResults:
         return START
 
     async def final_status(self, run: Run) -> str | None:
-        """Return the status of a run that has ended; None for one that is active, or is gone."""
+        """Return the status of a run that has ended; None for an active or deleted run."""
         with suppress(RunNotFound, StorageUnavailable):
             found = await self._storage.runs.get(run.thread_id, run.run_id)
             return None if found.active else found.status

@@ -373,8 +373,8 @@ class RunService:
             thread_id: The run's thread; None: whichever it is.
             run_id: The run.
             last_event_id: The last event the client has, as it names it; None: none named.
-            checkpoint_id: The checkpoint whose state the client has. Of a client that asks for all
-                events, those that led to it are left out.
+            checkpoint_id: The checkpoint whose state the client has. If the client asks for all
+                events, the events before it are left out.
 
         Raises:
             RunNotFound: the thread has no such run.

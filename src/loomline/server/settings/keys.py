@@ -1,4 +1,4 @@
-"""The keys of ``langgraph.json``: which of them work, and what to do instead of the others."""
+"""The keys of ``langgraph.json``: which of them work, and the remedy for each of the others."""
 
 from __future__ import annotations
 

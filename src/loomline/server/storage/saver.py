@@ -60,7 +60,7 @@ PAGE = 50
 
 FIRST_PAGE = 10
 PAGE_BYTES = 1024 * 1024
-"""About what a listing reads at a time: the size of a page follows from that of the page before."""
+"""The bytes that a listing reads at a time, roughly: each page is sized after the one before."""
 
 LOOKED_AT = 500
 """Checkpoints whose metadata is compared with a filter before others get their turn."""

@@ -19,7 +19,7 @@ from loomline.server.worker.results import Report
 
 
 def succeeded(report: Report) -> Outcome:
-    """Return the outcome of a run whose graph has returned, at its end or at a pause."""
+    """Return the outcome of a run after its graph has returned, at its end or at a pause."""
     state = report.state
     return Outcome(
         "success",
@@ -46,7 +46,7 @@ def stopped(stop: Stop, report: Report) -> Outcome:
 
 
 def failed(error: Encoded, report: Report) -> Outcome:
-    """Return the outcome of a run whose graph has raised an exception."""
+    """Return the outcome of a run after its graph has raised an exception."""
     return Outcome(
         "error",
         "error",

@@ -194,7 +194,7 @@ class Executor:
         _log_end(claim, assignment.result, time.perf_counter() - began)
 
     async def give_back(self, assignment: Assignment) -> None:
-        """Put a run back into the queue whose execution has not begun."""
+        """Put a run back into the queue before its execution begins."""
         if assignment.settle():
             await self._release_when_possible(assignment)
 
@@ -506,7 +506,7 @@ async def _newest(graph: Graph, claim: Claim) -> Summary:
 
 
 async def _plain_events(event: ProtocolEvent, progress: _Progress) -> list[Event]:
-    """Return the plain events for a native event, once the state shows what it asks."""
+    """Return the plain events for a native event, once the state shows its questions."""
     questions, view = progress.questions, progress.view
     if event["method"] not in PLAIN_MODES or questions is None or view is None:
         return []

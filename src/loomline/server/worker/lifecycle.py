@@ -48,7 +48,7 @@ class Lifecycle:
         return events + self._end(namespace, payload)
 
     def ended(self, outcome: Outcome) -> Sequence[Event]:
-        """Return the ends of the subgraphs whose tasks have not told theirs, innermost first."""
+        """Return the ends of the subgraphs that their tasks have not told, innermost first."""
         failed = outcome.status in {"error", "timeout"}
         data: _Dict = {"event": "failed" if failed else "interrupted"}
         if failed and outcome.error is not None:

@@ -100,7 +100,7 @@ async def native_events(
 
 
 def _with_raw_states(graph: Graph) -> Graph:
-    """Return a graph whose events hold the states as they are stored.
+    """Return a graph that reports states in the form in which they are stored.
 
     langgraph makes them objects of the schemas otherwise: that adds defaults, and fails as long as
     a required field of the output schema has no value.

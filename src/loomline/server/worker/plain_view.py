@@ -16,7 +16,7 @@ _OWN = frozenset({INTERRUPT, "__metadata__"})
 
 
 class PlainView:
-    """Shows the output of a run whose graph reports its whole state.
+    """Shows the output only, although the graph of the run reports its whole state.
 
     Without the thread protocol langgraph itself leaves out the rest.
     """

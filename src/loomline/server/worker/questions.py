@@ -30,7 +30,7 @@ _LONGEST_PAUSE = 0.05
 
 
 class Questions:
-    """Orders what a run tells: a question is stored first.
+    """Puts the events of a run in order: a question is stored before it is told.
 
     langgraph hands a question to its stream and to the checkpointer at the same time, and clients
     read the state as soon as they see the question. A subgraph reports its question before the
@@ -57,7 +57,7 @@ class Questions:
         self._held: list[Chunk] = []
 
     async def told(self, chunk: Chunk) -> Sequence[Chunk]:
-        """Return the chunks that can be told now, once the state shows what they ask."""
+        """Return the chunks that can be told now, once the state shows their questions."""
         namespace, mode, payload = chunk
         asked = asked_by(mode, payload)
         if asked is None:

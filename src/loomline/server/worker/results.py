@@ -63,7 +63,7 @@ class Report:
         if mode == "values":
             self._values, self._has_values = without_questions(payload), True
         elif mode == "updates" and isinstance(payload, Mapping) and INTERRUPT in payload:
-            # Nodes of the same step may still report after the one that asks.
+            # Nodes of the same step may still report after the node that asks.
             self.paused = True
             self.asked.extend(payload[INTERRUPT])
 

@@ -1,4 +1,4 @@
-"""The thread on whose event loop the graphs of a process run.
+"""The thread with the event loop of all graphs of a process.
 
 Locks, clients and connection pools of a graph module belong to the event loop that first uses them,
 so all code of the graphs runs on one loop. It is not the API's loop: a node that blocks delays
@@ -144,7 +144,7 @@ class Runner:
         return 0.0 if asked is None else time.monotonic() - asked
 
     async def stop(self) -> None:
-        """Stop the thread; one that is blocked is left behind, as a daemon."""
+        """Stop the thread; a blocked thread is left behind, as a daemon."""
         if self._loop is not None:
             self._stopping = True
             self._soon(self._loop.stop)

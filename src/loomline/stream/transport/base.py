@@ -1,4 +1,4 @@
-"""What all transports share: their protocols, the handles of streams, requests and addresses."""
+"""The common part of all transports: protocols, handles of streams, requests, addresses."""
 
 from loomline._client.protocol import (
     AsyncProtocolTransport,

@@ -98,7 +98,7 @@ class ThreadDrain:
 
 
 def held(database: Database, claim: Claim, work: Work[S], read: Callable[[S], T]) -> T:
-    """Execute work whose first statement holds a claim, in a transaction.
+    """Execute work in a transaction; its first statement holds a claim.
 
     Raises:
         LeaseLost: the claim is no longer valid.

@@ -79,7 +79,7 @@ _WRITES_OF_RUN = """
 """
 _CHECKPOINTS_OF_RUN = "DELETE FROM checkpoints WHERE run_id = ?"
 _WRITES_BY_RUN = "DELETE FROM checkpoint_writes WHERE thread_id = ? AND run_id = ?"
-# The writes on the run's own checkpoints, whose rows are deleted before, may be many.
+# There may be many writes on the run's own checkpoints, and their rows are deleted before.
 _VISIBLE_WRITES_BY_RUN = """
     DELETE FROM checkpoint_writes
     WHERE thread_id = ? AND run_id = ? AND EXISTS (
