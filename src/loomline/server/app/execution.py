@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +17,7 @@ from loomline.server.graphs.checkpointers import load_checkpointer
 from loomline.server.graphs.registry import Graphs
 from loomline.server.services.webhooks import WebhookGuard
 from loomline.server.settings import Settings
-from loomline.server.storage.own_saver import OwnSaver
+from loomline.server.storage.own_saver import OwnSaver, Writes
 from loomline.server.worker.calls import CallOptions, LoopCalls, RunnerCalls
 from loomline.server.worker.execute import ExecuteOptions, Executor
 from loomline.server.worker.loop import Worker, WorkerOptions
@@ -79,9 +81,16 @@ def make_saver(settings: Settings, runner: Runner) -> Saver | None:
     spec = settings.checkpointer
     if spec is None:
         return None
-    resident = Resident(spec.source, runner, load_checkpointer(spec))
+    make, writes = load_checkpointer(spec), Writes()
+
+    @asynccontextmanager
+    async def watched() -> AsyncIterator[BaseCheckpointSaver[str]]:
+        async with make() as made:
+            yield writes.watch(made)
+
+    resident = Resident(spec.source, runner, watched)
     calls = RunnerCalls(runner, CallOptions(seconds=SAVER_SECONDS))
-    return Saver(resident, OwnSaver(lambda: resident.value, LoopCalls(runner, calls)))
+    return Saver(resident, OwnSaver(lambda: resident.value, LoopCalls(runner, calls), writes))
 
 
 def make_worker(

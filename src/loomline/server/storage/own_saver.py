@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import partial
+from contextlib import suppress
+from functools import partial, wraps
 from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -23,9 +25,57 @@ Saver: TypeAlias = BaseCheckpointSaver[str]
 COPY_MOST: Final = 100_000
 """The most checkpoints that a thread may have to be copied one by one."""
 
+SETTLE_SECONDS: Final = 10.0
+"""The most that is waited for the writes of a run that has been stopped."""
+
+_QUIET_TURNS: Final = 10
+
 _FAILED: Final = "The checkpoint saver of 'checkpointer.path' failed. Try again later."
 
 T = TypeVar("T")
+
+
+class Writes:
+    """The writes of a saver that are under way, by thread. It belongs to the saver's loop."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[str, set[asyncio.Event]] = {}
+
+    def watch(self, saver: Saver) -> Saver:
+        """Take note of all async writes of a saver from now on."""
+        with suppress(AttributeError):  # a class with slots: its writes are not waited for
+            for name in ("aput", "aput_writes"):
+                setattr(saver, name, self._noted(getattr(saver, name)))
+        return saver
+
+    async def settle(self, thread_id: str) -> None:
+        """Return when no write of a thread is under way, or after ``SETTLE_SECONDS``.
+
+        langgraph starts the next write of a run in one of the turns of the loop after the former.
+        """
+        quiet = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                while quiet < _QUIET_TURNS:
+                    left = tuple(self._under_way.get(thread_id, ()))
+                    quiet = 0 if left else quiet + 1
+                    await asyncio.gather(asyncio.sleep(0), *(each.wait() for each in left))
+
+    def _noted(self, write: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+        @wraps(write)
+        async def noted(config: RunnableConfig, *rest: object, **more: object) -> T:
+            thread_id, over = str(config["configurable"]["thread_id"]), asyncio.Event()
+            self._under_way.setdefault(thread_id, set()).add(over)
+            try:
+                return await write(config, *rest, **more)
+            finally:
+                over.set()
+                left = self._under_way[thread_id]
+                left.discard(over)
+                if not left:
+                    del self._under_way[thread_id]
+
+        return noted
 
 
 class OwnSaver:
@@ -34,11 +84,15 @@ class OwnSaver:
     Args:
         current: Returns the saver, once it is open.
         calls: Executes work on the loop of the saver, from any loop.
+        writes: The writes of the saver that are under way.
     """
 
-    def __init__(self, current: Callable[[], Saver], calls: GraphCalls) -> None:
+    def __init__(
+        self, current: Callable[[], Saver], calls: GraphCalls, writes: Writes | None = None
+    ) -> None:
         self._current = current
         self._calls = calls
+        self._writes = writes or Writes()
 
     @property
     def saver(self) -> Saver:
@@ -61,6 +115,13 @@ class OwnSaver:
     async def newest(self, thread_id: UUID) -> CheckpointTuple | None:
         place = newest_place(thread_id)
         return await self.call("read a checkpoint", lambda: self.saver.aget_tuple(place))
+
+    async def settle(self, thread_id: UUID) -> None:
+        """Return when the writes of a thread that are under way have ended.
+
+        langgraph lets them go on when it is cancelled at the end of a run.
+        """
+        await self.call("wait for writes", lambda: self._writes.settle(str(thread_id)))
 
     async def delete_threads(self, thread_ids: Iterable[UUID]) -> None:
         """Delete all checkpoints of threads.

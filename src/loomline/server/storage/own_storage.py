@@ -347,6 +347,7 @@ class OwnSaverRuns:
             yield
         except LeaseLost:
             with suppress(StorageUnavailable):  # logged
+                await self._own.settle(run.thread_id)
                 await self._clean_after(run)
             raise
 
