@@ -196,11 +196,11 @@ def test_an_absolute_path_is_kept(load, tmp_path):
 
 def test_local_dependencies_are_on_the_path(load, tmp_path):
     (tmp_path / "src").mkdir()
-    given = [".", "./src", "../shared", "langchain", "numpy>=2", "."]
+    given = [".", "./src", f"../{tmp_path.name}-shared", "langchain", "numpy>=2", "."]
     assert load({**GRAPHS, "dependencies": given}).python_path == (
         tmp_path,
         tmp_path / "src",
-        tmp_path.parent / "shared",
+        tmp_path.parent / f"{tmp_path.name}-shared",
     )
 
 

@@ -139,7 +139,8 @@ async def test_what_waits_together_is_committed_together(storage):
     )
     threads = 100
     await gathered(storage, [storage.threads.create(new_thread()) for _ in range(threads)])
-    assert len(commits) == 2
+    # The upkeep may have looked for unfinished work meanwhile.
+    assert len(commits) in {2, 3}
     assert await count(storage) == threads
 
 

@@ -33,7 +33,8 @@ _HEAD = """
 _INSERT = """
     INSERT INTO threads (thread_id, status, settled_status, config, interrupts, error, ttl_minutes,
                          ttl_strategy, metadata, created_at, updated_at, state_updated_at)
-    VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?9)
+    SELECT ?, status, status, ?, ?, ?, ?, ?, ?, made, made, made
+    FROM (SELECT ? AS status, ? AS made)
 """
 _INSERT_VALUES = "INSERT INTO thread_values (thread_id, content) VALUES (?, ?)"
 
@@ -118,9 +119,9 @@ def _plan(connection: sqlite3.Connection, copy: Copy) -> _Plan:
 
 
 def _insert(connection: sqlite3.Connection, copy: Copy, head: tuple[object, ...]) -> None:
-    *columns, metadata, content = head
+    status, *columns, metadata, content = head
     merged = text({**obj(str(metadata)), **copy.metadata}) if copy.metadata else metadata
     target = str(copy.target)
-    connection.execute(_INSERT, (target, *columns, merged, micros(copy.now)))
+    connection.execute(_INSERT, (target, *columns, merged, status, micros(copy.now)))
     if content is not None:
         connection.execute(_INSERT_VALUES, (target, content))

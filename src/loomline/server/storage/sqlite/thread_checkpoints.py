@@ -12,20 +12,20 @@ from loomline.server.storage.sqlite.pieces import Change
 _COPIES = (
     """INSERT INTO checkpoints
            (thread_id, checkpoint_ns, checkpoint_id, parent_id, content, metadata)
-       SELECT ?1, checkpoint_ns, checkpoint_id, parent_id, content,
+       SELECT given, checkpoint_ns, checkpoint_id, parent_id, content,
               iif(json_extract(metadata, '$.thread_id') IS NULL, metadata,
-                  json_set(metadata, '$.thread_id', ?1))
-       FROM checkpoints WHERE thread_id = ?2""",
+                  json_set(metadata, '$.thread_id', given))
+       FROM checkpoints, (SELECT ? AS given) WHERE thread_id = ?""",
     """INSERT INTO checkpoint_blobs
            (thread_id, checkpoint_ns, channel, version, type, content)
-       SELECT ?1, checkpoint_ns, channel, version, type, content
-       FROM checkpoint_blobs WHERE thread_id = ?2""",
+       SELECT ?, checkpoint_ns, channel, version, type, content
+       FROM checkpoint_blobs WHERE thread_id = ?""",
     """INSERT INTO checkpoint_writes
            (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel,
             type, content)
-       SELECT ?1, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel,
+       SELECT ?, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel,
               type, content
-       FROM checkpoint_writes WHERE thread_id = ?2""",
+       FROM checkpoint_writes WHERE thread_id = ?""",
 )
 # The order of the writes is that of their rows, which decides between writes of several runs.
 _ORDERED = " ORDER BY rowid"
@@ -74,7 +74,7 @@ def copies(connection: sqlite3.Connection, source: str, target: str) -> list[Cha
     """Return the changes that do the same row by row."""
     changes: list[Change] = []
     for statement, (table, key, size, order) in zip(_COPIES, _KEYS, strict=True):
-        marks = ", ".join(f"?{number + 3}" for number in range(key.count(",") + 1))
+        marks = ", ".join("?" * (key.count(",") + 1))
         one = f"{statement} AND ({key}) = ({marks})"
         select = f"SELECT {size}, {key} FROM {table} WHERE thread_id = ?{order}"
         found = connection.execute(select, (source,))
