@@ -37,17 +37,22 @@ AT_ONCE = 2
 
 # The tests touch every dependency: codecs, graphs, storage, HTTP, WebSockets, clients, tokens.
 LOWEST_TESTS = [
-    "tests/unit/test_serde.py", "tests/unit/test_graphs.py", "tests/unit/test_graphs_serde.py",
-    "tests/unit/test_results.py", "tests/unit/test_sending.py", "tests/unit/test_settings.py",
-    "tests/unit/test_schedules.py", "tests/unit/test_sealing.py", "tests/unit/test_similarity.py",
-    "tests/auth/test_tokens.py", "tests/auth/test_keys.py", "tests/api/test_custom_app.py",
-    "tests/api/test_wire.py", "tests/api/test_protocol.py", "tests/client/test_transports.py",
-    "tests/conformance/test_threads.py", "tests/conformance/test_redis_events.py",
+    "tests/unit", "tests/auth/test_tokens.py", "tests/auth/test_keys.py",
+    "tests/api/test_custom_app.py", "tests/api/test_wire.py", "tests/api/test_protocol.py",
+    "tests/client/test_transports.py", "tests/conformance/test_threads.py",
+    "tests/conformance/test_redis_events.py",
 ]  # fmt: skip
 
-# The oldest langgraph does not name the questions of an answer that it refuses.
+# The oldest langgraph lacks these errors, the saver for PostgreSQL needs a newer one, and the
+# official client that fits it is older than the one whose handlers ours are compared with.
+LOWEST_WITHOUT = [
+    "tests/unit/test_failures.py", "tests/unit/test_protocol.py", "tests/unit/test_postgres.py",
+]  # fmt: skip
 LOWEST_OPTIONS = [
-    "-q", "-n", "2", "-k", "not apart and not occupancy and not name_the_questions_that_still_wait",
+    "-q", "-n", "2", *[f"--ignore={each}" for each in LOWEST_WITHOUT],
+    "-k",
+    ("not apart and not occupancy and not name_the_questions_that_still_wait"
+     " and not registered_as_a_server_looks_for_them and not decorators_return_the_function"),
 ]  # fmt: skip
 
 # The constraints hold the newest tools that fit a Starlette as old as the bound.

@@ -139,7 +139,7 @@ def _by_method(handlers: Mapping[str, Handler]) -> Handler:
 
 
 def _run_routes(runs: RunRoutes) -> list[Entry]:
-    return [*_created_runs(runs), *_existing_runs(runs)]
+    return [*_created_runs(runs), *_joined_runs(runs), *_existing_runs(runs)]
 
 
 def _created_runs(runs: RunRoutes) -> list[Entry]:
@@ -175,7 +175,7 @@ def _creating(runs: RunRoutes, prefix: str, where: str) -> list[Entry]:
     ]  # fmt: skip
 
 
-def _existing_runs(runs: RunRoutes) -> list[Entry]:
+def _joined_runs(runs: RunRoutes) -> list[Entry]:
     return [
         Entry(
             "GET", f"{_RUN}/stream", runs.join_stream, "runs", "Follow the events of a run",
@@ -196,6 +196,11 @@ def _existing_runs(runs: RunRoutes) -> list[Entry]:
             "Wait for the result of a run on a thread of its own", "json",
             query=(_LEAVE,), errors=(422, 503),
         ),
+    ]  # fmt: skip
+
+
+def _existing_runs(runs: RunRoutes) -> list[Entry]:
+    return [
         Entry(
             "POST", f"{_RUN}/cancel", runs.cancel, "runs", "Stop a run", "json",
             query=(
