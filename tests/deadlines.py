@@ -14,6 +14,7 @@ import functools
 import inspect
 import math
 import os
+import signal
 import time
 
 import pytest
@@ -27,6 +28,9 @@ _LEAST_SECONDS = 1.0
 
 _AGAIN = 1 / 60
 """The part of a phase's time between two cancellations of a coroutine that still waits."""
+
+_NEXT_LINE_SECONDS = 0.001
+"""The pause before an alarm is tried again that came where code has no line number."""
 
 _LATER = 1.5
 """After how many times the time of a phase the process is ended."""
@@ -84,6 +88,33 @@ def pytest_fixture_setup(fixturedef, request):
         return (yield)
     finally:
         fixturedef.func = function
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_timeout_set_timer(item, settings):
+    result = yield
+    handler = signal.getsignal(signal.SIGALRM)
+    if settings.method == "signal" and callable(handler):
+        signal.signal(signal.SIGALRM, functools.partial(_raise_at_a_line, handler))
+    return result
+
+
+def _raise_at_a_line(handler, number, frame):
+    """Call a handler of SIGALRM that raises, once every frame is at a line of its source.
+
+    Some instructions, such as the jump at the end of a loop, belong to no line. pytest cannot
+    print the traceback of an exception that was raised at one, and ends the whole session.
+    """
+    if all(each.f_lineno is not None for each in _stack(frame)):
+        handler(number, frame)
+    else:
+        signal.setitimer(signal.ITIMER_REAL, _NEXT_LINE_SECONDS)
+
+
+def _stack(frame):
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
 
 
 @contextlib.contextmanager

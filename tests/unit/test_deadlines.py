@@ -153,6 +153,54 @@ def run(tmp_path):
     return run
 
 
+ALARM_WITHOUT_A_LINE = """
+import signal, time, types
+import pytest_timeout
+from tests import deadlines
+
+class Item:
+    pass
+
+def spin(until):
+    while time.monotonic() < until:
+        pass
+
+def fail(item, settings):
+    raise TimeoutError
+
+pytest_timeout.timeout_sigalrm = fail
+spin.__code__ = spin.__code__.replace(co_linetable=b"")
+settings = pytest_timeout.Settings(0.05, "signal", False, False)
+setting = deadlines.pytest_timeout_set_timer(Item, settings)
+next(setting)
+pytest_timeout.pytest_timeout_set_timer(Item, settings)
+try:
+    setting.send(True)
+except StopIteration:
+    pass
+try:
+    spin(time.monotonic() + 0.2)
+    print("spun")
+    time.sleep(100)
+except TimeoutError as error:
+    entry = error.__traceback__
+    while entry:
+        print(entry.tb_lineno)
+        entry = entry.tb_next
+"""
+
+
+def test_an_alarm_in_code_without_lines_is_raised_at_the_next_line():
+    done = subprocess.run(
+        [sys.executable, "-c", ALARM_WITHOUT_A_LINE], cwd=ROOT, timeout=60,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    spun, *lines = done.stdout.split()
+    assert spun == "spun"
+    assert lines
+    assert "None" not in lines
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_hanging_code_fails_under_its_name_and_the_next_test_runs(run):
