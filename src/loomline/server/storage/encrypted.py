@@ -1,7 +1,7 @@
-"""Any storage, with what it holds encrypted: the rows here, checkpoints and items by their savers.
+"""Any storage with its content encrypted: the rows here, checkpoints and items by their savers.
 
-What the database must find or merge stays readable: ids, names, times, statuses, the keys of
-objects, and the server's own keys in metadata.
+``sealed_fields`` lists the encrypted fields. Everything that the database must find or merge stays
+readable: ids, names, times, statuses, the keys of objects, and the server's own keys in metadata.
 """
 
 from __future__ import annotations
@@ -24,29 +24,20 @@ from loomline.server.domain.errors import EncryptionFailed, LeaseLost, StorageUn
 from loomline.server.domain.filters import Page
 from loomline.server.domain.json import Encoded, JsonObject, dump, load_object
 from loomline.server.domain.runs import (
-    Cancelled,
     Claim,
     Created,
     Finished,
     NewRun,
     Outcome,
-    QueueStats,
-    Reclaimed,
-    Renewal,
     Run,
-    Stop,
     pause_after,
 )
 from loomline.server.domain.threads import (
     FoundThread,
     NewThread,
-    Pruned,
-    PruneStrategy,
     Thread,
-    ThreadFilter,
     ThreadPatch,
     ThreadQuery,
-    ThreadSize,
     ThreadState,
 )
 from loomline.server.ports.sealing import ACTING, Acting
@@ -65,7 +56,9 @@ from loomline.server.storage.encrypted_crons import EncryptedCrons
 from loomline.server.storage.encrypted_webhooks import EncryptedWebhooks
 from loomline.server.storage.extracting import found_thread, needs_values
 from loomline.server.storage.rewriting import Rewriter, rewrite
+from loomline.server.storage.sealed_fields import open_record, seal_record
 from loomline.server.storage.sealing import Sealer, Seals, is_marked, split_context, with_context
+from loomline.server.storage.wrapping import Wrapper, passed
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
 
@@ -173,26 +166,27 @@ class EncryptedEdit:
         self, state: ThreadState, new: NewThread | None = None, *, access: Condition = EVERYTHING
     ) -> Thread:
         async def seal(seals: Seals) -> tuple[ThreadState, NewThread | None]:
-            values = await seals.seal_text("thread", "values", state.values)
-            interrupts = await seals.seal_text("thread", "interrupts", state.interrupts)
-            sealed = dataclasses.replace(
-                state,
-                values=cast("Encoded", values),
-                interrupts=cast("Encoded", interrupts),
-            )
-            return sealed, None if new is None else await _seal_new_thread(seals, new)
+            own = None if new is None else await seal_record(seals, new)
+            return await seal_record(seals, state), own
 
         thread = await self._inner.commit(*await self._sealer.run(seal), access=access)
-        return await self._sealer.run(lambda seals: _open_thread(seals, thread))
+        return await self._sealer.run(lambda seals: open_record(seals, thread))
 
 
-class EncryptedThreads:
+class EncryptedThreads(Wrapper[ThreadStorage]):
+    event_number = passed(ThreadStorage.event_number)
+    delete = passed(ThreadStorage.delete)
+    count = passed(ThreadStorage.count)
+    prune = passed(ThreadStorage.prune)
+    size = passed(ThreadStorage.size)
+    expire = passed(ThreadStorage.expire)
+
     def __init__(self, inner: ThreadStorage, sealer: Sealer) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._sealer = sealer
 
     async def create(self, new: NewThread, *, access: Condition = EVERYTHING) -> Thread:
-        sealed = await self._sealer.run(lambda seals: _seal_new_thread(seals, new))
+        sealed = await self._sealer.run(lambda seals: seal_record(seals, new))
         return await self._opened(await self._inner.create(sealed, access=access))
 
     async def get(
@@ -201,19 +195,13 @@ class EncryptedThreads:
         found = await self._inner.get(thread_id, with_values=with_values, access=access)
         return await self._opened(found)
 
-    async def event_number(self, thread_id: UUID) -> int:
-        return await self._inner.event_number(thread_id)
-
-    async def delete(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> tuple[UUID, ...]:
-        return await self._inner.delete(thread_id, access=access)
-
     async def search(self, query: ThreadQuery) -> Page[FoundThread]:
         # Paths lead into what only we can read.
         plain = dataclasses.replace(query, extract={}, with_values=needs_values(query))
         page = await self._inner.search(plain)
 
         async def row(seals: Seals, found: FoundThread) -> FoundThread:
-            thread = await _open_thread(seals, found.thread)
+            thread = await open_record(seals, found.thread)
             shown = found_thread(thread, query.extract)
             if query.with_values:
                 return shown
@@ -224,9 +212,6 @@ class EncryptedThreads:
 
         return dataclasses.replace(page, rows=await self._sealer.run(rows))
 
-    async def count(self, where: ThreadFilter) -> int:
-        return await self._inner.count(where)
-
     async def update(
         self,
         thread_id: UUID,
@@ -235,10 +220,7 @@ class EncryptedThreads:
         with_values: bool = True,
         access: Condition = EVERYTHING,
     ) -> Thread:
-        metadata = await self._sealer.run(
-            lambda seals: seals.seal("thread", "metadata", patch.metadata)
-        )
-        sealed = dataclasses.replace(patch, metadata=metadata)
+        sealed = await self._sealer.run(lambda seals: seal_record(seals, patch))
         return await self._opened(
             await self._inner.update(thread_id, sealed, with_values=with_values, access=access)
         )
@@ -256,24 +238,23 @@ class EncryptedThreads:
         made = await self._inner.copy(thread_id, new_id, now, metadata=own, access=access)
         return await self._opened(made)
 
-    async def prune(
-        self, thread_ids: Sequence[UUID], strategy: PruneStrategy, *, access: Condition = EVERYTHING
-    ) -> Pruned:
-        return await self._inner.prune(thread_ids, strategy, access=access)
-
-    async def size(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> ThreadSize:
-        return await self._inner.size(thread_id, access=access)
-
-    async def expire(self, now: datetime, limit: int) -> Pruned:
-        return await self._inner.expire(now, limit)
-
     async def _opened(self, thread: Thread) -> Thread:
-        return await self._sealer.run(lambda seals: _open_thread(seals, thread))
+        return await self._sealer.run(lambda seals: open_record(seals, thread))
 
 
-class EncryptedRuns:
+class EncryptedRuns(Wrapper[RunStorage]):
+    active = passed(RunStorage.active)
+    over = passed(RunStorage.over)
+    next_due = passed(RunStorage.next_due)
+    renew = passed(RunStorage.renew)
+    release = passed(RunStorage.release)
+    cancel = passed(RunStorage.cancel)
+    reclaim = passed(RunStorage.reclaim)
+    forget_keys = passed(RunStorage.forget_keys)
+    stats = passed(RunStorage.stats)
+
     def __init__(self, inner: RunStorage, sealer: Sealer) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._sealer = sealer
 
     async def create(self, new: NewRun) -> Created:
@@ -299,19 +280,6 @@ class EncryptedRuns:
             thread_id, limit=limit, offset=offset, status=status, access=access
         )
         return await self._all(runs)
-
-    async def active(
-        self,
-        status: RunStatus | None,
-        *,
-        after: UUID | None,
-        limit: int,
-        access: Condition = EVERYTHING,
-    ) -> Sequence[tuple[UUID, UUID]]:
-        return await self._inner.active(status, after=after, limit=limit, access=access)
-
-    async def over(self, run_ids: Sequence[UUID]) -> frozenset[UUID]:
-        return await self._inner.over(run_ids)
 
     async def delete(self, thread_id: UUID, run_id: UUID, *, access: Condition = EVERYTHING) -> Run:
         return await self._opened(await self._inner.delete(thread_id, run_id, access=access))
@@ -362,12 +330,6 @@ class EncryptedRuns:
             await self._inner.release(claim, pause_seconds=pause_after(claim))
         return None
 
-    async def next_due(self, after: datetime) -> datetime | None:
-        return await self._inner.next_due(after)
-
-    async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:
-        return await self._inner.renew(worker, claims, lease_seconds)
-
     async def ask(self, claim: Claim, interrupts: Encoded) -> None:
         async def seal(_: Seals) -> Encoded:
             seals = Seals(self._sealer, Acting(metadata=claim.run.sealing))
@@ -391,28 +353,6 @@ class EncryptedRuns:
 
         return await self._inner.finish(*await self._sealer.run(seal))
 
-    async def release(self, claim: Claim, *, pause_seconds: float = 0.0) -> None:
-        await self._inner.release(claim, pause_seconds=pause_seconds)
-
-    async def cancel(
-        self,
-        thread_id: UUID,
-        run_ids: Sequence[UUID],
-        stop: Stop,
-        *,
-        access: Condition = EVERYTHING,
-    ) -> Cancelled:
-        return await self._inner.cancel(thread_id, run_ids, stop, access=access)
-
-    async def reclaim(self, *, max_attempts: int, orphaned: bool = False) -> Reclaimed:
-        return await self._inner.reclaim(max_attempts=max_attempts, orphaned=orphaned)
-
-    async def forget_keys(self, before: datetime, limit: int) -> int:
-        return await self._inner.forget_keys(before, limit)
-
-    async def stats(self, *, graphs: Collection[str] | None = None) -> QueueStats:
-        return await self._inner.stats(graphs=graphs)
-
     async def _opened(self, run: Run) -> Run:
         return await self._sealer.run(lambda seals: _open_run(seals, run))
 
@@ -421,21 +361,6 @@ class EncryptedRuns:
             return await seals.each(lambda run: _open_run(seals, run), runs)
 
         return await self._sealer.run(work)
-
-
-async def _seal_new_thread(seals: Seals, new: NewThread) -> NewThread:
-    return dataclasses.replace(new, metadata=await seals.seal("thread", "metadata", new.metadata))
-
-
-async def _open_thread(seals: Seals, thread: Thread) -> Thread:
-    return dataclasses.replace(
-        thread,
-        metadata=await seals.open(thread.metadata),
-        config=await seals.open_config(thread.config),
-        values=await seals.open_text(thread.values),
-        interrupts=await seals.open_text(thread.interrupts),
-        error=await seals.open_text(thread.error),
-    )
 
 
 async def _seal_new_run(seals: Seals, new: NewRun) -> NewRun:
