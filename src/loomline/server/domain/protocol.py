@@ -24,9 +24,6 @@ ROOT: Namespace = ()
 PROTOCOL = "loomline:protocol"
 """The mode of the events of this protocol among the events of a run."""
 
-MARKER = "__event_streaming_v2"
-"""The key in ``configurable`` of the runs that have events of this protocol."""
-
 CHANNELS = (
     "values", "updates", "messages", "tools", "custom", "lifecycle", "input", "checkpoints",
     "tasks",

@@ -14,6 +14,7 @@ from loomline.server.domain.errors import ThreadNotFound
 from loomline.server.domain.idempotency import IdempotencyKey
 from loomline.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject, dump
 from loomline.server.domain.outputs import Output
+from loomline.server.domain.run_spec import RunSpec, StoredSpec
 from loomline.server.domain.threads import Ttl
 
 ACTIVE: frozenset[RunStatus] = frozenset({"pending", "running"})
@@ -21,8 +22,9 @@ ACTIVE: frozenset[RunStatus] = frozenset({"pending", "running"})
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run's row. ``kwargs`` is the request, encoded: only the worker reads it.
+    """A run's row.
 
+    ``request`` is the run's request, as it is stored: encrypted where a driver has read the row.
     ``attempt`` counts the executions that have begun: 0 while it has never been claimed. ``error``
     is ``{"error": class, "message": text}``, encoded, once it has failed. ``webhook``: the URL that
     is told when it ends. ``user`` is whose run it is, encoded: only the worker reads it.
@@ -41,7 +43,7 @@ class Run:
     graph_id: str
     status: RunStatus
     metadata: JsonObject
-    kwargs: Encoded
+    request: StoredSpec
     multitask_strategy: MultitaskStrategy
     temporary: bool
     resumable: bool
@@ -56,6 +58,11 @@ class Run:
     last_number: int | None = None
     stop_reason: str | None = None
     output: Output = field(default_factory=Output)
+
+    @property
+    def spec(self) -> RunSpec:
+        """The run's request, decoded on first use."""
+        return self.request.spec
 
     @property
     def cancel_reason(self) -> str | None:
@@ -86,11 +93,9 @@ class NewRun:
     graph_id: str
     assistant_metadata: JsonObject
     metadata: JsonObject
-    kwargs: Encoded
+    request: StoredSpec
     multitask_strategy: MultitaskStrategy
     create_thread: bool
-    temporary: bool
-    resumable: bool
     thread_config: JsonObject
     created_at: datetime
     now: datetime
@@ -104,6 +109,10 @@ class NewRun:
     user: Encoded | None = None
     firing: Firing | None = None
     seen: Seen | None = None
+
+    @property
+    def spec(self) -> RunSpec:
+        return self.request.spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,10 +285,10 @@ def pending_run(new: NewRun, metadata: JsonObject) -> Run:
         graph_id=new.graph_id,
         status="pending",
         metadata=metadata,
-        kwargs=new.kwargs,
+        request=new.request,
         multitask_strategy=new.multitask_strategy,
-        temporary=new.temporary,
-        resumable=new.resumable,
+        temporary=new.spec.temporary,
+        resumable=new.spec.resumable,
         attempt=0,
         created_at=new.created_at,
         updated_at=new.now,
@@ -307,7 +316,7 @@ def replayed(
     """
     thread_id, run_id = place
     if thread_metadata is None:
-        if not new.temporary:
+        if not new.spec.temporary:
             raise ThreadNotFound(thread_id)
     elif not (meets(thread_metadata, new.access) or _never_met(new)):
         raise ThreadNotFound(thread_id)

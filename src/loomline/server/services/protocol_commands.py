@@ -24,7 +24,7 @@ from loomline.server.graphs.states import Selection
 from loomline.server.ports.storage import Storage
 from loomline.server.services.protocol_events import ProtocolEvents
 from loomline.server.services.requests import CommandRequest, RunCreateRequest
-from loomline.server.services.run_request import parse_uuid
+from loomline.server.services.run_request import RunRequest, parse_uuid
 from loomline.server.services.runs import RunService
 from loomline.server.services.states import HistoryQuery, StateService
 
@@ -199,15 +199,15 @@ class ProtocolCommands:
     async def _run(
         self, asked: Asked, body: RunCreateRequest, seen: Seen | None = None
     ) -> JsonObject:
-        created = await self._runs.create(
-            asked.caller,
-            asked.thread_id,
+        request = RunRequest(
             body,
+            asked.thread_id,
             request_id=asked.request_id,
-            protocol=True,
             headers=asked.headers,
+            thread_events=True,
             seen=seen,
         )
+        created = await self._runs.create(asked.caller, request)
         return {"run_id": str(created.run.run_id)}
 
     async def _waits(self, asked: Asked) -> bool:
@@ -234,8 +234,7 @@ class ProtocolCommands:
             raise CommandFailed("no_such_run", str(error)) from None
         taken: set[str] = set()
         for run in runs:
-            command = load_object(run.kwargs).get("command")
-            resume = command.get("resume") if isinstance(command, dict) else None
+            resume = run.spec.resume
             taken |= set(resume) if isinstance(resume, dict) else set()
         return Seen(frozenset(run.run_id for run in runs), number), taken
 

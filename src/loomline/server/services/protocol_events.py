@@ -17,10 +17,8 @@ from loomline.server.authz.users import Caller
 from loomline.server.domain.access import Condition
 from loomline.server.domain.errors import RunNotFound, StorageUnavailable, ThreadNotFound
 from loomline.server.domain.events import START, StoredEvent
-from loomline.server.domain.json import load_object
 from loomline.server.domain.lost_ends import Told, lost_end, unbegun_end
 from loomline.server.domain.protocol import (
-    MARKER,
     PROTOCOL,
     Numbered,
     answered,
@@ -50,18 +48,6 @@ _GRACE_SECONDS = 2.0
 _REMEMBERED = 1000
 
 _RETRY_SECONDS = 1.0
-
-_MARK = f'"{MARKER}":true'
-
-
-def has_protocol(run: Run) -> bool:
-    """Return whether a run has events of the protocol itself."""
-    return run.kwargs.find(_MARK.encode()) >= 0
-
-
-def _answered(run: Run) -> list[str]:
-    command = load_object(run.kwargs).get("command")
-    return answered(command.get("resume")) if isinstance(command, dict) else []
 
 
 @dataclass(slots=True)
@@ -166,7 +152,7 @@ class ProtocolEvents:
     async def _runs(self, place: _Place, reading: _Reading, *, live: bool) -> Batches:
         for run in await self._begun(place, reading):
             reading.begin(run)
-            source = self._own if has_protocol(run) else self._plain
+            source = self._own if run.request.events == "thread" else self._plain
             try:
                 async with aclosing(source(run, reading, live=live)) as batches:
                     async for batch in batches:
@@ -213,7 +199,7 @@ class ProtocolEvents:
             yield reading.new(await self._lost_end(run, told))
 
     async def _plain(self, run: Run, reading: _Reading, *, live: bool) -> Batches:
-        made = PlainEvents(str(run.run_id), run.graph_id, _answered(run))
+        made = PlainEvents(str(run.run_id), run.graph_id, answered(run.spec.resume))
         async with aclosing(self._log(run, live=live)) as batches:
             async for batch in batches:
                 new = reading.new(made.events(batch))

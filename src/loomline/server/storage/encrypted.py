@@ -23,6 +23,7 @@ from loomline.server.domain.access import EVERYTHING, Condition
 from loomline.server.domain.errors import EncryptionFailed, LeaseLost, StorageUnavailable
 from loomline.server.domain.filters import Page
 from loomline.server.domain.json import Encoded, JsonObject, dump, load_object
+from loomline.server.domain.run_spec import SEALED, RunSpec, StoredSpec
 from loomline.server.domain.runs import (
     Cancelled,
     Claim,
@@ -277,9 +278,19 @@ class EncryptedRuns:
         self._sealer = sealer
 
     async def create(self, new: NewRun) -> Created:
-        sealed = await self._sealer.run(lambda seals: _seal_new_run(seals, new))
+        try:
+            sealed = await self._sealer.run(lambda seals: _seal_new_run(seals, new))
+        except EncryptionFailed:
+            _ = new.request.encoded  # raises the better error for a request that is too deep
+            raise
         created = await self._inner.create(sealed)
-        return dataclasses.replace(created, run=await self._opened(created.run))
+        run = created.run
+        if run.request is not sealed.request:  # an older run, of a request with the same key
+            return dataclasses.replace(created, run=await self._opened(run))
+        # The thread may have added to the metadata; all else is that of the request.
+        metadata = await self._sealer.run(lambda seals: seals.open(run.metadata))
+        own = dataclasses.replace(run, metadata=metadata, user=new.user)
+        return dataclasses.replace(created, run=own)
 
     async def get(
         self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
@@ -383,7 +394,7 @@ class EncryptedRuns:
                 run = await _seal_told(seals, run)
             values = await seals.seal_text("thread", "values", outcome.values)
             interrupts = await seals.seal_text("thread", "interrupts", outcome.interrupts)
-            error = await seals.seal_text("run", "error", outcome.error)
+            error = await seals.seal_text("run", SEALED["error"], outcome.error)
             sealed = dataclasses.replace(
                 outcome, values=values, interrupts=cast("Encoded", interrupts), error=error
             )
@@ -440,42 +451,46 @@ async def _open_thread(seals: Seals, thread: Thread) -> Thread:
 
 async def _seal_new_run(seals: Seals, new: NewRun) -> NewRun:
     # The metadata of the assistant becomes the run's.
-    own = await seals.seal("run", "metadata", {**new.assistant_metadata, **new.metadata})
+    metadata = {**new.assistant_metadata, **new.metadata}
+    own = await seals.seal("run", SEALED["metadata"], metadata)
     return dataclasses.replace(
         new,
         assistant_metadata={key: own[key] for key in new.assistant_metadata},
         metadata={key: own[key] for key in new.metadata},
         thread_metadata=await seals.seal("thread", "metadata", new.thread_metadata),
-        user=await seals.seal_text("run", "user", new.user),
-        kwargs=await _seal_kwargs(seals, new.kwargs),
+        user=await seals.seal_text("run", SEALED["caller"], new.user),
+        request=StoredSpec(spec=new.spec, sealed=await _seal_spec(seals, new.spec)),
         thread_config=await seals.seal_config("thread", new.thread_config),
     )
 
 
-async def _seal_kwargs(seals: Seals, kwargs: Encoded) -> Encoded:
-    sealed = await seals.seal("run", "kwargs", load_object(kwargs))
+async def _seal_spec(seals: Seals, spec: RunSpec) -> Encoded:
+    sealed = await seals.seal("run", SEALED["kwargs"], spec.document())
     return dump(with_context(sealed, await seals.metadata()))
 
 
 async def _seal_told(seals: Seals, run: Run) -> Run:
+    stored = run.request.sealed
+    if stored is None:  # decoded anew: a graph may have changed its input
+        stored = await _seal_spec(seals, RunSpec.load(run.request.encoded))
     return dataclasses.replace(
         run,
-        metadata=await seals.seal("run", "metadata", run.metadata),
-        kwargs=await _seal_kwargs(seals, run.kwargs),
-        user=await seals.seal_text("run", "user", run.user),
+        metadata=await seals.seal("run", SEALED["metadata"], run.metadata),
+        request=StoredSpec(stored),
+        user=await seals.seal_text("run", SEALED["caller"], run.user),
     )
 
 
 async def _open_run(seals: Seals, run: Run) -> Run:
-    kwargs = run.kwargs
-    context: JsonObject = {}
-    if is_marked(kwargs):
-        request, context = split_context(load_object(kwargs))
-        kwargs = dump(await seals.open(request))
+    request, context = run.request, JsonObject()
+    if is_marked(request.encoded):
+        document, context = split_context(load_object(request.encoded))
+        spec = RunSpec.of(await seals.open(document))
+        request = StoredSpec(spec=spec, sealed=request.encoded)
     return dataclasses.replace(
         run,
         metadata=await seals.open(run.metadata),
-        kwargs=kwargs,
+        request=request,
         error=await seals.open_text(run.error),
         user=await seals.open_text(run.user),
         sealing=context,

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from loomline.server.domain.errors import EncryptionFailed
 from loomline.server.domain.json import Encoded, JsonObject, dump, load_object
-from loomline.server.domain.secrets import without_secrets
+from loomline.server.domain.run_spec import without_secrets
 from loomline.server.domain.webhooks import DeadWebhook, Delivery, OutboxStats
 from loomline.server.ports.storage import WebhookStorage
 from loomline.server.storage.sealing import Sealer, Seals, is_marked, split_context
@@ -96,4 +96,4 @@ async def _open_notice(seals: Seals, payload: Encoded) -> Encoded:
 
 async def _open_kwargs(seals: Seals, stored: JsonObject) -> JsonObject:
     request, _ = split_context(stored)
-    return load_object(without_secrets(dump(await seals.open(request))))
+    return without_secrets(await seals.open(request))

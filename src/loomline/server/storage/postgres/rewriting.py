@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from loomline.server.domain.run_spec import SEALED as SEALED_RUN
 from loomline.server.storage.postgres.connection import Connection, Database
 from loomline.server.storage.rewriting import CONTENT, Key, Row, Table
 from loomline.server.storage.sealed_rows import SEALED_VALUES
@@ -24,7 +25,7 @@ _TABLES: Final = (
     Table("loomline_thread_values", ("thread_id",), "thread", {"content": "values"}),
     Table(
         "loomline_runs", ("run_id",), "run",
-        {"metadata": "metadata", "kwargs": "kwargs", "error": "error", "caller": "user"},
+        SEALED_RUN,
     ),
     Table(
         "loomline_crons", ("cron_id",), "cron",

@@ -20,6 +20,7 @@ from loomline.server.domain.errors import (
 from loomline.server.domain.json import EMPTY_OBJECT, Encoded
 from loomline.server.domain.multitask import ActiveRun, Decision, check_seen, decide, to_cancel
 from loomline.server.domain.outputs import Output
+from loomline.server.domain.run_spec import StoredSpec
 from loomline.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
     ENDED_NUMBERS,
@@ -71,6 +72,7 @@ class PostgresRuns:
         self._clock = clock
 
     async def create(self, new: NewRun) -> Created:
+        _ = new.request.stored  # encoded before the transaction, which others wait for
         return await self._database.write(partial(_create, new=new))
 
     async def get(
@@ -523,10 +525,10 @@ def _new_row(new: NewRun, metadata: str) -> _Row:
         new.assistant_id,
         new.graph_id,
         metadata,
-        new.kwargs.decode(),
+        new.request.stored.decode(),
         new.multitask_strategy,
-        new.temporary,
-        new.resumable,
+        new.spec.temporary,
+        new.spec.resumable,
         new.created_at,
         new.now,
         new.webhook,
@@ -542,7 +544,7 @@ def _run(row: _Row) -> Run:
         graph_id=row[3],
         status=row[4],
         metadata=obj(row[5]),
-        kwargs=row[6],
+        request=StoredSpec(row[6]),
         multitask_strategy=row[7],
         temporary=row[8],
         resumable=row[9],

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+from loomline.server.domain.run_spec import SEALED as SEALED_RUN
 from loomline.server.storage.rewriting import CONTENT, Key, Row, Table
 from loomline.server.storage.sealed_rows import SEALED_VALUES
 from loomline.server.storage.sealing import BLOB_PREFIX, SEALED
@@ -24,7 +25,7 @@ _TABLES: Final = (
     Table("thread_values", ("thread_id",), "thread", {"content": "values"}),
     Table(
         "runs", ("run_id",), "run",
-        {"metadata": "metadata", "kwargs": "kwargs", "error": "error", "caller": "user"},
+        SEALED_RUN,
     ),
     Table(
         "crons", ("cron_id",), "cron",

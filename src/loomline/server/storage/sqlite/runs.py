@@ -20,6 +20,7 @@ from loomline.server.domain.errors import (
 from loomline.server.domain.json import Encoded, dump
 from loomline.server.domain.multitask import ActiveRun, Decision, check_seen, decide, to_cancel
 from loomline.server.domain.outputs import Output
+from loomline.server.domain.run_spec import StoredSpec
 from loomline.server.domain.runs import (
     ATTEMPTS_EXHAUSTED,
     ENDED_NUMBERS,
@@ -73,6 +74,7 @@ class SqliteRuns:
         self._clock = clock
 
     async def create(self, new: NewRun) -> Created:
+        _ = new.request.stored  # encoded before the transaction, which others wait for
         return await self._upkeep.write(lambda connection: _create(connection, new))
 
     async def get(
@@ -541,10 +543,10 @@ def _new_row(new: NewRun, metadata: str, now: int) -> tuple[object, ...]:
         str(new.assistant_id),
         new.graph_id,
         metadata,
-        new.kwargs,
+        new.request.stored,
         new.multitask_strategy,
-        new.temporary,
-        new.resumable,
+        new.spec.temporary,
+        new.spec.resumable,
         micros(new.created_at),
         now,
         new.webhook,
@@ -560,7 +562,7 @@ def _run(row: _Row) -> Run:
         graph_id=row[3],
         status=row[4],
         metadata=obj(row[5]),
-        kwargs=Encoded(row[6]),
+        request=StoredSpec(Encoded(row[6])),
         multitask_strategy=row[7],
         temporary=bool(row[8]),
         resumable=bool(row[9]),
