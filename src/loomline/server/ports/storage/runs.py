@@ -29,7 +29,7 @@ class RunStorage(Protocol):
     async def create(self, new: NewRun) -> Created:
         """Add a run to its thread, doing to the thread's active runs what the strategy says.
 
-        Locks the thread, calls ``domain.multitask.decide``, applies it and inserts the run as
+        Locks the thread, applies ``domain.lifecycle.supersede`` and inserts the run as
         pending; the thread is busy from then on. A key that stands for a run already gives that
         one, and nothing else happens. With a firing the date of its cron moves in the same act.
 

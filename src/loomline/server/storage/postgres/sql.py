@@ -81,9 +81,10 @@ MARK_STOP = """
 
 DELETE_RUN = "DELETE FROM loomline_runs WHERE run_id = %s"
 
-HAS_TEMPORARY = "SELECT 1 FROM loomline_runs WHERE run_id = ANY(%s) AND temporary"
-
-WITH_WEBHOOK = f"SELECT {RUN} FROM loomline_runs WHERE run_id = ANY(%s) AND webhook IS NOT NULL"
+ENDING_RUNS = f"""
+    SELECT {RUN} FROM loomline_runs
+    WHERE run_id = ANY(%s) AND (webhook IS NOT NULL OR temporary)
+"""
 
 # Counted from the moment of the write: the statement may have waited for a lock, and longer than a
 # lease lasts.
@@ -152,9 +153,11 @@ HOLD_MANY = """
     SELECT token, batches FROM held
 """
 
+# Without a number, the end has that of the thread's last event.
 END_RUN = """
-    UPDATE loomline_runs SET status = %s, error = %s, updated_at = %s, token = NULL,
-                             lease_until = NULL, last_number = %s, output = %s
+    UPDATE loomline_runs
+    SET status = %s, error = %s, updated_at = %s, token = NULL, lease_until = NULL,
+        last_number = coalesce(%s::bigint, loomline_event_number(thread_id)), output = %s
     WHERE run_id = %s
 """
 
@@ -216,13 +219,6 @@ EVENT_NUMBER = "SELECT event_number FROM loomline_threads WHERE thread_id = %s"
 
 SKIP_NUMBERS = """
     UPDATE loomline_threads SET event_number = event_number + %s WHERE thread_id = %s
-"""
-
-# Without a number to give up at: that of the thread's last event.
-GIVE_UP_RUN = """
-    UPDATE loomline_runs SET status = 'error', error = %s, updated_at = %s, token = NULL,
-                             lease_until = NULL, last_number = loomline_event_number(thread_id)
-    WHERE run_id = %s
 """
 
 _BEGUN = """

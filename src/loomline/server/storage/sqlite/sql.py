@@ -63,6 +63,11 @@ MARK_STOP = """
     UPDATE runs SET stop_action = ?, stop_reason = ? WHERE run_id = ? AND stop_action IS NULL
 """
 
+ENDING_RUNS = f"""
+    SELECT {_RUN} FROM runs
+    WHERE run_id IN (SELECT value FROM json_each(?)) AND (webhook IS NOT NULL OR temporary)
+"""
+
 DELETE_ACTIVE_RUNS = """
     DELETE FROM runs INDEXED BY runs_active
     WHERE thread_id = ? AND status IN ('pending', 'running')
@@ -119,9 +124,13 @@ COUNT_BATCH = """
     WHERE run_id = :run AND token = :token AND number = :number - 1
 """
 
+# Without a number, the end has that of the thread's last event.
 END_RUN = """
-    UPDATE runs SET status = ?, error = ?, updated_at = ?, token = NULL, lease_until = NULL,
-                    last_number = ?, output = ?
+    UPDATE runs
+    SET status = ?, error = ?, updated_at = ?, token = NULL, lease_until = NULL,
+        last_number = coalesce(
+            ?, (SELECT event_number FROM threads t WHERE t.thread_id = runs.thread_id)),
+        output = ?
     WHERE run_id = ?
 """
 
