@@ -26,6 +26,8 @@ from loomline.server.domain.protocol import (
     numbered,
 )
 from loomline.server.domain.runs import LOST_NUMBERS, Stop
+from loomline.server.events.memory import MemoryEventLog
+from loomline.server.events.signals import MemorySignals
 from loomline.server.graphs.loader import extend_path
 from loomline.server.graphs.registry import Graphs
 from loomline.server.graphs.spec import GraphSpec
@@ -486,3 +488,23 @@ async def test_plain_run_whose_input_has_the_marker_of_the_protocol_shows_all_it
     events = await cluster.until_end(thread)
     methods = [Topic.of(event.key).method for event in events]
     assert (methods[0], methods[-1], "values" in methods) == ("lifecycle", "lifecycle", True)
+
+
+async def test_reader_of_a_log_that_is_gone_gets_the_questions_and_the_end_as_they_were_logged(
+    cluster, thread
+):
+    await cluster.execute(thread, "assistant")
+    whole = await cluster.until_end(thread)
+    clock = SystemClock()
+    cluster.events = ProtocolEvents(
+        storage=cluster.storage,
+        events=MemoryEventLog(clock),
+        signals=MemorySignals(),
+        clock=clock,
+        authz=Authorizer(),
+        keep_seconds=60.0,
+    )
+    asked = [event for event in whole if event.key.startswith("input.requested")]
+    assert len(asked) == 2
+    assert await cluster.until_end(thread) == [*asked, whole[-1]]
+    assert await cluster.until_end(thread, asked[0].number) == [asked[1], whole[-1]]

@@ -84,8 +84,15 @@ def test_marker_in_a_request_of_a_user_gives_the_run_no_thread_events(body):
 
 def test_handler_that_sets_the_marker_gives_the_run_no_thread_events():
     spec = new_run(request(), GRAPH, NOW).spec
-    changed = spec.changed({"config": {"configurable": {MARKER: True, "own": 1}}})
+    document = {**spec.document(), "config": {"configurable": {MARKER: True, "own": 1}}}
+    changed = spec.changed(document)
     assert (changed.events, changed.config) == ("plain", {"configurable": {"own": 1}})
+
+
+def test_handler_that_removes_a_member_of_the_request_has_it_removed():
+    spec = new_run(request(timeout_seconds=5.0), GRAPH, NOW).spec
+    document = {name: each for name, each in spec.document().items() if name != "timeout_seconds"}
+    assert (spec.timeout_seconds, spec.changed(document).timeout_seconds) == (5.0, None)
 
 
 def test_request_with_secret_headers_is_shown_without_their_values():

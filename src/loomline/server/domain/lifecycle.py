@@ -1,4 +1,4 @@
-"""The life of a run: what each act changes, as plain values. Drivers only apply the changes."""
+"""The life of a run: the changes of each act, as plain values. Drivers only apply them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from loomline.schema import RunStatus, ThreadStatus
-from loomline.server.domain.errors import NothingToCancel, ThreadBusy, ThreadMoved, TooManyRuns
+from loomline.server.domain.errors import NothingToCancel, ThreadBusy, TooManyRuns
 from loomline.server.domain.json import EMPTY_OBJECT, Encoded
 from loomline.server.domain.outputs import Output
 from loomline.server.domain.runs import (
@@ -19,7 +19,6 @@ from loomline.server.domain.runs import (
     Outcome,
     Reclaimed,
     Run,
-    Seen,
     Stop,
     number_at_end,
 )
@@ -57,13 +56,17 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """The end of a run that has begun. ``last_number`` None: the number of its thread."""
+    """The end of a run that has begun. ``last_number`` None: the number of its thread.
+
+    ``last_events``: readers get these events when the run's log has no end.
+    """
 
     run_id: UUID
     status: RunStatus
     error: Encoded | None
     output: Output
     last_number: int | None = None
+    last_events: Encoded | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class Changes:
         skip: Event numbers that the thread leaves out.
         interrupt: Pending runs that end as interrupted.
         requeue: Running runs that go back into the queue.
-        stop: Running runs whose workers are ordered to stop.
+        stop: Running runs that are ordered to stop.
         how: The order, which also says why pending runs end.
         end: The running run that ends.
         values: The thread's new values; None: they stay.
@@ -96,7 +99,8 @@ class Changes:
         remove: Runs that go, with their checkpoints.
         expires: Whether the thread gets the lifetime of unread results.
         thread: The thread's new state; None: it stays.
-        number: Whether runs have ended whose last events may have no number yet.
+        asked: The ids of the thread's open questions, which can be answered from now on.
+        number: Whether the last events of ended runs may lack a number.
         after: The number before the first of these; None: that of the thread.
         settle: Whether a thread without active runs gets its former status back.
     """
@@ -113,6 +117,7 @@ class Changes:
     remove: tuple[UUID, ...] = ()
     expires: bool = False
     thread: ThreadEnd | None = None
+    asked: tuple[str, ...] = ()
     number: bool = False
     after: int | None = None
     settle: bool = False
@@ -154,7 +159,8 @@ def supersede(new: NewRun, active: Sequence[ActiveRun], known: Sequence[Run] = (
     if strategy == "reject":
         raise ThreadBusy
     reason = f"superseded by run {new.run_id} (multitask_strategy={strategy})"
-    return _stopped(active, Stop(strategy, reason), known)
+    how = Stop("interrupt" if strategy == "interrupt" else "rollback", reason)
+    return _stopped(active, how, known)
 
 
 def cancel(
@@ -189,7 +195,9 @@ def finish(claim: Claim, outcome: Outcome) -> Changes:
     if run.temporary and not outcome.untold:
         return Changes(notices=notices, delete_thread=True)
     last = number_at_end(claim, outcome)
-    end = RunEnd(run.run_id, outcome.status, outcome.error, outcome.output, last)
+    end = RunEnd(
+        run.run_id, outcome.status, outcome.error, outcome.output, last, outcome.last_events
+    )
     used = last - claim.event_number
     return Changes(
         end=None if outcome.roll_back else end,
@@ -198,6 +206,7 @@ def finish(claim: Claim, outcome: Outcome) -> Changes:
         notices=notices,
         expires=run.temporary,
         thread=ThreadEnd(outcome.thread_status, outcome.interrupts, outcome.error, used),
+        asked=outcome.asked,
         number=True,
         after=last,
     )
@@ -206,7 +215,7 @@ def finish(claim: Claim, outcome: Outcome) -> Changes:
 def expire(run: Run, max_attempts: int) -> Changes:
     """Return the changes when the worker of a run is gone.
 
-    The worker may have logged events whose numbers nothing has recorded.
+    The worker may have logged events without recording their numbers.
     """
     if run.attempt < max_attempts:
         return Changes(skip=LOST_NUMBERS, requeue=(run.run_id,))
@@ -224,20 +233,10 @@ def expire(run: Run, max_attempts: int) -> Changes:
 
 
 def reclaimed(expired: Mapping[UUID, Changes]) -> Reclaimed:
-    """Return the fate of runs whose workers are gone, by the changes to each."""
+    """Return the fate of expired runs, given the changes to each."""
     requeued = tuple(run_id for run_id, changes in expired.items() if changes.requeue)
     given_up = tuple(run_id for run_id, changes in expired.items() if not changes.requeue)
     return Reclaimed(requeued, given_up)
-
-
-def check_seen(new: NewRun, active: Sequence[ActiveRun], event_number: int) -> None:
-    """Make sure that a thread is as it was when the run was decided on.
-
-    Raises:
-        ThreadMoved: it is not.
-    """
-    if new.seen != Seen(frozenset(run.run_id for run in active), event_number):
-        raise ThreadMoved(new.thread_id)
 
 
 def delete(run: Run) -> Changes:

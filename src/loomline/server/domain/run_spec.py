@@ -16,6 +16,7 @@ SEALED: Final[Mapping[str, str]] = {
     "kwargs": "kwargs",
     "error": "error",
     "caller": "user",
+    "last_events": "last_events",
 }
 """The encrypted columns of a run's row, each with the field name that handlers are given."""
 
@@ -45,7 +46,7 @@ class RunSpec:
         context: The values of ``configurable`` that the user has set.
         modes: The stream modes of the request.
         events: The kind of events that the run has.
-        secrets: The names in ``configurable`` whose values clients may not see.
+        secrets: The names of the values in ``configurable`` that clients may not see.
         more: Every other member, such as those that a handler of ``auth`` has added.
     """
 
@@ -102,7 +103,7 @@ class RunSpec:
         )
 
     def document(self) -> JsonObject:
-        """Return the object whose JSON is stored, which shares the values of the request."""
+        """Return the object for the stored JSON; it shares the values of the request."""
         made: JsonObject = {
             **self.more,
             **self._options(),
@@ -159,11 +160,11 @@ class RunSpec:
         return replace(self, modes=modes, subgraphs=True, resumable=True, events="thread")
 
     def changed(self, document: JsonObject) -> RunSpec:
-        """Return the request as a handler of ``auth`` has changed it.
+        """Return the request as a handler of ``auth`` has changed its object.
 
         The server alone decides the kind of events and the lifetime of the run's log and thread.
         """
-        made = RunSpec.of({**self.document(), **document})
+        made = RunSpec.of(document)
         return replace(made, events=self.events, temporary=self.temporary, resumable=self.resumable)
 
 
@@ -251,7 +252,7 @@ def without_secrets(document: JsonObject) -> JsonObject:
 
 
 def _unmarked(config: JsonObject) -> tuple[JsonObject, EventKind]:
-    """Return a config without the marker of the thread protocol, and what the marker says."""
+    """Return a config without the marker of the thread protocol, and the meaning of the marker."""
     configurable = config.get("configurable")
     if not isinstance(configurable, dict) or THREAD_EVENTS not in configurable:
         return config, "plain"

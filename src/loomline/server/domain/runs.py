@@ -14,6 +14,7 @@ from loomline.server.domain.errors import ThreadNotFound
 from loomline.server.domain.idempotency import IdempotencyKey
 from loomline.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject, dump
 from loomline.server.domain.outputs import Output
+from loomline.server.domain.protocol import answered
 from loomline.server.domain.run_spec import RunSpec, StoredSpec
 from loomline.server.domain.threads import Ttl
 
@@ -83,8 +84,8 @@ class NewRun:
 
     ``thread_ttl`` is for the thread where it has to be created. ``own_thread``: the thread is made
     for this run alone, and has its metadata. ``access`` is a condition on a thread that exists;
-    one that has to be created begins with ``thread_metadata``. ``seen`` is how the thread must
-    still be.
+    one that has to be created begins with ``thread_metadata``. ``answers``
+    are the ids of the questions that this run alone may answer.
     """
 
     run_id: UUID
@@ -108,23 +109,16 @@ class NewRun:
     access: Condition = EVERYTHING
     user: Encoded | None = None
     firing: Firing | None = None
-    seen: Seen | None = None
+    answers: tuple[str, ...] = ()
 
     @property
     def spec(self) -> RunSpec:
         return self.request.spec
 
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a thread was like when somebody decided on a run for it.
-
-    A run that is added meanwhile is one more among ``active``; one that has come and gone has
-    raised the number of the thread's last event.
-    """
-
-    active: frozenset[UUID]
-    event_number: int
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """The ids of the questions that the run answers by id."""
+        return self.answers or tuple(answered(self.spec.resume))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +191,9 @@ class Outcome:
     those who wait for the result could not be told, and will look for it in the database, so the
     thread of a temporary run stays for ``UNTOLD_MINUTES``. ``event_number`` is the number of the
     run's last event. ``output`` is the part of the state that the graph's output schema shows.
+    ``last_events`` are the encoded questions and the end of a run with events of the thread
+    protocol, for readers whose log has no end of the run. ``asked`` are the ids of the open
+    questions in ``interrupts``.
     """
 
     status: RunStatus
@@ -208,6 +205,8 @@ class Outcome:
     untold: bool = False
     event_number: int = 0
     output: Output = field(default_factory=Output)
+    last_events: Encoded | None = None
+    asked: tuple[str, ...] = ()
 
 
 UNTOLD_MINUTES = 5.0

@@ -17,7 +17,7 @@ from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import Encoded, Json, JsonObject, copied
 from loomline.server.domain.reserved import IDS, REQUEST, unforged
 from loomline.server.domain.run_spec import RunSpec, StoredSpec
-from loomline.server.domain.runs import NewRun, Seen
+from loomline.server.domain.runs import NewRun
 from loomline.server.domain.secrets import is_secret
 from loomline.server.graphs.states import command
 from loomline.server.services.requests import RunCreateRequest
@@ -42,7 +42,7 @@ class RunRequest:
         reading: Whether the answer to the request shows the result of the run.
         thread_events: Whether the run reports itself in the events of the thread protocol.
         firing: The due time of the cron that starts the run.
-        seen: The state of the thread that the decision for the run was based on.
+        answers: The ids of the questions that no other run may answer.
     """
 
     body: RunCreateRequest
@@ -53,7 +53,7 @@ class RunRequest:
     reading: bool = False
     thread_events: bool = False
     firing: Firing | None = None
-    seen: Seen | None = None
+    answers: tuple[str, ...] = ()
 
 
 def new_run(request: RunRequest, assistant: Assistant, now: datetime) -> NewRun:
@@ -83,7 +83,7 @@ def new_run(request: RunRequest, assistant: Assistant, now: datetime) -> NewRun:
         created_at=now + timedelta(seconds=delay),
         now=now,
         firing=request.firing,
-        seen=request.seen,
+        answers=request.answers,
     )
 
 
@@ -142,7 +142,7 @@ def allowed(new: NewRun, value: dict[str, Any], access: Condition, user: Encoded
 
     Args:
         new: The run.
-        value: The value that the handler got, and may have changed.
+        value: The value that the handler got and may have changed, with all members of ``kwargs``.
         access: The condition on the thread.
         user: The user who asks for the run, encoded.
     """

@@ -124,7 +124,7 @@ class RunService:
 
         Raises:
             RunTargetNotFound: the caller has no such thread or assistant.
-            ThreadMoved: the thread has changed since the state in ``request.seen``.
+            AlreadyAnswered: another run answers a question of ``request.answers``.
         """
         new = await self._new(caller, request)
         key = run_key(caller, request.key, request.thread_id, request.body)
@@ -152,6 +152,8 @@ class RunService:
             RunTargetNotFound: the key stands for runs whose threads are not the caller's any more.
         """
         news = [await self._new(caller, request) for request in requests]
+        for new in news:
+            _ = new.request.encoded  # raises TooDeep before any run exists
         keys = batch_keys(caller, key, [request.body for request in requests])
         keyed = [replace(new, key=each) for new, each in zip(news, keys, strict=True)]
         try:
@@ -216,7 +218,10 @@ class RunService:
         if caller.user is None:
             return new
         value = run_value(request, new)
+        kwargs = value["kwargs"]
         access = await self._authz.allow(caller, "threads", "create_run", value)
+        # A handler may change the object or put another one in its place, with some members only.
+        value["kwargs"] = {**kwargs, **value["kwargs"]}
         return allowed(new, value, access, caller.dump())
 
     async def _reading(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Condition:

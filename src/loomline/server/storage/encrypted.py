@@ -379,12 +379,12 @@ class EncryptedRuns:
     async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:
         return await self._inner.renew(worker, claims, lease_seconds)
 
-    async def ask(self, claim: Claim, interrupts: Encoded) -> None:
+    async def ask(self, claim: Claim, interrupts: Encoded, asked: Sequence[str]) -> None:
         async def seal(_: Seals) -> Encoded:
             seals = Seals(self._sealer, Acting(metadata=claim.run.sealing))
             return cast("Encoded", await seals.seal_text("thread", "interrupts", interrupts))
 
-        await self._inner.ask(claim, await self._sealer.run(seal))
+        await self._inner.ask(claim, await self._sealer.run(seal), asked)
 
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
         async def seal(_: Seals) -> tuple[Claim, Outcome]:
@@ -395,12 +395,21 @@ class EncryptedRuns:
             values = await seals.seal_text("thread", "values", outcome.values)
             interrupts = await seals.seal_text("thread", "interrupts", outcome.interrupts)
             error = await seals.seal_text("run", SEALED["error"], outcome.error)
+            events = await seals.seal_text("run", SEALED["last_events"], outcome.last_events)
             sealed = dataclasses.replace(
-                outcome, values=values, interrupts=cast("Encoded", interrupts), error=error
+                outcome,
+                values=values,
+                interrupts=cast("Encoded", interrupts),
+                error=error,
+                last_events=events,
             )
             return dataclasses.replace(claim, run=run), sealed
 
         return await self._inner.finish(*await self._sealer.run(seal))
+
+    async def last_events(self, run_id: UUID) -> Encoded | None:
+        found = await self._inner.last_events(run_id)
+        return await self._sealer.run(lambda seals: seals.open_text(found))
 
     async def release(self, claim: Claim, *, pause_seconds: float = 0.0) -> None:
         await self._inner.release(claim, pause_seconds=pause_seconds)

@@ -123,7 +123,7 @@ _INSIDE: Final[Mapping[tuple[str, str], str]] = {
     ("payload", "config"): "config",
     ("payload", "metadata"): "metadata",
     **{("notice", name): name for name in ("metadata", "kwargs", "error")},
-    **{(name, WHOLE): name for name in ("values", "interrupts", "error")},
+    **{(name, WHOLE): name for name in ("values", "interrupts", "error", "last_events")},
 }
 _FIELDS: Final[Mapping[str, str]] = {"configurable": "config"}
 

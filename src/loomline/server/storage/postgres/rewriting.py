@@ -53,6 +53,7 @@ _JSON: Final = frozenset({
     ("loomline_threads", "interrupts"), ("loomline_threads", "error"),
     ("loomline_thread_values", "content"),
     ("loomline_runs", "kwargs"), ("loomline_runs", "error"), ("loomline_runs", "caller"),
+    ("loomline_runs", "last_events"),
     ("loomline_crons", "payload"), ("loomline_crons", "caller"), ("loomline_webhooks", "payload"),
     ("loomline_webhooks", "content"), ("loomline_webhooks", "caller"),
 })  # fmt: skip

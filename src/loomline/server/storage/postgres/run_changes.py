@@ -24,7 +24,7 @@ def apply(
     No statement needs the answer of another, so all of them are sent in one round trip.
 
     Returns:
-        A cursor that tells whether another run of the thread can start after the one that ends;
+        A cursor that tells whether another run of the thread can start after the end of one;
         None: no run of the thread ends, or the thread is gone.
     """
     _change_runs(connection, thread_id, changes, now)
@@ -36,13 +36,15 @@ def apply(
         delete_thread(connection, thread_id)
         return None
     for run_id in changes.remove:
-        connection.execute(sql.DELETE_RUN, (run_id,))
+        connection.execute(sql.DELETE_RUN, {"thread": thread_id, "run": run_id})
         delete_run_checkpoints(connection, str(run_id), str(thread_id))
     if changes.expires:
         connection.execute(sql.LET_EXPIRE, (UNTOLD_MINUTES, thread_id))
     ended = None
     if changes.thread is not None:
         ended = _end_thread(connection, thread_id, changes.thread, now)
+    if changes.asked:
+        connection.execute(sql.ASK_AGAIN, (thread_id, list(changes.asked)))
     if changes.number:
         _number(connection, thread_id, changes)
     if changes.settle:
@@ -56,6 +58,7 @@ def _change_runs(connection: Connection, thread_id: UUID, changes: Changes, now:
     how = changes.how
     if how is not None and changes.interrupt:
         connection.execute(sql.END_PENDING, (now, how.reason, list(changes.interrupt)))
+        connection.execute(sql.FORGET_ANSWERS, (thread_id, list(changes.interrupt)))
     if how is not None and changes.stop:
         connection.execute(sql.MARK_STOP, (how.action, how.reason, list(changes.stop)))
     for run_id in changes.requeue:
@@ -65,8 +68,8 @@ def _change_runs(connection: Connection, thread_id: UUID, changes: Changes, now:
 
 
 def _end_row(end: RunEnd, now: datetime) -> RunRow:
-    error, shown = optional_text(end.error), end.output.dump()
-    return (end.status, error, now, end.last_number, shown, end.run_id)
+    error, events = optional_text(end.error), optional_text(end.last_events)
+    return (end.status, error, now, end.last_number, end.output.dump(), events, end.run_id)
 
 
 def _end_thread(connection: Connection, thread_id: UUID, end: ThreadEnd, now: datetime) -> Cursor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from uuid import UUID
 
 from loomline.server.domain.access import meets
-from loomline.server.domain.errors import AlreadyFired, ThreadNotFound, TooManyRuns
+from loomline.server.domain.errors import AlreadyAnswered, AlreadyFired, ThreadNotFound, TooManyRuns
 from loomline.server.domain.json import JsonObject
-from loomline.server.domain.lifecycle import check_seen, displaced, supersede
+from loomline.server.domain.lifecycle import displaced, supersede
 from loomline.server.domain.runs import (
     Created,
     NewRun,
@@ -44,17 +44,32 @@ def create_run(connection: Connection, new: NewRun) -> Created:
     if new.firing is not None and not move_date(connection, new.firing):
         raise AlreadyFired(new.firing.cron_id)
     active = active_runs(runs)
-    if new.seen is not None:
-        row = connection.execute(sql.EVENT_NUMBER, (new.thread_id,)).fetchone()
-        check_seen(new, active, 0 if row is None else row[0])
     changes = supersede(new, active, ending_runs(connection, displaced(new, active)))
     apply(connection, new.thread_id, changes, new.now)
+    _answer(connection, new)
     metadata = run_metadata(new, before)
     connection.execute(sql.INSERT_RUN, new_row(new, jsonb(metadata)))
     after = jsonb(thread_metadata_after(new, before))
     config = jsonb(new.thread_config)
     connection.execute(sql.THREAD_GETS_RUN, (after, config, new.now, new.thread_id))
     return Created(pending_run(new, metadata), superseded=changes.stop, ended=changes.left)
+
+
+def _answer(connection: Connection, new: NewRun) -> None:
+    """Note the questions that a run answers.
+
+    Raises:
+        AlreadyAnswered: the run alone is to answer a question that another run answers.
+    """
+    questions = new.questions
+    if not questions:
+        return
+    noted = connection.execute(sql.ANSWER, (new.thread_id, list(questions), new.run_id))
+    if not new.answers:
+        return
+    taken = set(new.answers).difference(interrupt_id for (interrupt_id,) in noted)
+    if taken:
+        raise AlreadyAnswered(min(taken))
 
 
 def _metadata(new: NewRun, thread: Cursor, inserted: Cursor | None) -> JsonObject:

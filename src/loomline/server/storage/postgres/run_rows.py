@@ -22,7 +22,7 @@ def active_runs(rows: Cursor) -> Sequence[ActiveRun]:
 
 
 def ending_runs(connection: Connection, run_ids: Sequence[UUID]) -> Sequence[Run]:
-    """Return those runs whose end concerns more than their rows: a webhook, or their thread."""
+    """Return the runs that have a webhook or a temporary thread, which their end concerns too."""
     if not run_ids:
         return []
     return [run_of(row) for row in connection.execute(sql.ENDING_RUNS, (list(run_ids),))]

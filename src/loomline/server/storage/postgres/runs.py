@@ -10,11 +10,7 @@ from uuid import UUID
 from loomline.schema import RunStatus
 from loomline.server.domain import lifecycle
 from loomline.server.domain.access import EVERYTHING, Condition, meets
-from loomline.server.domain.errors import (
-    NothingToCancel,
-    RunNotFound,
-    ThreadNotFound,
-)
+from loomline.server.domain.errors import NothingToCancel, RunNotFound, ThreadNotFound
 from loomline.server.domain.json import Encoded
 from loomline.server.domain.runs import (
     LOST_NUMBERS,
@@ -35,10 +31,7 @@ from loomline.server.storage.postgres import sql
 from loomline.server.storage.postgres.checkpoint_rows import write_rows
 from loomline.server.storage.postgres.connection import Connection, Cursor, Database, itself
 from loomline.server.storage.postgres.idempotency import forget_keys
-from loomline.server.storage.postgres.rows import (
-    access_parameter,
-    obj,
-)
+from loomline.server.storage.postgres.rows import access_parameter, encoded, obj
 from loomline.server.storage.postgres.run_changes import apply
 from loomline.server.storage.postgres.run_creation import create_run
 from loomline.server.storage.postgres.run_rows import RunRow, active_runs, ending_runs, run_of
@@ -148,11 +141,12 @@ class PostgresRuns:
             lambda cursor: _renewal(claims, cursor),
         )
 
-    async def ask(self, claim: Claim, interrupts: Encoded) -> None:
+    async def ask(self, claim: Claim, interrupts: Encoded, asked: Sequence[str]) -> None:
         def work(connection: Connection) -> None:
             _hold(connection, claim, None)
             given = (interrupts.decode(), claim.run.thread_id)
             connection.execute(sql.SET_QUESTIONS, given)
+            connection.execute(sql.ASK_AGAIN, (claim.run.thread_id, list(asked)))
 
         await self._database.call(partial(held, self._database, claim, work, itself))
 
@@ -167,6 +161,10 @@ class PostgresRuns:
         return await self._database.call(
             partial(end_claim, self._database, self._sinks, claim, work, _finished)
         )
+
+    async def last_events(self, run_id: UUID) -> Encoded | None:
+        row = await self._database.ask(lambda c: c.execute(sql.LAST_EVENTS, (run_id,)).fetchone())
+        return None if row is None else encoded(row[0])
 
     async def release(self, claim: Claim, *, pause_seconds: float = 0.0) -> None:
         now = self._clock.now()

@@ -79,7 +79,11 @@ MARK_STOP = """
     WHERE run_id = ANY(%s) AND stop_action IS NULL
 """
 
-DELETE_RUN = "DELETE FROM loomline_runs WHERE run_id = %s"
+DELETE_RUN = """
+    WITH answers AS (
+        DELETE FROM loomline_run_answers WHERE thread_id = %(thread)s AND run_id = %(run)s)
+    DELETE FROM loomline_runs WHERE run_id = %(run)s
+"""
 
 ENDING_RUNS = f"""
     SELECT {RUN} FROM loomline_runs
@@ -157,9 +161,29 @@ HOLD_MANY = """
 END_RUN = """
     UPDATE loomline_runs
     SET status = %s, error = %s, updated_at = %s, token = NULL, lease_until = NULL,
-        last_number = coalesce(%s::bigint, loomline_event_number(thread_id)), output = %s
+        last_number = coalesce(%s::bigint, loomline_event_number(thread_id)), output = %s,
+        last_events = %s
     WHERE run_id = %s
 """
+
+ANSWER = """
+    INSERT INTO loomline_run_answers (thread_id, interrupt_id, run_id)
+    SELECT %s::uuid, unnest(%s::text[]), %s::uuid
+    ON CONFLICT DO NOTHING RETURNING interrupt_id
+"""
+
+# Of runs that end before they begin.
+FORGET_ANSWERS = "DELETE FROM loomline_run_answers WHERE thread_id = %s AND run_id = ANY(%s)"
+
+# A run that has not begun yet answers the question as it is asked now.
+ASK_AGAIN = """
+    DELETE FROM loomline_run_answers a
+    WHERE thread_id = %s AND interrupt_id = ANY(%s)
+      AND (SELECT status FROM loomline_runs r WHERE r.run_id = a.run_id)
+          IS DISTINCT FROM 'pending'
+"""
+
+LAST_EVENTS = "SELECT last_events FROM loomline_runs WHERE run_id = %s"
 
 RELEASE = """
     UPDATE loomline_runs SET status = 'pending', attempt = attempt - 1, updated_at = %s,

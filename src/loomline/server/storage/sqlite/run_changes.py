@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from uuid import UUID
 
+from loomline.server.domain.json import dump
 from loomline.server.domain.lifecycle import Changes, RunEnd, ThreadEnd
 from loomline.server.domain.runs import ENDED_NUMBERS, UNTOLD_MINUTES
 from loomline.server.storage.sqlite import sql
@@ -15,7 +17,7 @@ from loomline.server.storage.sqlite.webhooks import note_end
 
 
 def apply(connection: sqlite3.Connection, thread_id: UUID, changes: Changes, now: int) -> bool:
-    """Apply changes; return whether another run of the thread can start after the one that ends."""
+    """Apply changes; return whether another run of the thread can start after the end of one."""
     thread = str(thread_id)
     _change_runs(connection, thread, changes, now)
     if changes.values is not None:
@@ -31,11 +33,18 @@ def apply(connection: sqlite3.Connection, thread_id: UUID, changes: Changes, now
     if changes.expires:
         connection.execute(sql.LET_EXPIRE, (UNTOLD_MINUTES, thread))
     waiting = changes.thread is not None and _end_thread(connection, thread, changes.thread, now)
+    if changes.asked:
+        ask_again(connection, thread, changes.asked)
     if changes.number:
         _number(connection, thread, changes)
     if changes.settle:
         connection.execute(sql.SETTLE, (now, thread, thread))
     return waiting
+
+
+def ask_again(connection: sqlite3.Connection, thread: str, asked: Sequence[str]) -> None:
+    """Let questions be answered that may have been answered before, and are asked now."""
+    connection.execute(sql.ASK_AGAIN, (thread, dump(list(asked)).decode()))
 
 
 def _change_runs(connection: sqlite3.Connection, thread: str, changes: Changes, now: int) -> None:
@@ -45,6 +54,8 @@ def _change_runs(connection: sqlite3.Connection, thread: str, changes: Changes, 
     if how is not None:
         ended = [(now, how.reason, str(run_id)) for run_id in changes.interrupt]
         connection.executemany(sql.END_PENDING, ended)
+        forgotten = [(thread, str(run_id)) for run_id in changes.interrupt]
+        connection.executemany(sql.FORGET_ANSWERS, forgotten)
         marked = [(how.action, how.reason, str(run_id)) for run_id in changes.stop]
         connection.executemany(sql.MARK_STOP, marked)
     for run_id in changes.requeue:
@@ -54,8 +65,8 @@ def _change_runs(connection: sqlite3.Connection, thread: str, changes: Changes, 
 
 
 def _end_row(end: RunEnd, now: int) -> tuple[object, ...]:
-    error, shown = optional_text(end.error), end.output.dump()
-    return (end.status, error, now, end.last_number, shown, str(end.run_id))
+    error, events = optional_text(end.error), optional_text(end.last_events)
+    return (end.status, error, now, end.last_number, end.output.dump(), events, str(end.run_id))
 
 
 def _end_thread(connection: sqlite3.Connection, thread: str, end: ThreadEnd, now: int) -> bool:

@@ -6,9 +6,9 @@ import sqlite3
 from uuid import UUID
 
 from loomline.server.domain.access import meets
-from loomline.server.domain.errors import AlreadyFired, ThreadNotFound, TooManyRuns
+from loomline.server.domain.errors import AlreadyAnswered, AlreadyFired, ThreadNotFound, TooManyRuns
 from loomline.server.domain.json import JsonObject
-from loomline.server.domain.lifecycle import check_seen, displaced, supersede
+from loomline.server.domain.lifecycle import displaced, supersede
 from loomline.server.domain.runs import (
     Created,
     NewRun,
@@ -36,10 +36,9 @@ def create_run(connection: sqlite3.Connection, new: NewRun) -> Created:
     if new.firing is not None and not move_date(connection, new.firing):
         raise AlreadyFired(new.firing.cron_id)
     active = active_runs(connection, key)
-    if new.seen is not None:
-        check_seen(new, active, connection.execute(sql.EVENT_NUMBER, (key,)).fetchone()[0])
     changes = supersede(new, active, ending_runs(connection, displaced(new, active)))
     apply(connection, new.thread_id, changes, now)
+    _answer(connection, new)
     metadata = run_metadata(new, before)
     connection.execute(sql.INSERT_RUN, new_row(new, text(metadata), now))
     after = thread_metadata_after(new, before)
@@ -58,6 +57,18 @@ def _check_total(connection: sqlite3.Connection, new: NewRun) -> None:
     most = 0 if new.limits is None else new.limits.total
     if most and connection.execute(sql.PENDING_UP_TO, (most,)).fetchone()[0] >= most:
         raise TooManyRuns.in_all(most)
+
+
+def _answer(connection: sqlite3.Connection, new: NewRun) -> None:
+    """Note the questions that a run answers.
+
+    Raises:
+        AlreadyAnswered: the run alone is to answer a question that another run answers.
+    """
+    for interrupt_id in new.questions:
+        row = (str(new.thread_id), interrupt_id, str(new.run_id))
+        if connection.execute(sql.ANSWER, row).rowcount == 0 and new.answers:
+            raise AlreadyAnswered(interrupt_id)
 
 
 def _thread(connection: sqlite3.Connection, new: NewRun, now: int) -> JsonObject:

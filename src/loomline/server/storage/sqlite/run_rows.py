@@ -28,7 +28,7 @@ def active_runs(connection: sqlite3.Connection, thread: str) -> Sequence[ActiveR
 
 
 def ending_runs(connection: sqlite3.Connection, run_ids: Sequence[UUID]) -> Sequence[Run]:
-    """Return those runs whose end concerns more than their rows: a webhook, or their thread."""
+    """Return the runs that have a webhook or a temporary thread, which their end concerns too."""
     if not run_ids:
         return []
     named = dump([str(run_id) for run_id in run_ids]).decode()

@@ -11,10 +11,7 @@ from uuid import UUID, uuid4
 from loomline.schema import RunStatus
 from loomline.server.domain import lifecycle
 from loomline.server.domain.access import EVERYTHING, Condition, encode, meets
-from loomline.server.domain.errors import (
-    NothingToCancel,
-    RunNotFound,
-)
+from loomline.server.domain.errors import NothingToCancel, RunNotFound
 from loomline.server.domain.json import Encoded, dump
 from loomline.server.domain.runs import (
     LOST_NUMBERS,
@@ -35,8 +32,8 @@ from loomline.server.storage.sinks import Sinks, check_complete
 from loomline.server.storage.sqlite import sql
 from loomline.server.storage.sqlite.connection import Readers, Writer
 from loomline.server.storage.sqlite.idempotency import forget_keys
-from loomline.server.storage.sqlite.rows import micros, moment, obj
-from loomline.server.storage.sqlite.run_changes import apply
+from loomline.server.storage.sqlite.rows import encoded, micros, moment, obj
+from loomline.server.storage.sqlite.run_changes import apply, ask_again
 from loomline.server.storage.sqlite.run_creation import create_run
 from loomline.server.storage.sqlite.run_rows import RunRow, active_runs, ending_runs, run_of
 from loomline.server.storage.sqlite.run_stats import queue_stats
@@ -148,11 +145,12 @@ class SqliteRuns:
 
         return await self._writer.write(work)
 
-    async def ask(self, claim: Claim, interrupts: Encoded) -> None:
+    async def ask(self, claim: Claim, interrupts: Encoded, asked: Sequence[str]) -> None:
         def work(connection: sqlite3.Connection) -> None:
             fence(connection, claim)
             given = (interrupts.decode(), str(claim.run.thread_id))
             connection.execute(sql.SET_QUESTIONS, given)
+            ask_again(connection, str(claim.run.thread_id), asked)
 
         await self._writer.write(work)
 
@@ -167,6 +165,10 @@ class SqliteRuns:
 
         with self._sinks.last_use(claim):
             return await self._writer.write(work)
+
+    async def last_events(self, run_id: UUID) -> Encoded | None:
+        row = self._readers.point(lambda c: c.execute(sql.LAST_EVENTS, (str(run_id),)).fetchone())
+        return None if row is None else encoded(row[0])
 
     async def release(self, claim: Claim, *, pause_seconds: float = 0.0) -> None:
         now = micros(self._clock.now())
