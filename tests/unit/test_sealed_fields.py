@@ -68,7 +68,7 @@ PLAIN_COLUMNS = {
     "identifies a row": {
         "*.assistant_id", "*.checkpoint_id", "*.checkpoint_ns", "*.cron_id", "*.graph_id",
         "*.parent_checkpoint_id", "*.parent_id", "*.run_id", "*.task_id", "*.thread_id",
-        "*.webhook_id", "crons.user_id", "store_items.key", "store_items.namespace",
+        "*.webhook_id", "crons.user_id", "run_answers.interrupt_id", "store_items.key", "store_items.namespace",
     },
     "is searched or sorted by": {
         "assistants.name", "assistants.folded_name", "assistants.folded_graph",

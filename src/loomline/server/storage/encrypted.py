@@ -23,6 +23,7 @@ from loomline.server.domain.access import EVERYTHING, Condition
 from loomline.server.domain.errors import EncryptionFailed, LeaseLost, StorageUnavailable
 from loomline.server.domain.filters import Page
 from loomline.server.domain.json import Encoded, JsonObject, dump, load_object
+from loomline.server.domain.run_spec import RunSpec, StoredSpec
 from loomline.server.domain.runs import (
     Claim,
     Created,
@@ -56,7 +57,7 @@ from loomline.server.storage.encrypted_crons import EncryptedCrons
 from loomline.server.storage.encrypted_webhooks import EncryptedWebhooks
 from loomline.server.storage.extracting import found_thread, needs_values
 from loomline.server.storage.rewriting import Rewriter, rewrite
-from loomline.server.storage.sealed_fields import open_record, seal_record
+from loomline.server.storage.sealed_fields import COLUMNS, open_record, seal_record
 from loomline.server.storage.sealing import Sealer, Seals, is_marked, split_context, with_context
 from loomline.server.storage.wrapping import Wrapper, passed
 
@@ -66,6 +67,9 @@ logger: logging.Logger = logging.getLogger("loomline.storage")
 # Batches in a row out of which some runs could not be decrypted; those that could must not wait for
 # the end of it.
 _CLAIMS = 16
+
+
+_RUN = COLUMNS["runs"]
 
 
 class RewritableStorage(Storage, Protocol):
@@ -258,9 +262,19 @@ class EncryptedRuns(Wrapper[RunStorage]):
         self._sealer = sealer
 
     async def create(self, new: NewRun) -> Created:
-        sealed = await self._sealer.run(lambda seals: _seal_new_run(seals, new))
+        try:
+            sealed = await self._sealer.run(lambda seals: _seal_new_run(seals, new))
+        except EncryptionFailed:
+            _ = new.request.encoded  # raises the better error for a request that is too deep
+            raise
         created = await self._inner.create(sealed)
-        return dataclasses.replace(created, run=await self._opened(created.run))
+        run = created.run
+        if run.request is not sealed.request:  # an older run, of a request with the same key
+            return dataclasses.replace(created, run=await self._opened(run))
+        # The thread may have added to the metadata; all else is that of the request.
+        metadata = await self._sealer.run(lambda seals: seals.open(run.metadata))
+        own = dataclasses.replace(run, metadata=metadata, user=new.user)
+        return dataclasses.replace(created, run=own)
 
     async def get(
         self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
@@ -330,12 +344,12 @@ class EncryptedRuns(Wrapper[RunStorage]):
             await self._inner.release(claim, pause_seconds=pause_after(claim))
         return None
 
-    async def ask(self, claim: Claim, interrupts: Encoded) -> None:
+    async def ask(self, claim: Claim, interrupts: Encoded, asked: Sequence[str]) -> None:
         async def seal(_: Seals) -> Encoded:
             seals = Seals(self._sealer, Acting(metadata=claim.run.sealing))
             return cast("Encoded", await seals.seal_text("thread", "interrupts", interrupts))
 
-        await self._inner.ask(claim, await self._sealer.run(seal))
+        await self._inner.ask(claim, await self._sealer.run(seal), asked)
 
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
         async def seal(_: Seals) -> tuple[Claim, Outcome]:
@@ -345,13 +359,22 @@ class EncryptedRuns(Wrapper[RunStorage]):
                 run = await _seal_told(seals, run)
             values = await seals.seal_text("thread", "values", outcome.values)
             interrupts = await seals.seal_text("thread", "interrupts", outcome.interrupts)
-            error = await seals.seal_text("run", "error", outcome.error)
+            error = await seals.seal_text("run", _RUN["error"].name, outcome.error)
+            events = await seals.seal_text("run", _RUN["last_events"].name, outcome.last_events)
             sealed = dataclasses.replace(
-                outcome, values=values, interrupts=cast("Encoded", interrupts), error=error
+                outcome,
+                values=values,
+                interrupts=cast("Encoded", interrupts),
+                error=error,
+                last_events=events,
             )
             return dataclasses.replace(claim, run=run), sealed
 
         return await self._inner.finish(*await self._sealer.run(seal))
+
+    async def last_events(self, run_id: UUID) -> Encoded | None:
+        found = await self._inner.last_events(run_id)
+        return await self._sealer.run(lambda seals: seals.open_text(found))
 
     async def _opened(self, run: Run) -> Run:
         return await self._sealer.run(lambda seals: _open_run(seals, run))
@@ -365,42 +388,46 @@ class EncryptedRuns(Wrapper[RunStorage]):
 
 async def _seal_new_run(seals: Seals, new: NewRun) -> NewRun:
     # The metadata of the assistant becomes the run's.
-    own = await seals.seal("run", "metadata", {**new.assistant_metadata, **new.metadata})
+    metadata = {**new.assistant_metadata, **new.metadata}
+    own = await seals.seal("run", _RUN["metadata"].name, metadata)
     return dataclasses.replace(
         new,
         assistant_metadata={key: own[key] for key in new.assistant_metadata},
         metadata={key: own[key] for key in new.metadata},
         thread_metadata=await seals.seal("thread", "metadata", new.thread_metadata),
-        user=await seals.seal_text("run", "user", new.user),
-        kwargs=await _seal_kwargs(seals, new.kwargs),
+        user=await seals.seal_text("run", _RUN["caller"].name, new.user),
+        request=StoredSpec(spec=new.spec, sealed=await _seal_spec(seals, new.spec)),
         thread_config=await seals.seal_config("thread", new.thread_config),
     )
 
 
-async def _seal_kwargs(seals: Seals, kwargs: Encoded) -> Encoded:
-    sealed = await seals.seal("run", "kwargs", load_object(kwargs))
+async def _seal_spec(seals: Seals, spec: RunSpec) -> Encoded:
+    sealed = await seals.seal("run", _RUN["kwargs"].name, spec.document())
     return dump(with_context(sealed, await seals.metadata()))
 
 
 async def _seal_told(seals: Seals, run: Run) -> Run:
+    stored = run.request.sealed
+    if stored is None:  # decoded anew: a graph may have changed its input
+        stored = await _seal_spec(seals, RunSpec.load(run.request.encoded))
     return dataclasses.replace(
         run,
-        metadata=await seals.seal("run", "metadata", run.metadata),
-        kwargs=await _seal_kwargs(seals, run.kwargs),
-        user=await seals.seal_text("run", "user", run.user),
+        metadata=await seals.seal("run", _RUN["metadata"].name, run.metadata),
+        request=StoredSpec(stored),
+        user=await seals.seal_text("run", _RUN["caller"].name, run.user),
     )
 
 
 async def _open_run(seals: Seals, run: Run) -> Run:
-    kwargs = run.kwargs
-    context: JsonObject = {}
-    if is_marked(kwargs):
-        request, context = split_context(load_object(kwargs))
-        kwargs = dump(await seals.open(request))
+    request, context = run.request, JsonObject()
+    if is_marked(request.encoded):
+        document, context = split_context(load_object(request.encoded))
+        spec = RunSpec.of(await seals.open(document))
+        request = StoredSpec(spec=spec, sealed=request.encoded)
     return dataclasses.replace(
         run,
         metadata=await seals.open(run.metadata),
-        kwargs=kwargs,
+        request=request,
         error=await seals.open_text(run.error),
         user=await seals.open_text(run.user),
         sealing=context,

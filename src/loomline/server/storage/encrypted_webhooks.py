@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from loomline.server.domain.errors import EncryptionFailed
 from loomline.server.domain.json import Encoded, JsonObject, dump, load_object
-from loomline.server.domain.secrets import without_secrets
+from loomline.server.domain.run_spec import without_secrets
 from loomline.server.domain.webhooks import Delivery
 from loomline.server.ports.storage import WebhookStorage
 from loomline.server.storage.sealed_fields import open_record
@@ -77,4 +77,4 @@ async def _open_notice(seals: Seals, payload: Encoded) -> Encoded:
 
 async def _open_kwargs(seals: Seals, stored: JsonObject) -> JsonObject:
     request, _ = split_context(stored)
-    return load_object(without_secrets(dump(await seals.open(request))))
+    return without_secrets(await seals.open(request))

@@ -64,7 +64,7 @@ def _payload(field: SealedField) -> Mapping[str, SealedField]:
 
 
 def _notice(_: SealedField) -> Mapping[str, SealedField]:
-    return {name: _RUN[name] for name in ("metadata", "kwargs", "error")}
+    return {"metadata": _RUN["metadata"], "kwargs": _RUN["request"], "error": _RUN["error"]}
 
 
 def _plain(_: SealedField) -> Mapping[str, SealedField]:
@@ -97,10 +97,11 @@ _THREAD: Final[Fields] = {
 }
 _RUN: Final[Fields] = {
     "metadata": SealedField("run", "metadata"),
-    "kwargs": SealedField("run", "kwargs", "request"),
+    "request": SealedField("run", "kwargs", "request"),
     "error": SealedField("run", "error", "text"),
     "user": SealedField("run", "user", "text"),
 }
+_LAST_EVENTS: Final = SealedField("run", "last_events", "text")
 _CRON: Final[Fields] = {
     "payload": SealedField("cron", "payload", "payload"),
     "metadata": SealedField("cron", "metadata"),
@@ -122,7 +123,7 @@ SEALED: Final[Mapping[type, Fields]] = {
     ThreadState: {name: _THREAD[name] for name in ("values", "interrupts")},
     Run: _RUN,
     NewRun: {
-        **{name: _RUN[name] for name in ("metadata", "kwargs", "user")},
+        **{name: _RUN[name] for name in ("metadata", "request", "user")},
         "assistant_metadata": _RUN["metadata"],
         "thread_metadata": _THREAD["metadata"],
         "thread_config": _THREAD["config"],
@@ -130,6 +131,7 @@ SEALED: Final[Mapping[type, Fields]] = {
     Outcome: {
         **{name: _THREAD[name] for name in ("values", "interrupts")},
         "error": _RUN["error"],
+        "last_events": _LAST_EVENTS,
     },
     Cron: _CRON,
     Delivery: _DELIVERY,
@@ -146,7 +148,7 @@ COLUMNS: Final[Mapping[str, Fields]] = {
     "assistant_versions": _columns(_ASSISTANT),
     "threads": {name: field for name, field in _THREAD.items() if name != "values"},
     "thread_values": {"content": _THREAD["values"]},
-    "runs": _columns(_RUN, user="caller"),
+    "runs": {**_columns(_RUN, user="caller", request="kwargs"), "last_events": _LAST_EVENTS},
     "crons": _columns(_CRON, user="caller"),
     "webhooks": _columns(_DELIVERY, values="content", user="caller"),
     "store_items": {"value": SealedField("store", "value")},
