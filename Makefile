@@ -31,11 +31,11 @@ interpreters: $(VENV)/.dev ## the unit and client tests on every other supported
 environments: $(VENV)/.dev ## serve beside the official server, with the lowest and with the newest packages
 	@$(BIN)/python scripts/environments.py
 
-check: $(VENV)/.dev ## format, lint, types, layers, generated code
+check: $(VENV)/.dev ## format, lint, types, layers, generated code, prose
 	@scripts/check
 
-format: $(VENV)/.dev ## format the code and generate the synchronous client
-	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet . && $(BIN)/python tools/unasync.py
+format: $(VENV)/.dev ## format the code, generate the synchronous client, lower the record of prose
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet . && $(BIN)/python tools/unasync.py && $(BIN)/python tools/prose.py --record
 
 bench: $(VENV)/.dev ## measure (see bench/README.md)
 	@$(BIN)/python bench/run.py

@@ -31,6 +31,7 @@ from database import database
 from loomline.server.clock import SystemClock
 from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import Encoded
+from loomline.server.domain.run_spec import StoredSpec
 from loomline.server.domain.runs import NewRun, Outcome
 from loomline.server.ports.storage import Storage
 from loomline.server.storage.postgres import PostgresStorage
@@ -55,11 +56,9 @@ def new_run() -> NewRun:
         graph_id="two_node",
         assistant_metadata={},
         metadata={},
-        kwargs=Encoded(b"{}"),
+        request=StoredSpec(Encoded(b"{}")),
         multitask_strategy="enqueue",
         create_thread=True,
-        temporary=False,
-        resumable=False,
         thread_config={},
         created_at=now,
         now=now,

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -9,7 +10,7 @@ from uuid import UUID
 from loomline.encryption.aes import AesEncryption
 from loomline.server.clock import SystemClock
 from loomline.server.domain.ids import uuid7
-from loomline.server.domain.json import Encoded
+from loomline.server.domain.run_spec import RunSpec, StoredSpec
 from loomline.server.domain.runs import NewRun
 from loomline.server.domain.threads import NewThread
 from loomline.server.events.memory import MemoryEventLog
@@ -22,6 +23,7 @@ from loomline.server.storage.sqlite import SqliteStorage
 from loomline.server.worker.loop import Worker, WorkerOptions
 from loomline.server.worker.runners import Runner, RunnerOptions
 
+SPEC_FIELDS = {"temporary", "resumable", "input", "command", "events"}
 ASSISTANT = UUID("00000000-0000-4000-8000-000000000001")
 
 
@@ -103,8 +105,9 @@ def new_thread(thread_id=None, metadata=None, if_exists="raise", now=None):
     )
 
 
-def new_run(thread_id, *, strategy="enqueue", now=None, due=None, **changes):
+def new_run(thread_id, *, strategy="enqueue", now=None, due=None, kwargs=None, **changes):
     now = now or datetime.now(UTC)
+    asked = {name: changes.pop(name) for name in SPEC_FIELDS & changes.keys()}
     fields = {
         "run_id": uuid7(),
         "thread_id": thread_id,
@@ -112,16 +115,19 @@ def new_run(thread_id, *, strategy="enqueue", now=None, due=None, **changes):
         "graph_id": "graph",
         "assistant_metadata": {"created_by": "system"},
         "metadata": {},
-        "kwargs": Encoded(b"{}"),
+        "request": StoredSpec(kwargs, None if kwargs else RunSpec(**asked)),
         "multitask_strategy": strategy,
         "create_thread": False,
-        "temporary": False,
-        "resumable": False,
         "thread_config": {},
         "created_at": due or now,
         "now": now,
     }
     return NewRun(**(fields | changes))
+
+
+def with_thread_events(new):
+    """Return a run that reports itself in the events of the thread protocol."""
+    return replace(new, request=StoredSpec(spec=new.spec.with_thread_events()))
 
 
 def open_descriptors():

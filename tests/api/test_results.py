@@ -427,7 +427,7 @@ async def test_a_command_for_the_parent_graph_is_told_before_the_error(client):
 
 @asynccontextmanager
 async def remote_graph(server, name):
-    """Yield a remote graph whose clients are closed with the test."""
+    """Yield a remote graph with clients that are closed after the test."""
     with langgraph_sdk.get_sync_client(url=server, api_key=None) as unused:
         async with langgraph_sdk.get_client(url=server, api_key=None) as official:
             yield RemoteGraph(name, client=official, sync_client=unused)

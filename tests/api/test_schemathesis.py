@@ -52,7 +52,7 @@ def operations(tmp_path_factory):
 
 
 def in_64_bits(value):
-    """Return a JSON value whose integers have been cut to 64 bits.
+    """Return a JSON value with its integers cut to 64 bits.
 
     The server refuses larger ones anywhere in a body, which the schemas of free objects do not say.
     """

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import orjson
 import pytest
-from tests.support import new_run, new_thread, open_storage
+from tests.support import new_run, new_thread, open_storage, with_thread_events
 
 from loomline.server.authz.authorizer import Authorizer
 from loomline.server.authz.users import SERVER
@@ -26,11 +26,12 @@ from loomline.server.domain.protocol import (
     numbered,
 )
 from loomline.server.domain.runs import LOST_NUMBERS, Stop
+from loomline.server.events.memory import MemoryEventLog
+from loomline.server.events.signals import MemorySignals
 from loomline.server.graphs.loader import extend_path
 from loomline.server.graphs.registry import Graphs
 from loomline.server.graphs.spec import GraphSpec
 from loomline.server.services.protocol_events import ProtocolEvents
-from loomline.server.services.run_request import with_protocol
 from loomline.server.worker.execute import Assignment, ExecuteOptions, Executor
 from loomline.server.worker.plan import ServerFacts
 
@@ -83,7 +84,7 @@ class Cluster:
 
     async def claim(self, thread_id, graph="talker"):
         new = new_run(thread_id, graph_id=graph, kwargs=dump(KWARGS))
-        await self.storage.runs.create(with_protocol(new))
+        await self.storage.runs.create(with_thread_events(new))
         (claim,) = await self.storage.runs.claim("worker", 1, 60.0)
         return claim
 
@@ -245,7 +246,7 @@ async def test_what_a_run_asks_is_told_although_its_worker_has_died(cluster, thr
 
 
 async def queued_and_cancelled(cluster, thread):
-    new = with_protocol(new_run(thread, graph_id="talker", kwargs=dump(KWARGS)))
+    new = with_thread_events(new_run(thread, graph_id="talker", kwargs=dump(KWARGS)))
     run_id = (await cluster.storage.runs.create(new)).run.run_id
     await cluster.storage.runs.cancel(thread, [run_id], Stop("interrupt", "asked"))
     return run_id
@@ -273,7 +274,7 @@ async def test_the_end_of_a_run_is_told_although_a_later_one_was_cancelled(
 @pytest.mark.parametrize("graph", ["talker", "assistant"])
 async def test_the_end_of_a_run_is_told_although_another_one_waits(cluster, thread, graph):
     claim = await cluster.claim(thread, graph)
-    waiting = with_protocol(new_run(thread, graph_id="unknown", kwargs=dump(KWARGS)))
+    waiting = with_thread_events(new_run(thread, graph_id="unknown", kwargs=dump(KWARGS)))
     await cluster.storage.runs.create(waiting)
     with pytest.raises(Died):
         await cluster.executor(events=Dying(cluster.log)).execute(Assignment(claim))
@@ -284,7 +285,7 @@ async def test_the_end_of_a_run_is_told_although_another_one_waits(cluster, thre
 
 
 async def test_the_end_of_a_run_is_told_although_one_was_cancelled_before_it(cluster, thread):
-    first = with_protocol(new_run(thread, graph_id="talker", kwargs=dump(KWARGS)))
+    first = with_thread_events(new_run(thread, graph_id="talker", kwargs=dump(KWARGS)))
     await cluster.storage.runs.create(first)
     await queued_and_cancelled(cluster, thread)
     (claim,) = await cluster.storage.runs.claim("worker", 1, 60.0)
@@ -473,3 +474,36 @@ async def test_a_run_whose_log_takes_long_to_read_is_not_skipped(cluster, thread
             if len(found) >= len(expected):
                 break
     assert found == expected
+
+
+async def test_plain_run_whose_input_has_the_marker_of_the_protocol_shows_all_its_events(
+    cluster, thread
+):
+    given = {"messages": "hi", "tokens": 2, "meta": {"__event_streaming_v2": True}}
+    kwargs = dump({**KWARGS, "input": given, "stream_mode": ["values"]})
+    await cluster.storage.runs.create(new_run(thread, graph_id="talker", kwargs=kwargs))
+    (claim,) = await cluster.storage.runs.claim("worker", 1, 60.0)
+    await cluster.executor().execute(Assignment(claim))
+    events = await cluster.until_end(thread)
+    methods = [Topic.of(event.key).method for event in events]
+    assert (methods[0], methods[-1], "values" in methods) == ("lifecycle", "lifecycle", True)
+
+
+async def test_reader_of_a_log_that_is_gone_gets_the_questions_and_the_end_as_they_were_logged(
+    cluster, thread
+):
+    await cluster.execute(thread, "assistant")
+    whole = await cluster.until_end(thread)
+    clock = SystemClock()
+    cluster.events = ProtocolEvents(
+        storage=cluster.storage,
+        events=MemoryEventLog(clock),
+        signals=MemorySignals(),
+        clock=clock,
+        authz=Authorizer(),
+        keep_seconds=60.0,
+    )
+    asked = [event for event in whole if event.key.startswith("input.requested")]
+    assert len(asked) == 2
+    assert await cluster.until_end(thread) == [*asked, whole[-1]]
+    assert await cluster.until_end(thread, asked[0].number) == [asked[1], whole[-1]]

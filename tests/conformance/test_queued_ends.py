@@ -8,7 +8,7 @@ from itertools import permutations
 import orjson
 import pytest
 from tests.conformance.acts import DONE, INTERRUPT, claim, thread_of
-from tests.support import new_run
+from tests.support import new_run, with_thread_events
 
 from loomline.server.authz.authorizer import Authorizer
 from loomline.server.authz.users import SERVER
@@ -26,7 +26,6 @@ from loomline.server.events.memory import MemoryEventLog
 from loomline.server.events.signals import MemorySignals
 from loomline.server.ports.signals import THREAD
 from loomline.server.services.protocol_events import ProtocolEvents
-from loomline.server.services.run_request import with_protocol
 
 EVER = 1_000_000_000.0
 KWARGS = dump({"config": {"configurable": {}}})
@@ -55,7 +54,7 @@ class Site:
 
     async def queue(self, strategy="enqueue"):
         new = new_run(self.thread, kwargs=KWARGS, now=self.clock.now(), strategy=strategy)
-        created = await self.storage.runs.create(with_protocol(new))
+        created = await self.storage.runs.create(with_thread_events(new))
         for run_id in created.ended:
             await self._left(run_id)
         self.waiting.append(new.run_id)

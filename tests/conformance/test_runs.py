@@ -471,13 +471,13 @@ async def test_open_questions_are_in_the_row_of_the_thread_while_the_run_goes_on
     thread = await thread_of(storage)
     held = await started(storage, thread)
     asked = Encoded(b'{"task":[{"id":"i","value":"q"}]}')
-    await storage.runs.ask(held, asked)
+    await storage.runs.ask(held, asked, [])
     row = await storage.threads.get(thread)
     assert (row.status, row.interrupts) == ("busy", asked)
     await storage.runs.finish(held, DONE)
     assert (await storage.threads.get(thread)).interrupts == b"{}"
     with pytest.raises(LeaseLost):
-        await storage.runs.ask(held, asked)
+        await storage.runs.ask(held, asked, [])
     assert (await storage.threads.get(thread)).interrupts == b"{}"
 
 
@@ -489,3 +489,15 @@ async def test_a_run_remembers_its_output(storage, channels):
     await storage.runs.finish(held, dataclasses.replace(DONE, output=Output(channels)))
     run = await storage.runs.get(thread, held.run.run_id)
     assert run.output == Output(channels)
+
+
+async def test_last_events_of_a_run_are_kept_until_the_run_is_deleted(storage):
+    thread = await thread_of(storage)
+    held = await started(storage, thread)
+    run_id = held.run.run_id
+    assert await storage.runs.last_events(run_id) is None
+    events = Encoded(b'[[3,"lifecycle",{"seq":3}]]')
+    await storage.runs.finish(held, dataclasses.replace(DONE, last_events=events))
+    assert await storage.runs.last_events(run_id) == events
+    await storage.runs.delete(thread, run_id)
+    assert await storage.runs.last_events(run_id) is None

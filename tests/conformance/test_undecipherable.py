@@ -69,7 +69,7 @@ async def test_runs(sealed, keys, clock):
     clock.move(10)
     (held,) = await claim(sealed, limit=10)
     assert (held.run.run_id, held.run.attempt) == (poison, 1)
-    assert held.run.kwargs == POISON
+    assert held.run.spec.input == "poison"
 
 
 class Broken:

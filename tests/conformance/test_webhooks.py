@@ -14,6 +14,7 @@ from tests.conformance.acts import (
     ROLLED_BACK,
     add,
     claim,
+    started,
     thread_of,
 )
 
@@ -118,6 +119,15 @@ async def test_runs_that_are_superseded(storage, thread, strategy, status):
     await add(storage, thread, strategy=strategy)
     (sent,) = await told(storage)
     assert (sent["status"], sent["run_id"]) == (status, str(first))
+
+
+async def test_webhook_of_a_superseded_run_with_a_temporary_thread_has_no_values(storage, thread):
+    await storage.runs.finish(await started(storage, thread), DONE)
+    await add(storage, thread, webhook=URL, temporary=True)
+    await add(storage, thread, strategy="interrupt")
+    (sent,) = await told(storage)
+    assert (sent["status"], sent["values"]) == ("interrupted", None)
+    assert sent["cancel_reason"].startswith("superseded by run")
 
 
 async def test_runs_that_are_given_up(storage, clock, thread):

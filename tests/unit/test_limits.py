@@ -7,7 +7,8 @@ from loomline.server.api.jsonrules import check_depth
 from loomline.server.api.limits import Rate, TokenBuckets, caller
 from loomline.server.domain.errors import TooDeep
 from loomline.server.domain.json import Encoded
-from loomline.server.domain.secrets import is_secret, masked, without_secrets
+from loomline.server.domain.run_spec import StoredSpec
+from loomline.server.domain.secrets import is_secret, masked
 from loomline.server.services.headers import HeaderPicker
 
 
@@ -139,6 +140,6 @@ def test_secret_names(name, secret):
 
 def test_requests_without_secrets_are_shown_as_they_are():
     plain = Encoded(b'{"input":{"secret":1},"config":{"configurable":{}}}')
-    assert without_secrets(plain) is plain
+    assert StoredSpec(plain).shown() is plain
     same = Encoded(b'{"input":{"secret_headers":1},"config":{"configurable":{"a":1}}}')
-    assert without_secrets(same) == same
+    assert StoredSpec(same).shown() == same

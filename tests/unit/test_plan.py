@@ -9,6 +9,7 @@ from hypothesis import given, strategies as st
 from loomline.server.authz.users import Caller, User
 from loomline.server.domain.json import dump
 from loomline.server.domain.reserved import IDS, SYSTEM_KEYS, is_reserved
+from loomline.server.domain.run_spec import StoredSpec
 from loomline.server.domain.runs import Claim, Run
 from loomline.server.services.headers import HeaderPicker
 from loomline.server.worker.plan import ServerFacts, make_plan
@@ -34,7 +35,7 @@ def plan_of(*, caller=ADA, configurable=None, config_metadata=None, metadata=Non
     }  # fmt: skip
     run = Run(
         run_id=UUID(int=1), thread_id=UUID(int=2), assistant_id=UUID(int=3), graph_id="graph",
-        status="running", metadata=metadata or {}, kwargs=dump(kwargs),
+        status="running", metadata=metadata or {}, request=StoredSpec(dump(kwargs)),
         multitask_strategy="enqueue", temporary=False, resumable=False, attempt=1,
         created_at=NOW, updated_at=NOW, user=caller.dump(),
     )  # fmt: skip

@@ -614,7 +614,7 @@ async def test_a_request_keeps_its_text(storage):
     text = b'{"z":1e22,"a":[1.0,-0.0],"n":"\\u0000"}'
     thread = await thread_of(storage)
     run = await add(storage, thread, kwargs=text)
-    assert (await storage.runs.get(thread, run)).kwargs == text
+    assert (await storage.runs.get(thread, run)).request.encoded == text
 
 
 async def test_deleting_a_thread_that_is_not_known_leaves_its_checkpoints(storage):

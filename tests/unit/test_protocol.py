@@ -18,6 +18,7 @@ from loomline.server.domain.protocol import (
     Selection,
     Topic,
     answered,
+    load_events,
     make_event,
     make_filter,
     numbered,
@@ -315,7 +316,7 @@ def shown(logged):
 def test_values_wait_for_their_checkpoint():
     encoder = ProtocolEncoder("run", "graph", 10)
     assert encoder.events(native("values", {"a": 1})) == []
-    assert encoder.last_number == 12
+    assert encoder.last_number == 10
     config = {"configurable": {"checkpoint_id": "c"}}
     checkpoint = {
         "config": config,
@@ -338,7 +339,7 @@ def test_what_nobody_can_see():
     encoder = ProtocolEncoder("run", "graph", 0)
     assert encoder.events(native("debug", {})) == []
     assert encoder.events(native("messages", (AIMessage("x"), {}))) == []
-    assert encoder.last_number == 1
+    assert encoder.last_number == 0
 
 
 def test_a_schema_for_the_answer_is_told():
@@ -358,14 +359,28 @@ def test_a_question_of_a_subgraph_is_told_with_the_root_graph_in_its_own_namespa
     for asked in (inside, other):
         found = shown(encoder.events(native("values", {}, ["child:1"], interrupts=asked)))
         assert [event["method"] for event in found] == ["values"]
-    assert encoder.last_number == 5
+    assert encoder.last_number == 2
     _, request = shown(encoder.events(native("values", {}, interrupts=inside)))
     assert request["params"]["data"]["interrupt_id"] == "i"
     assert request["params"]["namespace"] == ["child:1"]
     encoder.events(native("values", {}, interrupts=inside))
-    assert encoder.last_number == 7
+    assert (encoder.last_number, encoder.stored()) == (5, None)
     request, end = shown(encoder.end("interrupted", None, 7))
     assert (request["params"]["data"]["interrupt_id"], end["seq"]) == ("o", 7)
+    assert encoder.last_number == 7
+
+
+def test_stored_last_events_of_a_run_are_its_questions_and_its_end_as_they_are_logged():
+    encoder = ProtocolEncoder("run", "graph", 0)
+    told = (SimpleNamespace(id="i", value="\N{SNOWMAN}", response_schema=None),)
+    held = (SimpleNamespace(id="o", value=1.0, response_schema=None),)
+    log = encoder.events(native("values", {}, interrupts=told))
+    log += encoder.events(native("values", {}, ["child:1"], interrupts=held))
+    log += encoder.end("interrupted", None, 7)
+    wanted = [numbered(event) for event in log]
+    last = [each for each in wanted if each.key.startswith("input.requested")] + wanted[-1:]
+    assert [each.number for each in last] == [2, 4, 5]
+    assert load_events(encoder.stored()) == last
 
 
 def test_a_question_that_is_stored_at_the_end_is_told_at_the_end():

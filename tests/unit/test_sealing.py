@@ -14,6 +14,7 @@ from loomline.server.domain.errors import EncryptionFailed
 from loomline.server.domain.json import dump, load_object
 from loomline.server.ports.sealing import ACTING, Acting
 from loomline.server.storage.rewriting import PIECE_BYTES, Row, Table, rewrite
+from loomline.server.storage.sealed_fields import COLUMNS, SealedField
 from loomline.server.storage.sealing import SEALED, Sealer, blob_context
 
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -376,14 +377,16 @@ async def test_the_built_in_handlers():
 
 async def test_rewriting_leaves_the_plain_text_of_users_alone():
     class One:
-        tables = (Table("t", ("id",), "thread", {"metadata": "metadata", "config": "config"}),)
+        tables = (Table("t", ("id",), COLUMNS["threads"]),)
         stored = ()
 
         async def page(self, table, after, limit):
-            return [] if after else [Row((1,), [dump(each).decode() for each in texts])]
+            return (
+                [] if after else [Row((1,), [*(dump(each).decode() for each in texts), None, None])]
+            )
 
         async def replace(self, table, rows):
-            self.stored = [(old.key, list(after.json)) for old, after in rows]
+            self.stored = [(old.key, after.json[:2]) for old, after in rows]
 
     marker = {SEALED: "aes:nonsense"}
     plain = {"a": {"b": marker}, "configurable": {"c": marker}, "sealed_values": "text"}
@@ -406,7 +409,7 @@ async def test_rewriting_large_rows_replaces_them_in_pieces():
     text = "t" * 100_000
 
     class Many:
-        tables = (Table("t", ("id",), "thread", {"metadata": "metadata"}),)
+        tables = (Table("t", ("id",), {"metadata": SealedField("thread", "metadata")}),)
         pieces = ()
 
         async def page(self, table, after, limit):

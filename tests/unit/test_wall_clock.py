@@ -20,7 +20,7 @@ STORED = "compared with a time in the database, which processes share and which 
 
 # Functions that subtract or compare wall clock times, and the reason why each may.
 ALLOWED = {
-    "server/services/protocol_events.py:_lost_end": STORED,
+    "server/services/protocol_events.py:_stored_end": STORED,
     "server/services/protocol_events.py:_patience": STORED + "; bounded in both directions",
     "server/worker/loop.py:_patience": STORED + "; bounded in both directions",
     "server/worker/loop.py:_begin": STORED + "; a measure, which is at least 0",

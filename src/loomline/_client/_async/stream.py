@@ -108,9 +108,9 @@ class AsyncThreadStream:
         self.run: RunModule = RunModule(self)
         self.agent: AgentModule = AgentModule(self)
         self.values: ValuesProjection = ValuesProjection(session)
-        self.messages: MessagesProjection = MessagesProjection(self, session)
-        self.tool_calls: ToolCallsProjection = ToolCallsProjection(self, session)
-        self.subgraphs: SubgraphsProjection = SubgraphsProjection(self, session)
+        self.messages: MessagesProjection = MessagesProjection(session)
+        self.tool_calls: ToolCallsProjection = ToolCallsProjection(session)
+        self.subgraphs: SubgraphsProjection = SubgraphsProjection(session)
         self.subagents: SubgraphsProjection = self.subgraphs
         self.extensions: ExtensionsProjection = ExtensionsProjection(session)
 
@@ -208,7 +208,7 @@ class AsyncThreadStream:
         Raises:
             ValueError: one of the names is no projection.
         """
-        return aiter(Interleaving(self, self._session, channels))
+        return aiter(Interleaving(self._session, channels))
 
     def observe_applied_through_seq(self, seq: Any) -> None:
         """Take notice that the server has applied a command after this event."""

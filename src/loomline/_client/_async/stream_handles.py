@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from loomline._client.concurrency import (
     AsyncGuard,
@@ -17,9 +17,6 @@ from loomline._client.messages import AIMessage, ai_message
 from loomline.stream.decoders import MessagesDecoder, SubgraphsDecoder, ToolCallsDecoder
 from loomline.stream.messages import MessageBuild
 from loomline.stream.types import SubgraphStatus
-
-if TYPE_CHECKING:
-    from loomline._client._async.stream import AsyncThreadStream
 
 T = TypeVar("T")
 
@@ -383,7 +380,7 @@ class ScopedStreamHandle:
     def __init__(
         self,
         *,
-        thread: AsyncThreadStream | None,
+        thread: object,  # noqa: ARG002 - part of the interface; the guard is enough here
         path: tuple[str, ...],
         graph_name: str | None,
         trigger_call_id: str | None,
@@ -397,14 +394,13 @@ class ScopedStreamHandle:
         self.agent_name: str | None = None
         self.status: SubgraphStatus = "started"
         self.error: str | None = None
-        self._thread = thread
         self._guard = guard = guard or AsyncGuard()
         self.messages: Queue[AsyncChatModelStream] = Queue(guard)
         self.tool_calls: Queue[ToolCallHandle] = Queue(guard)
         self.subgraphs: Queue[ScopedStreamHandle] = Queue(guard)
         self.subagents: Queue[ScopedStreamHandle] = self.subgraphs
         self.extensions: ScopedExtensions = ScopedExtensions(guard)
-        self._makers = Makers(guard, thread)
+        self._makers = Makers(guard)
         self._messages = MessagesDecoder(self.namespace, self._makers.message)
         self._tools = ToolCallsDecoder(self.namespace, self._makers.tool_call)
         self._children = SubgraphsDecoder(self.path, self._makers.subgraph)
@@ -451,9 +447,8 @@ class ScopedStreamHandle:
 class Makers:
     """Make the objects that decoders feed."""
 
-    def __init__(self, guard: AsyncGuard, thread: AsyncThreadStream | None) -> None:
+    def __init__(self, guard: AsyncGuard) -> None:
         self._guard = guard
-        self._thread = thread
 
     def message(
         self, *, namespace: list[str], node: str | None, message_id: str | None
@@ -485,7 +480,7 @@ class Makers:
     ) -> ScopedStreamHandle:
         """Return a subgraph that has begun."""
         return ScopedStreamHandle(
-            thread=self._thread,
+            thread=None,
             path=path,
             graph_name=graph_name,
             trigger_call_id=trigger_call_id,

@@ -109,9 +109,9 @@ class SyncThreadStream:
         self.run: SyncRunModule = SyncRunModule(self)
         self.agent: SyncAgentModule = SyncAgentModule(self)
         self.values: ValuesProjection = ValuesProjection(session)
-        self.messages: MessagesProjection = MessagesProjection(self, session)
-        self.tool_calls: ToolCallsProjection = ToolCallsProjection(self, session)
-        self.subgraphs: SubgraphsProjection = SubgraphsProjection(self, session)
+        self.messages: MessagesProjection = MessagesProjection(session)
+        self.tool_calls: ToolCallsProjection = ToolCallsProjection(session)
+        self.subgraphs: SubgraphsProjection = SubgraphsProjection(session)
         self.subagents: SubgraphsProjection = self.subgraphs
         self.extensions: ExtensionsProjection = ExtensionsProjection(session)
 
@@ -209,7 +209,7 @@ class SyncThreadStream:
         Raises:
             ValueError: one of the names is no projection.
         """
-        return iter(Interleaving(self, self._session, channels))
+        return iter(Interleaving(self._session, channels))
 
     def observe_applied_through_seq(self, seq: Any) -> None:
         """Take notice that the server has applied a command after this event."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from loomline._client.concurrency import (
     SyncGuard,
@@ -18,9 +18,6 @@ from loomline._client.messages import AIMessage, ai_message
 from loomline.stream.decoders import MessagesDecoder, SubgraphsDecoder, ToolCallsDecoder
 from loomline.stream.messages import MessageBuild
 from loomline.stream.types import SubgraphStatus
-
-if TYPE_CHECKING:
-    from loomline._client._sync.stream import SyncThreadStream
 
 T = TypeVar("T")
 
@@ -378,7 +375,7 @@ class SyncScopedStreamHandle:
     def __init__(
         self,
         *,
-        thread: SyncThreadStream | None,
+        thread: object,  # noqa: ARG002 - part of the interface; the guard is enough here
         path: tuple[str, ...],
         graph_name: str | None,
         trigger_call_id: str | None,
@@ -392,14 +389,13 @@ class SyncScopedStreamHandle:
         self.agent_name: str | None = None
         self.status: SubgraphStatus = "started"
         self.error: str | None = None
-        self._thread = thread
         self._guard = guard = guard or SyncGuard()
         self.messages: Queue[ChatModelStream] = Queue(guard)
         self.tool_calls: Queue[SyncToolCallHandle] = Queue(guard)
         self.subgraphs: Queue[SyncScopedStreamHandle] = Queue(guard)
         self.subagents: Queue[SyncScopedStreamHandle] = self.subgraphs
         self.extensions: ScopedExtensions = ScopedExtensions(guard)
-        self._makers = Makers(guard, thread)
+        self._makers = Makers(guard)
         self._messages = MessagesDecoder(self.namespace, self._makers.message)
         self._tools = ToolCallsDecoder(self.namespace, self._makers.tool_call)
         self._children = SubgraphsDecoder(self.path, self._makers.subgraph)
@@ -446,9 +442,8 @@ class SyncScopedStreamHandle:
 class Makers:
     """Make the objects that decoders feed."""
 
-    def __init__(self, guard: SyncGuard, thread: SyncThreadStream | None) -> None:
+    def __init__(self, guard: SyncGuard) -> None:
         self._guard = guard
-        self._thread = thread
 
     def message(
         self, *, namespace: list[str], node: str | None, message_id: str | None
@@ -480,7 +475,7 @@ class Makers:
     ) -> SyncScopedStreamHandle:
         """Return a subgraph that has begun."""
         return SyncScopedStreamHandle(
-            thread=self._thread,
+            thread=None,
             path=path,
             graph_name=graph_name,
             trigger_call_id=trigger_call_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from loomline._client._sync.stream_handles import (
     ChatModelStream,
@@ -25,9 +25,6 @@ from loomline.stream.decoders import (
 )
 from loomline.stream.thread import Run
 from loomline.stream.types import Channel, SubgraphStatus, SubscribeParams
-
-if TYPE_CHECKING:
-    from loomline._client._sync.stream import SyncThreadStream
 
 _BELOW: Final[list[Channel]] = ["lifecycle", "messages", "tasks", "tools", "custom"]
 _DATA: Final = ("values", "updates", "checkpoints", "tasks")
@@ -64,14 +61,13 @@ class ValuesProjection(SyncResult[Any]):
 class MessagesProjection:
     """The messages of the models that the graph itself calls, while they are written."""
 
-    def __init__(self, thread: SyncThreadStream, session: Session) -> None:
-        self._thread = thread
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._cursor = Cursor()
 
     def __iter__(self) -> Iterator[ChatModelStream]:
         """Iterate to the end of the run, or its next question."""
-        decoder = MessagesDecoder([], Makers(self._session.hub.guard, self._thread).message)
+        decoder = MessagesDecoder([], Makers(self._session.hub.guard).message)
         parts = self._session.read(
             _params("messages"),
             decoder.feed,
@@ -86,14 +82,13 @@ class MessagesProjection:
 class ToolCallsProjection:
     """The tool calls of the graph itself, while they are executed."""
 
-    def __init__(self, thread: SyncThreadStream, session: Session) -> None:
-        self._thread = thread
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._cursor = Cursor()
 
     def __iter__(self) -> Iterator[SyncToolCallHandle]:
         """Iterate to the end of the run, or its next question."""
-        decoder = ToolCallsDecoder([], Makers(self._session.hub.guard, self._thread).tool_call)
+        decoder = ToolCallsDecoder([], Makers(self._session.hub.guard).tool_call)
         parts = self._session.read(
             _params("tools"),
             decoder.feed,
@@ -108,16 +103,13 @@ class ToolCallsProjection:
 class SubgraphsProjection:
     """The subgraphs that the graph itself runs, and what happens in them."""
 
-    def __init__(self, thread: SyncThreadStream, session: Session) -> None:
-        self._thread = thread
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._cursor = Cursor()
 
     def __iter__(self) -> Iterator[SyncScopedStreamHandle]:
         """Iterate to the end of the run, or its next question."""
-        decoder = SubgraphsDecoder(
-            (), Makers(self._session.hub.guard, self._thread).subgraph, self._cursor.known
-        )
+        decoder = SubgraphsDecoder((), Makers(self._session.hub.guard).subgraph, self._cursor.known)
         parts = self._session.read(
             _params(*_BELOW),
             decoder.feed,
@@ -168,10 +160,10 @@ class ExtensionsProjection:
 class Interleaving:
     """Several projections in one, in the order of the events."""
 
-    def __init__(self, thread: SyncThreadStream, session: Session, names: list[str]) -> None:
+    def __init__(self, session: Session, names: list[str]) -> None:
         validate_interleave_channels(names)
         self._session = session
-        makers = Makers(session.hub.guard, thread)
+        makers = Makers(session.hub.guard)
         self._messages = MessagesDecoder([], makers.message)
         self._tools = ToolCallsDecoder([], makers.tool_call)
         self._subgraphs = SubgraphsDecoder((), makers.subgraph)

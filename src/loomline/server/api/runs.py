@@ -51,7 +51,7 @@ from loomline.server.services.requests import (
     RunCancelRequest,
     RunCreateRequest,
 )
-from loomline.server.services.run_request import parse_uuid
+from loomline.server.services.run_request import RunRequest, parse_uuid
 from loomline.server.services.runs import RunService, Waiting
 from loomline.server.services.thread_stream import ThreadStreamService
 
@@ -130,14 +130,13 @@ class RunRoutes:
         )
 
     async def batch(self, request: Request) -> Response:
-        bodies = await self._batch.read(request)
-        runs = await self._runs.create_batch(
-            caller_of(request),
-            bodies,
-            request_id=_request_id(request),
-            key=request.headers.get("idempotency-key"),
-            headers=self._headers.pick(request.headers.items()),
-        )
+        request_id, headers = _request_id(request), self._headers.pick(request.headers.items())
+        asked = [
+            RunRequest(body, request_id=request_id, headers=headers)
+            for body in await self._batch.read(request)
+        ]
+        key = request.headers.get("idempotency-key")
+        runs = await self._runs.create_batch(caller_of(request), asked, key)
         return json_response([run_wire(run) for run in runs])
 
     async def cancel_many(self, request: Request) -> Response:
@@ -248,16 +247,15 @@ class RunRoutes:
     ) -> tuple[Created, RunCreateRequest]:
         thread_id = path_uuid(request, "thread") if "thread_id" in request.path_params else None
         body = await self._body.read(request)
-        created = await self._runs.create(
-            caller_of(request),
-            thread_id,
+        asked = RunRequest(
             body,
+            thread_id,
             request_id=_request_id(request),
+            headers=self._headers.pick(request.headers.items()),
             key=request.headers.get("idempotency-key"),
             reading=reading,
-            headers=self._headers.pick(request.headers.items()),
         )
-        return created, body
+        return await self._runs.create(caller_of(request), asked), body
 
     def _leaving(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Leaving:
         leave = self._departures.leave

@@ -14,7 +14,6 @@ from loomline.server.domain.assistants import Assistant, AssistantVersion
 from loomline.server.domain.filters import Page
 from loomline.server.domain.json import Encoded
 from loomline.server.domain.runs import Run
-from loomline.server.domain.secrets import without_secrets
 from loomline.server.domain.threads import FoundThread, Size, Thread, ThreadSize, Ttl
 
 # orjson.Fragment has no place in a precise JSON type.
@@ -114,7 +113,7 @@ def run_wire(run: Run) -> Wire:
         "multitask_strategy": run.multitask_strategy,
         "created_at": run.created_at,
         "updated_at": run.updated_at,
-        "kwargs": _fragment(without_secrets(run.kwargs)),
+        "kwargs": _fragment(run.request.shown()),
         "cancel_reason": run.cancel_reason,
         "langsmith_session_name": None,
     }

@@ -116,12 +116,12 @@ class ThreadBusy(Conflict):
         )
 
 
-class ThreadMoved(Conflict):
-    def __init__(self, thread_id: UUID) -> None:
-        super().__init__(
-            f"Thread {thread_id} got or finished a run while this was decided. Try again."
-        )
-        self.thread_id = thread_id
+class AlreadyAnswered(Conflict):
+    """Another run answers the interrupt, or has answered it."""
+
+    def __init__(self, interrupt_id: str) -> None:
+        super().__init__(f"Unknown or already-consumed interrupt: {interrupt_id:.200}")
+        self.interrupt_id = interrupt_id
 
 
 class ThreadInFlight(Conflict):

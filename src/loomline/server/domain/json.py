@@ -36,6 +36,13 @@ def dump(value: object) -> Encoded:
         raise TooDeep from error
 
 
+def copied(value: Json) -> Json:
+    """Return a copy of decoded JSON: changes to its objects and arrays leave the original."""
+    if isinstance(value, dict):
+        return {key: copied(each) for key, each in value.items()}
+    return [copied(each) for each in value] if isinstance(value, list) else value
+
+
 VALUE_BYTES = 24
 """Memory of a value besides its JSON: an object of Python takes about that much."""
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias, cast
 
+import orjson
+
 from loomline.schema import RunStatus
 from loomline.server.domain.errors import InvalidInput
 from loomline.server.domain.events import Event
@@ -23,9 +25,6 @@ ROOT: Namespace = ()
 
 PROTOCOL = "loomline:protocol"
 """The mode of the events of this protocol among the events of a run."""
-
-MARKER = "__event_streaming_v2"
-"""The key in ``configurable`` of the runs that have events of this protocol."""
 
 CHANNELS = (
     "values", "updates", "messages", "tools", "custom", "lifecycle", "input", "checkpoints",
@@ -107,6 +106,18 @@ def numbered(event: Event) -> Numbered:
     """Return an event that was logged."""
     number, _, key = event.name.partition(_SEPARATOR)
     return Numbered(int(number), key, event.data)
+
+
+def dump_events(events: Iterable[Numbered]) -> Encoded:
+    """Return events in the form that is stored."""
+    rows = [b"[%d,%b,%b]" % (each.number, dump(each.key), each.data) for each in events]
+    return Encoded(b"[%b]" % b",".join(rows))
+
+
+def load_events(stored: Encoded) -> list[Numbered]:
+    """Return events that were stored."""
+    rows = cast("list[tuple[int, str, JsonObject]]", orjson.loads(stored))
+    return [Numbered(number, key, dump(data)) for number, key, data in rows]
 
 
 def make_event(

@@ -22,7 +22,10 @@ SYSTEM_PREFIX: Final = "langgraph_"
 EXECUTION: Final = "__is_for_execution__"
 """The key in ``configurable`` that tells factories of graphs whether a run uses the graph."""
 
-_FORGED: Final = (AUTH_PREFIX, EXECUTION, "__pregel_")
+THREAD_EVENTS: Final = "__event_streaming_v2"
+"""The key in ``configurable`` of the runs that have events of the thread protocol."""
+
+_FORGED: Final = (AUTH_PREFIX, EXECUTION, "__pregel_", THREAD_EVENTS)
 
 _PREFIXES: Final = ("__", "checkpoint_", SYSTEM_PREFIX)
 

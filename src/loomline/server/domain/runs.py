@@ -15,6 +15,8 @@ from loomline.server.domain.errors import ThreadNotFound
 from loomline.server.domain.idempotency import IdempotencyKey
 from loomline.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject, dump
 from loomline.server.domain.outputs import Output
+from loomline.server.domain.protocol import answered
+from loomline.server.domain.run_spec import RunSpec, StoredSpec
 from loomline.server.domain.threads import Ttl
 
 PRIORITIES: Final = range(-5, 6)
@@ -25,8 +27,9 @@ ACTIVE: frozenset[RunStatus] = frozenset({"pending", "running"})
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run's row. ``kwargs`` is the request, encoded: only the worker reads it.
+    """A run's row.
 
+    ``request`` is the run's request, as it is stored: encrypted where a driver has read the row.
     ``attempt`` counts the executions that have begun: 0 while it has never been claimed. ``error``
     is ``{"error": class, "message": text}``, encoded, once it has failed. ``webhook``: the URL that
     is told when it ends. ``user`` is whose run it is, encoded: only the worker reads it.
@@ -45,7 +48,7 @@ class Run:
     graph_id: str
     status: RunStatus
     metadata: JsonObject
-    kwargs: Encoded
+    request: StoredSpec
     multitask_strategy: MultitaskStrategy
     temporary: bool
     resumable: bool
@@ -60,6 +63,11 @@ class Run:
     last_number: int | None = None
     stop_reason: str | None = None
     output: Output = field(default_factory=Output)
+
+    @property
+    def spec(self) -> RunSpec:
+        """The run's request, decoded on first use."""
+        return self.request.spec
 
     @property
     def cancel_reason(self) -> str | None:
@@ -80,8 +88,9 @@ class NewRun:
 
     ``thread_ttl`` is for the thread where it has to be created. ``own_thread``: the thread is made
     for this run alone, and has its metadata. ``access`` is a condition on a thread that exists;
-    one that has to be created begins with ``thread_metadata``. ``seen`` is how the thread must
-    still be. ``priority`` becomes that of the thread, unless the thread has one.
+    one that has to be created begins with ``thread_metadata``. ``answers`` are the ids of the
+    questions that this run alone may answer. ``priority`` becomes that of the thread, unless the
+    thread has one.
     """
 
     run_id: UUID
@@ -90,11 +99,9 @@ class NewRun:
     graph_id: str
     assistant_metadata: JsonObject
     metadata: JsonObject
-    kwargs: Encoded
+    request: StoredSpec
     multitask_strategy: MultitaskStrategy
     create_thread: bool
-    temporary: bool
-    resumable: bool
     thread_config: JsonObject
     created_at: datetime
     now: datetime
@@ -107,20 +114,17 @@ class NewRun:
     access: Condition = EVERYTHING
     user: Encoded | None = None
     firing: Firing | None = None
-    seen: Seen | None = None
+    answers: tuple[str, ...] = ()
     priority: int | None = None
 
+    @property
+    def spec(self) -> RunSpec:
+        return self.request.spec
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a thread was like when somebody decided on a run for it.
-
-    A run that is added meanwhile is one more among ``active``; one that has come and gone has
-    raised the number of the thread's last event.
-    """
-
-    active: frozenset[UUID]
-    event_number: int
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """The ids of the questions that the run answers by id."""
+        return self.answers or tuple(answered(self.spec.resume))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +197,9 @@ class Outcome:
     those who wait for the result could not be told, and will look for it in the database, so the
     thread of a temporary run stays for ``UNTOLD_MINUTES``. ``event_number`` is the number of the
     run's last event. ``output`` is the part of the state that the graph's output schema shows.
+    ``last_events`` are the encoded questions and the end of a run with events of the thread
+    protocol, for readers whose log has no end of the run. ``asked`` are the ids of the open
+    questions in ``interrupts``.
     """
 
     status: RunStatus
@@ -204,6 +211,8 @@ class Outcome:
     untold: bool = False
     event_number: int = 0
     output: Output = field(default_factory=Output)
+    last_events: Encoded | None = None
+    asked: tuple[str, ...] = ()
 
 
 UNTOLD_MINUTES = 5.0
@@ -281,10 +290,10 @@ def pending_run(new: NewRun, metadata: JsonObject) -> Run:
         graph_id=new.graph_id,
         status="pending",
         metadata=metadata,
-        kwargs=new.kwargs,
+        request=new.request,
         multitask_strategy=new.multitask_strategy,
-        temporary=new.temporary,
-        resumable=new.resumable,
+        temporary=new.spec.temporary,
+        resumable=new.spec.resumable,
         attempt=0,
         created_at=new.created_at,
         updated_at=new.now,
@@ -312,7 +321,7 @@ def replayed(
     """
     thread_id, run_id = place
     if thread_metadata is None:
-        if not new.temporary:
+        if not new.spec.temporary:
             raise ThreadNotFound(thread_id)
     elif not (meets(thread_metadata, new.access) or _never_met(new)):
         raise ThreadNotFound(thread_id)

@@ -11,7 +11,7 @@ from uuid import UUID
 from loomline.schema import OnConflictBehavior, RunStatus, ThreadStatus
 from loomline.server.domain.access import EVERYTHING, Condition
 from loomline.server.domain.extract import Path
-from loomline.server.domain.json import Encoded, JsonObject
+from loomline.server.domain.json import EMPTY_OBJECT, Encoded, JsonObject, load_object
 
 TtlStrategy: TypeAlias = Literal["delete", "keep_latest"]
 """What becomes of a thread that has expired: nothing is left, or its latest checkpoints."""
@@ -21,6 +21,19 @@ PruneStrategy: TypeAlias = TtlStrategy
 ThreadSort: TypeAlias = Literal[
     "thread_id", "status", "created_at", "updated_at", "state_updated_at"
 ]
+
+
+def question_ids(interrupts: Encoded | None) -> tuple[str, ...]:
+    """Return the ids of a thread's open questions.
+
+    Args:
+        interrupts: The questions by the ids of their tasks, encoded.
+    """
+    if interrupts is None or interrupts == EMPTY_OBJECT:
+        return ()
+    tasks = load_object(interrupts).values()
+    asked = [each for task in tasks for each in (task if isinstance(task, list) else [])]
+    return tuple(str(each.get("id")) for each in asked if isinstance(each, dict))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from loomline.server.domain.addresses import Address, Network, embedded, reach
 from loomline.server.domain.errors import InvalidInput
 from loomline.server.domain.json import Encoded, load_object
 from loomline.server.domain.runs import Run
-from loomline.server.domain.secrets import without_secrets
 
 URL_MOST: Final = 65_536
 
@@ -255,7 +254,7 @@ def notice(
         "multitask_strategy": run.multitask_strategy,
         "created_at": run.created_at,
         "updated_at": ended_at,
-        "kwargs": orjson.Fragment(without_secrets(run.kwargs)),
+        "kwargs": orjson.Fragment(run.request.shown()),
         "cancel_reason": _cancel_reason(run, status, error),
         "langsmith_session_name": None,
         "run_started_at": started_at,

@@ -44,7 +44,7 @@ from loomline.server.services.cron_requests import (
     ThreadCronCreateRequest,
 )
 from loomline.server.services.requests import RunCreateRequest
-from loomline.server.services.run_request import new_run, parse_uuid
+from loomline.server.services.run_request import RunRequest, new_run, parse_uuid
 from loomline.server.services.webhooks import WebhookGuard
 
 
@@ -242,9 +242,9 @@ def _check_run(
     thread_id: UUID | None, fields: JsonObject, assistant: Assistant, now: datetime
 ) -> None:
     """Make sure that the runs of a cron will be accepted, while there is somebody to be told."""
-    request = run_fields(fields)
-    request["config"] = without_id(fields.get("config"))
-    new_run(thread_id, cast("RunCreateRequest", request), assistant, request_id="", now=now)
+    body = run_fields(fields)
+    body["config"] = without_id(fields.get("config"))
+    new_run(RunRequest(cast("RunCreateRequest", body), thread_id), assistant, now)
 
 
 def _payload(fields: JsonObject, assistant: Assistant, cron_id: UUID) -> JsonObject:

@@ -7,13 +7,11 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, cast
-from uuid import UUID
 
 from loomline.auth.types import BaseUser
 from loomline.priority.types import PriorityContext
 from loomline.server.authz.users import Caller, User
 from loomline.server.domain.assistants import Assistant
-from loomline.server.domain.crons import Firing
 from loomline.server.domain.errors import ThreadNotFound
 from loomline.server.domain.json import JsonObject
 from loomline.server.domain.runs import PRIORITIES, NewRun
@@ -44,28 +42,20 @@ class Priorities:
         self._assign = assign
         self._seconds = seconds
 
-    async def prioritized(
-        self,
-        caller: Caller,
-        thread_id: UUID | None,
-        new: NewRun,
-        assistant: Assistant,
-        firing: Firing | None = None,
-    ) -> NewRun:
+    async def prioritized(self, caller: Caller, new: NewRun, assistant: Assistant) -> NewRun:
         """Return a run with the priority for its thread.
 
         If the function fails, the thread keeps no priority, and the next run asks again.
 
         Args:
             caller: The user who creates the run.
-            thread_id: The thread of the request; None: the run gets a thread of its own.
             new: The run.
             assistant: The assistant of the run.
-            firing: The due time of the cron that starts the run.
         """
         if self._assign is None:
             return new
         metadata: JsonObject = {}
+        thread_id, firing = None if new.own_thread else new.thread_id, new.firing
         if thread_id is not None:
             try:
                 if await self._storage.threads.priority(thread_id) is not None:

@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import cast, get_args
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 import orjson
 
-from loomline.schema import MultitaskStrategy, RunStatus
+from loomline.schema import MultitaskStrategy
 from loomline.server.authz.authorizer import Authorizer
 from loomline.server.authz.users import Caller
 from loomline.server.domain.agents import AgentTree
-from loomline.server.domain.errors import InvalidInput, LoomlineError, ThreadMoved, ThreadNotFound
+from loomline.server.domain.errors import (
+    AlreadyAnswered,
+    InvalidInput,
+    LoomlineError,
+    ThreadNotFound,
+)
 from loomline.server.domain.json import Json, JsonObject, load_object
-from loomline.server.domain.runs import Seen
-from loomline.server.domain.threads import Thread
+from loomline.server.domain.threads import Thread, question_ids
 from loomline.server.graphs.states import Selection
 from loomline.server.ports.storage import Storage
 from loomline.server.services.protocol_events import ProtocolEvents
 from loomline.server.services.requests import CommandRequest, RunCreateRequest
-from loomline.server.services.run_request import parse_uuid
+from loomline.server.services.run_request import RunRequest, parse_uuid
 from loomline.server.services.runs import RunService
 from loomline.server.services.states import HistoryQuery, StateService
 
 _CHECKPOINTS = 10
 _CHECKPOINTS_MOST = 1000
-
-_ACTIVE: tuple[RunStatus, ...] = ("pending", "running")
-
-# Runs that are looked at; more than may wait on a thread by default.
-_WAITING = 1000
-
-# Each try that fails means that another server got or finished a run on the thread.
-_TRIES = 20
 
 
 class CommandFailed(LoomlineError):
@@ -73,7 +67,6 @@ class ProtocolCommands:
         self._runs = runs
         self._states = states
         self._events = events
-        self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._methods: Mapping[str, Callable[[Asked, JsonObject], Awaitable[JsonObject]]] = {
             "run.start": self._start,
             "input.respond": self._respond,
@@ -109,27 +102,19 @@ class ProtocolCommands:
 
     async def _respond(self, asked: Asked, params: JsonObject) -> JsonObject:
         answers = _answers(params)
-        # One after the other, so that nobody here has to try again; the storage sees to it that of
-        # two answers to the same question, to two servers, the second is refused.
-        async with self._locks.setdefault(asked.thread_id, asyncio.Lock()):
-            for _ in range(_TRIES - 1):
-                with suppress(ThreadMoved):
-                    return await self._answer(asked, params, answers)
-            return await self._answer(asked, params, answers)
-
-    async def _answer(
-        self, asked: Asked, params: JsonObject, answers: Mapping[str, Json]
-    ) -> JsonObject:
-        await self._thread(asked)
-        seen, taken = await self._active(asked.thread_id)
-        # After what has been seen: a run that ends in between has changed the thread.
         thread = await self._thread(asked)
-        _check_pending(_pending(thread) - taken, answers)
+        open_ids = question_ids(thread.interrupts)
+        for interrupt_id in answers:
+            if interrupt_id not in open_ids:
+                raise _consumed(AlreadyAnswered(interrupt_id))
         assistant = await self._assistant(thread)
         body = _body(assistant, {**params, "multitask_strategy": "enqueue"})
         extra = {key: params[key] for key in ("update", "goto") if params.get(key) is not None}
         body["command"] = cast("CommandRequest", {"resume": answers, **extra})
-        await self._run(asked, body, seen)
+        try:
+            await self._run(asked, body, tuple(answers))
+        except AlreadyAnswered as error:
+            raise _consumed(error) from None
         return {}
 
     async def _tree(self, asked: Asked, params: JsonObject) -> JsonObject:
@@ -197,17 +182,17 @@ class ProtocolCommands:
         return {**started, "thread_id": str(asked.thread_id)}
 
     async def _run(
-        self, asked: Asked, body: RunCreateRequest, seen: Seen | None = None
+        self, asked: Asked, body: RunCreateRequest, answers: tuple[str, ...] = ()
     ) -> JsonObject:
-        created = await self._runs.create(
-            asked.caller,
-            asked.thread_id,
+        request = RunRequest(
             body,
+            asked.thread_id,
             request_id=asked.request_id,
-            protocol=True,
             headers=asked.headers,
-            seen=seen,
+            thread_events=True,
+            answers=answers,
         )
+        created = await self._runs.create(asked.caller, request)
         return {"run_id": str(created.run.run_id)}
 
     async def _waits(self, asked: Asked) -> bool:
@@ -216,28 +201,7 @@ class ProtocolCommands:
             thread = await self._get(asked)
         except ThreadNotFound:
             return False
-        return thread.status == "interrupted" and bool(_pending(thread))
-
-    async def _active(self, thread_id: UUID) -> tuple[Seen, set[str]]:
-        """Return what a thread is like, and the questions that its active runs answer."""
-        try:
-            number = await self._storage.threads.event_number(thread_id)
-            # In this order: a run that begins in between is seen in either.
-            runs = [
-                run
-                for status in _ACTIVE
-                for run in await self._storage.runs.list(
-                    thread_id, limit=_WAITING, offset=0, status=status
-                )
-            ]
-        except ThreadNotFound as error:
-            raise CommandFailed("no_such_run", str(error)) from None
-        taken: set[str] = set()
-        for run in runs:
-            command = load_object(run.kwargs).get("command")
-            resume = command.get("resume") if isinstance(command, dict) else None
-            taken |= set(resume) if isinstance(resume, dict) else set()
-        return Seen(frozenset(run.run_id for run in runs), number), taken
+        return thread.status == "interrupted" and bool(question_ids(thread.interrupts))
 
     async def _assistant(self, thread: Thread) -> str:
         """Return the assistant of the thread's last run, else the one its metadata name."""
@@ -299,23 +263,8 @@ def _answers(params: JsonObject) -> dict[str, Json]:
     return answers
 
 
-def _check_pending(pending: set[str], answers: Mapping[str, Json]) -> None:
-    for interrupt_id in answers:
-        if interrupt_id not in pending:
-            raise CommandFailed(
-                "no_such_interrupt",
-                f"Unknown or already-consumed interrupt: {interrupt_id:.200}",
-            )
-
-
-def _pending(thread: Thread) -> set[str]:
-    """Return the ids of what a thread asks."""
-    found: set[str] = set()
-    for interrupts in load_object(thread.interrupts or b"{}").values():
-        for each in interrupts if isinstance(interrupts, list) else []:
-            if isinstance(each, dict):
-                found.add(str(each.get("id")))
-    return found
+def _consumed(error: AlreadyAnswered) -> CommandFailed:
+    return CommandFailed("no_such_interrupt", str(error))
 
 
 def _namespace(params: JsonObject) -> str:

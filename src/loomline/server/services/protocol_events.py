@@ -17,10 +17,8 @@ from loomline.server.authz.users import Caller
 from loomline.server.domain.access import Condition
 from loomline.server.domain.errors import RunNotFound, StorageUnavailable, ThreadNotFound
 from loomline.server.domain.events import START, StoredEvent
-from loomline.server.domain.json import load_object
-from loomline.server.domain.lost_ends import Told, lost_end, unbegun_end
+from loomline.server.domain.last_events import Told, last_events
 from loomline.server.domain.protocol import (
-    MARKER,
     PROTOCOL,
     Numbered,
     answered,
@@ -50,18 +48,6 @@ _GRACE_SECONDS = 2.0
 _REMEMBERED = 1000
 
 _RETRY_SECONDS = 1.0
-
-_MARK = f'"{MARKER}":true'
-
-
-def has_protocol(run: Run) -> bool:
-    """Return whether a run has events of the protocol itself."""
-    return run.kwargs.find(_MARK.encode()) >= 0
-
-
-def _answered(run: Run) -> list[str]:
-    command = load_object(run.kwargs).get("command")
-    return answered(command.get("resume")) if isinstance(command, dict) else []
 
 
 @dataclass(slots=True)
@@ -166,7 +152,7 @@ class ProtocolEvents:
     async def _runs(self, place: _Place, reading: _Reading, *, live: bool) -> Batches:
         for run in await self._begun(place, reading):
             reading.begin(run)
-            source = self._own if has_protocol(run) else self._plain
+            source = self._own if run.request.events == "thread" else self._plain
             try:
                 async with aclosing(source(run, reading, live=live)) as batches:
                     async for batch in batches:
@@ -202,17 +188,17 @@ class ProtocolEvents:
         async with aclosing(self._log(run, live=live)) as batches:
             async for batch in batches:
                 found = [numbered(each.event) for each in batch if each.event.mode == PROTOCOL]
-                new = reading.new(told.note(found))
+                new = reading.new(told.new(found))
                 if new:
                     yield new
                 if told.ended:
                     break
         unbegun = run.attempt == 0 and not run.active
         if not told.ended and (live or unbegun):
-            yield reading.new(await self._lost_end(run, told))
+            yield reading.new(told.new(await self._stored_end(run)))
 
     async def _plain(self, run: Run, reading: _Reading, *, live: bool) -> Batches:
-        made = PlainEvents(str(run.run_id), run.graph_id, _answered(run))
+        made = PlainEvents(str(run.run_id), run.graph_id, answered(run.spec.resume))
         async with aclosing(self._log(run, live=live)) as batches:
             async for batch in batches:
                 new = reading.new(made.events(batch))
@@ -226,31 +212,19 @@ class ProtocolEvents:
                 end = run_end(run.status, run.error, waits=made.interrupted)
                 yield reading.new(made.end(*end))
 
-    async def _lost_end(self, run: Run, told: Told) -> Sequence[Numbered]:
-        """Return the end of a run whose log lacks it.
+    async def _stored_end(self, run: Run) -> Sequence[Numbered]:
+        """Return the stored last events of a run without an end in its log.
 
         Such a run was cancelled before a worker claimed it, or before another worker went on with
         it, or its worker has died.
         """
         try:
             run = await self._storage.runs.get(run.thread_id, run.run_id)
-            thread = await self._storage.threads.get(run.thread_id, with_values=False)
-            latest = await self._is_latest(run)
-        except (RunNotFound, ThreadNotFound):
+        except RunNotFound:
             return []
         if run.active or self._clock.now() - run.updated_at > self._keep:
             return []
-        if run.attempt == 0:
-            return unbegun_end(run)
-        return lost_end(run, thread, told, latest=latest)
-
-    async def _is_latest(self, run: Run) -> bool:
-        """Return whether no later run of the thread has begun."""
-        runs = await self._storage.runs.list(run.thread_id, limit=_RUNS[-1], offset=0, status=None)
-        return not any(
-            each.attempt > 0 and (each.number_before or 0) > (run.number_before or 0)
-            for each in runs
-        )
+        return last_events(run, await self._storage.runs.last_events(run.run_id))
 
     async def _log(self, run: Run, *, live: bool) -> AsyncGenerator[Sequence[StoredEvent]]:
         stream, cursor = str(run.run_id), START

@@ -3,100 +3,128 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
 from loomline.schema import Durability, StreamMode
+from loomline.server.domain.access import Condition
 from loomline.server.domain.assistants import Assistant
+from loomline.server.domain.crons import Firing
 from loomline.server.domain.errors import ContradictoryInput, InvalidInput
 from loomline.server.domain.ids import uuid7
-from loomline.server.domain.json import Json, JsonObject, dump, load_object
-from loomline.server.domain.protocol import MARKER
-from loomline.server.domain.reserved import IDS, unforged
+from loomline.server.domain.json import Encoded, Json, JsonObject, copied
+from loomline.server.domain.reserved import IDS, REQUEST, unforged
+from loomline.server.domain.run_spec import RunSpec, StoredSpec
 from loomline.server.domain.runs import NewRun
-from loomline.server.domain.secrets import SECRETS, is_secret
+from loomline.server.domain.secrets import is_secret
 from loomline.server.graphs.states import command
 from loomline.server.services.requests import RunCreateRequest
 
-PROTOCOL_MODES = (
-    "values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints",
-)  # fmt: skip
-"""The stream modes that a run with events of the thread protocol is shown to have."""
-
 _CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
-_OWN_FIELDS = ("strict_resume", "langsmith_tracer", "timeout_seconds")
 
 # A century: enough for any plan, and it cannot overflow a date.
 _LONGEST_DELAY_SECONDS = 100 * 365 * 86_400.0
 
 
-def new_run(
-    thread_id: UUID | None,
-    body: RunCreateRequest,
-    assistant: Assistant,
-    *,
-    request_id: str,
-    now: datetime,
-    headers: Mapping[str, str] | None = None,
-) -> NewRun:
-    """Return the run a request asks for.
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A request for a run.
 
-    ``headers`` are those that the graph may read in ``configurable``. They win over what the
-    request says by the same name: who sets them may be a proxy that knows better.
+    Attributes:
+        body: The request as the client has sent it.
+        thread_id: The thread of the run; None: the run gets a thread of its own.
+        request_id: The id that the client or its proxy has given the request.
+        headers: The headers that the graph may read in ``configurable``. They win over the values
+            of the body by the same name: a proxy that sets them knows better.
+        key: The idempotency key, as the client has sent it.
+        reading: Whether the answer to the request shows the result of the run.
+        thread_events: Whether the run reports itself in the events of the thread protocol.
+        firing: The due time of the cron that starts the run.
+        answers: The ids of the questions that no other run may answer.
+    """
+
+    body: RunCreateRequest
+    thread_id: UUID | None = None
+    request_id: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
+    reading: bool = False
+    thread_events: bool = False
+    firing: Firing | None = None
+    answers: tuple[str, ...] = ()
+
+
+def new_run(request: RunRequest, assistant: Assistant, now: datetime) -> NewRun:
+    """Return the run that a request asks for.
 
     Raises:
-        ContradictoryInput: fields that exclude each other are given.
+        ContradictoryInput: the request has fields that exclude each other.
         InvalidInput: a field does not fit.
     """
-    _refuse_contradictions(thread_id, body)
+    body = request.body
+    _refuse_contradictions(request)
     _check_command(body)
-    stateless = thread_id is None
-    temporary = stateless and body.get("on_completion", "delete") == "delete"
     config = _config(body, assistant)
-    user_keys = cast("JsonObject", config["configurable"])
-    delay = min(max(body.get("after_seconds", 0.0), 0.0), _LONGEST_DELAY_SECONDS)
-    kwargs = _kwargs(body, temporary=temporary) | {
-        "config": {
-            **config,
-            "configurable": {
-                **user_keys,
-                **(headers or {}),
-                **_checkpoint(body),
-                "langgraph_request_id": request_id,
-                "__after_seconds__": delay,
-                "__request_start_time_ms__": int(now.timestamp() * 1000),
-            },
-        },
-        "context": user_keys,
-        **_secrets(headers or {}),
-    }
+    delay = _delay(body)
     return NewRun(
         run_id=uuid7(),
-        thread_id=thread_id or uuid7(),
+        thread_id=request.thread_id or uuid7(),
         assistant_id=assistant.assistant_id,
         graph_id=assistant.graph_id,
         assistant_metadata=assistant.metadata,
         metadata=body.get("metadata", {}),
-        kwargs=dump(kwargs),
+        request=StoredSpec(spec=_spec(request, config, now)),
         multitask_strategy=body.get("multitask_strategy", "enqueue"),
-        create_thread=stateless or body.get("if_not_exists") == "create",
-        temporary=temporary,
-        resumable=body.get("stream_resumable", False),
+        create_thread=request.thread_id is None or body.get("if_not_exists") == "create",
         thread_config=_thread_config(config),
-        own_thread=stateless,
+        own_thread=request.thread_id is None,
         created_at=now + timedelta(seconds=delay),
         now=now,
+        firing=request.firing,
+        answers=request.answers,
     )
 
 
-def run_value(
-    thread_id: UUID | None, body: RunCreateRequest, new: NewRun, kwargs: JsonObject
-) -> dict[str, Any]:
+def _spec(request: RunRequest, config: JsonObject, now: datetime) -> RunSpec:
+    body = request.body
+    user_keys = cast("JsonObject", config["configurable"])
+    configurable: JsonObject = {
+        **user_keys,
+        **request.headers,
+        **_checkpoint(body),
+        REQUEST: request.request_id,
+        "__after_seconds__": _delay(body),
+        "__request_start_time_ms__": int(now.timestamp() * 1000),
+    }
+    stateless = request.thread_id is None
+    return RunSpec(
+        input=body.get("input"),
+        command=cast("JsonObject | None", body.get("command")),
+        config={**config, "configurable": configurable},
+        context=user_keys,
+        modes=tuple(stream_modes(body)),
+        subgraphs=body.get("stream_subgraphs", False),
+        durability=_durability(body),
+        interrupt_before=body.get("interrupt_before"),
+        interrupt_after=body.get("interrupt_after"),
+        temporary=stateless and body.get("on_completion", "delete") == "delete",
+        resumable=body.get("stream_resumable", False),
+        webhook=body.get("webhook"),
+        feedback_keys=cast("Json", body.get("feedback_keys")),
+        timeout_seconds=body.get("timeout_seconds"),
+        strict_resume=body.get("strict_resume"),
+        tracer=cast("JsonObject | None", body.get("langsmith_tracer")),
+        secrets=tuple(name for name in request.headers if is_secret(name)),
+    )
+
+
+def run_value(request: RunRequest, new: NewRun) -> dict[str, Any]:
     """Return a run as a handler of authorization sees and may change it."""
+    body = request.body
     return {
-        "thread_id": thread_id,
+        "thread_id": request.thread_id,
         "assistant_id": new.assistant_id,
         "run_id": new.run_id,
         "status": "pending",
@@ -105,22 +133,28 @@ def run_value(
         "multitask_strategy": new.multitask_strategy,
         "if_not_exists": body.get("if_not_exists", "reject"),
         "after_seconds": body.get("after_seconds", 0),
-        "kwargs": kwargs,
+        "kwargs": copied(new.spec.document()),
     }
 
 
-def with_protocol(new: NewRun) -> NewRun:
-    """Return a run that reports itself in the events of the thread protocol."""
-    kwargs = load_object(new.kwargs)
-    config = _object(kwargs["config"])
-    marked: JsonObject = {**_object(config["configurable"]), MARKER: True}
-    kwargs |= {
-        "config": {**config, "configurable": marked},
-        "stream_mode": list(PROTOCOL_MODES),
-        "subgraphs": True,
-        "resumable": True,
-    }
-    return replace(new, kwargs=dump(kwargs), resumable=True)
+def allowed(new: NewRun, value: dict[str, Any], access: Condition, user: Encoded | None) -> NewRun:
+    """Return a run as a handler of authorization has left it.
+
+    Args:
+        new: The run.
+        value: The value that the handler got and may have changed, with all members of ``kwargs``.
+        access: The condition on the thread.
+        user: The user who asks for the run, encoded.
+    """
+    metadata = value.get("metadata") or {}
+    return replace(
+        new,
+        metadata=metadata,
+        thread_metadata=metadata,
+        request=StoredSpec(spec=new.spec.changed(value["kwargs"])),
+        access=access,
+        user=user,
+    )
 
 
 def stream_modes(body: RunCreateRequest) -> list[StreamMode]:
@@ -129,7 +163,8 @@ def stream_modes(body: RunCreateRequest) -> list[StreamMode]:
     return list(dict.fromkeys([asked] if isinstance(asked, str) else asked)) or ["values"]
 
 
-def _refuse_contradictions(thread_id: UUID | None, body: RunCreateRequest) -> None:
+def _refuse_contradictions(request: RunRequest) -> None:
+    body = request.body
     if body.get("config", {}).get("configurable") and body.get("context"):
         raise ContradictoryInput(
             "Cannot specify both configurable and context. Prefer setting context alone. Context"
@@ -138,7 +173,7 @@ def _refuse_contradictions(thread_id: UUID | None, body: RunCreateRequest) -> No
         )
     _check_config(body.get("config", {}))
     given = body.get("command") or {}
-    if thread_id is None and given.get("resume") is not None:
+    if request.thread_id is None and given.get("resume") is not None:
         raise ContradictoryInput("You must provide a thread_id when resuming.")
 
 
@@ -164,29 +199,8 @@ def _check_config(config: JsonObject) -> None:
         raise InvalidInput(f"'config.configurable' must be an object, got {configurable!r:.200}")
 
 
-def _kwargs(body: RunCreateRequest, *, temporary: bool) -> dict[str, object]:
-    durability = _durability(body)
-    # What the reference does not know is there only where it was asked for.
-    own = {name: value for name, value in body.items() if name in _OWN_FIELDS}
-    return own | {
-        "input": body.get("input"),
-        "command": body.get("command"),
-        "stream_mode": stream_modes(body),
-        "interrupt_before": body.get("interrupt_before"),
-        "interrupt_after": body.get("interrupt_after"),
-        "webhook": body.get("webhook"),
-        "feedback_keys": body.get("feedback_keys"),
-        "temporary": temporary,
-        "subgraphs": body.get("stream_subgraphs", False),
-        "resumable": body.get("stream_resumable", False),
-        "checkpoint_during": durability != "exit",
-        "durability": durability,
-    }
-
-
-def _secrets(headers: Mapping[str, str]) -> dict[str, object]:
-    names = [name for name in headers if is_secret(name)]
-    return {SECRETS: names} if names else {}
+def _delay(body: RunCreateRequest) -> float:
+    return min(max(body.get("after_seconds", 0.0), 0.0), _LONGEST_DELAY_SECONDS)
 
 
 def _durability(body: RunCreateRequest) -> Durability:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +16,6 @@ from loomline.server.authz.authorizer import Authorizer, Value
 from loomline.server.authz.users import Caller
 from loomline.server.domain.access import EVERYTHING, Condition, both
 from loomline.server.domain.assistants import Assistant
-from loomline.server.domain.crons import Firing
 from loomline.server.domain.errors import (
     AssistantNotFound,
     NothingToCancel,
@@ -32,13 +31,13 @@ from loomline.server.domain.events import (
     EventId,
     Live,
 )
-from loomline.server.domain.json import Encoded, dump, load_object
+from loomline.server.domain.json import Encoded
+from loomline.server.domain.run_spec import StoredSpec
 from loomline.server.domain.runs import (
     Created,
     NewRun,
     QueueStats,
     Run,
-    Seen,
     Stop,
     reading as reading_condition,
 )
@@ -52,7 +51,7 @@ from loomline.server.services.priorities import Priorities
 from loomline.server.services.request_keys import batch_keys, run_key
 from loomline.server.services.requests import RunCreateRequest
 from loomline.server.services.run_limits import RunLimits
-from loomline.server.services.run_request import new_run, run_value, with_protocol
+from loomline.server.services.run_request import RunRequest, allowed, new_run, run_value
 from loomline.server.services.run_results import RunResults
 from loomline.server.services.webhooks import WebhookGuard
 
@@ -122,45 +121,17 @@ class RunService:
         self._authz = authz
         self._results = RunResults(storage, events, clock)
 
-    async def create(
-        self,
-        caller: Caller,
-        thread_id: UUID | None,
-        body: RunCreateRequest,
-        *,
-        request_id: str,
-        key: str | None = None,
-        reading: bool = False,
-        firing: Firing | None = None,
-        protocol: bool = False,
-        headers: Mapping[str, str] | None = None,
-        seen: Seen | None = None,
-    ) -> Created:
-        """Create a run, on a thread or (None) on one of its own.
-
-        Args:
-            caller: On whose behalf.
-            thread_id: The thread.
-            body: The request.
-            request_id: What the client or its proxy calls the request.
-            key: The idempotency key, as the client sent it.
-            reading: Whether the caller is going to be told what comes of it.
-            firing: The due time of a cron that the run belongs to.
-            protocol: Whether its events are those of the thread protocol.
-            headers: Those of the request that its graph may read.
-            seen: How the thread was when the run was decided on.
+    async def create(self, caller: Caller, request: RunRequest) -> Created:
+        """Create a run, on a thread or on one of its own.
 
         Raises:
-            ThreadMoved: the thread is not as it was seen to be.
+            RunTargetNotFound: the caller has no such thread or assistant.
+            AlreadyAnswered: another run answers a question of ``request.answers``.
         """
-        new = await self._new(caller, thread_id, body, request_id, headers, firing=firing)
-        new = replace(
-            with_protocol(new) if protocol else new,
-            firing=firing,
-            seen=seen,
-            key=run_key(caller, key, thread_id, body),
-        )
-        if reading:
+        new = await self._new(caller, request)
+        key = run_key(caller, request.key, request.thread_id, request.body)
+        new = replace(new, key=key)
+        if request.reading:
             named = {"thread_id": new.thread_id, "run_id": new.run_id}
             read = await self._authz.allow(caller, "threads", "read", named)
             new = replace(new, access=both(new.access, read))
@@ -173,13 +144,7 @@ class RunService:
         return replace(created, access=reading_condition(new))
 
     async def create_batch(
-        self,
-        caller: Caller,
-        bodies: Sequence[RunCreateRequest],
-        *,
-        request_id: str,
-        key: str | None = None,
-        headers: Mapping[str, str] | None = None,
+        self, caller: Caller, requests: Sequence[RunRequest], key: str | None = None
     ) -> Sequence[Run]:
         """Create runs, each on a thread of its own; none of them unless all requests are valid.
 
@@ -188,8 +153,10 @@ class RunService:
         Raises:
             RunTargetNotFound: the key stands for runs whose threads are not the caller's any more.
         """
-        news = [await self._new(caller, None, body, request_id, headers) for body in bodies]
-        keys = batch_keys(caller, key, bodies)
+        news = [await self._new(caller, request) for request in requests]
+        for new in news:
+            _ = new.request.encoded  # raises TooDeep before any run exists
+        keys = batch_keys(caller, key, [request.body for request in requests])
         keyed = [replace(new, key=each) for new, each in zip(news, keys, strict=True)]
         try:
             created = await asyncio.gather(*[self._storage.runs.create(new) for new in keyed])
@@ -234,51 +201,31 @@ class RunService:
         """
         await self.cancel_many(caller, thread_id, [run_id], action, reason=reason)
 
-    async def _new(
-        self,
-        caller: Caller,
-        thread_id: UUID | None,
-        body: RunCreateRequest,
-        request_id: str,
-        headers: Mapping[str, str] | None,
-        *,
-        firing: Firing | None = None,
-    ) -> NewRun:
-        now = self._clock.now()
+    async def _new(self, caller: Caller, request: RunRequest) -> NewRun:
+        body, now = request.body, self._clock.now()
         try:
             assistant = await self._assistants.target(body["assistant_id"])
-            new = new_run(
-                thread_id, body, assistant, request_id=request_id, now=now, headers=headers
-            )
-            allowed = await self._allowed(caller, thread_id, body, new)
-            self._assistants.check_target(assistant, allowed.access)
+            new = await self._allowed(caller, request, new_run(request, assistant, now))
+            self._assistants.check_target(assistant, new.access)
         except AssistantNotFound:
             raise RunTargetNotFound from None
         if body.get("feedback_keys"):
             logger.warning("feedback_keys are ignored", extra={"run_id": str(new.run_id)})
-        admitted = await self._admission.admit(allowed, body, assistant)
-        return await self._admission.priorities.prioritized(
-            caller, thread_id, admitted, assistant, firing
-        )
+        if request.thread_events:
+            new = replace(new, request=StoredSpec(spec=new.spec.with_thread_events()))
+        admitted = await self._admission.admit(new, body, assistant)
+        return await self._admission.priorities.prioritized(caller, admitted, assistant)
 
-    async def _allowed(
-        self, caller: Caller, thread_id: UUID | None, body: RunCreateRequest, new: NewRun
-    ) -> NewRun:
+    async def _allowed(self, caller: Caller, request: RunRequest, new: NewRun) -> NewRun:
         """Return a run as the handlers let it be."""
         if caller.user is None:
             return new
-        kwargs = load_object(new.kwargs)
-        value = run_value(thread_id, body, new, kwargs)
+        value = run_value(request, new)
+        kwargs = value["kwargs"]
         access = await self._authz.allow(caller, "threads", "create_run", value)
-        metadata = value.get("metadata") or {}
-        return replace(
-            new,
-            metadata=metadata,
-            thread_metadata=metadata,
-            kwargs=dump({**kwargs, **value["kwargs"]}),
-            access=access,
-            user=caller.dump(),
-        )
+        # A handler may change the object or put another one in its place, with some members only.
+        value["kwargs"] = {**kwargs, **value["kwargs"]}
+        return allowed(new, value, access, caller.dump())
 
     async def _reading(self, caller: Caller, thread_id: UUID | None, run_id: UUID) -> Condition:
         """Return which threads may have a run for a caller to read it."""

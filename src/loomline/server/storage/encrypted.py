@@ -1,7 +1,7 @@
-"""Any storage, with what it holds encrypted: the rows here, checkpoints and items by their savers.
+"""Any storage with its content encrypted: the rows here, checkpoints and items by their savers.
 
-What the database must find or merge stays readable: ids, names, times, statuses, the keys of
-objects, and the server's own keys in metadata.
+``sealed_fields`` lists the encrypted fields. Everything that the database must find or merge stays
+readable: ids, names, times, statuses, the keys of objects, and the server's own keys in metadata.
 """
 
 from __future__ import annotations
@@ -23,30 +23,22 @@ from loomline.server.domain.access import EVERYTHING, Condition
 from loomline.server.domain.errors import EncryptionFailed, LeaseLost, StorageUnavailable
 from loomline.server.domain.filters import Page
 from loomline.server.domain.json import Encoded, JsonObject, dump, load_object
+from loomline.server.domain.run_spec import RunSpec, StoredSpec
 from loomline.server.domain.runs import (
-    Cancelled,
     Claim,
     Created,
     Finished,
     NewRun,
     Outcome,
-    QueueStats,
-    Reclaimed,
-    Renewal,
     Run,
-    Stop,
     pause_after,
 )
 from loomline.server.domain.threads import (
     FoundThread,
     NewThread,
-    Pruned,
-    PruneStrategy,
     Thread,
-    ThreadFilter,
     ThreadPatch,
     ThreadQuery,
-    ThreadSize,
     ThreadState,
 )
 from loomline.server.ports.sealing import ACTING, Acting
@@ -65,7 +57,9 @@ from loomline.server.storage.encrypted_crons import EncryptedCrons
 from loomline.server.storage.encrypted_webhooks import EncryptedWebhooks
 from loomline.server.storage.extracting import found_thread, needs_values
 from loomline.server.storage.rewriting import Rewriter, rewrite
+from loomline.server.storage.sealed_fields import COLUMNS, open_record, seal_record
 from loomline.server.storage.sealing import Sealer, Seals, is_marked, split_context, with_context
+from loomline.server.storage.wrapping import Wrapper, passed
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
 
@@ -73,6 +67,9 @@ logger: logging.Logger = logging.getLogger("loomline.storage")
 # Batches in a row out of which some runs could not be decrypted; those that could must not wait for
 # the end of it.
 _CLAIMS = 16
+
+
+_RUN = COLUMNS["runs"]
 
 
 class RewritableStorage(Storage, Protocol):
@@ -176,26 +173,28 @@ class EncryptedEdit:
         self, state: ThreadState, new: NewThread | None = None, *, access: Condition = EVERYTHING
     ) -> Thread:
         async def seal(seals: Seals) -> tuple[ThreadState, NewThread | None]:
-            values = await seals.seal_text("thread", "values", state.values)
-            interrupts = await seals.seal_text("thread", "interrupts", state.interrupts)
-            sealed = dataclasses.replace(
-                state,
-                values=cast("Encoded", values),
-                interrupts=cast("Encoded", interrupts),
-            )
-            return sealed, None if new is None else await _seal_new_thread(seals, new)
+            own = None if new is None else await seal_record(seals, new)
+            return await seal_record(seals, state), own
 
         thread = await self._inner.commit(*await self._sealer.run(seal), access=access)
-        return await self._sealer.run(lambda seals: _open_thread(seals, thread))
+        return await self._sealer.run(lambda seals: open_record(seals, thread))
 
 
-class EncryptedThreads:
+class EncryptedThreads(Wrapper[ThreadStorage]):
+    event_number = passed(ThreadStorage.event_number)
+    priority = passed(ThreadStorage.priority)
+    delete = passed(ThreadStorage.delete)
+    count = passed(ThreadStorage.count)
+    prune = passed(ThreadStorage.prune)
+    size = passed(ThreadStorage.size)
+    expire = passed(ThreadStorage.expire)
+
     def __init__(self, inner: ThreadStorage, sealer: Sealer) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._sealer = sealer
 
     async def create(self, new: NewThread, *, access: Condition = EVERYTHING) -> Thread:
-        sealed = await self._sealer.run(lambda seals: _seal_new_thread(seals, new))
+        sealed = await self._sealer.run(lambda seals: seal_record(seals, new))
         return await self._opened(await self._inner.create(sealed, access=access))
 
     async def get(
@@ -204,22 +203,13 @@ class EncryptedThreads:
         found = await self._inner.get(thread_id, with_values=with_values, access=access)
         return await self._opened(found)
 
-    async def event_number(self, thread_id: UUID) -> int:
-        return await self._inner.event_number(thread_id)
-
-    async def priority(self, thread_id: UUID) -> int | None:
-        return await self._inner.priority(thread_id)
-
-    async def delete(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> tuple[UUID, ...]:
-        return await self._inner.delete(thread_id, access=access)
-
     async def search(self, query: ThreadQuery) -> Page[FoundThread]:
         # Paths lead into what only we can read.
         plain = dataclasses.replace(query, extract={}, with_values=needs_values(query))
         page = await self._inner.search(plain)
 
         async def row(seals: Seals, found: FoundThread) -> FoundThread:
-            thread = await _open_thread(seals, found.thread)
+            thread = await open_record(seals, found.thread)
             shown = found_thread(thread, query.extract)
             if query.with_values:
                 return shown
@@ -230,9 +220,6 @@ class EncryptedThreads:
 
         return dataclasses.replace(page, rows=await self._sealer.run(rows))
 
-    async def count(self, where: ThreadFilter) -> int:
-        return await self._inner.count(where)
-
     async def update(
         self,
         thread_id: UUID,
@@ -241,10 +228,7 @@ class EncryptedThreads:
         with_values: bool = True,
         access: Condition = EVERYTHING,
     ) -> Thread:
-        metadata = await self._sealer.run(
-            lambda seals: seals.seal("thread", "metadata", patch.metadata)
-        )
-        sealed = dataclasses.replace(patch, metadata=metadata)
+        sealed = await self._sealer.run(lambda seals: seal_record(seals, patch))
         return await self._opened(
             await self._inner.update(thread_id, sealed, with_values=with_values, access=access)
         )
@@ -262,30 +246,39 @@ class EncryptedThreads:
         made = await self._inner.copy(thread_id, new_id, now, metadata=own, access=access)
         return await self._opened(made)
 
-    async def prune(
-        self, thread_ids: Sequence[UUID], strategy: PruneStrategy, *, access: Condition = EVERYTHING
-    ) -> Pruned:
-        return await self._inner.prune(thread_ids, strategy, access=access)
-
-    async def size(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> ThreadSize:
-        return await self._inner.size(thread_id, access=access)
-
-    async def expire(self, now: datetime, limit: int) -> Pruned:
-        return await self._inner.expire(now, limit)
-
     async def _opened(self, thread: Thread) -> Thread:
-        return await self._sealer.run(lambda seals: _open_thread(seals, thread))
+        return await self._sealer.run(lambda seals: open_record(seals, thread))
 
 
-class EncryptedRuns:
+class EncryptedRuns(Wrapper[RunStorage]):
+    active = passed(RunStorage.active)
+    over = passed(RunStorage.over)
+    next_due = passed(RunStorage.next_due)
+    renew = passed(RunStorage.renew)
+    release = passed(RunStorage.release)
+    cancel = passed(RunStorage.cancel)
+    reclaim = passed(RunStorage.reclaim)
+    forget_keys = passed(RunStorage.forget_keys)
+    stats = passed(RunStorage.stats)
+
     def __init__(self, inner: RunStorage, sealer: Sealer) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._sealer = sealer
 
     async def create(self, new: NewRun) -> Created:
-        sealed = await self._sealer.run(lambda seals: _seal_new_run(seals, new))
+        try:
+            sealed = await self._sealer.run(lambda seals: _seal_new_run(seals, new))
+        except EncryptionFailed:
+            _ = new.request.encoded  # raises the better error for a request that is too deep
+            raise
         created = await self._inner.create(sealed)
-        return dataclasses.replace(created, run=await self._opened(created.run))
+        run = created.run
+        if run.request is not sealed.request:  # an older run, of a request with the same key
+            return dataclasses.replace(created, run=await self._opened(run))
+        # The thread may have added to the metadata; all else is that of the request.
+        metadata = await self._sealer.run(lambda seals: seals.open(run.metadata))
+        own = dataclasses.replace(run, metadata=metadata, user=new.user)
+        return dataclasses.replace(created, run=own)
 
     async def get(
         self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
@@ -305,19 +298,6 @@ class EncryptedRuns:
             thread_id, limit=limit, offset=offset, status=status, access=access
         )
         return await self._all(runs)
-
-    async def active(
-        self,
-        status: RunStatus | None,
-        *,
-        after: UUID | None,
-        limit: int,
-        access: Condition = EVERYTHING,
-    ) -> Sequence[tuple[UUID, UUID]]:
-        return await self._inner.active(status, after=after, limit=limit, access=access)
-
-    async def over(self, run_ids: Sequence[UUID]) -> frozenset[UUID]:
-        return await self._inner.over(run_ids)
 
     async def delete(self, thread_id: UUID, run_id: UUID, *, access: Condition = EVERYTHING) -> Run:
         return await self._opened(await self._inner.delete(thread_id, run_id, access=access))
@@ -368,18 +348,12 @@ class EncryptedRuns:
             await self._inner.release(claim, pause_seconds=pause_after(claim))
         return None
 
-    async def next_due(self, after: datetime) -> datetime | None:
-        return await self._inner.next_due(after)
-
-    async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:
-        return await self._inner.renew(worker, claims, lease_seconds)
-
-    async def ask(self, claim: Claim, interrupts: Encoded) -> None:
+    async def ask(self, claim: Claim, interrupts: Encoded, asked: Sequence[str]) -> None:
         async def seal(_: Seals) -> Encoded:
             seals = Seals(self._sealer, Acting(metadata=claim.run.sealing))
             return cast("Encoded", await seals.seal_text("thread", "interrupts", interrupts))
 
-        await self._inner.ask(claim, await self._sealer.run(seal))
+        await self._inner.ask(claim, await self._sealer.run(seal), asked)
 
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
         async def seal(_: Seals) -> tuple[Claim, Outcome]:
@@ -389,35 +363,22 @@ class EncryptedRuns:
                 run = await _seal_told(seals, run)
             values = await seals.seal_text("thread", "values", outcome.values)
             interrupts = await seals.seal_text("thread", "interrupts", outcome.interrupts)
-            error = await seals.seal_text("run", "error", outcome.error)
+            error = await seals.seal_text("run", _RUN["error"].name, outcome.error)
+            events = await seals.seal_text("run", _RUN["last_events"].name, outcome.last_events)
             sealed = dataclasses.replace(
-                outcome, values=values, interrupts=cast("Encoded", interrupts), error=error
+                outcome,
+                values=values,
+                interrupts=cast("Encoded", interrupts),
+                error=error,
+                last_events=events,
             )
             return dataclasses.replace(claim, run=run), sealed
 
         return await self._inner.finish(*await self._sealer.run(seal))
 
-    async def release(self, claim: Claim, *, pause_seconds: float = 0.0) -> None:
-        await self._inner.release(claim, pause_seconds=pause_seconds)
-
-    async def cancel(
-        self,
-        thread_id: UUID,
-        run_ids: Sequence[UUID],
-        stop: Stop,
-        *,
-        access: Condition = EVERYTHING,
-    ) -> Cancelled:
-        return await self._inner.cancel(thread_id, run_ids, stop, access=access)
-
-    async def reclaim(self, *, max_attempts: int, orphaned: bool = False) -> Reclaimed:
-        return await self._inner.reclaim(max_attempts=max_attempts, orphaned=orphaned)
-
-    async def forget_keys(self, before: datetime, limit: int) -> int:
-        return await self._inner.forget_keys(before, limit)
-
-    async def stats(self, *, graphs: Collection[str] | None = None) -> QueueStats:
-        return await self._inner.stats(graphs=graphs)
+    async def last_events(self, run_id: UUID) -> Encoded | None:
+        found = await self._inner.last_events(run_id)
+        return await self._sealer.run(lambda seals: seals.open_text(found))
 
     async def _opened(self, run: Run) -> Run:
         return await self._sealer.run(lambda seals: _open_run(seals, run))
@@ -429,59 +390,48 @@ class EncryptedRuns:
         return await self._sealer.run(work)
 
 
-async def _seal_new_thread(seals: Seals, new: NewThread) -> NewThread:
-    return dataclasses.replace(new, metadata=await seals.seal("thread", "metadata", new.metadata))
-
-
-async def _open_thread(seals: Seals, thread: Thread) -> Thread:
-    return dataclasses.replace(
-        thread,
-        metadata=await seals.open(thread.metadata),
-        config=await seals.open_config(thread.config),
-        values=await seals.open_text(thread.values),
-        interrupts=await seals.open_text(thread.interrupts),
-        error=await seals.open_text(thread.error),
-    )
-
-
 async def _seal_new_run(seals: Seals, new: NewRun) -> NewRun:
     # The metadata of the assistant becomes the run's.
-    own = await seals.seal("run", "metadata", {**new.assistant_metadata, **new.metadata})
+    metadata = {**new.assistant_metadata, **new.metadata}
+    own = await seals.seal("run", _RUN["metadata"].name, metadata)
     return dataclasses.replace(
         new,
         assistant_metadata={key: own[key] for key in new.assistant_metadata},
         metadata={key: own[key] for key in new.metadata},
         thread_metadata=await seals.seal("thread", "metadata", new.thread_metadata),
-        user=await seals.seal_text("run", "user", new.user),
-        kwargs=await _seal_kwargs(seals, new.kwargs),
+        user=await seals.seal_text("run", _RUN["caller"].name, new.user),
+        request=StoredSpec(spec=new.spec, sealed=await _seal_spec(seals, new.spec)),
         thread_config=await seals.seal_config("thread", new.thread_config),
     )
 
 
-async def _seal_kwargs(seals: Seals, kwargs: Encoded) -> Encoded:
-    sealed = await seals.seal("run", "kwargs", load_object(kwargs))
+async def _seal_spec(seals: Seals, spec: RunSpec) -> Encoded:
+    sealed = await seals.seal("run", _RUN["kwargs"].name, spec.document())
     return dump(with_context(sealed, await seals.metadata()))
 
 
 async def _seal_told(seals: Seals, run: Run) -> Run:
+    stored = run.request.sealed
+    if stored is None:  # decoded anew: a graph may have changed its input
+        stored = await _seal_spec(seals, RunSpec.load(run.request.encoded))
     return dataclasses.replace(
         run,
-        metadata=await seals.seal("run", "metadata", run.metadata),
-        kwargs=await _seal_kwargs(seals, run.kwargs),
-        user=await seals.seal_text("run", "user", run.user),
+        metadata=await seals.seal("run", _RUN["metadata"].name, run.metadata),
+        request=StoredSpec(stored),
+        user=await seals.seal_text("run", _RUN["caller"].name, run.user),
     )
 
 
 async def _open_run(seals: Seals, run: Run) -> Run:
-    kwargs = run.kwargs
-    context: JsonObject = {}
-    if is_marked(kwargs):
-        request, context = split_context(load_object(kwargs))
-        kwargs = dump(await seals.open(request))
+    request, context = run.request, JsonObject()
+    if is_marked(request.encoded):
+        document, context = split_context(load_object(request.encoded))
+        spec = RunSpec.of(await seals.open(document))
+        request = StoredSpec(spec=spec, sealed=request.encoded)
     return dataclasses.replace(
         run,
         metadata=await seals.open(run.metadata),
-        kwargs=kwargs,
+        request=request,
         error=await seals.open_text(run.error),
         user=await seals.open_text(run.user),
         sealing=context,

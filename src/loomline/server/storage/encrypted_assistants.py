@@ -11,7 +11,6 @@ from loomline.schema import OnConflictBehavior
 from loomline.server.domain.access import EVERYTHING, Condition
 from loomline.server.domain.assistants import (
     Assistant,
-    AssistantFilter,
     AssistantPatch,
     AssistantQuery,
     AssistantVersion,
@@ -19,26 +18,31 @@ from loomline.server.domain.assistants import (
 from loomline.server.domain.filters import Page
 from loomline.server.domain.json import JsonObject
 from loomline.server.ports.storage import AssistantStorage
+from loomline.server.storage.sealed_fields import open_record, seal_record
 from loomline.server.storage.sealing import Sealer, Seals
+from loomline.server.storage.wrapping import Wrapper, passed
 
 
-class EncryptedAssistants:
+class EncryptedAssistants(Wrapper[AssistantStorage]):
     """``AssistantStorage`` around another one."""
 
+    count = passed(AssistantStorage.count)
+    delete = passed(AssistantStorage.delete)
+
     def __init__(self, inner: AssistantStorage, sealer: Sealer) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._sealer = sealer
 
     async def ensure(self, assistants: Sequence[Assistant]) -> None:
         async def seal(seals: Seals) -> Sequence[Assistant]:
-            return await seals.each(lambda each: _seal_assistant(seals, each), assistants)
+            return await seals.each(lambda each: seal_record(seals, each), assistants)
 
         await self._inner.ensure(await self._sealer.run(seal))
 
     async def create(
         self, assistant: Assistant, if_exists: OnConflictBehavior, *, access: Condition = EVERYTHING
     ) -> Assistant:
-        sealed = await self._sealer.run(lambda seals: _seal_assistant(seals, assistant))
+        sealed = await self._sealer.run(lambda seals: seal_record(seals, assistant))
         return await self._opened(await self._inner.create(sealed, if_exists, access=access))
 
     async def get(self, assistant_id: UUID, *, access: Condition = EVERYTHING) -> Assistant:
@@ -48,43 +52,15 @@ class EncryptedAssistants:
         page = await self._inner.search(query)
 
         async def work(seals: Seals) -> Sequence[Assistant]:
-            return await seals.each(lambda each: _open_assistant(seals, each), page.rows)
+            return await seals.each(lambda each: open_record(seals, each), page.rows)
 
         return dataclasses.replace(page, rows=await self._sealer.run(work))
-
-    async def count(self, where: AssistantFilter) -> int:
-        return await self._inner.count(where)
 
     async def update(
         self, assistant_id: UUID, patch: AssistantPatch, *, access: Condition = EVERYTHING
     ) -> Assistant:
-        async def seal(seals: Seals) -> AssistantPatch:
-            config, context = patch.config, patch.context
-            return dataclasses.replace(
-                patch,
-                config=None if config is None else await seals.seal_config("assistant", config),
-                context=None if context is None else await _seal_context(seals, context),
-                metadata=await seals.seal("assistant", "metadata", patch.metadata),
-            )
-
-        return await self._opened(
-            await self._inner.update(assistant_id, await self._sealer.run(seal), access=access)
-        )
-
-    async def delete(
-        self,
-        assistant_id: UUID,
-        *,
-        delete_threads: bool,
-        access: Condition = EVERYTHING,
-        threads_access: Condition = EVERYTHING,
-    ) -> tuple[UUID, ...]:
-        return await self._inner.delete(
-            assistant_id,
-            delete_threads=delete_threads,
-            access=access,
-            threads_access=threads_access,
-        )
+        sealed = await self._sealer.run(lambda seals: seal_record(seals, patch))
+        return await self._opened(await self._inner.update(assistant_id, sealed, access=access))
 
     async def versions(
         self,
@@ -100,7 +76,7 @@ class EncryptedAssistants:
         )
 
         async def work(seals: Seals) -> Sequence[AssistantVersion]:
-            return await seals.each(lambda each: _open_version(seals, each), found)
+            return await seals.each(lambda each: open_record(seals, each), found)
 
         return await self._sealer.run(work)
 
@@ -111,35 +87,4 @@ class EncryptedAssistants:
         return await self._opened(found)
 
     async def _opened(self, assistant: Assistant) -> Assistant:
-        return await self._sealer.run(lambda seals: _open_assistant(seals, assistant))
-
-
-async def _seal_context(seals: Seals, context: JsonObject) -> JsonObject:
-    return await seals.seal("assistant", "context", context)
-
-
-async def _seal_assistant(seals: Seals, assistant: Assistant) -> Assistant:
-    return dataclasses.replace(
-        assistant,
-        config=await seals.seal_config("assistant", assistant.config),
-        context=await _seal_context(seals, assistant.context),
-        metadata=await seals.seal("assistant", "metadata", assistant.metadata),
-    )
-
-
-async def _open_assistant(seals: Seals, assistant: Assistant) -> Assistant:
-    return dataclasses.replace(
-        assistant,
-        config=await seals.open_config(assistant.config),
-        context=await seals.open(assistant.context),
-        metadata=await seals.open(assistant.metadata),
-    )
-
-
-async def _open_version(seals: Seals, version: AssistantVersion) -> AssistantVersion:
-    return dataclasses.replace(
-        version,
-        config=await seals.open_config(version.config),
-        context=await seals.open(version.context),
-        metadata=await seals.open(version.metadata),
-    )
+        return await self._sealer.run(lambda seals: open_record(seals, assistant))

@@ -10,12 +10,14 @@ from typing import Final
 from uuid import UUID
 
 from loomline.server.domain.access import EVERYTHING, Condition
-from loomline.server.domain.crons import Cron, CronFilter, CronQuery, Firing, firing
+from loomline.server.domain.crons import Cron, CronQuery, firing
 from loomline.server.domain.errors import EncryptionFailed
 from loomline.server.domain.filters import Page
 from loomline.server.domain.json import JsonObject
 from loomline.server.ports.storage import CronStorage
+from loomline.server.storage.sealed_fields import open_record, seal_record
 from loomline.server.storage.sealing import KEPT, Sealer, Seals, split_context, with_context
+from loomline.server.storage.wrapping import Wrapper, passed
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
 
@@ -25,22 +27,23 @@ _PLAIN: Final = frozenset({
 })  # fmt: skip
 
 
-class EncryptedCrons:
+class EncryptedCrons(Wrapper[CronStorage]):
     """``CronStorage`` around another one."""
 
+    delete = passed(CronStorage.delete)
+    count = passed(CronStorage.count)
+    pass_over = passed(CronStorage.pass_over)
+    next_due = passed(CronStorage.next_due)
+
     def __init__(self, inner: CronStorage, sealer: Sealer) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._sealer = sealer
 
     async def create(self, cron: Cron, *, access: Condition = EVERYTHING) -> Cron:
         async def seal(seals: Seals) -> Cron:
             payload = await _seal_request(seals, cron.payload)
-            return dataclasses.replace(
-                cron,
-                payload=with_context(payload, await seals.metadata()),
-                metadata=await seals.seal("cron", "metadata", cron.metadata),
-                user=await seals.seal_text("cron", "user", cron.user),
-            )
+            payload = with_context(payload, await seals.metadata())
+            return dataclasses.replace(await seal_record(seals, cron), payload=payload)
 
         sealed = await self._sealer.run(seal)
         return await self._opened(await self._inner.create(sealed, access=access))
@@ -54,15 +57,9 @@ class EncryptedCrons:
         sealed = await self._sealer.run(lambda seals: _seal_request(seals, fields))
         return await self._opened(await self._inner.update(cron_id, sealed, now, access=access))
 
-    async def delete(self, cron_id: UUID, *, access: Condition = EVERYTHING) -> None:
-        await self._inner.delete(cron_id, access=access)
-
     async def search(self, query: CronQuery) -> Page[Cron]:
         page = await self._inner.search(query)
         return dataclasses.replace(page, rows=await self._all(page.rows))
-
-    async def count(self, where: CronFilter) -> int:
-        return await self._inner.count(where)
 
     async def due(self, now: datetime, limit: int) -> Sequence[Cron]:
         found = await self._inner.due(now, limit)
@@ -70,12 +67,6 @@ class EncryptedCrons:
             return await self._all(found)
         except EncryptionFailed:
             return await self._openable(found, now)
-
-    async def pass_over(self, firing: Firing) -> bool:
-        return await self._inner.pass_over(firing)
-
-    async def next_due(self) -> datetime | None:
-        return await self._inner.next_due()
 
     async def _openable(self, crons: Sequence[Cron], now: datetime) -> Sequence[Cron]:
         """Return those that can be decrypted. For the others this time passes without a run.
@@ -133,9 +124,7 @@ async def _open(seals: Seals, cron: Cron) -> Cron:
     if isinstance(metadata, dict):
         payload = {**payload, "metadata": await seals.open(metadata)}
     return dataclasses.replace(
-        cron,
+        await open_record(seals, cron),
         payload={key: payload[key] for key in stored},
-        metadata=await seals.open(cron.metadata),
-        user=await seals.open_text(cron.user),
         sealing=context,
     )

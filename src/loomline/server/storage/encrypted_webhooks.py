@@ -5,24 +5,33 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
-from datetime import datetime
-from uuid import UUID
 
 from loomline.server.domain.errors import EncryptionFailed
 from loomline.server.domain.json import Encoded, JsonObject, dump, load_object
-from loomline.server.domain.secrets import without_secrets
-from loomline.server.domain.webhooks import DeadWebhook, Delivery, OutboxStats
+from loomline.server.domain.run_spec import without_secrets
+from loomline.server.domain.webhooks import Delivery
 from loomline.server.ports.storage import WebhookStorage
+from loomline.server.storage.sealed_fields import open_record
 from loomline.server.storage.sealing import Sealer, Seals, is_marked, split_context
+from loomline.server.storage.wrapping import Wrapper, passed
 
 logger: logging.Logger = logging.getLogger("loomline.webhooks")
 
 
-class EncryptedWebhooks:
-    """``WebhookStorage`` around another one. URLs are not encrypted: hosts are told apart."""
+class EncryptedWebhooks(Wrapper[WebhookStorage]):
+    """``WebhookStorage`` around another one. URLs stay readable: hosts are told apart."""
+
+    delivered = passed(WebhookStorage.delivered)
+    failed = passed(WebhookStorage.failed)
+    next_due = passed(WebhookStorage.next_due)
+    release = passed(WebhookStorage.release)
+    dead = passed(WebhookStorage.dead)
+    retry = passed(WebhookStorage.retry)
+    expire = passed(WebhookStorage.expire)
+    stats = passed(WebhookStorage.stats)
 
     def __init__(self, inner: WebhookStorage, sealer: Sealer) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._sealer = sealer
 
     async def claim(
@@ -36,30 +45,6 @@ class EncryptedWebhooks:
 
         return await self._sealer.run(work) if found else found
 
-    async def delivered(self, delivery: Delivery) -> None:
-        await self._inner.delivered(delivery)
-
-    async def failed(self, delivery: Delivery, error: str, retry_at: datetime | None) -> None:
-        await self._inner.failed(delivery, error, retry_at)
-
-    async def next_due(self, *, avoid: Sequence[str] = ()) -> datetime | None:
-        return await self._inner.next_due(avoid=avoid)
-
-    async def release(self) -> None:
-        await self._inner.release()
-
-    async def dead(self, limit: int) -> Sequence[DeadWebhook]:
-        return await self._inner.dead(limit)
-
-    async def retry(self, webhook_id: UUID | None) -> int:
-        return await self._inner.retry(webhook_id)
-
-    async def expire(self, before: datetime, limit: int) -> int:
-        return await self._inner.expire(before, limit)
-
-    async def stats(self) -> OutboxStats:
-        return await self._inner.stats()
-
 
 async def _open_if_possible(seals: Seals, delivery: Delivery) -> Delivery | None:
     """Return a notice decrypted; one for which that fails holds up no other, and is due again."""
@@ -72,12 +57,8 @@ async def _open_if_possible(seals: Seals, delivery: Delivery) -> Delivery | None
 
 
 async def _open(seals: Seals, delivery: Delivery) -> Delivery:
-    return dataclasses.replace(
-        delivery,
-        payload=await _open_notice(seals, delivery.payload),
-        values=await seals.open_text(delivery.values),
-        user=await seals.open_text(delivery.user),
-    )
+    payload = await _open_notice(seals, delivery.payload)
+    return dataclasses.replace(await open_record(seals, delivery), payload=payload)
 
 
 async def _open_notice(seals: Seals, payload: Encoded) -> Encoded:
@@ -96,4 +77,4 @@ async def _open_notice(seals: Seals, payload: Encoded) -> Encoded:
 
 async def _open_kwargs(seals: Seals, stored: JsonObject) -> JsonObject:
     request, _ = split_context(stored)
-    return load_object(without_secrets(dump(await seals.open(request))))
+    return without_secrets(await seals.open(request))

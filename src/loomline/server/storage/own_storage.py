@@ -8,7 +8,7 @@ that failed can be repeated.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from uuid import UUID
@@ -16,7 +16,6 @@ from uuid import UUID
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from loomline.cache import Backend
-from loomline.schema import RunStatus
 from loomline.server.domain.access import EVERYTHING, Condition
 from loomline.server.domain.errors import (
     LeaseLost,
@@ -25,8 +24,7 @@ from loomline.server.domain.errors import (
     StorageUnavailable,
     ThreadNotFound,
 )
-from loomline.server.domain.filters import Page
-from loomline.server.domain.json import Encoded, JsonObject
+from loomline.server.domain.json import JsonObject
 from loomline.server.domain.runs import (
     Cancelled,
     Claim,
@@ -34,21 +32,13 @@ from loomline.server.domain.runs import (
     Finished,
     NewRun,
     Outcome,
-    QueueStats,
-    Reclaimed,
-    Renewal,
     Run,
     Stop,
 )
 from loomline.server.domain.threads import (
-    FoundThread,
-    NewThread,
     Pruned,
     PruneStrategy,
     Thread,
-    ThreadFilter,
-    ThreadPatch,
-    ThreadQuery,
     ThreadSize,
 )
 from loomline.server.ports.storage import (
@@ -64,6 +54,7 @@ from loomline.server.storage.encrypted import RewritableStorage
 from loomline.server.storage.own_edits import OwnEdit
 from loomline.server.storage.own_saver import OwnSaver
 from loomline.server.storage.rewriting import Rewriter
+from loomline.server.storage.wrapping import Wrapper, passed
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
 
@@ -127,24 +118,18 @@ class OwnSaverStorage:
         return self._inner.rewriter()
 
 
-class OwnSaverThreads:
+class OwnSaverThreads(Wrapper[ThreadStorage]):
+    create = passed(ThreadStorage.create)
+    get = passed(ThreadStorage.get)
+    event_number = passed(ThreadStorage.event_number)
+    priority = passed(ThreadStorage.priority)
+    search = passed(ThreadStorage.search)
+    count = passed(ThreadStorage.count)
+    update = passed(ThreadStorage.update)
+
     def __init__(self, inner: ThreadStorage, own: OwnSaver) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._own = own
-
-    async def create(self, new: NewThread, *, access: Condition = EVERYTHING) -> Thread:
-        return await self._inner.create(new, access=access)
-
-    async def get(
-        self, thread_id: UUID, *, with_values: bool = True, access: Condition = EVERYTHING
-    ) -> Thread:
-        return await self._inner.get(thread_id, with_values=with_values, access=access)
-
-    async def event_number(self, thread_id: UUID) -> int:
-        return await self._inner.event_number(thread_id)
-
-    async def priority(self, thread_id: UUID) -> int | None:
-        return await self._inner.priority(thread_id)
 
     async def delete(self, thread_id: UUID, *, access: Condition = EVERYTHING) -> tuple[UUID, ...]:
         await self._inner.get(thread_id, with_values=False, access=access)
@@ -154,22 +139,6 @@ class OwnSaverThreads:
         if active:
             await self._own.delete_threads([thread_id])
         return active
-
-    async def search(self, query: ThreadQuery) -> Page[FoundThread]:
-        return await self._inner.search(query)
-
-    async def count(self, where: ThreadFilter) -> int:
-        return await self._inner.count(where)
-
-    async def update(
-        self,
-        thread_id: UUID,
-        patch: ThreadPatch,
-        *,
-        with_values: bool = True,
-        access: Condition = EVERYTHING,
-    ) -> Thread:
-        return await self._inner.update(thread_id, patch, with_values=with_values, access=access)
 
     async def copy(
         self,
@@ -220,9 +189,22 @@ class OwnSaverThreads:
         return pruned
 
 
-class OwnSaverRuns:
+class OwnSaverRuns(Wrapper[RunStorage]):
+    get = passed(RunStorage.get)
+    list = passed(RunStorage.list)
+    active = passed(RunStorage.active)
+    over = passed(RunStorage.over)
+    claim = passed(RunStorage.claim)
+    next_due = passed(RunStorage.next_due)
+    renew = passed(RunStorage.renew)
+    ask = passed(RunStorage.ask)
+    last_events = passed(RunStorage.last_events)
+    reclaim = passed(RunStorage.reclaim)
+    forget_keys = passed(RunStorage.forget_keys)
+    stats = passed(RunStorage.stats)
+
     def __init__(self, inner: RunStorage, threads: ThreadStorage, own: OwnSaver) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._threads = threads
         self._own = own
 
@@ -236,37 +218,6 @@ class OwnSaverRuns:
             await self._own.delete_runs(created.ended)
         return created
 
-    async def get(
-        self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
-    ) -> Run:
-        return await self._inner.get(thread_id, run_id, access=access)
-
-    async def list(
-        self,
-        thread_id: UUID,
-        *,
-        limit: int,
-        offset: int,
-        status: RunStatus | None,
-        access: Condition = EVERYTHING,
-    ) -> Sequence[Run]:
-        return await self._inner.list(
-            thread_id, limit=limit, offset=offset, status=status, access=access
-        )
-
-    async def active(
-        self,
-        status: RunStatus | None,
-        *,
-        after: UUID | None,
-        limit: int,
-        access: Condition = EVERYTHING,
-    ) -> Sequence[tuple[UUID, UUID]]:
-        return await self._inner.active(status, after=after, limit=limit, access=access)
-
-    async def over(self, run_ids: Sequence[UUID]) -> frozenset[UUID]:
-        return await self._inner.over(run_ids)
-
     async def delete(self, thread_id: UUID, run_id: UUID, *, access: Condition = EVERYTHING) -> Run:
         await self._inner.get(thread_id, run_id, access=access)
         if self._own.has("adelete_for_runs"):
@@ -274,25 +225,6 @@ class OwnSaverRuns:
         run = await self._inner.delete(thread_id, run_id, access=access)
         await self._clean_after(run)
         return run
-
-    async def claim(
-        self,
-        worker: str,
-        limit: int,
-        lease_seconds: float,
-        *,
-        graphs: Collection[str] | None = None,
-    ) -> Sequence[Claim]:
-        return await self._inner.claim(worker, limit, lease_seconds, graphs=graphs)
-
-    async def next_due(self, after: datetime) -> datetime | None:
-        return await self._inner.next_due(after)
-
-    async def renew(self, worker: str, claims: Sequence[Claim], lease_seconds: float) -> Renewal:
-        return await self._inner.renew(worker, claims, lease_seconds)
-
-    async def ask(self, claim: Claim, interrupts: Encoded) -> None:
-        await self._inner.ask(claim, interrupts)
 
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
         run = claim.run
@@ -327,15 +259,6 @@ class OwnSaverRuns:
         if cancelled.ended and not await exists(self._threads, thread_id):
             await self._own.delete_threads([thread_id])
         return cancelled
-
-    async def reclaim(self, *, max_attempts: int, orphaned: bool = False) -> Reclaimed:
-        return await self._inner.reclaim(max_attempts=max_attempts, orphaned=orphaned)
-
-    async def forget_keys(self, before: datetime, limit: int) -> int:
-        return await self._inner.forget_keys(before, limit)
-
-    async def stats(self, *, graphs: Collection[str] | None = None) -> QueueStats:
-        return await self._inner.stats(graphs=graphs)
 
     @asynccontextmanager
     async def _leaving_nothing(self, run: Run) -> AsyncIterator[None]:

@@ -11,10 +11,10 @@ import orjson
 
 from loomline.server.domain.json import Json, JsonObject
 from loomline.server.ports.sealing import Acting
+from loomline.server.storage.sealed_fields import BLOBS, COLUMNS, Fields, SealedField
 from loomline.server.storage.sealed_rows import SEALED_VALUES
 from loomline.server.storage.sealing import (
     BLOB_PREFIX,
-    WHOLE,
     Sealer,
     Seals,
     blob_context,
@@ -24,29 +24,11 @@ from loomline.server.storage.sealing import (
 
 Key: TypeAlias = tuple[object, ...]
 
-CONTENT: Final = ""
-"""What stands for the field of a checkpoint itself, of which handlers know the values alone."""
-
 PAGE: Final = 100
 """Rows that are in memory at a time."""
 
 PIECE_BYTES: Final = 256 * 1024
 """The most that one transaction replaces, unless a single row has more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table with something encrypted.
-
-    ``json`` names columns with the field that handlers know them by; ``blob`` is the columns with
-    the type and the content of bytes.
-    """
-
-    name: str
-    key: Sequence[str]
-    model: str
-    json: Mapping[str, str] = field(default_factory=dict)
-    blob: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +44,71 @@ class Row:
         """Return about how many bytes the row has."""
         content = 0 if self.blob is None else len(self.blob[1])
         return content + sum(len(text) for text in self.json if text is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with encrypted columns.
+
+    ``json`` are the columns with JSON, ``blob`` is the columns with the type and the content of
+    bytes.
+    """
+
+    name: str
+    key: Sequence[str]
+    json: Fields = field(default_factory=dict)
+    blob: tuple[str, str] | None = None
+
+    def row(self, found: Sequence[object]) -> Row:
+        """Return a row from its key, its columns with JSON as strings, and its bytes."""
+        size, end = len(self.key), len(self.key) + len(self.json)
+        texts = [None if text is None else str(text) for text in found[size:end]]
+        key = tuple(found[:size])
+        if self.blob is None:
+            return Row(key, texts)
+        kind, content = found[end:]
+        assert isinstance(content, bytes)
+        return Row(key, texts, (str(kind), content))
+
+
+KEYS: Final[Mapping[str, Sequence[str]]] = {
+    "assistants": ("assistant_id",),
+    "assistant_versions": ("assistant_id", "version"),
+    "threads": ("thread_id",),
+    "thread_values": ("thread_id",),
+    "runs": ("run_id",),
+    "crons": ("cron_id",),
+    "webhooks": ("webhook_id",),
+    "store_items": ("item_id",),
+}
+"""The keys of the tables that have the same key in every database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a driver stores a table: its name, its key, and the columns that it names differently."""
+
+    name: str
+    key: Sequence[str]
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+
+def tables(layouts: Mapping[str, Layout]) -> Sequence[Table]:
+    """Return the tables of a driver with all columns that ``sealed_fields`` lists.
+
+    Raises:
+        KeyError: the driver has no layout for one of the tables.
+    """
+    return [_table(name, layouts[name]) for name in (*COLUMNS, *BLOBS)]
+
+
+def _table(name: str, layout: Layout) -> Table:
+    renamed = layout.renamed
+    json = {renamed.get(column, column): each for column, each in COLUMNS.get(name, {}).items()}
+    if name not in BLOBS:
+        return Table(layout.name, layout.key, json)
+    kind, content = (renamed.get(column, column) for column in BLOBS[name])
+    return Table(layout.name, layout.key, json, (kind, content))
 
 
 class Rewriter(Protocol):
@@ -117,17 +164,6 @@ async def _renewed(sealer: Sealer, table: Table, rows: Sequence[Row]) -> Sequenc
     return await sealer.run(lambda seals: seals.each(one, rows))
 
 
-# Where objects are encrypted whose members are, too: the field that they are then.
-_INSIDE: Final[Mapping[tuple[str, str], str]] = {
-    ("config", "configurable"): "configurable",
-    ("payload", "config"): "config",
-    ("payload", "metadata"): "metadata",
-    **{("notice", name): name for name in ("metadata", "kwargs", "error")},
-    **{(name, WHOLE): name for name in ("values", "interrupts", "error")},
-}
-_FIELDS: Final[Mapping[str, str]] = {"configurable": "config"}
-
-
 class _Renewal:
     def __init__(self, sealer: Sealer, table: Table) -> None:
         self._sealer = sealer
@@ -137,34 +173,34 @@ class _Renewal:
         fields = self._table.json.values()
         return Row(
             row.key,
-            [await self._text(name, text) for name, text in zip(fields, row.json, strict=True)],
+            [await self._text(each, text) for each, text in zip(fields, row.json, strict=True)],
             None if row.blob is None else await self._blob(*row.blob),
         )
 
-    async def _text(self, name: str, text: str | None) -> str | None:
+    async def _text(self, sealed: SealedField, text: str | None) -> str | None:
         if text is None:
             return None
         value = orjson.loads(text)
         if not isinstance(value, dict):
             return text
-        return orjson.dumps(await self._object(name, value)).decode()
+        return orjson.dumps(await self._object(sealed, value)).decode()
 
-    async def _object(self, name: str, value: JsonObject) -> JsonObject:
-        return {key: await self._member(name, key, each) for key, each in value.items()}
+    async def _object(self, sealed: SealedField, value: JsonObject) -> JsonObject:
+        return {key: await self._member(sealed, key, each) for key, each in value.items()}
 
-    async def _member(self, name: str, key: str, value: Json) -> Json:
-        if (name, key) == (CONTENT, SEALED_VALUES) and isinstance(value, str):
+    async def _member(self, sealed: SealedField, key: str, value: Json) -> Json:
+        if (sealed.form, key) == ("checkpoint", SEALED_VALUES) and isinstance(value, str):
             return await self._values(value)
         if not isinstance(value, dict):
             return value
-        inner = _INSIDE.get((name, key))
+        inner = sealed.inside(key)
         if inner is not None:
             return await self._object(inner, value)
         if is_sealed(value) and not is_escaped(value):
             seals = self._acting(cast("JsonObject", value.get("context", {})))
             opened = await seals.open({key: value})
-            return (await seals.seal(self._table.model, _FIELDS.get(name, name), opened))[key]
-        # Anything else that looks encrypted is somebody's plain text.
+            return (await seals.seal(sealed.model, sealed.name, opened))[key]
+        # A user's plain value may look encrypted.
         return value
 
     async def _values(self, text: str) -> str:

@@ -16,6 +16,7 @@ from loomline.server.ports.clock import Clock
 from loomline.server.ports.sealing import ACTING, Acting
 from loomline.server.ports.storage import Storage
 from loomline.server.services.requests import RunCreateRequest
+from loomline.server.services.run_request import RunRequest
 from loomline.server.services.runs import RunService
 
 logger: logging.Logger = logging.getLogger("loomline.worker")
@@ -90,13 +91,8 @@ class CronStarter:
         named = {"cron_id": str(cron.cron_id)}
         ACTING.set(Acting(metadata=cron.sealing))
         try:
-            created = await self._runs.create(
-                Caller.load(cron.user),
-                cron.thread_id,
-                _body(cron),
-                request_id=str(uuid4()),
-                firing=due,
-            )
+            request = RunRequest(_body(cron), cron.thread_id, request_id=str(uuid4()), firing=due)
+            created = await self._runs.create(Caller.load(cron.user), request)
         except AlreadyFired:
             return True
         except StorageUnavailable:

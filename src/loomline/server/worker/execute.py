@@ -23,9 +23,10 @@ from loomline.server.authz.acting import acting_for
 from loomline.server.authz.users import Caller
 from loomline.server.domain.errors import EncryptionFailed, LeaseLost, StorageUnavailable
 from loomline.server.domain.events import NUMBERS, Event
-from loomline.server.domain.json import EMPTY_OBJECT
+from loomline.server.domain.json import EMPTY_OBJECT, Encoded
 from loomline.server.domain.protocol import PLAIN_END, PLAIN_STEP, answered, run_end
 from loomline.server.domain.runs import Claim, Outcome, Stop, pause_after
+from loomline.server.domain.threads import question_ids
 from loomline.server.graphs.registry import Graphs
 from loomline.server.graphs.runtimes import Purpose
 from loomline.server.graphs.serde import encode
@@ -323,7 +324,7 @@ class Executor:
         claim, progress = assignment.claim, assignment.progress
         progress.questions = Questions(
             partial(_newest, graph, claim),
-            partial(self._storage.runs.ask, claim),
+            partial(self._ask, claim),
             at_end=plan.durability == "exit",
         )
         if progress.protocol is not None:
@@ -368,6 +369,9 @@ class Executor:
     async def _append(self, claim: Claim, events: Sequence[Event]) -> None:
         await self._events.append(str(claim.run.run_id), events, claim.number)
 
+    async def _ask(self, claim: Claim, interrupts: Encoded) -> None:
+        await self._storage.runs.ask(claim, interrupts, question_ids(interrupts))
+
     async def _keep_state(self, graph: Graph, assignment: Assignment, error: BaseException) -> None:
         """Read the state that a run leaves behind which does not end well, if it ends here."""
         order = assignment.order
@@ -405,8 +409,9 @@ class Executor:
         before, after = _closing(outcome, assignment)
         await self._append(claim, before)
         told = await self._events.flush(stream)
-        number = _last_number(assignment.progress)
-        outcome = replace(outcome, event_number=number, untold=not told)
+        last = self._protocol_end(outcome, assignment.progress)
+        asked = question_ids(outcome.interrupts)
+        outcome = replace(_numbered(outcome, assignment.progress), untold=not told, asked=asked)
         try:
             finished = await self._storage.runs.finish(claim, outcome)
         except LeaseLost:
@@ -421,7 +426,7 @@ class Executor:
             await self._release_when_possible(assignment, pause_after(claim))
             return
         assignment.result = outcome.status
-        await self._append(claim, [*self._protocol_end(outcome, assignment.progress), *after])
+        await self._append(claim, [*last, *after])
         keep = self._options
         await self._events.close(
             stream, keep.resumable_keep_seconds if claim.run.resumable else keep.keep_seconds
@@ -497,8 +502,12 @@ def _closing(outcome: Outcome, assignment: Assignment) -> tuple[list[Event], lis
     return (closing, []) if assignment.claim.run.temporary else ([], closing)
 
 
-def _last_number(progress: _Progress) -> int:
-    return progress.number if progress.protocol is None else progress.protocol.last_number
+def _numbered(outcome: Outcome, progress: _Progress) -> Outcome:
+    """Return an outcome with the number of the run's last event, and the last events."""
+    encoder = progress.protocol
+    if encoder is None:
+        return replace(outcome, event_number=progress.number)
+    return replace(outcome, event_number=encoder.last_number, last_events=encoder.stored())
 
 
 async def _newest(graph: Graph, claim: Claim) -> Summary:

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Literal, cast
+from typing import Any, cast
 from uuid import UUID
 
-import orjson
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tracers.langchain import LangChainTracer
-from langgraph.types import Command, Send
+from langgraph.types import Command
 from langsmith.utils import tracing_is_enabled
 
 from loomline.schema import Durability, StreamMode
 from loomline.server.authz.users import Caller
 from loomline.server.domain.json import Json, JsonObject
-from loomline.server.domain.protocol import MARKER
 from loomline.server.domain.reserved import AUTH_PREFIX, EXECUTION, REQUEST, USER, unreserved
+from loomline.server.domain.run_spec import Nodes, RunSpec
 from loomline.server.domain.runs import Claim
-from loomline.server.domain.secrets import MASK, SECRETS
+from loomline.server.domain.secrets import MASK
+from loomline.server.graphs.states import command
 
 # langgraph has no other way to be told, and its servers and clients agree on this name.
 _STRICT_RESUME = "__pregel_strict_resume"
-
-Nodes = Literal["*"] | list[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +57,18 @@ class Plan:
 
 def make_plan(claim: Claim, facts: ServerFacts) -> Plan:
     """Return the plan of a claimed run."""
-    kwargs = orjson.loads(claim.run.kwargs)
+    spec = claim.run.spec
     return Plan(
-        input=_input(kwargs),
-        config=_config(claim, kwargs, facts),
-        context=kwargs["context"],
-        modes=frozenset(kwargs["stream_mode"]),
-        subgraphs=kwargs["subgraphs"],
-        interrupt_before=kwargs["interrupt_before"],
-        interrupt_after=kwargs["interrupt_after"],
-        durability=kwargs["durability"],
-        timeout_seconds=kwargs.get("timeout_seconds"),
-        protocol=kwargs["config"].get("configurable", {}).get(MARKER) is True,
+        input=_input(spec),
+        config=_config(claim, spec, facts),
+        context=spec.context,
+        modes=frozenset(spec.modes),
+        subgraphs=spec.subgraphs,
+        interrupt_before=spec.interrupt_before,
+        interrupt_after=spec.interrupt_after,
+        durability=spec.durability,
+        timeout_seconds=spec.timeout_seconds,
+        protocol=spec.events == "thread",
     )
 
 
@@ -89,55 +86,39 @@ def thread_config(claim: Claim) -> RunnableConfig:
     return {"configurable": {"thread_id": str(claim.run.thread_id), "checkpoint_ns": ""}}
 
 
-# The input of a graph is the user's own.
-def _input(kwargs: dict[str, Any]) -> object:
-    command = {key: value for key, value in (kwargs["command"] or {}).items() if value is not None}
-    known = {key: command[key] for key in ("update", "resume", "goto") if key in command}
-    if kwargs["command"] is None:
-        return kwargs["input"]
-    if not known:
-        return None
-    if "goto" in known:
-        known["goto"] = _goto(known["goto"])
-    if isinstance(known.get("update"), list):
-        known["update"] = [tuple(pair) for pair in known["update"]]
-    return Command(**known)
+def _input(spec: RunSpec) -> object:
+    """Return the input of the graph; None for a command that says nothing."""
+    if spec.command is None:
+        return spec.input
+    made = command(spec.command)
+    return None if made == Command() else made
 
 
-def _goto(goto: object) -> object:
-    if isinstance(goto, list):
-        return [_goto(each) for each in goto]
-    if isinstance(goto, dict):
-        return Send(goto["node"], goto.get("input"))
-    return goto
-
-
-def _tracing(tracer: dict[str, str] | None) -> dict[str, Any]:
+def _tracing(tracer: JsonObject | None) -> dict[str, Any]:
     """Return what makes a run be traced to where its client wants; nothing where none is traced."""
     if not tracer or not tracing_is_enabled():
         return {}
     example: UUID | None = None
     with suppress(ValueError):  # what is no example is no reason to fail the run
-        example = UUID(tracer.get("example_id") or "")
-    made = LangChainTracer(project_name=tracer.get("project_name"), example_id=example)
+        example = UUID(cast("str | None", tracer.get("example_id")) or "")
+    project = cast("str | None", tracer.get("project_name"))
+    made = LangChainTracer(project_name=project, example_id=example)
     return {"callbacks": [made]}
 
 
-def _config(claim: Claim, kwargs: dict[str, Any], facts: ServerFacts) -> RunnableConfig:
+def _config(claim: Claim, spec: RunSpec, facts: ServerFacts) -> RunnableConfig:
     run = claim.run
     caller = Caller.load(run.user)
-    config: JsonObject = kwargs["config"]
-    secrets: Sequence[str] = kwargs.get(SECRETS, ())
-    strict: JsonObject = {_STRICT_RESUME: True} if kwargs.get("strict_resume") else {}
+    config, asked = spec.config, spec.configurable
+    strict: JsonObject = {_STRICT_RESUME: True} if spec.strict_resume else {}
     given = cast("JsonObject", config.get("metadata") or {})
-    asked = cast("JsonObject", config.get("configurable") or {})
     ids = _ids(claim, asked)
     return cast(
         "RunnableConfig",
         {
             "run_name": run.graph_id,
             **config,
-            **_tracing(kwargs.get("langsmith_tracer")),
+            **_tracing(spec.tracer),
             "run_id": run.run_id,
             "configurable": {
                 USER: "",
@@ -162,7 +143,7 @@ def _config(claim: Claim, kwargs: dict[str, Any], facts: ServerFacts) -> Runnabl
                 "langgraph_plan": "loomline",
                 # langgraph adds what is configurable to the metadata of events and checkpoints,
                 # but for what is there already.
-                **dict.fromkeys(secrets, MASK),
+                **dict.fromkeys(spec.secrets, MASK),
             },
         },
     )

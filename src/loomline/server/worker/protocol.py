@@ -17,7 +17,9 @@ from loomline.server.domain.protocol import (
     END,
     ROOT,
     Namespace,
+    Numbered,
     Topic,
+    dump_events,
     ending,
     logged,
     make_event,
@@ -58,6 +60,8 @@ class ProtocolEncoder:
         self._ask_at_end = ask_at_end
         self._held: tuple[Namespace, ProtocolEvent] | None = None
         self._told: set[str] = set()
+        self._questions: list[Numbered] = []
+        self._end: Numbered | None = None
         self._asked: dict[str, tuple[Namespace, Interrupt[Any]]] = {}
         self._messages: dict[str, str] = {}
         self._graphs: dict[Namespace, str] = {}
@@ -73,8 +77,12 @@ class ProtocolEncoder:
 
     @property
     def last_number(self) -> int:
-        """The number of the last event, those of the end included."""
-        return self._number + (self._held is not None) + len(self._asked) + 1
+        """The number of the last event so far."""
+        return self._number
+
+    def stored(self) -> Encoded | None:
+        """Return the questions and the end of the run, encoded, once the run has ended."""
+        return None if self._end is None else dump_events([*self._questions, self._end])
 
     def begin(self, milliseconds: int, answered_ids: Sequence[str] = ()) -> list[Event]:
         """Return the first events of a run that answers the questions with these ids."""
@@ -106,18 +114,21 @@ class ProtocolEncoder:
         self._milliseconds = milliseconds
         ended += self._ask(self._asked.keys())
         data = encode(ending(status, self._graph_name, error))
-        return [*ended, self._event(Topic("lifecycle", name=END), data)]
+        self._end = self._numbered(Topic("lifecycle", name=END), data)
+        return [*ended, logged(self._end)]
 
     def rest(self) -> list[Event]:
         """Return what has been held back, because nothing more comes."""
         return self._rest()
 
     def _event(self, topic: Topic, data: Encoded, node: str = "") -> Event:
+        return logged(self._numbered(topic, data, node))
+
+    def _numbered(self, topic: Topic, data: Encoded, node: str = "") -> Numbered:
         self._number += 1
-        made = make_event(
+        return make_event(
             self._run_id, self._number, topic, data, milliseconds=self._milliseconds, node=node
         )
-        return logged(made)
 
     # A checkpoint belongs before the values it holds; langgraph reports it right after them.
 
@@ -142,7 +153,9 @@ class ProtocolEncoder:
         asked = {"interrupt_id": interrupt.id, "payload": value, "value": value}
         if (schema := response_schema(interrupt)) is not None:
             asked["response_schema"] = schema
-        return self._event(Topic("input.requested", namespace), encode(asked))
+        made = self._numbered(Topic("input.requested", namespace), encode(asked))
+        self._questions.append(made)
+        return logged(made)
 
     def _release(self, method: str, namespace: Namespace) -> list[Event]:
         if self._held is not None and method == "checkpoints" and self._held[0] == namespace:

@@ -29,14 +29,14 @@ class RunStorage(Protocol):
     async def create(self, new: NewRun) -> Created:
         """Add a run to its thread, doing to the thread's active runs what the strategy says.
 
-        Locks the thread, calls ``domain.multitask.decide``, applies it and inserts the run as
+        Locks the thread, applies ``domain.lifecycle.supersede`` and inserts the run as
         pending; the thread is busy from then on. A key that stands for a run already gives that
         one, and nothing else happens. With a firing the date of its cron moves in the same act.
 
         Raises:
             ThreadNotFound: the thread does not exist and is not to be created.
             ThreadBusy: the strategy is ``reject`` and another run is active.
-            ThreadMoved: the thread is not as it was seen to be.
+            AlreadyAnswered: the run alone is to answer a question that another run answers.
             TooManyRuns: as many runs wait as are allowed.
             IdempotencyKeyReused: its key stands for another request.
             AlreadyFired: the due time it belongs to is over.
@@ -130,12 +130,15 @@ class RunStorage(Protocol):
         """Extend leases; tell which claims are lost and which runs shall stop."""
         ...
 
-    async def ask(self, claim: Claim, interrupts: Encoded) -> None:
+    async def ask(self, claim: Claim, interrupts: Encoded, asked: Sequence[str]) -> None:
         """Store the open questions of a running run in the row of its thread.
+
+        From then on the questions can be answered, even if they were answered before.
 
         Args:
             claim: The claim of the run.
             interrupts: The questions by the ids of their tasks, as ``Outcome`` has them.
+            asked: The ids of the questions.
 
         Raises:
             LeaseLost: the claim is no longer valid; nothing has been written.
@@ -151,6 +154,10 @@ class RunStorage(Protocol):
         Raises:
             LeaseLost: the claim is no longer valid; nothing has been written.
         """
+        ...
+
+    async def last_events(self, run_id: UUID) -> Encoded | None:
+        """Return the stored last events of a run; None: the run has none, or is gone."""
         ...
 
     async def release(self, claim: Claim, *, pause_seconds: float = 0.0) -> None:

@@ -6,55 +6,32 @@ from collections.abc import Sequence
 from typing import Final
 
 from loomline.server.storage.postgres.connection import Connection, Database
-from loomline.server.storage.rewriting import CONTENT, Key, Row, Table
+from loomline.server.storage.rewriting import KEYS, Key, Layout, Row, Table, tables
+from loomline.server.storage.sealed_fields import Form
 from loomline.server.storage.sealed_rows import SEALED_VALUES
 from loomline.server.storage.sealing import BLOB_PREFIX, SEALED
 
 _CHECKPOINT = ("thread_id", "checkpoint_ns", "checkpoint_id")
-_CONFIGURED = {"config": "config", "context": "context", "metadata": "metadata"}
 _WRITES = (*_CHECKPOINT, "task_id", "idx")
+_BLOB = {"content": "blob"}
+
+_LAYOUTS: Final = {
+    **{name: Layout(f"loomline_{name}", key) for name, key in KEYS.items()},
+    "checkpoints": Layout("checkpoints", _CHECKPOINT, {"content": "checkpoint"}),
+    "checkpoint_blobs": Layout(
+        "checkpoint_blobs", ("thread_id", "checkpoint_ns", "channel", "version"), _BLOB
+    ),
+    "checkpoint_writes": Layout("checkpoint_writes", _WRITES, _BLOB),
+}
 
 _TABLES: Final = (
-    Table("loomline_assistants", ("assistant_id",), "assistant", _CONFIGURED),
-    Table("loomline_assistant_versions", ("assistant_id", "version"), "assistant", _CONFIGURED),
-    Table(
-        "loomline_threads", ("thread_id",), "thread",
-        {name: name for name in ("metadata", "config", "interrupts", "error")},
-    ),
-    Table("loomline_thread_values", ("thread_id",), "thread", {"content": "values"}),
-    Table(
-        "loomline_runs", ("run_id",), "run",
-        {"metadata": "metadata", "kwargs": "kwargs", "error": "error", "caller": "user"},
-    ),
-    Table(
-        "loomline_crons", ("cron_id",), "cron",
-        {"payload": "payload", "metadata": "metadata", "caller": "user"},
-    ),
-    Table(
-        "loomline_webhooks", ("webhook_id",), "run", {"payload": "notice", "caller": "user"},
-    ),
-    Table("loomline_webhooks", ("webhook_id",), "thread", {"content": "values"}),
-    Table("loomline_store_items", ("item_id",), "store", {"value": "value"}),
-    Table(
-        "checkpoints", _CHECKPOINT, "checkpoint",
-        {"checkpoint": CONTENT, "metadata": "metadata"},
-    ),
-    Table(
-        "checkpoint_blobs", ("thread_id", "checkpoint_ns", "channel", "version"), "checkpoint",
-        blob=("type", "blob"),
-    ),
-    Table("checkpoint_writes", _WRITES, "checkpoint", blob=("type", "blob")),
-    Table("loomline_displaced_writes", (*_WRITES, "run_id"), "checkpoint", blob=("type", "blob")),
-)  # fmt: skip
+    *tables(_LAYOUTS),
+    Table("loomline_displaced_writes", (*_WRITES, "run_id"), blob=("type", "blob")),
+)
 
-# Text that only passes through; everything else of JSON is what the database looks into.
-_JSON: Final = frozenset({
-    ("loomline_threads", "interrupts"), ("loomline_threads", "error"),
-    ("loomline_thread_values", "content"),
-    ("loomline_runs", "kwargs"), ("loomline_runs", "error"), ("loomline_runs", "caller"),
-    ("loomline_crons", "payload"), ("loomline_crons", "caller"), ("loomline_webhooks", "payload"),
-    ("loomline_webhooks", "content"), ("loomline_webhooks", "caller"),
-})  # fmt: skip
+# JSON that only passes through is json, which keeps its order and numbers. JSON that the database
+# looks into is jsonb.
+_JSON: Final = frozenset[Form]({"text", "request", "payload", "notice"})
 
 
 class PostgresRewriter:
@@ -66,11 +43,11 @@ class PostgresRewriter:
         self._database = database
 
     async def page(self, table: Table, after: Key | None, limit: int) -> Sequence[Row]:
-        statement, columns = _select(table, begins=after is None), len(table.json)
+        statement = _select(table, begins=after is None)
 
         def work(connection: Connection) -> Sequence[Row]:
             found = connection.execute(statement, (*(after or ()), limit)).fetchall()
-            return [_row(table, row, columns) for row in found]
+            return [table.row(row) for row in found]
 
         return await self._database.ask(work)
 
@@ -101,7 +78,7 @@ def _select(table: Table, *, begins: bool) -> str:
 
 
 def _update(table: Table) -> str:
-    sets = [f"{name} = %s::text::{_kind(table, name)}" for name in table.json]
+    sets = [f"{name} = %s::text::{_kind(sealed.form)}" for name, sealed in table.json.items()]
     sets += [f"{name} = %s" for name in table.blob or ()]
     same = [f"{name} = %s" for name in table.key]
     same += [f"{name}::text IS NOT DISTINCT FROM %s::text" for name in table.json]
@@ -109,16 +86,5 @@ def _update(table: Table) -> str:
     return f"UPDATE {table.name} SET {', '.join(sets)} WHERE {' AND '.join(same)}"
 
 
-def _kind(table: Table, name: str) -> str:
-    return "json" if (table.name, name) in _JSON else "jsonb"
-
-
-def _row(table: Table, found: tuple[object, ...], columns: int) -> Row:
-    size = len(table.key)
-    key, json = found[:size], found[size : size + columns]
-    texts = [None if text is None else str(text) for text in json]
-    if table.blob is None:
-        return Row(key, texts)
-    kind, content = found[size + columns :]
-    assert isinstance(content, bytes)
-    return Row(key, texts, (str(kind), content))
+def _kind(form: Form) -> str:
+    return "json" if form in _JSON else "jsonb"

@@ -91,11 +91,16 @@ MARK_STOP = """
     WHERE run_id = ANY(%s) AND stop_action IS NULL
 """
 
-DELETE_RUN = "DELETE FROM loomline_runs WHERE run_id = %s"
+DELETE_RUN = """
+    WITH answers AS (
+        DELETE FROM loomline_run_answers WHERE thread_id = %(thread)s AND run_id = %(run)s)
+    DELETE FROM loomline_runs WHERE run_id = %(run)s
+"""
 
-HAS_TEMPORARY = "SELECT 1 FROM loomline_runs WHERE run_id = ANY(%s) AND temporary"
-
-WITH_WEBHOOK = f"SELECT {RUN} FROM loomline_runs WHERE run_id = ANY(%s) AND webhook IS NOT NULL"
+ENDING_RUNS = f"""
+    SELECT {RUN} FROM loomline_runs
+    WHERE run_id = ANY(%s) AND (webhook IS NOT NULL OR temporary)
+"""
 
 # Counted from the moment of the write: the statement may have waited for a lock, and longer than a
 # lease lasts.
@@ -173,11 +178,33 @@ HOLD_MANY = """
     SELECT token, batches FROM held
 """
 
+# Without a number, the end has that of the thread's last event.
 END_RUN = """
-    UPDATE loomline_runs SET status = %s, error = %s, updated_at = %s, token = NULL,
-                             lease_until = NULL, last_number = %s, output = %s
+    UPDATE loomline_runs
+    SET status = %s, error = %s, updated_at = %s, token = NULL, lease_until = NULL,
+        last_number = coalesce(%s::bigint, loomline_event_number(thread_id)), output = %s,
+        last_events = %s
     WHERE run_id = %s
 """
+
+ANSWER = """
+    INSERT INTO loomline_run_answers (thread_id, interrupt_id, run_id)
+    SELECT %s::uuid, unnest(%s::text[]), %s::uuid
+    ON CONFLICT DO NOTHING RETURNING interrupt_id
+"""
+
+# Of runs that end before they begin.
+FORGET_ANSWERS = "DELETE FROM loomline_run_answers WHERE thread_id = %s AND run_id = ANY(%s)"
+
+# A run that has not begun yet answers the question as it is asked now.
+ASK_AGAIN = """
+    DELETE FROM loomline_run_answers a
+    WHERE thread_id = %s AND interrupt_id = ANY(%s)
+      AND (SELECT status FROM loomline_runs r WHERE r.run_id = a.run_id)
+          IS DISTINCT FROM 'pending'
+"""
+
+LAST_EVENTS = "SELECT last_events FROM loomline_runs WHERE run_id = %s"
 
 RELEASE = """
     UPDATE loomline_runs SET status = 'pending', attempt = attempt - 1, updated_at = %s,
@@ -237,13 +264,6 @@ EVENT_NUMBER = "SELECT event_number FROM loomline_threads WHERE thread_id = %s"
 
 SKIP_NUMBERS = """
     UPDATE loomline_threads SET event_number = event_number + %s WHERE thread_id = %s
-"""
-
-# Without a number to give up at: that of the thread's last event.
-GIVE_UP_RUN = """
-    UPDATE loomline_runs SET status = 'error', error = %s, updated_at = %s, token = NULL,
-                             lease_until = NULL, last_number = loomline_event_number(thread_id)
-    WHERE run_id = %s
 """
 
 _BEGUN = """

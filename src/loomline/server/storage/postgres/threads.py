@@ -86,9 +86,16 @@ _ACTIVE_RUNS = """
     SELECT thread_id, run_id FROM loomline_runs
     WHERE thread_id = ANY(%s) AND status IN ('pending', 'running') ORDER BY created_at, seq
 """
-_DELETE = tuple(
-    f"DELETE FROM {table} WHERE thread_id = %s"
-    for table in ("loomline_runs", "loomline_thread_values", "loomline_crons", "loomline_threads")
+_DELETE_RUNS = """
+    WITH answers AS (DELETE FROM loomline_run_answers WHERE thread_id = %(thread)s)
+    DELETE FROM loomline_runs WHERE thread_id = %(thread)s
+"""
+_DELETE = (
+    _DELETE_RUNS,
+    *(
+        f"DELETE FROM {table} WHERE thread_id = %(thread)s"
+        for table in ("loomline_thread_values", "loomline_crons", "loomline_threads")
+    ),
 )
 
 
@@ -306,7 +313,7 @@ def delete_thread(connection: Connection, thread_id: UUID) -> None:
     done, and none can begin to write afterwards.
     """
     for statement in _DELETE:
-        connection.execute(statement, (thread_id,))
+        connection.execute(statement, {"thread": thread_id})
     delete_thread_checkpoints(connection, str(thread_id))
 
 

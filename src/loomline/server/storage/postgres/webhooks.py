@@ -10,7 +10,7 @@ from uuid import UUID
 from loomline.server.domain.errors import WebhookNotFound
 from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import Encoded
-from loomline.server.domain.runs import Run
+from loomline.server.domain.lifecycle import Notice
 from loomline.server.domain.webhooks import DeadWebhook, Delivery, OutboxStats, host_of, notice
 from loomline.server.ports.clock import Clock
 from loomline.server.storage.postgres.connection import Connection, Cursor, Database
@@ -128,20 +128,12 @@ class PostgresWebhooks:
         return OutboxStats(pending, dead, age)
 
 
-def note_end(
-    connection: Connection,
-    run: Run,
-    status: str,
-    now: datetime,
-    *,
-    started_at: datetime | None = None,
-    error: Encoded | None = None,
-    with_values: bool = True,
-) -> None:
-    """Put what is to be told of the end of a run into the outbox, if it is to be told."""
+def note_end(connection: Connection, end: Notice, now: datetime) -> None:
+    """Put the end of a run into the outbox, if the run has a webhook."""
+    run = end.run
     if run.webhook is None:
         return
-    payload = notice(run, status, started_at=started_at, ended_at=now, error=error)
+    payload = notice(run, end.status, started_at=end.started_at, ended_at=now, error=end.error)
     values = {
         "id": uuid7(),
         "run": run.run_id,
@@ -150,7 +142,7 @@ def note_end(
         "payload": payload.decode(),
         "caller": None if run.user is None else run.user.decode(),
         "thread": run.thread_id,
-        "values": with_values,
+        "values": end.with_values,
         "now": now,
     }
     connection.execute(_INSERT, values)

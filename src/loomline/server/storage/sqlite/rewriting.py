@@ -6,51 +6,21 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from loomline.server.storage.rewriting import CONTENT, Key, Row, Table
+from loomline.server.storage.rewriting import KEYS, Key, Layout, Row, Table, tables
 from loomline.server.storage.sealed_rows import SEALED_VALUES
 from loomline.server.storage.sealing import BLOB_PREFIX, SEALED
 from loomline.server.storage.sqlite.connection import Access
 
 _CHECKPOINT = ("thread_id", "checkpoint_ns", "checkpoint_id")
-_CONFIGURED = {"config": "config", "context": "context", "metadata": "metadata"}
 
-_TABLES: Final = (
-    Table("assistants", ("assistant_id",), "assistant", _CONFIGURED),
-    Table("assistant_versions", ("assistant_id", "version"), "assistant", _CONFIGURED),
-    Table(
-        "threads", ("thread_id",), "thread",
-        {name: name for name in ("metadata", "config", "interrupts", "error")},
-    ),
-    Table("thread_values", ("thread_id",), "thread", {"content": "values"}),
-    Table(
-        "runs", ("run_id",), "run",
-        {"metadata": "metadata", "kwargs": "kwargs", "error": "error", "caller": "user"},
-    ),
-    Table(
-        "crons", ("cron_id",), "cron",
-        {"payload": "payload", "metadata": "metadata", "caller": "user"},
-    ),
-    Table(
-        "webhooks", ("webhook_id",), "run", {"payload": "notice", "caller": "user"},
-    ),
-    Table("webhooks", ("webhook_id",), "thread", {"content": "values"}),
-    Table("store_items", ("item_id",), "store", {"value": "value"}),
-    Table("checkpoints", _CHECKPOINT, "checkpoint", {"content": CONTENT, "metadata": "metadata"}),
-    Table(
-        "checkpoint_blobs", ("thread_id", "checkpoint_ns", "channel", "version"), "checkpoint",
-        blob=("type", "content"),
-    ),
-    Table(
-        "checkpoint_writes", (*_CHECKPOINT, "task_id", "idx", "run_id"), "checkpoint",
-        blob=("type", "content"),
-    ),
-)  # fmt: skip
+_KEYS: Final = {
+    **KEYS,
+    "checkpoints": _CHECKPOINT,
+    "checkpoint_blobs": ("thread_id", "checkpoint_ns", "channel", "version"),
+    "checkpoint_writes": (*_CHECKPOINT, "task_id", "idx", "run_id"),
+}
 
-# What is text in one table are bytes in another; they stay what they are.
-_BYTES: Final = frozenset({
-    ("thread_values", "content"), ("runs", "kwargs"), ("webhooks", "payload"),
-    ("webhooks", "content"),
-})  # fmt: skip
+_TABLES: Final = tables({name: Layout(name, key) for name, key in _KEYS.items()})
 
 
 class SqliteRewriter:
@@ -62,17 +32,17 @@ class SqliteRewriter:
         self._access = access
 
     async def page(self, table: Table, after: Key | None, limit: int) -> Sequence[Row]:
-        statement, columns = _select(table, begins=after is None), len(table.json)
+        statement = _select(table, begins=after is None)
 
         def work(connection: sqlite3.Connection) -> Sequence[Row]:
             found = connection.execute(statement, (*(after or ()), limit)).fetchall()
-            return [_row(table, row, columns) for row in found]
+            return [table.row(row) for row in found]
 
         return await self._access.read(work)
 
     async def replace(self, table: Table, rows: Sequence[tuple[Row, Row]]) -> None:
         statement = _update(table)
-        values = [(*_values(table, after), *old.key, *_values(table, old)) for old, after in rows]
+        values = [(*_values(after), *old.key, *_values(old)) for old, after in rows]
         await self._access.write(lambda c: c.executemany(statement, values).close())
 
 
@@ -91,25 +61,21 @@ def _select(table: Table, *, begins: bool) -> str:
 
 def _update(table: Table) -> str:
     changed = [*table.json, *(table.blob or ())]
-    sets = ", ".join(f"{name} = ?" for name in changed)
-    same = " AND ".join([f"{name} = ?" for name in table.key] + [f"{n} IS ?" for n in changed])
-    return f"UPDATE {table.name} SET {sets} WHERE {same}"
+    sets = [_assignment(name, number, table) for number, name in enumerate(changed, 1)]
+    same = [f"{name} = ?" for name in table.key]
+    same += [f"CAST({name} AS TEXT) IS ?" for name in table.json]
+    same += [f"{name} IS ?" for name in table.blob or ()]
+    return f"UPDATE {table.name} SET {', '.join(sets)} WHERE {' AND '.join(same)}"
 
 
-def _values(table: Table, row: Row) -> Sequence[object]:
-    texts = [
-        text.encode() if text is not None and (table.name, name) in _BYTES else text
-        for name, text in zip(table.json, row.json, strict=True)
-    ]
-    return [*texts, *(row.blob or ())]
+def _assignment(name: str, number: int, table: Table) -> str:
+    if name not in table.json:
+        return f"{name} = ?{number}"
+    # Some columns hold JSON as bytes, others as text: each value keeps its type.
+    return (
+        f"{name} = CASE typeof({name}) WHEN 'blob' THEN CAST(?{number} AS BLOB) ELSE ?{number} END"
+    )
 
 
-def _row(table: Table, found: tuple[object, ...], columns: int) -> Row:
-    size = len(table.key)
-    key, json = found[:size], found[size : size + columns]
-    texts = [None if text is None else str(text) for text in json]
-    if table.blob is None:
-        return Row(key, texts)
-    kind, content = found[size + columns :]
-    assert isinstance(content, bytes)
-    return Row(key, texts, (str(kind), content))
+def _values(row: Row) -> Sequence[object]:
+    return [*row.json, *(row.blob or ())]

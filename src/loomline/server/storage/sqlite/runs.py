@@ -5,27 +5,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 from uuid import UUID, uuid4
 
-from loomline.schema import MultitaskStrategy, RunStatus
+from loomline.schema import RunStatus
+from loomline.server.domain import lifecycle
 from loomline.server.domain.access import EVERYTHING, Condition, encode, meets
-from loomline.server.domain.errors import (
-    AlreadyFired,
-    NothingToCancel,
-    RunNotFound,
-    ThreadNotFound,
-    TooManyRuns,
-)
+from loomline.server.domain.errors import NothingToCancel, RunNotFound
 from loomline.server.domain.json import Encoded, dump
-from loomline.server.domain.multitask import ActiveRun, Decision, check_seen, decide, to_cancel
-from loomline.server.domain.outputs import Output
 from loomline.server.domain.runs import (
-    ATTEMPTS_EXHAUSTED,
-    ENDED_NUMBERS,
     LOST_NUMBERS,
     PRIORITIES,
-    UNTOLD_MINUTES,
     Cancelled,
     Claim,
     Created,
@@ -37,30 +27,20 @@ from loomline.server.domain.runs import (
     Renewal,
     Run,
     Stop,
-    number_at_end,
-    pending_run,
-    replayed,
-    run_metadata,
-    thread_metadata_after,
 )
 from loomline.server.ports.clock import Clock
 from loomline.server.storage.sinks import Sinks, check_complete
 from loomline.server.storage.sqlite import sql
-from loomline.server.storage.sqlite.checkpoint_rows import delete_run_checkpoints
 from loomline.server.storage.sqlite.connection import Readers, Writer
-from loomline.server.storage.sqlite.crons import move_date
-from loomline.server.storage.sqlite.idempotency import claim_key, forget_keys
-from loomline.server.storage.sqlite.rows import encoded, micros, moment, obj, optional_text, text
+from loomline.server.storage.sqlite.idempotency import forget_keys
+from loomline.server.storage.sqlite.rows import encoded, micros, moment, obj
+from loomline.server.storage.sqlite.run_changes import apply, ask_again
+from loomline.server.storage.sqlite.run_creation import create_run
+from loomline.server.storage.sqlite.run_rows import RunRow, active_runs, ending_runs, run_of
 from loomline.server.storage.sqlite.run_stats import queue_stats
 from loomline.server.storage.sqlite.savers import fence
-from loomline.server.storage.sqlite.threads import check_thread, delete_thread, insert_thread
+from loomline.server.storage.sqlite.threads import check_thread
 from loomline.server.storage.sqlite.upkeep import Upkeep
-from loomline.server.storage.sqlite.webhooks import note_end
-
-_Row: TypeAlias = tuple[
-    str, str, str, str, RunStatus, str, bytes, MultitaskStrategy, int, int, int, int, int,
-    str | None, str | None, str | None, int | None, int | None, str | None, str | None,
-]  # fmt: skip
 
 
 class SqliteRuns:
@@ -74,7 +54,8 @@ class SqliteRuns:
         self._clock = clock
 
     async def create(self, new: NewRun) -> Created:
-        return await self._upkeep.write(lambda connection: _create(connection, new))
+        _ = new.request.stored  # encoded before the transaction, which others wait for
+        return await self._upkeep.write(lambda connection: create_run(connection, new))
 
     async def get(
         self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
@@ -94,7 +75,7 @@ class SqliteRuns:
             key = str(thread_id)
             check_thread(connection, thread_id, access)
             rows = connection.execute(sql.LIST_RUNS, (key, status, status, limit, offset))
-            return [_run(row) for row in rows]
+            return [run_of(row) for row in rows]
 
         return await self._readers.read(work)
 
@@ -129,14 +110,7 @@ class SqliteRuns:
 
         def work(connection: sqlite3.Connection) -> Run:
             run = _get(connection, thread_id, run_id, access)
-            if run.temporary and run.active:
-                delete_thread(connection, str(thread_id))  # nothing else would
-            else:
-                _remove(connection, str(thread_id), str(run_id))
-                if run.status == "running":
-                    connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, str(thread_id)))
-                _number_ends(connection, str(thread_id))
-                _settle(connection, str(thread_id), now)
+            apply(connection, thread_id, lifecycle.delete(run), now)
             return run
 
         return await self._writer.write(work)
@@ -172,11 +146,12 @@ class SqliteRuns:
 
         return await self._writer.write(work)
 
-    async def ask(self, claim: Claim, interrupts: Encoded) -> None:
+    async def ask(self, claim: Claim, interrupts: Encoded, asked: Sequence[str]) -> None:
         def work(connection: sqlite3.Connection) -> None:
             fence(connection, claim)
             given = (interrupts.decode(), str(claim.run.thread_id))
             connection.execute(sql.SET_QUESTIONS, given)
+            ask_again(connection, str(claim.run.thread_id), asked)
 
         await self._writer.write(work)
 
@@ -186,10 +161,15 @@ class SqliteRuns:
         def work(connection: sqlite3.Connection) -> Finished:
             # Every batch that was taken before is committed, or in this transaction.
             check_complete(fence(connection, claim), self._sinks.known(claim).taken())
-            return _finish(connection, claim, outcome, now)
+            waiting = apply(connection, claim.run.thread_id, lifecycle.finish(claim, outcome), now)
+            return Finished(waiting)
 
         with self._sinks.last_use(claim):
             return await self._writer.write(work)
+
+    async def last_events(self, run_id: UUID) -> Encoded | None:
+        row = self._readers.point(lambda c: c.execute(sql.LAST_EVENTS, (str(run_id),)).fetchone())
+        return None if row is None else encoded(row[0])
 
     async def release(self, claim: Claim, *, pause_seconds: float = 0.0) -> None:
         now = micros(self._clock.now())
@@ -216,7 +196,11 @@ class SqliteRuns:
         def work(connection: sqlite3.Connection) -> Cancelled:
             if not _may(connection, thread_id, access):
                 raise NothingToCancel
-            return _cancel(connection, thread_id, run_ids, stop, now)
+            active = active_runs(connection, str(thread_id))
+            known = ending_runs(connection, lifecycle.pending(active, run_ids))
+            changes = lifecycle.cancel(active, run_ids, stop, known)
+            apply(connection, thread_id, changes, now)
+            return Cancelled(changes.left, changes.stop)
 
         return await self._writer.write(work)
 
@@ -226,7 +210,16 @@ class SqliteRuns:
         found = self._readers.point(lambda c: c.execute(sql.EXPIRED, (orphaned, now)).fetchone())
         if found is None:
             return Reclaimed()
-        return await self._writer.write(lambda c: _reclaim(c, max_attempts, orphaned, now))
+
+        def work(connection: sqlite3.Connection) -> Reclaimed:
+            rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
+            runs = [run_of(row) for row in rows]
+            expired = {run.run_id: lifecycle.expire(run, max_attempts) for run in runs}
+            for run in runs:
+                apply(connection, run.thread_id, expired[run.run_id], now)
+            return lifecycle.reclaimed(expired)
+
+        return await self._writer.write(work)
 
     async def forget_keys(self, before: datetime, limit: int) -> int:
         return await self._writer.write(lambda c: forget_keys(c, micros(before), limit))
@@ -250,7 +243,7 @@ def _get(
     thread = connection.execute(sql.THREAD_METADATA, (row[1],)).fetchone()
     if thread is None or not meets(obj(thread[0]), access):
         raise RunNotFound(run_id)
-    return _run(row)
+    return run_of(row)
 
 
 def _may(connection: sqlite3.Connection, thread_id: UUID | str, access: Condition) -> bool:
@@ -259,74 +252,6 @@ def _may(connection: sqlite3.Connection, thread_id: UUID | str, access: Conditio
         return True
     row = connection.execute(sql.THREAD_METADATA, (str(thread_id),)).fetchone()
     return row is not None and meets(obj(row[0]), access)
-
-
-def _create(connection: sqlite3.Connection, new: NewRun) -> Created:
-    place = claim_key(connection, new)
-    if place is not None:
-        return _replay(connection, new, place)
-    now = micros(new.now)
-    key = str(new.thread_id)
-    _check_total(connection, new)
-    created = False
-    if new.create_thread:
-        created = insert_thread(
-            connection, new.thread_id, new.thread_metadata, {}, now, ttl=new.thread_ttl
-        )
-    row = connection.execute(sql.THREAD_METADATA, (key,)).fetchone()
-    if row is None:
-        raise ThreadNotFound(new.thread_id)
-    before = obj(row[0])
-    if not created and not meets(before, new.access):
-        raise ThreadNotFound(new.thread_id)
-    if new.firing is not None and not move_date(connection, new.firing):
-        raise AlreadyFired(new.firing.cron_id)
-    active = _active(connection, key)
-    if new.seen is not None:
-        check_seen(new, active, connection.execute(sql.EVENT_NUMBER, (key,)).fetchone()[0])
-    decision = decide(new.multitask_strategy, active, new.run_id, new.limits)
-    _apply(connection, key, decision, now)
-    metadata = run_metadata(new, before)
-    if new.priority is not None:
-        connection.execute(sql.ASSIGN_PRIORITY, (new.priority, key))
-    connection.execute(sql.INSERT_RUN, _new_row(new, text(metadata), now))
-    after = thread_metadata_after(new, before)
-    connection.execute(sql.THREAD_GETS_RUN, (text(after), text(new.thread_config), now, key))
-    return Created(
-        pending_run(new, metadata), superseded=decision.stop, ended=decision.end + decision.remove
-    )
-
-
-def _replay(connection: sqlite3.Connection, new: NewRun, place: tuple[UUID, UUID]) -> Created:
-    thread = connection.execute(sql.THREAD_METADATA, (str(place[0]),)).fetchone()
-    row = connection.execute(sql.GET_RUN, (str(place[1]),)).fetchone()
-    found = None if row is None else _run(row)
-    return replayed(new, place, found, None if thread is None else obj(thread[0]))
-
-
-def _check_total(connection: sqlite3.Connection, new: NewRun) -> None:
-    most = 0 if new.limits is None else new.limits.total
-    if most and connection.execute(sql.PENDING_UP_TO, (most,)).fetchone()[0] >= most:
-        raise TooManyRuns.in_all(most)
-
-
-def _active(connection: sqlite3.Connection, thread: str) -> Sequence[ActiveRun]:
-    rows = connection.execute(sql.ACTIVE_RUNS, (thread,))
-    return [ActiveRun(UUID(run_id), status) for run_id, status in rows]
-
-
-def _apply(connection: sqlite3.Connection, thread: str, decision: Decision, now: int) -> None:
-    for run_id in decision.remove:
-        note_end(connection, _row(connection, run_id), "rollback", now, with_values=False)
-        _remove(connection, thread, str(run_id))
-    for run_id in decision.end:
-        connection.execute(sql.END_PENDING, (now, decision.reason, str(run_id)))
-        note_end(connection, _row(connection, run_id), "interrupted", now)
-    _number_or_skip(connection, thread, len(decision.end))
-    if decision.how is not None:
-        how = decision.how
-        rows = [(how.action, how.reason, str(run_id)) for run_id in decision.stop]
-        connection.executemany(sql.MARK_STOP, rows)
 
 
 def _claim(
@@ -343,7 +268,7 @@ def _claim(
         connection.execute(sql.CLAIM, (worker, token, lease, now, row[16], row[0]))
         connection.execute(sql.BEGIN_BATCHES, (row[0], token))
         stop = None if action is None else Stop(action, reason)
-        run = _run(cast("_Row", row))
+        run = run_of(cast("RunRow", row))
         claims.append(
             Claim(
                 run,
@@ -385,212 +310,3 @@ def _renew(
         elif row[0] is not None:
             stops[claim.run.run_id] = Stop(row[0], row[1])
     return Renewal(tuple(lost), stops)
-
-
-def _finish(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now: int) -> Finished:
-    run = claim.run
-    thread = str(run.thread_id)
-    last = number_at_end(claim, outcome)
-    if outcome.roll_back:
-        _remove(connection, thread, str(run.run_id))
-    else:
-        error = optional_text(outcome.error)
-        shown = outcome.output.dump()
-        connection.execute(sql.END_RUN, (outcome.status, error, now, last, shown, str(run.run_id)))
-    gone = run.temporary and not outcome.untold
-    if outcome.values is not None and not gone:
-        connection.execute(sql.SET_VALUES, (thread, outcome.values))
-    note_end(
-        connection,
-        run,
-        "rollback" if outcome.roll_back else outcome.status,
-        now,
-        started_at=run.updated_at,
-        error=outcome.error,
-        with_values=not (run.temporary or outcome.roll_back),
-    )
-    if gone:
-        delete_thread(connection, thread)
-        return Finished(waiting=False)
-    if run.temporary:
-        connection.execute(sql.LET_EXPIRE, (UNTOLD_MINUTES, thread))
-    waiting = connection.execute(sql.HAS_PENDING, (thread,)).fetchone() is not None
-    status = "busy" if waiting else outcome.thread_status
-    connection.execute(
-        sql.THREAD_ENDS_RUN,
-        (
-            status,
-            outcome.thread_status,
-            outcome.interrupts.decode(),
-            optional_text(outcome.error),
-            now,
-            now,
-            last - claim.event_number,
-            thread,
-        ),
-    )
-    _number_ends(connection, thread, last)
-    return Finished(waiting)
-
-
-def _cancel(
-    connection: sqlite3.Connection, thread_id: UUID, run_ids: Sequence[UUID], stop: Stop, now: int
-) -> Cancelled:
-    thread = str(thread_id)
-    cancelled = to_cancel(_active(connection, thread), run_ids)
-    temporary = _end_pending(connection, thread, cancelled.ended, stop, now)
-    rows = [(stop.action, stop.reason, str(run)) for run in cancelled.stopping]
-    connection.executemany(sql.MARK_STOP, rows)
-    if temporary:
-        delete_thread(connection, thread)
-    else:
-        _settle(connection, thread, now)
-    return cancelled
-
-
-def _end_pending(
-    connection: sqlite3.Connection, thread: str, ended: Sequence[UUID], stop: Stop, now: int
-) -> bool:
-    """End runs that have not begun; return whether that leaves their thread without a purpose."""
-    temporary = False
-    for run_id in ended:
-        if stop.action == "interrupt":
-            connection.execute(sql.END_PENDING, (now, stop.reason, str(run_id)))
-        run = _row(connection, run_id)
-        temporary = temporary or run.temporary
-        if stop.action == "rollback":
-            note_end(connection, run, "rollback", now, with_values=False)
-            _remove(connection, thread, str(run_id))
-        else:
-            note_end(connection, run, "interrupted", now, with_values=not run.temporary)
-    _number_or_skip(connection, thread, 0 if stop.action == "rollback" else len(ended))
-    return temporary
-
-
-def _number_or_skip(connection: sqlite3.Connection, thread: str, count: int) -> None:
-    """Number the ends of pending runs; behind a run that has begun, keep numbers for them."""
-    if count and connection.execute(sql.HAS_BEGUN, (thread,)).fetchone() is not None:
-        connection.execute(sql.SKIP_NUMBERS, (ENDED_NUMBERS * count, thread))
-    _number_ends(connection, thread)
-
-
-def _number_ends(connection: sqlite3.Connection, thread: str, after: int | None = None) -> None:
-    """Number the ends that have no number yet, unless a run of the thread has begun and is active.
-
-    Args:
-        connection: The connection.
-        thread: The id of the thread.
-        after: The number before the first one, by default that of the thread's last event.
-    """
-    ended = connection.execute(sql.WITHOUT_NUMBER, (thread,)).fetchall()
-    if not ended or connection.execute(sql.HAS_BEGUN, (thread,)).fetchone() is not None:
-        return
-    if after is None:
-        (after,) = connection.execute(sql.EVENT_NUMBER, (thread,)).fetchone()
-    last = after
-    for (run_id,) in ended:
-        before, last = last, last + ENDED_NUMBERS
-        connection.execute(sql.NUMBER_END, (before, last, run_id))
-    connection.execute(sql.RAISE_NUMBER, (last, thread))
-
-
-def _reclaim(
-    connection: sqlite3.Connection,
-    max_attempts: int,
-    orphaned: bool,
-    now: int,
-) -> Reclaimed:
-    requeued: list[UUID] = []
-    given_up: list[UUID] = []
-    rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
-    for row in rows:
-        run = _run(row)
-        connection.execute(sql.SKIP_NUMBERS, (LOST_NUMBERS, str(run.thread_id)))
-        if run.attempt < max_attempts:
-            connection.execute(sql.REQUEUE, (now, str(run.run_id)))
-            requeued.append(run.run_id)
-        else:
-            _give_up(connection, run, now)
-            given_up.append(run.run_id)
-    return Reclaimed(tuple(requeued), tuple(given_up))
-
-
-def _give_up(connection: sqlite3.Connection, run: Run, now: int) -> None:
-    thread = str(run.thread_id)
-    note_end(
-        connection,
-        run,
-        "error",
-        now,
-        started_at=run.updated_at,
-        error=ATTEMPTS_EXHAUSTED,
-        with_values=not run.temporary,
-    )
-    if run.temporary:
-        delete_thread(connection, thread)
-        return
-    error = ATTEMPTS_EXHAUSTED.decode()
-    (number,) = connection.execute(sql.EVENT_NUMBER, (thread,)).fetchone()
-    shown = run.output.dump()
-    connection.execute(sql.END_RUN, ("error", error, now, number, shown, str(run.run_id)))
-    connection.execute(sql.THREAD_ENDS_RUN, ("busy", "error", "{}", error, now, now, 0, thread))
-    _number_ends(connection, thread)
-    _settle(connection, thread, now)
-
-
-def _row(connection: sqlite3.Connection, run_id: UUID) -> Run:
-    return _run(connection.execute(sql.GET_RUN, (str(run_id),)).fetchone())
-
-
-def _remove(connection: sqlite3.Connection, thread: str, run_id: str) -> None:
-    connection.execute(sql.DELETE_RUN, (run_id,))
-    delete_run_checkpoints(connection, run_id, thread)
-
-
-def _settle(connection: sqlite3.Connection, thread: str, now: int) -> None:
-    """Give a thread without active runs the status that it had before they came."""
-    connection.execute(sql.SETTLE, (now, thread, thread))
-
-
-def _new_row(new: NewRun, metadata: str, now: int) -> tuple[object, ...]:
-    return (
-        str(new.run_id),
-        str(new.thread_id),
-        str(new.assistant_id),
-        new.graph_id,
-        metadata,
-        new.kwargs,
-        new.multitask_strategy,
-        new.temporary,
-        new.resumable,
-        micros(new.created_at),
-        now,
-        new.webhook,
-        optional_text(new.user),
-        str(new.thread_id),
-    )
-
-
-def _run(row: _Row) -> Run:
-    return Run(
-        run_id=UUID(row[0]),
-        thread_id=UUID(row[1]),
-        assistant_id=UUID(row[2]),
-        graph_id=row[3],
-        status=row[4],
-        metadata=obj(row[5]),
-        kwargs=Encoded(row[6]),
-        multitask_strategy=row[7],
-        temporary=bool(row[8]),
-        resumable=bool(row[9]),
-        attempt=row[10],
-        created_at=moment(row[11]),
-        updated_at=moment(row[12]),
-        error=encoded(row[13]),
-        webhook=row[14],
-        user=encoded(row[15]),
-        number_before=row[16],
-        last_number=row[17],
-        stop_reason=row[18],
-        output=Output.load(row[19]),
-    )

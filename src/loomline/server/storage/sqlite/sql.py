@@ -71,6 +71,11 @@ MARK_STOP = """
     UPDATE runs SET stop_action = ?, stop_reason = ? WHERE run_id = ? AND stop_action IS NULL
 """
 
+ENDING_RUNS = f"""
+    SELECT {_RUN} FROM runs
+    WHERE run_id IN (SELECT value FROM json_each(?)) AND (webhook IS NOT NULL OR temporary)
+"""
+
 DELETE_ACTIVE_RUNS = """
     DELETE FROM runs INDEXED BY runs_active
     WHERE thread_id = ? AND status IN ('pending', 'running')
@@ -135,11 +140,32 @@ COUNT_BATCH = """
     WHERE run_id = :run AND token = :token AND number = :number - 1
 """
 
+# Without a number, the end has that of the thread's last event.
 END_RUN = """
-    UPDATE runs SET status = ?, error = ?, updated_at = ?, token = NULL, lease_until = NULL,
-                    last_number = ?, output = ?
+    UPDATE runs
+    SET status = ?, error = ?, updated_at = ?, token = NULL, lease_until = NULL,
+        last_number = coalesce(
+            ?, (SELECT event_number FROM threads t WHERE t.thread_id = runs.thread_id)),
+        output = ?, last_events = ?
     WHERE run_id = ?
 """
+
+ANSWER = """
+    INSERT INTO run_answers (thread_id, interrupt_id, run_id) VALUES (?, ?, ?)
+    ON CONFLICT DO NOTHING
+"""
+
+# Of runs that end before they begin. Those of runs that are removed go by a trigger.
+FORGET_ANSWERS = "DELETE FROM run_answers WHERE thread_id = ? AND run_id = ?"
+
+# A run that has not begun yet answers the question as it is asked now.
+ASK_AGAIN = """
+    DELETE FROM run_answers
+    WHERE thread_id = ? AND interrupt_id IN (SELECT value FROM json_each(?))
+      AND (SELECT status FROM runs r WHERE r.run_id = run_answers.run_id) IS NOT 'pending'
+"""
+
+LAST_EVENTS = "SELECT last_events FROM runs WHERE run_id = ?"
 
 RELEASE = """
     UPDATE runs SET status = 'pending', attempt = attempt - 1, updated_at = ?, paused_until = ?,

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from loomline.server.domain.errors import WebhookNotFound
 from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import Encoded, dump
-from loomline.server.domain.runs import Run
+from loomline.server.domain.lifecycle import Notice
 from loomline.server.domain.webhooks import DeadWebhook, Delivery, OutboxStats, host_of, notice
 from loomline.server.ports.clock import Clock
 from loomline.server.storage.sqlite.connection import Readers, Writer
@@ -145,30 +145,18 @@ class SqliteWebhooks:
         return found
 
 
-def note_end(
-    connection: sqlite3.Connection,
-    run: Run,
-    status: str,
-    now: int,
-    *,
-    started_at: datetime | None = None,
-    error: Encoded | None = None,
-    with_values: bool = True,
-) -> None:
-    """Put what is to be told of the end of a run into the outbox, if it is to be told."""
+def note_end(connection: sqlite3.Connection, end: Notice, now: int) -> None:
+    """Put the end of a run into the outbox, if the run has a webhook."""
+    run = end.run
     if run.webhook is None:
         return
     payload = notice(
-        run,
-        status,
-        started_at=started_at,
-        ended_at=moment(now),
-        error=error,
+        run, end.status, started_at=end.started_at, ended_at=moment(now), error=end.error
     )
     thread = str(run.thread_id)
     named = (str(uuid7()), str(run.run_id), run.webhook, host_of(run.webhook))
     user = None if run.user is None else run.user.decode()
-    connection.execute(_INSERT, (*named, payload, user, thread, with_values, now, now))
+    connection.execute(_INSERT, (*named, payload, user, thread, end.with_values, now, now))
 
 
 def _done(_: sqlite3.Cursor) -> None:
