@@ -19,6 +19,7 @@ from loomline.server.domain.json import Encoded, dump
 from loomline.server.domain.run_spec import RunSpec, StoredSpec
 from loomline.server.events.memory import MemoryEventLog
 from loomline.server.events.signals import MemorySignals
+from loomline.server.services.priorities import Priorities
 from loomline.server.services.run_request import RunRequest, new_run
 from loomline.server.services.runs import Admission, RunService
 from loomline.server.storage import encrypted
@@ -152,7 +153,7 @@ async def encrypted_service(folder, auth):
         signals=MemorySignals(),
         assistants=OneAssistant(),
         clock=clock,
-        admission=Admission(Guard()),
+        admission=Admission(Guard(), Priorities(storage, None)),
         authz=Authorizer(auth),
     )
     try:
