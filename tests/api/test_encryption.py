@@ -139,6 +139,7 @@ async def use(client):
     await client.runs.wait(
         failed["thread_id"], "sealed", input={"short": SECRET, "fail": True}, raise_error=False
     )
+    await use_thread_events(client, assistant["assistant_id"])
     copied = await client.threads.copy(thread_id)
     return {
         "assistant": assistant["assistant_id"],
@@ -147,6 +148,18 @@ async def use(client):
         "cron": cron["cron_id"],
         "copied": copied["thread_id"],
     }
+
+
+async def use_thread_events(client, assistant_id):
+    """Store the last events of a run, with a question that holds the secret."""
+    thread_id = (await client.threads.create())["thread_id"]
+    params = {"assistant_id": assistant_id, "input": {"short": SECRET}}
+    command = {"id": 1, "method": "run.start", "params": params}
+    started = await client.http.post(f"/threads/{thread_id}/commands", json=command)
+    await client.runs.join(thread_id, started["result"]["run_id"])
+    thread = await client.threads.get(thread_id)
+    ((question,),) = thread["interrupts"].values()
+    assert question["value"] == {"question": f"about {SECRET} again?"}
 
 
 async def check(client, places, *, searchable):
