@@ -74,7 +74,9 @@ DELETE_RUN = "DELETE FROM runs WHERE run_id = ?"
 # pruned: a run from an older checkpoint would lose it. Runs that are due at the
 # same time are in line as they came: that is what the rowid says.
 CLAIMABLE = f"""
-    SELECT {_RUN}, EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = r.thread_id),
+    SELECT {_RUN},
+           EXISTS (SELECT 1 FROM checkpoint_threads c WHERE c.thread_id = r.thread_id)
+             OR EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = r.thread_id),
            stop_action, stop_reason, claims,
            (SELECT event_number FROM threads t WHERE t.thread_id = r.thread_id)
     FROM runs r
