@@ -20,12 +20,15 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _NUMBER = "SELECT number FROM checkpoint_threads WHERE thread_id = ?"
 _NAME = "SELECT thread_id FROM checkpoint_threads WHERE number = ?"
-_INSERT = "INSERT INTO checkpoint_threads (thread_id) VALUES (?)"
 _FORGET = "DELETE FROM checkpoint_threads WHERE thread_id = ?"
-_HAS_OLD_ROWS = """
-    SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread)
-        OR EXISTS (SELECT 1 FROM checkpoint_blobs WHERE thread_id = :thread)
-        OR EXISTS (SELECT 1 FROM checkpoint_writes WHERE thread_id = :thread)
+_OLD_ROWS = """
+    EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread)
+    OR EXISTS (SELECT 1 FROM checkpoint_blobs WHERE thread_id = :thread)
+    OR EXISTS (SELECT 1 FROM checkpoint_writes WHERE thread_id = :thread)
+"""
+_HAS_OLD_ROWS = f"SELECT {_OLD_ROWS}"
+_INSERT = f"""
+    INSERT INTO checkpoint_threads (thread_id) SELECT :thread WHERE NOT ({_OLD_ROWS})
 """
 
 
@@ -59,9 +62,12 @@ def thread_key(connection: sqlite3.Connection, thread_id: str) -> ThreadKey:
 def new_thread_key(connection: sqlite3.Connection, thread_id: str) -> ThreadKey:
     """Return the key of a thread that rows are written for."""
     found = thread_key(connection, thread_id)
-    if found.is_short or _has_old_rows(connection, thread_id):
+    if found.is_short:
         return found
-    number = connection.execute(_INSERT, (thread_id,)).lastrowid
+    inserted = connection.execute(_INSERT, {"thread": thread_id})
+    if not inserted.rowcount:
+        return found
+    number = inserted.lastrowid
     assert number is not None
     return ThreadKey(thread_id, _key(number))
 

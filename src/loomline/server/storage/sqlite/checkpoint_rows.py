@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import orjson
@@ -200,9 +200,22 @@ class _Keys(dict[str, ThreadKey]):
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__()
         self._connection = connection
+        self._packed = _Packed()
 
     def __missing__(self, thread_id: str) -> ThreadKey:
         found = self[thread_id] = new_thread_key(self._connection, thread_id)
+        return found
+
+    def ids(self, thread: ThreadKey) -> Callable[[str], str | bytes]:
+        """Return the function that gives ids of a thread as its rows have them."""
+        return self._packed.__getitem__ if thread.is_short else str
+
+
+class _Packed(dict[str, str | bytes]):
+    """Ids as they are stored. The rows of a batch name the same few ids several times."""
+
+    def __missing__(self, value: str) -> str | bytes:
+        found = self[value] = packed(value)
         return found
 
 
@@ -225,37 +238,25 @@ def _stored_facts(keys: _Keys, row: FactsRow) -> Sequence[object]:
     return (thread.key, row.facts_id, thread.stored(row.run_id), row.content)
 
 
-def _stored_blob(keys: _Keys, row: BlobRow) -> BlobRow:
-    return row._replace(thread_id=keys[row.thread_id].key)
+def _stored_blob(keys: _Keys, row: BlobRow) -> Sequence[object]:
+    _, *rest = row
+    return (keys[row.thread_id].key, *rest)
 
 
 def _stored_checkpoint(keys: _Keys, row: PutRow) -> Sequence[object]:
-    thread = keys[row.thread_id]
-    return (
-        thread.key,
-        row.checkpoint_ns,
-        thread.stored(row.checkpoint_id),
-        thread.stored(row.parent_id),
-        row.facts_id,
-        row.content,
-        row.metadata,
-    )
+    thread_id, checkpoint_ns, checkpoint_id, parent_id, *rest = row
+    thread = keys[thread_id]
+    stored = keys.ids(thread)
+    parent = None if parent_id is None else stored(parent_id)
+    return (thread.key, checkpoint_ns, stored(checkpoint_id), parent, *rest)
 
 
 def _stored_write(keys: _Keys, row: WriteRow) -> Sequence[object]:
-    thread = keys[row.thread_id]
-    return (
-        thread.key,
-        row.checkpoint_ns,
-        thread.stored(row.checkpoint_id),
-        thread.stored(row.task_id),
-        row.idx,
-        thread.stored(row.run_id),
-        row.task_path,
-        row.channel,
-        row.kind,
-        row.content,
-    )
+    thread_id, checkpoint_ns, checkpoint_id, task_id, idx, run_id, *rest = row
+    thread = keys[thread_id]
+    stored = keys.ids(thread)
+    ids = (stored(checkpoint_id), stored(task_id), idx, stored(run_id))
+    return (thread.key, checkpoint_ns, *ids, *rest)
 
 
 def load(
