@@ -1,7 +1,8 @@
 -- The numbers of the threads with checkpoints: the rows of a thread begin with a key that is made of its
 -- number (checkpoint_keys.py). Threads from before have no number, and rows that begin with their id.
+-- A number is never given twice, so a row that a deletion has missed can appear in no other thread.
 CREATE TABLE checkpoint_threads (
-    number    INTEGER PRIMARY KEY,
+    number    INTEGER PRIMARY KEY AUTOINCREMENT,
     thread_id TEXT NOT NULL UNIQUE
 );
 
