@@ -50,7 +50,9 @@ class SqliteDatabase:
     def rows(self):
         """Count the rows of every table."""
         with closing(sqlite3.connect(self._folder / "loomline.db")) as connection:
-            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            tables = connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            )
             return {
                 name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
                 for (name,) in tables.fetchall()
