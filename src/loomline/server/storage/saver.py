@@ -6,8 +6,10 @@ import inspect
 import logging
 import random
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Any, Final, Generic, TypeAlias, cast
 
 import orjson
@@ -30,7 +32,9 @@ from loomline.server.storage.checkpoints import (
     Access,
     BlobRow,
     Connection,
+    FactsRow,
     Place,
+    PutRow,
     Range,
     Rows,
     Sink,
@@ -40,6 +44,7 @@ from loomline.server.storage.checkpoints import (
     lost_channels,
     matches,
 )
+from loomline.server.storage.inline import is_inline
 from loomline.server.storage.sealed_rows import RowSealer, is_plain
 from loomline.server.storage.sealing import Sealer
 from loomline.server.storage.serde import safe_serde
@@ -65,17 +70,21 @@ PAGE_BYTES = 1024 * 1024
 LOOKED_AT = 500
 """Checkpoints whose metadata is compared with a filter before others get their turn."""
 
+_NEW_VERSION: Final = "010d"
+"""The sign and the digits of the numbers in the versions of channels on new threads."""
+
 _ALL = sys.maxsize
-_INLINE_TEXT = 512
-_INT64 = 2**63
 _CHANNELS_LOGGED = 20
 
-# Removed from the stored form, where they have places of their own.
-_APART = ("channel_values", "pending_sends")
+# Removed from the stored form, where they have columns or rows of their own.
+_APART = ("id", "channel_values", "pending_sends")
 
-# In the stored form: the channels whose values have rows of their own. Without the list a channel
-# that is empty and a channel whose value is lost look the same.
-_BLOB_CHANNELS = "loomline:blobs"
+# The keys of the metadata that differ between the checkpoints of a run. All other keys are facts of
+# the run, and are stored once for all of its checkpoints.
+_OWN: Final = frozenset({
+    "source", "step", "writes", "parents", "counters_since_delta_snapshot", "checkpoint_map",
+    *_PLACES,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +123,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         self._sink = sink
         self._thread_id = None if claim is None else str(claim.run.thread_id)
         self._run_id = "" if claim is None else str(claim.run.run_id)
+        self._sent_facts: tuple[str, int] | None = None
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         key = checkpoint_key(config)
@@ -211,6 +221,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
     ) -> RunnableConfig:
         rows, saved = self._put_rows(config, checkpoint, metadata, new_versions)
         await self._sink.write(await self._sealed(rows))
+        self._note_sent(rows)
         return saved
 
     def put(
@@ -222,6 +233,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
     ) -> RunnableConfig:
         rows, saved = self._put_rows(config, checkpoint, metadata, new_versions)
         self._sink.write_blocking(self._sealed_blocking(rows))
+        self._note_sent(rows)
         return saved
 
     async def aput_writes(
@@ -271,11 +283,16 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
     def get_next_version(self, current: str | None, channel: None) -> str:  # noqa: ARG002
         """Return a version after ``current``.
 
-        The random part keeps two forks of one checkpoint from naming different values alike.
+        Versions are compared as strings, so the number keeps the form that it has on its thread.
+        The sign of new threads sorts before digits: versions that langgraph's own PostgreSQL saver
+        makes, if it continues the thread, come after ours. The random part keeps two forks of one
+        checkpoint from giving different values one version.
         """
-        number = 0 if current is None else int(str(current).partition(".")[0])
-        chance = random.getrandbits(48)  # nosec B311
-        return f"{number + 1:016d}.{chance:012x}"
+        number, point, _ = str(current or 0).partition(".")
+        form = f"0{len(number)}d" if point else _NEW_VERSION
+        sign = "+" if not point or number.startswith("+") else ""
+        chance = b64encode(random.getrandbits(48).to_bytes(6), b"-_").decode()  # nosec B311
+        return f"{int(number) + 1:{sign}{form}}.{chance}"
 
     async def _sealed(self, rows: Rows) -> Rows:
         return rows if self._seals is None else await self._seals.seal(rows)
@@ -298,7 +315,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
     def _fitting(self, found: Sequence[Stored], wanted: dict[str, Any] | None) -> Sequence[Stored]:
         if self._seals is None or not wanted:
             return found
-        return [stored for stored in found if matches(stored.metadata, wanted)]
+        return [each for each in found if matches(each.metadata, each.facts, wanted)]
 
     async def _change(self, work: Work[Connection]) -> None:
         await self._sink.settle()
@@ -350,37 +367,68 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
     ) -> tuple[Rows, RunnableConfig]:
         thread_id, checkpoint_ns, parent_id = checkpoint_key(config)
         values = checkpoint["channel_values"]
-        inline = {name: value for name, value in values.items() if _is_plain(value)}
+        inline = {name: value for name, value in values.items() if is_inline(value)}
         content = {key: value for key, value in checkpoint.items() if key not in _APART}
         content["channel_values"] = inline
         apart = [name for name in values if name not in inline]
         if apart:
             content[BLOB_CHANNELS] = apart
-        stored = _stored_metadata(config, metadata, checkpoint_ns)
         blobs = [
-            self._blob((thread_id, checkpoint_ns, channel, str(version)), values[channel])
+            self._blob(thread_id, checkpoint_ns, channel, str(version), values[channel])
             for channel, version in new_versions.items()
             if channel in values and channel not in inline
         ]
-        row = (
-            thread_id,
-            checkpoint_ns,
-            checkpoint["id"],
-            parent_id,
-            self._run_id if thread_id == self._thread_id else stored.get("run_id"),
-            orjson.dumps(content).decode(),
-            orjson.dumps(stored, default=str).decode(),
+        own, facts = self._divided(thread_id, _stored_metadata(config, metadata, checkpoint_ns))
+        row = PutRow(
+            thread_id=thread_id,
+            checkpoint_ns=checkpoint_ns,
+            checkpoint_id=checkpoint["id"],
+            parent_id=parent_id,
+            facts_id=None if facts is None else facts.facts_id,
+            content=orjson.dumps(content).decode(),
+            metadata=orjson.dumps(own, default=str).decode(),
         )
-        size = len(row[5]) + len(row[6]) + sum(len(blob[5]) for blob in blobs)
+        rows = Rows([*self._unsent(facts)], [row], blobs)
+        rows.size = len(row.content) + len(row.metadata) + sum(len(blob.content) for blob in blobs)
         saved = {
             "thread_id": thread_id,
             "checkpoint_ns": checkpoint_ns,
             "checkpoint_id": checkpoint["id"],
         }
-        return Rows(checkpoints=[row], blobs=blobs, size=size), {"configurable": saved}
+        return rows, {"configurable": saved}
 
-    def _blob(self, key: tuple[str, str, str, str], value: object) -> BlobRow:
-        return (*key, *self._typed(key[2], value))
+    def _divided(
+        self, thread_id: str, metadata: dict[str, Any]
+    ) -> tuple[dict[str, Any], FactsRow | None]:
+        """Return the metadata of one checkpoint alone, and the facts that it shares with others."""
+        run_id = self._run_id if thread_id == self._thread_id else metadata.get("run_id")
+        shared = {key: value for key, value in metadata.items() if key not in _OWN}
+        if run_id is None and not shared:
+            return metadata, None
+        content = orjson.dumps(shared, default=str)
+        digest = blake2b(content, digest_size=8, key=str(run_id).encode()[:64]).digest()
+        facts_id = int.from_bytes(digest) >> 1  # a positive number of 64 bits with a sign
+        own = {key: value for key, value in metadata.items() if key in _OWN}
+        return own, FactsRow(thread_id, facts_id, run_id, content.decode())
+
+    def _unsent(self, facts: FactsRow | None) -> Sequence[FactsRow]:
+        """Return the rows of facts to write.
+
+        The writes of a claim are committed in their order or not at all, so facts that an earlier
+        write has taken need no second row.
+        """
+        if facts is None or (facts.thread_id, facts.facts_id) == self._sent_facts:
+            return []
+        return [facts]
+
+    def _note_sent(self, rows: Rows) -> None:
+        if self._thread_id is not None and rows.facts:
+            self._sent_facts = (rows.facts[0].thread_id, rows.facts[0].facts_id)
+
+    def _blob(
+        self, thread_id: str, checkpoint_ns: str, channel: str, version: str, value: object
+    ) -> BlobRow:
+        return BlobRow(thread_id, checkpoint_ns, channel, version, *self._typed(channel, value))
 
     def _typed(self, channel: str, value: object, task_path: str = "") -> tuple[str, bytes]:
         try:
@@ -397,8 +445,8 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
             kind, content = self._typed(channel, value, path)
             place = WRITES_IDX_MAP.get(channel, index)
             key = (thread_id, checkpoint_ns, str(checkpoint_id), task_id, place, self._run_id)
-            rows.append((*key, path, channel, kind, content))
-        size = sum(len(row[9]) for row in rows)
+            rows.append(WriteRow(*key, path, channel, kind, content))
+        size = sum(len(row.content) for row in rows)
         # An interrupt or an error of a task may come again; its results are final.
         if all(channel in WRITES_IDX_MAP for channel, _ in writes):
             return Rows(over_writes=rows, size=size)
@@ -407,16 +455,18 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
     def _tuple(self, stored: Stored) -> CheckpointTuple:
         checkpoint = orjson.loads(stored.content)
         checkpoint.pop(BLOB_CHANNELS, None)
-        for channel, kind, content in stored.blobs:
-            checkpoint["channel_values"][channel] = self.serde.loads_typed((kind, content))
+        checkpoint["id"] = stored.checkpoint_id
+        for blob in stored.blobs:
+            value = self.serde.loads_typed((blob.kind, blob.content))
+            checkpoint["channel_values"][blob.channel] = value
         return CheckpointTuple(
             config=_config(stored, stored.checkpoint_id),
             checkpoint=cast("Checkpoint", checkpoint),
-            metadata=orjson.loads(stored.metadata),
+            metadata=cast("CheckpointMetadata", stored.whole_metadata()),
             parent_config=_config(stored, stored.parent_id) if stored.parent_id else None,
             pending_writes=[
-                (task_id, channel, self.serde.loads_typed((kind, content)))
-                for task_id, channel, kind, content in stored.writes
+                (write.task_id, write.channel, self.serde.loads_typed((write.kind, write.content)))
+                for write in stored.writes
             ],
         )
 
@@ -461,8 +511,8 @@ def _next_page(rows: Sequence[Stored]) -> int:
 
 
 def _size(stored: Stored) -> int:
-    values = sum(len(content) for _, _, content in stored.blobs)
-    return values + sum(len(content) for *_, content in stored.writes) + len(stored.content)
+    values = sum(len(blob.content) for blob in stored.blobs)
+    return values + sum(len(write.content) for write in stored.writes) + len(stored.content)
 
 
 def _report_incomplete(stored: Stored, lost: Sequence[str]) -> None:
@@ -501,25 +551,6 @@ def _stored_metadata(
     if checkpoint_ns:
         stored["checkpoint_map"] = config["configurable"].get("checkpoint_map")
     return stored
-
-
-def _is_plain(value: object) -> bool:
-    """Return whether JSON gives back exactly this value, and it is small."""
-    kind = type(value)
-    if value is None or kind is bool:
-        return True
-    if kind is int:
-        return -_INT64 <= cast("int", value) < _INT64
-    return kind is str and len(cast("str", value)) <= _INLINE_TEXT and _is_storable(value)
-
-
-def _is_storable(value: object) -> bool:
-    text = cast("str", value)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text
 
 
 def _range(config: RunnableConfig | None, before: RunnableConfig | None) -> Range:

@@ -230,7 +230,7 @@ class WriteBehind:
         rows.size += _WRITE_BYTES
         with self._lock:
             self.check()
-            self._begun.update(row[1] for row in rows.checkpoints)
+            self._begun.update(row.checkpoint_ns for row in rows.checkpoints)
             batch = self._open
             if batch is None:
                 # Within the lock: a thread that adds to this batch relies on its being queued.

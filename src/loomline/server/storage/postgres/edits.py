@@ -64,8 +64,8 @@ class PostgresEdit:
 
     def _check_values(self, connection: Connection) -> None:
         """Refuse checkpoints whose values have been deleted since the state was read."""
-        for thread_id, namespace, checkpoint_id, *_ in self._collected.rows.checkpoints:
-            stored = load(connection, thread_id, namespace, checkpoint_id)
+        for row in self._collected.rows.checkpoints:
+            stored = load(connection, row.thread_id, row.checkpoint_ns, row.checkpoint_id)
             if stored is None or lost_channels(stored):
                 raise StateChanged(self._thread_id)
 

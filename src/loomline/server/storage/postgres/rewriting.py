@@ -40,6 +40,10 @@ _TABLES: Final = (
         {"checkpoint": CONTENT, "metadata": "metadata"},
     ),
     Table(
+        "loomline_checkpoint_facts", ("thread_id", "facts_id"), "checkpoint",
+        {"content": "metadata"},
+    ),
+    Table(
         "checkpoint_blobs", ("thread_id", "checkpoint_ns", "channel", "version"), "checkpoint",
         blob=("type", "blob"),
     ),
@@ -54,6 +58,7 @@ _JSON: Final = frozenset({
     ("loomline_runs", "kwargs"), ("loomline_runs", "error"), ("loomline_runs", "caller"),
     ("loomline_crons", "payload"), ("loomline_crons", "caller"), ("loomline_webhooks", "payload"),
     ("loomline_webhooks", "content"), ("loomline_webhooks", "caller"),
+    ("loomline_checkpoint_facts", "content"),
 })  # fmt: skip
 
 

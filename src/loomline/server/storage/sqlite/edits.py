@@ -14,7 +14,12 @@ from loomline.server.storage.checkpoints import Sink, lost_channels
 from loomline.server.storage.saver import SaverOptions, StorageSaver
 from loomline.server.storage.sinks import DirectSink
 from loomline.server.storage.sqlite import sql
-from loomline.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints, load, write_rows
+from loomline.server.storage.sqlite.checkpoint_rows import (
+    SqliteCheckpoints,
+    load,
+    newest_checkpoint,
+    write_rows,
+)
 from loomline.server.storage.sqlite.connection import Access, Readers, Writer
 from loomline.server.storage.sqlite.pieces import ThreadUnderWork, work_on
 from loomline.server.storage.sqlite.rows import micros
@@ -26,8 +31,6 @@ from loomline.server.storage.sqlite.threads import (
 )
 from loomline.server.storage.sqlite.upkeep import Upkeep
 from loomline.server.storage.staged import Collected, StagedSaver
-
-_NEWEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
 
 
 class SqliteEdit:
@@ -85,13 +88,13 @@ class SqliteEdit:
 
     def _check(self, connection: sqlite3.Connection) -> None:
         for place, newest in self._saver.newest.items():
-            if connection.execute(_NEWEST, place).fetchone()[0] != newest:
+            if newest_checkpoint(connection, *place) != newest:
                 raise StateChanged(self._thread_id)
 
     def _check_values(self, connection: sqlite3.Connection) -> None:
         """Refuse checkpoints whose values have been deleted since the state was read."""
-        for thread_id, namespace, checkpoint_id, *_ in self._collected.rows.checkpoints:
-            stored = load(connection, thread_id, namespace, checkpoint_id)
+        for row in self._collected.rows.checkpoints:
+            stored = load(connection, row.thread_id, row.checkpoint_ns, row.checkpoint_id)
             if stored is None or lost_channels(stored):
                 raise StateChanged(self._thread_id)
 

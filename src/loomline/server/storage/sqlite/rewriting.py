@@ -36,6 +36,7 @@ _TABLES: Final = (
     Table("webhooks", ("webhook_id",), "thread", {"content": "values"}),
     Table("store_items", ("item_id",), "store", {"value": "value"}),
     Table("checkpoints", _CHECKPOINT, "checkpoint", {"content": CONTENT, "metadata": "metadata"}),
+    Table("checkpoint_facts", ("thread_id", "facts_id"), "checkpoint", {"content": "metadata"}),
     Table(
         "checkpoint_blobs", ("thread_id", "checkpoint_ns", "channel", "version"), "checkpoint",
         blob=("type", "content"),
