@@ -592,7 +592,7 @@ async def test_the_end_of_a_run_takes_its_unwritten_checkpoints_along(storage, u
     )
     await storage.runs.finish(held, DONE)
     assert outside(url, "SELECT count(*) FROM checkpoints") == [(5,)]
-    assert storage._sinks._sinks == {}
+    assert storage._savers.sinks._sinks == {}
 
 
 async def test_nul_characters_become_something_that_can_be_stored(storage):

@@ -289,7 +289,7 @@ async def test_a_claim_is_forgotten_with_its_run(storage):
     await storage.runs.delete(thread, held.run.run_id)
     with pytest.raises(Exception, match="another worker"):
         await storage.runs.finish(held, DONE)
-    assert storage._sinks._sinks == {}
+    assert storage._savers.sinks._sinks == {}
 
 
 @pytest.mark.one_interpreter

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import orjson
 
 from loomline.server.domain.json import JsonObject
+from loomline.server.storage.steps import Steps, step
 
 Place: TypeAlias = tuple[str | bytes, str, str | bytes]
 """The position of a checkpoint in a listing. Only the driver that made it can read it."""
@@ -145,15 +147,11 @@ class Range:
 class Sink(Protocol):
     """Takes rows, and knows when reading would miss some."""
 
-    async def write(self, rows: Rows) -> None: ...
+    def write(self, rows: Rows) -> Steps[None]: ...
 
-    def write_blocking(self, rows: Rows) -> None: ...
-
-    async def settle(self) -> None:
-        """Return once everything taken so far is committed."""
+    def settle(self) -> Steps[None]:
+        """Return once all rows taken so far are committed."""
         ...
-
-    def settle_blocking(self) -> None: ...
 
     def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:
         """Return whether it is known, without a look, that no checkpoint can be found there."""
@@ -166,19 +164,12 @@ class Settled:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
 
-    async def write(self, rows: Rows) -> None:
-        await self._sink.write(rows)
-        await self._sink.settle()
+    def write(self, rows: Rows) -> Steps[None]:
+        yield from self._sink.write(rows)
+        yield from self._sink.settle()
 
-    def write_blocking(self, rows: Rows) -> None:
-        self._sink.write_blocking(rows)
-        self._sink.settle_blocking()
-
-    async def settle(self) -> None:
-        await self._sink.settle()
-
-    def settle_blocking(self) -> None:
-        self._sink.settle_blocking()
+    def settle(self) -> Steps[None]:
+        return self._sink.settle()
 
     def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:
         return self._sink.has_nothing(thread_id, checkpoint_ns)
@@ -196,6 +187,16 @@ class Access(Protocol[Connection_co]):
     def write_blocking(self, work: Callable[[Connection_co], T]) -> T: ...
 
 
+def reading(access: Access[Connection], work: Callable[[Connection], T]) -> Steps[T]:
+    """Execute work on one unchanging picture of the database, and return its result."""
+    return step(partial(access.read, work), partial(access.read_blocking, work))
+
+
+def writing(access: Access[Connection], work: Callable[[Connection], T]) -> Steps[T]:
+    """Execute work in a transaction, and return its result once it is committed."""
+    return step(partial(access.write, work), partial(access.write_blocking, work))
+
+
 class Statements(Protocol[Connection_contra]):
     """What a driver can do with checkpoints, each within the caller's transaction."""
 
@@ -208,6 +209,14 @@ class Statements(Protocol[Connection_contra]):
     ) -> Stored | None:
         """Return a checkpoint, or (None) the latest of its namespace."""
         ...
+
+    def newest(
+        self, connection: Connection_contra, thread_id: str, checkpoint_ns: str
+    ) -> str | None:
+        """Return the id of the newest checkpoint of a namespace."""
+        ...
+
+    def write(self, connection: Connection_contra, rows: Rows) -> None: ...
 
     def page(
         self,

@@ -43,12 +43,15 @@ from loomline.server.storage.checkpoints import (
     WriteRow,
     lost_channels,
     matches,
+    reading,
+    writing,
 )
 from loomline.server.storage.inline import is_inline
 from loomline.server.storage.sealed_rows import RowSealer, is_plain
 from loomline.server.storage.sealing import Sealer
 from loomline.server.storage.serde import safe_serde
 from loomline.server.storage.staged import Key, checkpoint_key
+from loomline.server.storage.steps import Steps, awaited, blocked
 from loomline.server.storage.unstorable import unstorable
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
@@ -126,26 +129,10 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         self._sent_facts: tuple[str, int] | None = None
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        key = checkpoint_key(config)
-        if self._sink.has_nothing(key[0], key[1]):
-            return None
-        await self._sink.settle()
-        stored = await self._access.read(self._loading(key))
-        while stored is not None and (lost := lost_channels(stored)):
-            parent = _parent_of_incomplete(stored, lost, named=key[2] is not None)
-            stored = None if parent is None else await self._access.read(self._loading(parent))
-        return None if stored is None else self._tuple(*await self._opened([stored]))
+        return await awaited(self._get(config))
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        key = checkpoint_key(config)
-        if self._sink.has_nothing(key[0], key[1]):
-            return None
-        self._sink.settle_blocking()
-        stored = self._access.read_blocking(self._loading(key))
-        while stored is not None and (lost := lost_channels(stored)):
-            parent = _parent_of_incomplete(stored, lost, named=key[2] is not None)
-            stored = None if parent is None else self._access.read_blocking(self._loading(parent))
-        return None if stored is None else self._tuple(*self._opened_blocking([stored]))
+        return blocked(self._get(config))
 
     async def alist(
         self,
@@ -155,19 +142,23 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        await self._sink.settle()
-        where, last, left = _range(config, before), None, _ALL if limit is None else limit
-        most = FIRST_PAGE
-        while left > 0:
-            work = self._page_of(where, self._readable(filter), last, min(left, most))
-            rows, last = await self._access.read(work)
-            most = _next_page(rows)
-            found = self._fitting(await self._opened(_complete(rows)), filter)[:left]
-            for stored in found:
+        listing = self._listing(_range(config, before), filter, limit)
+        while (page := await awaited(listing.page())) is not None:
+            for stored in page:
                 yield self._tuple(stored)
-            left -= len(found)
-            if last is None:
-                return
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        listing = self._listing(_range(config, before), filter, limit)
+        while (page := blocked(listing.page())) is not None:
+            for stored in page:
+                yield self._tuple(stored)
 
     async def heads(
         self,
@@ -178,39 +169,12 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         limit: int,
     ) -> Sequence[CheckpointTuple]:
         """Return checkpoints as ``alist`` does, but without reading their values and writes."""
-        await self._sink.settle()
-        where, last = replace(_range(config, before), heads=True), None
+        where = replace(_range(config, before), heads=True)
+        listing = self._listing(where, filter, limit)
         found: list[CheckpointTuple] = []
-        while len(found) < limit:
-            work = self._page_of(where, self._readable(filter), last, limit - len(found))
-            rows, last = await self._access.read(work)
-            heads = [replace(each, blobs=[]) for each in _complete(rows)]
-            found += map(self._tuple, self._fitting(await self._opened(heads), filter))
-            if last is None:
-                break
-        return found[:limit]
-
-    def list(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> Iterator[CheckpointTuple]:
-        self._sink.settle_blocking()
-        where, last, left = _range(config, before), None, _ALL if limit is None else limit
-        most = FIRST_PAGE
-        while left > 0:
-            work = self._page_of(where, self._readable(filter), last, min(left, most))
-            rows, last = self._access.read_blocking(work)
-            most = _next_page(rows)
-            found = self._fitting(self._opened_blocking(_complete(rows)), filter)[:left]
-            for stored in found:
-                yield self._tuple(stored)
-            left -= len(found)
-            if last is None:
-                return
+        while (page := await awaited(listing.page())) is not None:
+            found += map(self._tuple, page)
+        return found
 
     async def aput(
         self,
@@ -220,8 +184,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         rows, saved = self._put_rows(config, checkpoint, metadata, new_versions)
-        await self._sink.write(await self._sealed(rows))
-        self._note_sent(rows)
+        await awaited(self._write(rows))
         return saved
 
     def put(
@@ -232,8 +195,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         rows, saved = self._put_rows(config, checkpoint, metadata, new_versions)
-        self._sink.write_blocking(self._sealed_blocking(rows))
-        self._note_sent(rows)
+        blocked(self._write(rows))
         return saved
 
     async def aput_writes(
@@ -243,8 +205,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        rows = self._write_rows(config, writes, task_id, task_path)
-        await self._sink.write(await self._sealed(rows))
+        await awaited(self._write(self._write_rows(config, writes, task_id, task_path)))
 
     def put_writes(
         self,
@@ -253,32 +214,31 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        rows = self._write_rows(config, writes, task_id, task_path)
-        self._sink.write_blocking(self._sealed_blocking(rows))
+        blocked(self._write(self._write_rows(config, writes, task_id, task_path)))
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._change(lambda c: self._statements.delete_thread(c, str(thread_id)))
+        await awaited(self._delete_thread(thread_id))
 
     def delete_thread(self, thread_id: str) -> None:
-        self._change_blocking(lambda c: self._statements.delete_thread(c, str(thread_id)))
+        blocked(self._delete_thread(thread_id))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._change(self._deleting_runs(run_ids))
+        await awaited(self._delete_runs(run_ids))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        self._change_blocking(self._deleting_runs(run_ids))
+        blocked(self._delete_runs(run_ids))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        await self._change(self._copying(source_thread_id, target_thread_id))
+        await awaited(self._copy(source_thread_id, target_thread_id))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        self._change_blocking(self._copying(source_thread_id, target_thread_id))
+        blocked(self._copy(source_thread_id, target_thread_id))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        await self._change(self._pruning(thread_ids, strategy))
+        await awaited(self._prune(thread_ids, strategy))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        self._change_blocking(self._pruning(thread_ids, strategy))
+        blocked(self._prune(thread_ids, strategy))
 
     def get_next_version(self, current: str | None, channel: None) -> str:  # noqa: ARG002
         """Return a version after ``current``.
@@ -294,59 +254,58 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         chance = b64encode(random.getrandbits(48).to_bytes(6), b"-_").decode()  # nosec B311
         return f"{int(number) + 1:{sign}{form}}.{chance}"
 
-    async def _sealed(self, rows: Rows) -> Rows:
-        return rows if self._seals is None else await self._seals.seal(rows)
+    def _get(self, config: RunnableConfig) -> Steps[CheckpointTuple | None]:
+        key = checkpoint_key(config)
+        if self._sink.has_nothing(key[0], key[1]):
+            return None
+        yield from self._sink.settle()
+        stored = yield from self._load(key)
+        while stored is not None and (lost := lost_channels(stored)):
+            parent = _parent_of_incomplete(stored, lost, named=key[2] is not None)
+            stored = None if parent is None else (yield from self._load(parent))
+        if stored is None:
+            return None
+        (opened,) = yield from self._opened([stored])
+        return self._tuple(opened)
 
-    def _sealed_blocking(self, rows: Rows) -> Rows:
-        return rows if self._seals is None else self._seals.seal_blocking(rows)
+    def _load(self, key: Key) -> Steps[Stored | None]:
+        return reading(self._access, lambda c: self._statements.load(c, *key))
 
-    async def _opened(self, found: Sequence[Stored]) -> Sequence[Stored]:
-        return found if self._seals is None else await self._seals.open(found)
+    def _listing(
+        self, where: Range, wanted: dict[str, Any] | None, limit: int | None
+    ) -> _Listing[Connection]:
+        return _Listing(
+            self._access, self._statements, self._sink, self._seals, where, wanted or {},
+            _ALL if limit is None else limit,
+        )  # fmt: skip
 
-    def _opened_blocking(self, found: Sequence[Stored]) -> Sequence[Stored]:
-        return found if self._seals is None else self._seals.open_blocking(found)
+    def _write(self, rows: Rows) -> Steps[None]:
+        sealed = rows if self._seals is None else (yield from self._seals.seal(rows))
+        yield from self._sink.write(sealed)
+        if self._thread_id is not None and rows.facts:
+            self._sent_facts = (rows.facts[0].thread_id, rows.facts[0].facts_id)
 
-    def _readable(self, wanted: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Return the part of a filter that the database can compare."""
-        if self._seals is None or wanted is None:
-            return wanted
-        return {key: value for key, value in wanted.items() if is_plain(key)}
+    def _opened(self, found: Sequence[Stored]) -> Steps[Sequence[Stored]]:
+        return found if self._seals is None else (yield from self._seals.open(found))
 
-    def _fitting(self, found: Sequence[Stored], wanted: dict[str, Any] | None) -> Sequence[Stored]:
-        if self._seals is None or not wanted:
-            return found
-        return [each for each in found if matches(each.metadata, each.facts, wanted)]
+    def _change(self, work: Work[Connection]) -> Steps[None]:
+        yield from self._sink.settle()
+        yield from writing(self._access, work)
 
-    async def _change(self, work: Work[Connection]) -> None:
-        await self._sink.settle()
-        await self._access.write(work)
+    def _delete_thread(self, thread_id: str) -> Steps[None]:
+        return self._change(lambda c: self._statements.delete_thread(c, str(thread_id)))
 
-    def _change_blocking(self, work: Work[Connection]) -> None:
-        self._sink.settle_blocking()
-        self._access.write_blocking(work)
+    def _copy(self, source: str, target: str) -> Steps[None]:
+        return self._change(lambda c: self._statements.copy_thread(c, str(source), str(target)))
 
-    def _loading(self, key: Key) -> Callable[[Connection], Stored | None]:
-        return lambda connection: self._statements.load(connection, *key)
-
-    def _page_of(
-        self, where: Range, wanted: dict[str, Any] | None, last: Place | None, left: int
-    ) -> Callable[[Connection], tuple[Sequence[Stored], Place | None]]:
-        most = min(PAGE, left)
-        limit = LOOKED_AT if wanted else most
-        page = self._statements.page
-        return lambda c: page(c, where, wanted or {}, last, limit=limit, most=most)
-
-    def _copying(self, source: str, target: str) -> Work[Connection]:
-        return lambda c: self._statements.copy_thread(c, str(source), str(target))
-
-    def _deleting_runs(self, run_ids: Sequence[str]) -> Work[Connection]:
+    def _delete_runs(self, run_ids: Sequence[str]) -> Steps[None]:
         def work(connection: Connection) -> None:
             for run_id in run_ids:
                 self._statements.delete_run(connection, str(run_id))
 
-        return work
+        return self._change(work)
 
-    def _pruning(self, thread_ids: Sequence[str], strategy: str) -> Work[Connection]:
+    def _prune(self, thread_ids: Sequence[str], strategy: str) -> Steps[None]:
         if strategy not in {"keep_latest", "delete"}:
             raise ValueError(f"Unknown strategy '{strategy}': use 'keep_latest' or 'delete'")
         known = self._statements
@@ -356,7 +315,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
             for thread_id in thread_ids:
                 prune(connection, str(thread_id))
 
-        return work
+        return self._change(work)
 
     def _put_rows(
         self,
@@ -421,10 +380,6 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
             return []
         return [facts]
 
-    def _note_sent(self, rows: Rows) -> None:
-        if self._thread_id is not None and rows.facts:
-            self._sent_facts = (rows.facts[0].thread_id, rows.facts[0].facts_id)
-
     def _blob(
         self, thread_id: str, checkpoint_ns: str, channel: str, version: str, value: object
     ) -> BlobRow:
@@ -469,6 +424,60 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
                 for write in stored.writes
             ],
         )
+
+
+@dataclass(slots=True)
+class _Listing(Generic[Connection]):
+    """The pages of a search for checkpoints. ``left``: how many may still be returned."""
+
+    access: Access[Connection]
+    statements: Statements[Connection]
+    sink: Sink
+    seals: RowSealer | None
+    where: Range
+    wanted: dict[str, Any]
+    left: int
+    last: Place | None = None
+    most: int = 0
+    begun: bool = False
+
+    def page(self) -> Steps[Sequence[Stored] | None]:
+        """Return the next checkpoints, decrypted; None after the last page."""
+        if not self.begun:
+            self.begun, self.most = True, PAGE if self.where.heads else FIRST_PAGE
+            yield from self.sink.settle()
+        elif self.last is None:
+            return None
+        if self.left <= 0:
+            return None
+        rows, self.last = yield from reading(self.access, self._read())
+        self.most = PAGE if self.where.heads else _next_page(rows)
+        found = self._fitting((yield from self._opened(_complete(rows))))[: self.left]
+        self.left -= len(found)
+        return found
+
+    def _read(self) -> Callable[[Connection], tuple[Sequence[Stored], Place | None]]:
+        most = min(PAGE, self.left, self.most)
+        limit = LOOKED_AT if self._readable else most
+        where, readable, last = self.where, self._readable, self.last
+        return lambda c: self.statements.page(c, where, readable, last, limit=limit, most=most)
+
+    @property
+    def _readable(self) -> dict[str, Any]:
+        """The part of the filter that the database can compare."""
+        if self.seals is None:
+            return self.wanted
+        return {key: value for key, value in self.wanted.items() if is_plain(key)}
+
+    def _opened(self, found: Sequence[Stored]) -> Steps[Sequence[Stored]]:
+        if self.where.heads:
+            found = [replace(each, blobs=[]) for each in found]
+        return found if self.seals is None else (yield from self.seals.open(found))
+
+    def _fitting(self, found: Sequence[Stored]) -> Sequence[Stored]:
+        if self.seals is None or not self.wanted:
+            return found
+        return [each for each in found if matches(each.metadata, each.facts, self.wanted)]
 
 
 for _method in (StorageSaver.put_writes, StorageSaver.aput_writes):

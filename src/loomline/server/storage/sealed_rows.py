@@ -22,6 +22,7 @@ from loomline.server.storage.checkpoints import (
     WriteRow,
 )
 from loomline.server.storage.sealing import BLOB_PREFIX, Sealer, Seals, is_system
+from loomline.server.storage.steps import Steps
 
 SEALED_VALUES: Final = "sealed_values"
 
@@ -38,21 +39,16 @@ class RowSealer:
         self._sealer = sealer
         self._acting = ACTING.get()
 
-    async def seal(self, rows: Rows) -> Rows:
-        return await self._sealer.run(lambda seals: _seal(self._ours(seals), rows))
+    def seal(self, rows: Rows) -> Steps[Rows]:
+        return self._sealer.steps(lambda seals: _seal(self._ours(seals), rows))
 
-    def seal_blocking(self, rows: Rows) -> Rows:
-        return self._sealer.run_blocking(lambda seals: _seal(self._ours(seals), rows))
-
-    async def open(self, found: Sequence[Stored]) -> list[Stored]:
+    def open(self, found: Sequence[Stored]) -> Steps[Sequence[Stored]]:
         if not any(map(_is_sealed, found)):
-            return list(found)
-        return await self._sealer.run(lambda seals: _open_all(seals, found))
-
-    def open_blocking(self, found: Sequence[Stored]) -> list[Stored]:
-        if not any(map(_is_sealed, found)):
-            return list(found)
-        return self._sealer.run_blocking(lambda seals: _open_all(seals, found))
+            return found
+        opened: Sequence[Stored] = yield from self._sealer.steps(
+            lambda seals: _open_all(seals, found)
+        )
+        return opened
 
     def _ours(self, seals: Seals) -> Seals:
         return Seals(self._sealer, self._acting) if self._acting is not None else seals

@@ -150,6 +150,8 @@ _HEADS = f"""
     {_NEWEST_FIRST}
 """
 
+_NEWEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = %s"
+
 _TABLES = (
     "checkpoints", "checkpoint_blobs", "checkpoint_writes", "loomline_displaced_writes",
     "loomline_checkpoint_facts",
@@ -302,6 +304,14 @@ def load(
     return found[0] if found else None
 
 
+def newest_checkpoint(connection: Connection, thread_id: str, checkpoint_ns: str) -> str | None:
+    """Return the id of the newest checkpoint of a namespace."""
+    row = connection.execute(_NEWEST, (thread_id, checkpoint_ns)).fetchone()
+    assert row is not None  # an aggregate
+    found: str | None = row[0]
+    return found
+
+
 def page(
     connection: Connection,
     where: Range,
@@ -391,39 +401,18 @@ def keep_latest_checkpoints(connection: Connection, thread_id: str) -> None:
 
 
 class PostgresCheckpoints:
-    """The acts above, as ``Statements``."""
+    """The functions above, as ``Statements``."""
 
-    def load(
-        self,
-        connection: Connection,
-        thread_id: str,
-        checkpoint_ns: str,
-        checkpoint_id: str | None,
-    ) -> Stored | None:
-        return load(connection, thread_id, checkpoint_ns, checkpoint_id)
+    load = staticmethod(load)
+    newest = staticmethod(newest_checkpoint)
+    write = staticmethod(write_rows)
+    page = staticmethod(page)
+    delete_thread = staticmethod(delete_thread_checkpoints)
+    copy_thread = staticmethod(copy_thread_checkpoints)
+    keep_latest = staticmethod(keep_latest_checkpoints)
 
-    def page(
-        self,
-        connection: Connection,
-        where: Range,
-        wanted: Mapping[str, object],
-        after: Place | None,
-        *,
-        limit: int,
-        most: int,
-    ) -> tuple[list[Stored], Place | None]:
-        return page(connection, where, wanted, after, limit=limit, most=most)
-
-    def delete_thread(self, connection: Connection, thread_id: str) -> None:
-        delete_thread_checkpoints(connection, thread_id)
-
-    def copy_thread(self, connection: Connection, source: str, target: str) -> None:
-        copy_thread_checkpoints(connection, source, target)
-
-    def keep_latest(self, connection: Connection, thread_id: str) -> None:
-        keep_latest_checkpoints(connection, thread_id)
-
-    def delete_run(self, connection: Connection, run_id: str) -> None:
+    @staticmethod
+    def delete_run(connection: Connection, run_id: str) -> None:
         for (thread_id,) in connection.execute(_THREADS_OF_RUN, {"run": run_id}).fetchall():
             delete_run_checkpoints(connection, run_id, thread_id)
 

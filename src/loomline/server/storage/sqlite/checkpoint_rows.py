@@ -452,38 +452,17 @@ def needed(connection: sqlite3.Connection, thread_id: str, checkpoint_ns: str) -
 
 
 class SqliteCheckpoints:
-    """The acts above, as ``Statements``."""
+    """The functions above, as ``Statements``."""
 
-    def load(
-        self,
-        connection: sqlite3.Connection,
-        thread_id: str,
-        checkpoint_ns: str,
-        checkpoint_id: str | None,
-    ) -> Stored | None:
-        return load(connection, thread_id, checkpoint_ns, checkpoint_id)
+    load = staticmethod(load)
+    newest = staticmethod(newest_checkpoint)
+    write = staticmethod(write_rows)
+    page = staticmethod(page)
+    delete_thread = staticmethod(delete_thread_checkpoints)
+    copy_thread = staticmethod(copy_thread_checkpoints)
+    keep_latest = staticmethod(keep_latest_checkpoints)
 
-    def page(
-        self,
-        connection: sqlite3.Connection,
-        where: Range,
-        wanted: Mapping[str, object],
-        after: Place | None,
-        *,
-        limit: int,
-        most: int,
-    ) -> tuple[list[Stored], Place | None]:
-        return page(connection, where, wanted, after, limit=limit, most=most)
-
-    def delete_thread(self, connection: sqlite3.Connection, thread_id: str) -> None:
-        delete_thread_checkpoints(connection, thread_id)
-
-    def copy_thread(self, connection: sqlite3.Connection, source: str, target: str) -> None:
-        copy_thread_checkpoints(connection, source, target)
-
-    def keep_latest(self, connection: sqlite3.Connection, thread_id: str) -> None:
-        keep_latest_checkpoints(connection, thread_id)
-
-    def delete_run(self, connection: sqlite3.Connection, run_id: str) -> None:
+    @staticmethod
+    def delete_run(connection: sqlite3.Connection, run_id: str) -> None:
         for thread_id in _threads_of_run(connection, run_id):
             delete_run_checkpoints(connection, run_id, thread_id)
