@@ -57,9 +57,9 @@ def server(command: str = "serve", *more: str) -> Iterator[tuple[int, float]]:
             process.wait()
 
 
-def answers() -> bool:
+def answers(port: int = PORT) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/ok", timeout=1) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ok", timeout=1) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -6,6 +6,7 @@ from contextlib import closing
 import psycopg
 import pytest
 import redis
+from tests.conformance.old_rows import age_postgres, age_sqlite
 from tests.postgres import new_schema
 from tests.redis_server import new_prefix, shared_redis
 from tests.support import StandingClock, open_encrypted, open_postgres, open_storage
@@ -42,10 +43,16 @@ class SqliteDatabase:
         with closing(sqlite3.connect(self._folder / "loomline.db")) as connection, connection:
             connection.execute(statement)
 
+    def age(self):
+        """Make the rows of checkpoints those of an older version."""
+        age_sqlite(self._folder / "loomline.db")
+
     def rows(self):
         """Count the rows of every table."""
         with closing(sqlite3.connect(self._folder / "loomline.db")) as connection:
-            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            tables = connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            )
             return {
                 name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
                 for (name,) in tables.fetchall()
@@ -74,6 +81,9 @@ class PostgresDatabase:
     def execute(self, statement):
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute(statement)
+
+    def age(self):
+        age_postgres(self._url)
 
     def rows(self):
         with psycopg.connect(self._url, autocommit=True) as connection:

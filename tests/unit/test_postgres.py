@@ -592,7 +592,7 @@ async def test_the_end_of_a_run_takes_its_unwritten_checkpoints_along(storage, u
     )
     await storage.runs.finish(held, DONE)
     assert outside(url, "SELECT count(*) FROM checkpoints") == [(5,)]
-    assert storage._sinks._sinks == {}
+    assert storage._savers.sinks._sinks == {}
 
 
 async def test_nul_characters_become_something_that_can_be_stored(storage):
@@ -686,6 +686,27 @@ async def test_threads_of_the_stock_saver_are_adopted(url, stock):
         result = await on(stock).ainvoke(Command(resume="c"), root(threads[0]))
         assert result == {"text": "a1bc", "items": [1, 2, 3]}
         assert await history(stock, threads[0]) == await history(ours, threads[0])
+
+
+async def test_the_stock_saver_reads_and_continues_a_thread_of_loomline(url, stock):
+    thread = uuid7()
+    async with open_postgres(url) as storage:
+        await storage.runs.create(new_run(thread, create_thread=True))
+        (held,) = await claim(storage)
+        behind = storage.run_checkpointer(held, wait=False)
+        await on(behind).ainvoke({"text": "a"}, {**root(thread), "metadata": {"topic": "t"}})
+        await storage.runs.finish(held, DONE)
+        ours = [each async for each in on(behind).aget_state_history(root(thread))]
+    theirs = [each async for each in on(stock).aget_state_history(root(thread))]
+    assert {each.metadata.pop("topic") for each in ours} == {"t"}
+    assert shown(theirs) == shown(ours)
+    assert (await on(stock).ainvoke(Command(resume="b"), root(thread)))["text"] == "a1"
+    result = await on(stock).ainvoke(Command(resume="c"), root(thread))
+    assert result == {"text": "a1bc", "items": [1, 2, 3]}
+    # Another input is seen only if its version comes after those that Loomline has given.
+    again = await on(stock).ainvoke({"text": "z"}, root(thread))
+    assert [each.value for each in again["__interrupt__"]] == ["why"]
+    assert again["text"] == "z1"
 
 
 async def test_rolling_back_restores_what_the_stock_saver_wrote(url, stock):

@@ -8,6 +8,7 @@ from loomline.server.domain.ids import uuid7
 from loomline.server.domain.runs import Claim, pending_run
 from loomline.server.storage.checkpoints import Rows
 from loomline.server.storage.sinks import WriteBehind, accepts
+from loomline.server.storage.steps import blocked
 
 
 class Queue:
@@ -33,9 +34,9 @@ def rows(number):
 
 def test_batch_is_not_handed_over_before_the_one_before_is_written():
     sink = sink_of(Queue())
-    sink.write_blocking(rows(1))
+    blocked(sink.write(rows(1)))
     first = sink.take()
-    sink.write_blocking(rows(2))
+    blocked(sink.write(rows(2)))
     assert sink.take() is None
     sink.written(None)
     assert (first.number, sink.take().number) == (1, 2)
@@ -43,24 +44,24 @@ def test_batch_is_not_handed_over_before_the_one_before_is_written():
 
 def test_batch_behind_a_failed_one_is_never_handed_over():
     sink = sink_of(Queue())
-    sink.write_blocking(rows(1))
+    blocked(sink.write(rows(1)))
     sink.take()
-    sink.write_blocking(rows(2))
+    blocked(sink.write(rows(2)))
     sink.written(StorageUnavailable("no room"))
     assert sink.take() is None
     with pytest.raises(StorageUnavailable, match="no room"):
-        sink.write_blocking(rows(3))
+        blocked(sink.write(rows(3)))
     with pytest.raises(StorageUnavailable, match="no room"):
-        sink.settle_blocking()
+        blocked(sink.settle())
 
 
 def test_batch_that_comes_while_the_claim_ends_is_handed_over_afterwards():
     queue = Queue()
     sink = sink_of(queue)
-    sink.write_blocking(rows(1))
+    blocked(sink.write(rows(1)))
 
     def end(rest):
-        sink.write_blocking(rows(2))
+        blocked(sink.write(rows(2)))
         assert sink.take() is None
         return rest
 
@@ -75,7 +76,7 @@ def test_batch_that_comes_while_the_claim_ends_is_handed_over_afterwards():
 
 def test_end_after_a_failure_writes_no_rows():
     sink = sink_of(Queue())
-    sink.write_blocking(rows(1))
+    blocked(sink.write(rows(1)))
     sink.fail(StorageUnavailable("no room"))
     rest = sink.end_with(lambda rest: rest, strict=False)
     assert (rest.rows, rest.written) == (Rows(), None)

@@ -23,6 +23,7 @@ from loomline.server.domain.errors import StorageUnavailable, ThreadNotFound
 from loomline.server.domain.ids import uuid7
 from loomline.server.storage.sinks import PENDING_BYTES
 from loomline.server.storage.sqlite import SqliteStorage
+from loomline.server.storage.sqlite.checkpoint_keys import thread_key
 from loomline.server.storage.sqlite.connection import (
     BATCH_MOST,
     QUEUE_MOST,
@@ -288,7 +289,7 @@ async def test_a_claim_is_forgotten_with_its_run(storage):
     await storage.runs.delete(thread, held.run.run_id)
     with pytest.raises(Exception, match="another worker"):
         await storage.runs.finish(held, DONE)
-    assert storage._sinks._sinks == {}
+    assert storage._savers.sinks._sinks == {}
 
 
 @pytest.mark.one_interpreter
@@ -388,6 +389,18 @@ async def test_rolling_back_on_a_long_thread_is_no_square(storage):
     storage._writer._connection.set_progress_handler(lambda: steps.append(None), 100)
     few = await cost(50)
     assert await cost(450) < 20 * few
+
+
+async def test_the_number_of_a_deleted_thread_is_never_given_to_another(storage):
+    keys = []
+    for _ in range(3):
+        thread = await thread_of(storage)
+        await checkpoint(storage.checkpointer(), thread, uuid7())
+        keys.append(
+            await storage._writer.write(lambda c, each=str(thread): thread_key(c, each).key)
+        )
+        await storage.threads.delete(thread)
+    assert keys == sorted(set(keys))
 
 
 async def test_a_failure_without_a_loop(storage):

@@ -1,6 +1,7 @@
 """Long work on the rows of a large thread: pieces between which other writes are executed."""
 
 import asyncio
+import json
 import signal
 import sqlite3
 import subprocess
@@ -23,6 +24,7 @@ from loomline.server.domain.errors import (
 from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import Encoded
 from loomline.server.domain.threads import ThreadPatch, ThreadState, Ttl
+from loomline.server.storage.sqlite.checkpoint_keys import thread_key
 from loomline.server.storage.sqlite.checkpoint_rows import delete_run_checkpoints
 from loomline.server.storage.sqlite.pieces import PIECE_BYTES
 
@@ -30,7 +32,9 @@ VALUE = 100_000
 CHECKPOINTS = 20
 OTHER = "INSERT INTO idempotency_keys"
 VALUES, NOTHING = Encoded(b"{}"), Encoded(b"{}")
-TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "thread_values", "runs")
+TABLES = (
+    "checkpoints", "checkpoint_blobs", "checkpoint_writes", "checkpoint_facts", "thread_values", "runs",
+)  # fmt: skip
 
 
 async def fill(saver, thread, number=CHECKPOINTS, parent=None):
@@ -44,7 +48,7 @@ async def fill(saver, thread, number=CHECKPOINTS, parent=None):
         made["channel_values"] = {"big": f"{each}" * VALUE}
         made["channel_versions"] = {"big": version}
         parent = await saver.aput(
-            config, made, {"source": "loop", "step": each}, made["channel_versions"]
+            config, made, {"source": "loop", "step": each, "user": "u"}, made["channel_versions"]
         )
         await saver.aput_writes(parent, [("big", "w" * VALUE)], "task")
     return parent
@@ -129,10 +133,19 @@ async def held(storage):
 
 
 def rows(path, thread):
+    """Count the rows of a thread, and rows of checkpoints that belong to no thread."""
     with closing(sqlite3.connect(path)) as connection:
+        others = [
+            thread_key(connection, other).key
+            for (other,) in connection.execute("SELECT thread_id FROM checkpoint_threads")
+            if other != str(thread)
+        ]
         return {
             table: connection.execute(
-                f"SELECT count(*) FROM {table} WHERE thread_id = ?", (str(thread),)
+                f"SELECT count(*) FROM {table} WHERE thread_id = ?"
+                " OR substr(thread_id, 1, 1) = '#'"
+                "    AND thread_id NOT IN (SELECT value FROM json_each(?))",
+                (str(thread), json.dumps(others)),
             ).fetchone()[0]
             for table in TABLES
         }
@@ -348,8 +361,8 @@ async def test_pruning_a_large_thread_keeps_the_latest_checkpoint(storage, path,
     (kept,) = [each async for each in saver.alist(root(thread))]
     assert (kept.checkpoint, kept.pending_writes) == (latest.checkpoint, latest.pending_writes)
     assert rows(path, thread) == {
-        "checkpoints": 1, "checkpoint_blobs": 1, "checkpoint_writes": 1, "thread_values": 0,
-        "runs": 0,
+        "checkpoints": 1, "checkpoint_blobs": 1, "checkpoint_writes": 1, "checkpoint_facts": 1,
+        "thread_values": 0, "runs": 0,
     }  # fmt: skip
 
 

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeAlias, TypeVar
+from functools import partial
+from typing import Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import orjson
 
-PutRow: TypeAlias = tuple[str, str, str, str | None, str | None, str, str]
-"""Thread, namespace, id, parent's id, run, content, metadata."""
+from loomline.server.domain.json import JsonObject
+from loomline.server.storage.steps import Steps, step
 
-BlobRow: TypeAlias = tuple[str, str, str, str, str, bytes]
-"""Thread, namespace, channel, version, type, content."""
-
-WriteRow: TypeAlias = tuple[str, str, str, str, int, str, str, str, str, bytes]
-"""Thread, namespace, checkpoint, task, place, run (or empty), path, channel, type, content."""
-
-Place: TypeAlias = tuple[str, str, str]
-"""The thread, the namespace and the id of a checkpoint."""
+Place: TypeAlias = tuple[str | bytes, str, str | bytes]
+"""The position of a checkpoint in a listing. Only the driver that made it can read it."""
 
 Connection = TypeVar("Connection")
 Connection_co = TypeVar("Connection_co", covariant=True)
@@ -26,13 +21,81 @@ Connection_contra = TypeVar("Connection_contra", contravariant=True)
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Rows:
-    """Rows to be written together. ``size`` is about what they weigh, in bytes.
+class PutRow(NamedTuple):
+    """A checkpoint. ``content`` has no id, ``metadata`` no key that the facts have."""
 
-    Of ``new_writes`` the first in a place counts, of ``over_writes`` the last.
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+    parent_id: str | None
+    facts_id: int | None
+    content: str
+    metadata: str
+
+
+class FactsRow(NamedTuple):
+    """The metadata that the checkpoints of a run share, stored once for all of them.
+
+    The same facts of the same run have the same id, so a second row is never needed.
     """
 
+    thread_id: str
+    facts_id: int
+    run_id: str | None
+    content: str
+
+
+class BlobRow(NamedTuple):
+    """The value of a channel at a version."""
+
+    thread_id: str
+    checkpoint_ns: str
+    channel: str
+    version: str
+    kind: str
+    content: bytes
+
+
+class WriteRow(NamedTuple):
+    """A write of a task. ``run_id`` is empty outside of runs."""
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+    task_id: str
+    idx: int
+    run_id: str
+    task_path: str
+    channel: str
+    kind: str
+    content: bytes
+
+
+class StoredBlob(NamedTuple):
+    """The value of a channel, as the database returns it."""
+
+    channel: str
+    kind: str
+    content: bytes
+
+
+class StoredWrite(NamedTuple):
+    """A write of a task, as the database returns it."""
+
+    task_id: str
+    channel: str
+    kind: str
+    content: bytes
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows to be written together. ``size`` is their approximate size in bytes.
+
+    In one position the first of ``new_writes`` counts, and the last of ``over_writes``.
+    """
+
+    facts: list[FactsRow] = field(default_factory=list)
     checkpoints: list[PutRow] = field(default_factory=list)
     blobs: list[BlobRow] = field(default_factory=list)
     new_writes: list[WriteRow] = field(default_factory=list)
@@ -40,6 +103,7 @@ class Rows:
     size: int = 0
 
     def add(self, other: Rows) -> None:
+        self.facts += other.facts
         self.checkpoints += other.checkpoints
         self.blobs += other.blobs
         self.new_writes += other.new_writes
@@ -49,10 +113,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A checkpoint as it lies in the database, still encoded.
-
-    ``blobs`` are (channel, type, content), ``writes`` are (task, channel, type, content).
-    """
+    """A checkpoint as the database returns it, still encoded."""
 
     thread_id: str
     checkpoint_ns: str
@@ -60,8 +121,13 @@ class Stored:
     parent_id: str | None
     content: str | bytes
     metadata: str | bytes
-    blobs: Sequence[tuple[str, str, bytes]]
-    writes: Sequence[tuple[str, str, str, bytes]]
+    facts: str | bytes | None
+    blobs: Sequence[StoredBlob]
+    writes: Sequence[StoredWrite]
+
+    def whole_metadata(self) -> JsonObject:
+        """Return the metadata of the checkpoint, including the facts of its run."""
+        return merged(self.metadata, self.facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +147,11 @@ class Range:
 class Sink(Protocol):
     """Takes rows, and knows when reading would miss some."""
 
-    async def write(self, rows: Rows) -> None: ...
+    def write(self, rows: Rows) -> Steps[None]: ...
 
-    def write_blocking(self, rows: Rows) -> None: ...
-
-    async def settle(self) -> None:
-        """Return once everything taken so far is committed."""
+    def settle(self) -> Steps[None]:
+        """Return once all rows taken so far are committed."""
         ...
-
-    def settle_blocking(self) -> None: ...
 
     def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:
         """Return whether it is known, without a look, that no checkpoint can be found there."""
@@ -102,19 +164,12 @@ class Settled:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
 
-    async def write(self, rows: Rows) -> None:
-        await self._sink.write(rows)
-        await self._sink.settle()
+    def write(self, rows: Rows) -> Steps[None]:
+        yield from self._sink.write(rows)
+        yield from self._sink.settle()
 
-    def write_blocking(self, rows: Rows) -> None:
-        self._sink.write_blocking(rows)
-        self._sink.settle_blocking()
-
-    async def settle(self) -> None:
-        await self._sink.settle()
-
-    def settle_blocking(self) -> None:
-        self._sink.settle_blocking()
+    def settle(self) -> Steps[None]:
+        return self._sink.settle()
 
     def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:
         return self._sink.has_nothing(thread_id, checkpoint_ns)
@@ -132,6 +187,16 @@ class Access(Protocol[Connection_co]):
     def write_blocking(self, work: Callable[[Connection_co], T]) -> T: ...
 
 
+def reading(access: Access[Connection], work: Callable[[Connection], T]) -> Steps[T]:
+    """Execute work on one unchanging picture of the database, and return its result."""
+    return step(partial(access.read, work), partial(access.read_blocking, work))
+
+
+def writing(access: Access[Connection], work: Callable[[Connection], T]) -> Steps[T]:
+    """Execute work in a transaction, and return its result once it is committed."""
+    return step(partial(access.write, work), partial(access.write_blocking, work))
+
+
 class Statements(Protocol[Connection_contra]):
     """What a driver can do with checkpoints, each within the caller's transaction."""
 
@@ -145,6 +210,14 @@ class Statements(Protocol[Connection_contra]):
         """Return a checkpoint, or (None) the latest of its namespace."""
         ...
 
+    def newest(
+        self, connection: Connection_contra, thread_id: str, checkpoint_ns: str
+    ) -> str | None:
+        """Return the id of the newest checkpoint of a namespace."""
+        ...
+
+    def write(self, connection: Connection_contra, rows: Rows) -> None: ...
+
     def page(
         self,
         connection: Connection_contra,
@@ -155,18 +228,19 @@ class Statements(Protocol[Connection_contra]):
         limit: int,
         most: int,
     ) -> tuple[list[Stored], Place | None]:
-        """Look through checkpoints, newest first, after the place where the page before ended.
+        """Search checkpoints, newest first, from the position where the page before ended.
 
         Args:
             connection: The connection to read with.
-            where: Which checkpoints.
-            wanted: What their metadata must say. Of others nothing else is read.
-            after: The place where the page before ended.
-            limit: How many are looked at.
-            most: How many are returned.
+            where: The range of the checkpoints.
+            wanted: The values that their metadata must have. Of other checkpoints only the
+                metadata is read.
+            after: The position where the page before ended.
+            limit: The most checkpoints to examine.
+            most: The most checkpoints to return.
 
         Returns:
-            The checkpoints, and the place where the next page goes on; None where there is none.
+            The checkpoints, and the position at which the next page begins; None after the last.
         """
         ...
 
@@ -198,15 +272,21 @@ def lost_channels(stored: Stored) -> list[str]:
     expected = orjson.loads(stored.content).get(BLOB_CHANNELS)
     if not expected:
         return []
-    found = {channel for channel, _, _ in stored.blobs}
+    found = {blob.channel for blob in stored.blobs}
     return [channel for channel in expected if channel not in found]
 
 
-def matches(metadata: str | bytes, wanted: Mapping[str, object]) -> bool:
-    """Return whether the metadata of a checkpoint says what is wanted."""
+def merged(metadata: str | bytes, facts: str | bytes | None) -> JsonObject:
+    """Return the metadata of a checkpoint together with the facts of its run."""
+    own: JsonObject = orjson.loads(metadata)
+    return own if facts is None else {**own, **orjson.loads(facts)}
+
+
+def matches(metadata: str | bytes, facts: str | bytes | None, wanted: Mapping[str, object]) -> bool:
+    """Return whether the metadata of a checkpoint has all the wanted values."""
     if not wanted:
         return True
-    found = orjson.loads(metadata)
+    found = merged(metadata, facts)
     return all(_same(found.get(key), value) for key, value in wanted.items())
 
 
@@ -234,4 +314,4 @@ def _same(found: object, wanted: object) -> bool:
 
 def _valued(stored: Stored) -> set[str]:
     inline = orjson.loads(stored.content)["channel_values"]
-    return {*inline, *(channel for channel, _, _ in stored.blobs)}
+    return {*inline, *(blob.channel for blob in stored.blobs)}

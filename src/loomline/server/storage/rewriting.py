@@ -80,6 +80,7 @@ KEYS: Final[Mapping[str, Sequence[str]]] = {
     "crons": ("cron_id",),
     "webhooks": ("webhook_id",),
     "store_items": ("item_id",),
+    "checkpoint_facts": ("thread_id", "facts_id"),
 }
 """The keys of the tables that have the same key in every database."""
 

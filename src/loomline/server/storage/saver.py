@@ -6,8 +6,10 @@ import inspect
 import logging
 import random
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Any, Final, Generic, TypeAlias, cast
 
 import orjson
@@ -30,7 +32,9 @@ from loomline.server.storage.checkpoints import (
     Access,
     BlobRow,
     Connection,
+    FactsRow,
     Place,
+    PutRow,
     Range,
     Rows,
     Sink,
@@ -39,11 +43,15 @@ from loomline.server.storage.checkpoints import (
     WriteRow,
     lost_channels,
     matches,
+    reading,
+    writing,
 )
+from loomline.server.storage.inline import is_inline
 from loomline.server.storage.sealed_rows import RowSealer, is_plain
 from loomline.server.storage.sealing import Sealer
 from loomline.server.storage.serde import safe_serde
 from loomline.server.storage.staged import Key, checkpoint_key
+from loomline.server.storage.steps import Steps, awaited, blocked
 from loomline.server.storage.unstorable import unstorable
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
@@ -65,17 +73,21 @@ PAGE_BYTES = 1024 * 1024
 LOOKED_AT = 500
 """Checkpoints whose metadata is compared with a filter before others get their turn."""
 
+_NEW_VERSION: Final = "010d"
+"""The sign and the digits of the numbers in the versions of channels on new threads."""
+
 _ALL = sys.maxsize
-_INLINE_TEXT = 512
-_INT64 = 2**63
 _CHANNELS_LOGGED = 20
 
-# Removed from the stored form, where they have places of their own.
-_APART = ("channel_values", "pending_sends")
+# Removed from the stored form, where they have columns or rows of their own.
+_APART = ("id", "channel_values", "pending_sends")
 
-# In the stored form: the channels whose values have rows of their own. Without the list a channel
-# that is empty and a channel whose value is lost look the same.
-_BLOB_CHANNELS = "loomline:blobs"
+# The keys of the metadata that differ between the checkpoints of a run. All other keys are facts of
+# the run, and are stored once for all of its checkpoints.
+_OWN: Final = frozenset({
+    "source", "step", "writes", "parents", "counters_since_delta_snapshot", "checkpoint_map",
+    *_PLACES,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,28 +126,13 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         self._sink = sink
         self._thread_id = None if claim is None else str(claim.run.thread_id)
         self._run_id = "" if claim is None else str(claim.run.run_id)
+        self._sent_facts: tuple[str, int] | None = None
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        key = checkpoint_key(config)
-        if self._sink.has_nothing(key[0], key[1]):
-            return None
-        await self._sink.settle()
-        stored = await self._access.read(self._loading(key))
-        while stored is not None and (lost := lost_channels(stored)):
-            parent = _parent_of_incomplete(stored, lost, named=key[2] is not None)
-            stored = None if parent is None else await self._access.read(self._loading(parent))
-        return None if stored is None else self._tuple(*await self._opened([stored]))
+        return await awaited(self._get(config))
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        key = checkpoint_key(config)
-        if self._sink.has_nothing(key[0], key[1]):
-            return None
-        self._sink.settle_blocking()
-        stored = self._access.read_blocking(self._loading(key))
-        while stored is not None and (lost := lost_channels(stored)):
-            parent = _parent_of_incomplete(stored, lost, named=key[2] is not None)
-            stored = None if parent is None else self._access.read_blocking(self._loading(parent))
-        return None if stored is None else self._tuple(*self._opened_blocking([stored]))
+        return blocked(self._get(config))
 
     async def alist(
         self,
@@ -145,19 +142,23 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        await self._sink.settle()
-        where, last, left = _range(config, before), None, _ALL if limit is None else limit
-        most = FIRST_PAGE
-        while left > 0:
-            work = self._page_of(where, self._readable(filter), last, min(left, most))
-            rows, last = await self._access.read(work)
-            most = _next_page(rows)
-            found = self._fitting(await self._opened(_complete(rows)), filter)[:left]
-            for stored in found:
+        listing = self._listing(_range(config, before), filter, limit)
+        while (page := await awaited(listing.page())) is not None:
+            for stored in page:
                 yield self._tuple(stored)
-            left -= len(found)
-            if last is None:
-                return
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        listing = self._listing(_range(config, before), filter, limit)
+        while (page := blocked(listing.page())) is not None:
+            for stored in page:
+                yield self._tuple(stored)
 
     async def heads(
         self,
@@ -168,39 +169,12 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         limit: int,
     ) -> Sequence[CheckpointTuple]:
         """Return checkpoints as ``alist`` does, but without reading their values and writes."""
-        await self._sink.settle()
-        where, last = replace(_range(config, before), heads=True), None
+        where = replace(_range(config, before), heads=True)
+        listing = self._listing(where, filter, limit)
         found: list[CheckpointTuple] = []
-        while len(found) < limit:
-            work = self._page_of(where, self._readable(filter), last, limit - len(found))
-            rows, last = await self._access.read(work)
-            heads = [replace(each, blobs=[]) for each in _complete(rows)]
-            found += map(self._tuple, self._fitting(await self._opened(heads), filter))
-            if last is None:
-                break
-        return found[:limit]
-
-    def list(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> Iterator[CheckpointTuple]:
-        self._sink.settle_blocking()
-        where, last, left = _range(config, before), None, _ALL if limit is None else limit
-        most = FIRST_PAGE
-        while left > 0:
-            work = self._page_of(where, self._readable(filter), last, min(left, most))
-            rows, last = self._access.read_blocking(work)
-            most = _next_page(rows)
-            found = self._fitting(self._opened_blocking(_complete(rows)), filter)[:left]
-            for stored in found:
-                yield self._tuple(stored)
-            left -= len(found)
-            if last is None:
-                return
+        while (page := await awaited(listing.page())) is not None:
+            found += map(self._tuple, page)
+        return found
 
     async def aput(
         self,
@@ -210,7 +184,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         rows, saved = self._put_rows(config, checkpoint, metadata, new_versions)
-        await self._sink.write(await self._sealed(rows))
+        await awaited(self._write(rows))
         return saved
 
     def put(
@@ -221,7 +195,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         rows, saved = self._put_rows(config, checkpoint, metadata, new_versions)
-        self._sink.write_blocking(self._sealed_blocking(rows))
+        blocked(self._write(rows))
         return saved
 
     async def aput_writes(
@@ -231,8 +205,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        rows = self._write_rows(config, writes, task_id, task_path)
-        await self._sink.write(await self._sealed(rows))
+        await awaited(self._write(self._write_rows(config, writes, task_id, task_path)))
 
     def put_writes(
         self,
@@ -241,95 +214,98 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        rows = self._write_rows(config, writes, task_id, task_path)
-        self._sink.write_blocking(self._sealed_blocking(rows))
+        blocked(self._write(self._write_rows(config, writes, task_id, task_path)))
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._change(lambda c: self._statements.delete_thread(c, str(thread_id)))
+        await awaited(self._delete_thread(thread_id))
 
     def delete_thread(self, thread_id: str) -> None:
-        self._change_blocking(lambda c: self._statements.delete_thread(c, str(thread_id)))
+        blocked(self._delete_thread(thread_id))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._change(self._deleting_runs(run_ids))
+        await awaited(self._delete_runs(run_ids))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        self._change_blocking(self._deleting_runs(run_ids))
+        blocked(self._delete_runs(run_ids))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        await self._change(self._copying(source_thread_id, target_thread_id))
+        await awaited(self._copy(source_thread_id, target_thread_id))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        self._change_blocking(self._copying(source_thread_id, target_thread_id))
+        blocked(self._copy(source_thread_id, target_thread_id))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        await self._change(self._pruning(thread_ids, strategy))
+        await awaited(self._prune(thread_ids, strategy))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        self._change_blocking(self._pruning(thread_ids, strategy))
+        blocked(self._prune(thread_ids, strategy))
 
     def get_next_version(self, current: str | None, channel: None) -> str:  # noqa: ARG002
         """Return a version after ``current``.
 
-        The random part keeps two forks of one checkpoint from naming different values alike.
+        Versions are compared as strings, so the number keeps the form that it has on its thread.
+        The sign of new threads sorts before digits: versions that langgraph's own PostgreSQL saver
+        makes, if it continues the thread, come after ours. The random part keeps two forks of one
+        checkpoint from giving different values one version.
         """
-        number = 0 if current is None else int(str(current).partition(".")[0])
-        chance = random.getrandbits(48)  # nosec B311
-        return f"{number + 1:016d}.{chance:012x}"
+        number, point, _ = str(current or 0).partition(".")
+        form = f"0{len(number)}d" if point else _NEW_VERSION
+        sign = "+" if not point or number.startswith("+") else ""
+        chance = b64encode(random.getrandbits(48).to_bytes(6), b"-_").decode()  # nosec B311
+        return f"{int(number) + 1:{sign}{form}}.{chance}"
 
-    async def _sealed(self, rows: Rows) -> Rows:
-        return rows if self._seals is None else await self._seals.seal(rows)
+    def _get(self, config: RunnableConfig) -> Steps[CheckpointTuple | None]:
+        key = checkpoint_key(config)
+        if self._sink.has_nothing(key[0], key[1]):
+            return None
+        yield from self._sink.settle()
+        stored = yield from self._load(key)
+        while stored is not None and (lost := lost_channels(stored)):
+            parent = _parent_of_incomplete(stored, lost, named=key[2] is not None)
+            stored = None if parent is None else (yield from self._load(parent))
+        if stored is None:
+            return None
+        (opened,) = yield from self._opened([stored])
+        return self._tuple(opened)
 
-    def _sealed_blocking(self, rows: Rows) -> Rows:
-        return rows if self._seals is None else self._seals.seal_blocking(rows)
+    def _load(self, key: Key) -> Steps[Stored | None]:
+        return reading(self._access, lambda c: self._statements.load(c, *key))
 
-    async def _opened(self, found: Sequence[Stored]) -> Sequence[Stored]:
-        return found if self._seals is None else await self._seals.open(found)
+    def _listing(
+        self, where: Range, wanted: dict[str, Any] | None, limit: int | None
+    ) -> _Listing[Connection]:
+        return _Listing(
+            self._access, self._statements, self._sink, self._seals, where, wanted or {},
+            _ALL if limit is None else limit,
+        )  # fmt: skip
 
-    def _opened_blocking(self, found: Sequence[Stored]) -> Sequence[Stored]:
-        return found if self._seals is None else self._seals.open_blocking(found)
+    def _write(self, rows: Rows) -> Steps[None]:
+        sealed = rows if self._seals is None else (yield from self._seals.seal(rows))
+        yield from self._sink.write(sealed)
+        if self._thread_id is not None and rows.facts:
+            self._sent_facts = (rows.facts[0].thread_id, rows.facts[0].facts_id)
 
-    def _readable(self, wanted: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Return the part of a filter that the database can compare."""
-        if self._seals is None or wanted is None:
-            return wanted
-        return {key: value for key, value in wanted.items() if is_plain(key)}
+    def _opened(self, found: Sequence[Stored]) -> Steps[Sequence[Stored]]:
+        return found if self._seals is None else (yield from self._seals.open(found))
 
-    def _fitting(self, found: Sequence[Stored], wanted: dict[str, Any] | None) -> Sequence[Stored]:
-        if self._seals is None or not wanted:
-            return found
-        return [stored for stored in found if matches(stored.metadata, wanted)]
+    def _change(self, work: Work[Connection]) -> Steps[None]:
+        yield from self._sink.settle()
+        yield from writing(self._access, work)
 
-    async def _change(self, work: Work[Connection]) -> None:
-        await self._sink.settle()
-        await self._access.write(work)
+    def _delete_thread(self, thread_id: str) -> Steps[None]:
+        return self._change(lambda c: self._statements.delete_thread(c, str(thread_id)))
 
-    def _change_blocking(self, work: Work[Connection]) -> None:
-        self._sink.settle_blocking()
-        self._access.write_blocking(work)
+    def _copy(self, source: str, target: str) -> Steps[None]:
+        return self._change(lambda c: self._statements.copy_thread(c, str(source), str(target)))
 
-    def _loading(self, key: Key) -> Callable[[Connection], Stored | None]:
-        return lambda connection: self._statements.load(connection, *key)
-
-    def _page_of(
-        self, where: Range, wanted: dict[str, Any] | None, last: Place | None, left: int
-    ) -> Callable[[Connection], tuple[Sequence[Stored], Place | None]]:
-        most = min(PAGE, left)
-        limit = LOOKED_AT if wanted else most
-        page = self._statements.page
-        return lambda c: page(c, where, wanted or {}, last, limit=limit, most=most)
-
-    def _copying(self, source: str, target: str) -> Work[Connection]:
-        return lambda c: self._statements.copy_thread(c, str(source), str(target))
-
-    def _deleting_runs(self, run_ids: Sequence[str]) -> Work[Connection]:
+    def _delete_runs(self, run_ids: Sequence[str]) -> Steps[None]:
         def work(connection: Connection) -> None:
             for run_id in run_ids:
                 self._statements.delete_run(connection, str(run_id))
 
-        return work
+        return self._change(work)
 
-    def _pruning(self, thread_ids: Sequence[str], strategy: str) -> Work[Connection]:
+    def _prune(self, thread_ids: Sequence[str], strategy: str) -> Steps[None]:
         if strategy not in {"keep_latest", "delete"}:
             raise ValueError(f"Unknown strategy '{strategy}': use 'keep_latest' or 'delete'")
         known = self._statements
@@ -339,7 +315,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
             for thread_id in thread_ids:
                 prune(connection, str(thread_id))
 
-        return work
+        return self._change(work)
 
     def _put_rows(
         self,
@@ -350,37 +326,64 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
     ) -> tuple[Rows, RunnableConfig]:
         thread_id, checkpoint_ns, parent_id = checkpoint_key(config)
         values = checkpoint["channel_values"]
-        inline = {name: value for name, value in values.items() if _is_plain(value)}
+        inline = {name: value for name, value in values.items() if is_inline(value)}
         content = {key: value for key, value in checkpoint.items() if key not in _APART}
         content["channel_values"] = inline
         apart = [name for name in values if name not in inline]
         if apart:
             content[BLOB_CHANNELS] = apart
-        stored = _stored_metadata(config, metadata, checkpoint_ns)
         blobs = [
-            self._blob((thread_id, checkpoint_ns, channel, str(version)), values[channel])
+            self._blob(thread_id, checkpoint_ns, channel, str(version), values[channel])
             for channel, version in new_versions.items()
             if channel in values and channel not in inline
         ]
-        row = (
-            thread_id,
-            checkpoint_ns,
-            checkpoint["id"],
-            parent_id,
-            self._run_id if thread_id == self._thread_id else stored.get("run_id"),
-            orjson.dumps(content).decode(),
-            orjson.dumps(stored, default=str).decode(),
+        own, facts = self._divided(thread_id, _stored_metadata(config, metadata, checkpoint_ns))
+        row = PutRow(
+            thread_id=thread_id,
+            checkpoint_ns=checkpoint_ns,
+            checkpoint_id=checkpoint["id"],
+            parent_id=parent_id,
+            facts_id=None if facts is None else facts.facts_id,
+            content=orjson.dumps(content).decode(),
+            metadata=orjson.dumps(own, default=str).decode(),
         )
-        size = len(row[5]) + len(row[6]) + sum(len(blob[5]) for blob in blobs)
+        rows = Rows([*self._unsent(facts)], [row], blobs)
+        rows.size = len(row.content) + len(row.metadata) + sum(len(blob.content) for blob in blobs)
         saved = {
             "thread_id": thread_id,
             "checkpoint_ns": checkpoint_ns,
             "checkpoint_id": checkpoint["id"],
         }
-        return Rows(checkpoints=[row], blobs=blobs, size=size), {"configurable": saved}
+        return rows, {"configurable": saved}
 
-    def _blob(self, key: tuple[str, str, str, str], value: object) -> BlobRow:
-        return (*key, *self._typed(key[2], value))
+    def _divided(
+        self, thread_id: str, metadata: dict[str, Any]
+    ) -> tuple[dict[str, Any], FactsRow | None]:
+        """Return the metadata of one checkpoint alone, and the facts that it shares with others."""
+        run_id = self._run_id if thread_id == self._thread_id else metadata.get("run_id")
+        shared = {key: value for key, value in metadata.items() if key not in _OWN}
+        if run_id is None and not shared:
+            return metadata, None
+        content = orjson.dumps(shared, default=str)
+        digest = blake2b(content, digest_size=8, key=str(run_id).encode()[:64]).digest()
+        facts_id = int.from_bytes(digest) >> 1  # a positive number of 64 bits with a sign
+        own = {key: value for key, value in metadata.items() if key in _OWN}
+        return own, FactsRow(thread_id, facts_id, run_id, content.decode())
+
+    def _unsent(self, facts: FactsRow | None) -> Sequence[FactsRow]:
+        """Return the rows of facts to write.
+
+        The writes of a claim are committed in their order or not at all, so facts that an earlier
+        write has taken need no second row.
+        """
+        if facts is None or (facts.thread_id, facts.facts_id) == self._sent_facts:
+            return []
+        return [facts]
+
+    def _blob(
+        self, thread_id: str, checkpoint_ns: str, channel: str, version: str, value: object
+    ) -> BlobRow:
+        return BlobRow(thread_id, checkpoint_ns, channel, version, *self._typed(channel, value))
 
     def _typed(self, channel: str, value: object, task_path: str = "") -> tuple[str, bytes]:
         try:
@@ -397,8 +400,8 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
             kind, content = self._typed(channel, value, path)
             place = WRITES_IDX_MAP.get(channel, index)
             key = (thread_id, checkpoint_ns, str(checkpoint_id), task_id, place, self._run_id)
-            rows.append((*key, path, channel, kind, content))
-        size = sum(len(row[9]) for row in rows)
+            rows.append(WriteRow(*key, path, channel, kind, content))
+        size = sum(len(row.content) for row in rows)
         # An interrupt or an error of a task may come again; its results are final.
         if all(channel in WRITES_IDX_MAP for channel, _ in writes):
             return Rows(over_writes=rows, size=size)
@@ -407,18 +410,74 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
     def _tuple(self, stored: Stored) -> CheckpointTuple:
         checkpoint = orjson.loads(stored.content)
         checkpoint.pop(BLOB_CHANNELS, None)
-        for channel, kind, content in stored.blobs:
-            checkpoint["channel_values"][channel] = self.serde.loads_typed((kind, content))
+        checkpoint["id"] = stored.checkpoint_id
+        for blob in stored.blobs:
+            value = self.serde.loads_typed((blob.kind, blob.content))
+            checkpoint["channel_values"][blob.channel] = value
         return CheckpointTuple(
             config=_config(stored, stored.checkpoint_id),
             checkpoint=cast("Checkpoint", checkpoint),
-            metadata=orjson.loads(stored.metadata),
+            metadata=cast("CheckpointMetadata", stored.whole_metadata()),
             parent_config=_config(stored, stored.parent_id) if stored.parent_id else None,
             pending_writes=[
-                (task_id, channel, self.serde.loads_typed((kind, content)))
-                for task_id, channel, kind, content in stored.writes
+                (write.task_id, write.channel, self.serde.loads_typed((write.kind, write.content)))
+                for write in stored.writes
             ],
         )
+
+
+@dataclass(slots=True)
+class _Listing(Generic[Connection]):
+    """The pages of a search for checkpoints. ``left``: how many may still be returned."""
+
+    access: Access[Connection]
+    statements: Statements[Connection]
+    sink: Sink
+    seals: RowSealer | None
+    where: Range
+    wanted: dict[str, Any]
+    left: int
+    last: Place | None = None
+    most: int = 0
+    begun: bool = False
+
+    def page(self) -> Steps[Sequence[Stored] | None]:
+        """Return the next checkpoints, decrypted; None after the last page."""
+        if not self.begun:
+            self.begun, self.most = True, PAGE if self.where.heads else FIRST_PAGE
+            yield from self.sink.settle()
+        elif self.last is None:
+            return None
+        if self.left <= 0:
+            return None
+        rows, self.last = yield from reading(self.access, self._read())
+        self.most = PAGE if self.where.heads else _next_page(rows)
+        found = self._fitting((yield from self._opened(_complete(rows))))[: self.left]
+        self.left -= len(found)
+        return found
+
+    def _read(self) -> Callable[[Connection], tuple[Sequence[Stored], Place | None]]:
+        most = min(PAGE, self.left, self.most)
+        limit = LOOKED_AT if self._readable else most
+        where, readable, last = self.where, self._readable, self.last
+        return lambda c: self.statements.page(c, where, readable, last, limit=limit, most=most)
+
+    @property
+    def _readable(self) -> dict[str, Any]:
+        """The part of the filter that the database can compare."""
+        if self.seals is None:
+            return self.wanted
+        return {key: value for key, value in self.wanted.items() if is_plain(key)}
+
+    def _opened(self, found: Sequence[Stored]) -> Steps[Sequence[Stored]]:
+        if self.where.heads:
+            found = [replace(each, blobs=[]) for each in found]
+        return found if self.seals is None else (yield from self.seals.open(found))
+
+    def _fitting(self, found: Sequence[Stored]) -> Sequence[Stored]:
+        if self.seals is None or not self.wanted:
+            return found
+        return [each for each in found if matches(each.metadata, each.facts, self.wanted)]
 
 
 for _method in (StorageSaver.put_writes, StorageSaver.aput_writes):
@@ -461,8 +520,8 @@ def _next_page(rows: Sequence[Stored]) -> int:
 
 
 def _size(stored: Stored) -> int:
-    values = sum(len(content) for _, _, content in stored.blobs)
-    return values + sum(len(content) for *_, content in stored.writes) + len(stored.content)
+    values = sum(len(blob.content) for blob in stored.blobs)
+    return values + sum(len(write.content) for write in stored.writes) + len(stored.content)
 
 
 def _report_incomplete(stored: Stored, lost: Sequence[str]) -> None:
@@ -501,25 +560,6 @@ def _stored_metadata(
     if checkpoint_ns:
         stored["checkpoint_map"] = config["configurable"].get("checkpoint_map")
     return stored
-
-
-def _is_plain(value: object) -> bool:
-    """Return whether JSON gives back exactly this value, and it is small."""
-    kind = type(value)
-    if value is None or kind is bool:
-        return True
-    if kind is int:
-        return -_INT64 <= cast("int", value) < _INT64
-    return kind is str and len(cast("str", value)) <= _INLINE_TEXT and _is_storable(value)
-
-
-def _is_storable(value: object) -> bool:
-    text = cast("str", value)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text
 
 
 def _range(config: RunnableConfig | None, before: RunnableConfig | None) -> Range:

@@ -156,6 +156,7 @@ COLUMNS: Final[Mapping[str, Fields]] = {
         "content": SealedField("checkpoint", "values", "checkpoint"),
         "metadata": SealedField("checkpoint", "metadata"),
     },
+    "checkpoint_facts": {"content": SealedField("checkpoint", "metadata")},
 }
 """The encrypted columns with JSON, by table. Drivers may prefix tables and rename columns."""
 

@@ -11,8 +11,18 @@ import orjson
 
 from loomline.server.domain.json import JsonObject
 from loomline.server.ports.sealing import ACTING
-from loomline.server.storage.checkpoints import BlobRow, PutRow, Rows, Stored, WriteRow
+from loomline.server.storage.checkpoints import (
+    BlobRow,
+    FactsRow,
+    PutRow,
+    Rows,
+    Stored,
+    StoredBlob,
+    StoredWrite,
+    WriteRow,
+)
 from loomline.server.storage.sealing import BLOB_PREFIX, Sealer, Seals, is_system
+from loomline.server.storage.steps import Steps
 
 SEALED_VALUES: Final = "sealed_values"
 
@@ -29,21 +39,16 @@ class RowSealer:
         self._sealer = sealer
         self._acting = ACTING.get()
 
-    async def seal(self, rows: Rows) -> Rows:
-        return await self._sealer.run(lambda seals: _seal(self._ours(seals), rows))
+    def seal(self, rows: Rows) -> Steps[Rows]:
+        return self._sealer.steps(lambda seals: _seal(self._ours(seals), rows))
 
-    def seal_blocking(self, rows: Rows) -> Rows:
-        return self._sealer.run_blocking(lambda seals: _seal(self._ours(seals), rows))
-
-    async def open(self, found: Sequence[Stored]) -> list[Stored]:
+    def open(self, found: Sequence[Stored]) -> Steps[Sequence[Stored]]:
         if not any(map(_is_sealed, found)):
-            return list(found)
-        return await self._sealer.run(lambda seals: _open_all(seals, found))
-
-    def open_blocking(self, found: Sequence[Stored]) -> list[Stored]:
-        if not any(map(_is_sealed, found)):
-            return list(found)
-        return self._sealer.run_blocking(lambda seals: _open_all(seals, found))
+            return found
+        opened: Sequence[Stored] = yield from self._sealer.steps(
+            lambda seals: _open_all(seals, found)
+        )
+        return opened
 
     def _ours(self, seals: Seals) -> Seals:
         return Seals(self._sealer, self._acting) if self._acting is not None else seals
@@ -51,6 +56,7 @@ class RowSealer:
 
 async def _seal(seals: Seals, rows: Rows) -> Rows:
     return Rows(
+        facts=[await _seal_facts(seals, row) for row in rows.facts],
         checkpoints=[await _seal_checkpoint(seals, row) for row in rows.checkpoints],
         blobs=await seals.each(lambda row: _seal_blob(seals, row), rows.blobs),
         new_writes=await seals.each(lambda row: _seal_write(seals, row), rows.new_writes),
@@ -59,26 +65,39 @@ async def _seal(seals: Seals, rows: Rows) -> Rows:
     )
 
 
+async def _seal_facts(seals: Seals, row: FactsRow) -> FactsRow:
+    return row._replace(content=await _seal_metadata(seals, row.content))
+
+
 async def _seal_checkpoint(seals: Seals, row: PutRow) -> PutRow:
-    content, metadata = orjson.loads(row[5]), orjson.loads(row[6])
+    content = orjson.loads(row.content)
     values = content["channel_values"]
     if seals.blobs and values:
         _, sealed = await seals.seal_blob("json", orjson.dumps(values))
         content[SEALED_VALUES] = base64.b64encode(sealed).decode()
         # Which channels have a value is looked up without decrypting them.
         content["channel_values"] = dict.fromkeys(values)
+    return row._replace(
+        content=orjson.dumps(content).decode(),
+        metadata=await _seal_metadata(seals, row.metadata),
+    )
+
+
+async def _seal_metadata(seals: Seals, encoded: str) -> str:
+    metadata: JsonObject = orjson.loads(encoded)
     plain = {key: each for key, each in metadata.items() if is_plain(key)}
     rest = {key: each for key, each in metadata.items() if not is_plain(key)}
-    sealed_metadata = {**plain, **await seals.seal("checkpoint", "metadata", rest)}
-    return (*row[:5], orjson.dumps(content).decode(), orjson.dumps(sealed_metadata).decode())
+    return orjson.dumps({**plain, **await seals.seal("checkpoint", "metadata", rest)}).decode()
 
 
 async def _seal_blob(seals: Seals, row: BlobRow) -> BlobRow:
-    return (*row[:4], *await seals.seal_blob(row[4], row[5]))
+    kind, content = await seals.seal_blob(row.kind, row.content)
+    return row._replace(kind=kind, content=content)
 
 
 async def _seal_write(seals: Seals, row: WriteRow) -> WriteRow:
-    return (*row[:8], *await seals.seal_blob(row[8], row[9]))
+    kind, content = await seals.seal_blob(row.kind, row.content)
+    return row._replace(kind=kind, content=content)
 
 
 async def _open_all(seals: Seals, found: Sequence[Stored]) -> list[Stored]:
@@ -86,19 +105,25 @@ async def _open_all(seals: Seals, found: Sequence[Stored]) -> list[Stored]:
 
 
 async def _open(seals: Seals, stored: Stored) -> Stored:
-    async def blob(row: tuple[str, str, bytes]) -> tuple[str, str, bytes]:
-        return (row[0], *await seals.open_blob(row[1], row[2]))
+    async def blob(row: StoredBlob) -> StoredBlob:
+        return StoredBlob(row.channel, *await seals.open_blob(row.kind, row.content))
 
-    async def write(row: tuple[str, str, str, bytes]) -> tuple[str, str, str, bytes]:
-        return (row[0], row[1], *await seals.open_blob(row[2], row[3]))
+    async def write(row: StoredWrite) -> StoredWrite:
+        opened = await seals.open_blob(row.kind, row.content)
+        return StoredWrite(row.task_id, row.channel, *opened)
 
     return dataclasses.replace(
         stored,
         content=await _open_content(seals, stored.content),
-        metadata=orjson.dumps(await seals.open(cast("JsonObject", orjson.loads(stored.metadata)))),
+        metadata=await _open_metadata(seals, stored.metadata),
+        facts=None if stored.facts is None else await _open_metadata(seals, stored.facts),
         blobs=await seals.each(blob, stored.blobs),
         writes=await seals.each(write, stored.writes),
     )
+
+
+async def _open_metadata(seals: Seals, encoded: str | bytes) -> bytes:
+    return orjson.dumps(await seals.open(cast("JsonObject", orjson.loads(encoded))))
 
 
 async def _open_content(seals: Seals, encoded: str | bytes) -> str | bytes:
@@ -123,6 +148,7 @@ def _is_sealed(stored: Stored) -> bool:
     return (
         has(stored.content, SEALED_VALUES)
         or has(stored.metadata, "loomline:sealed")
-        or any(kind.startswith(BLOB_PREFIX) for _, kind, _ in stored.blobs)
-        or any(kind.startswith(BLOB_PREFIX) for _, _, kind, _ in stored.writes)
+        or (stored.facts is not None and has(stored.facts, "loomline:sealed"))
+        or any(blob.kind.startswith(BLOB_PREFIX) for blob in stored.blobs)
+        or any(write.kind.startswith(BLOB_PREFIX) for write in stored.writes)
     )

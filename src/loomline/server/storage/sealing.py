@@ -11,6 +11,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 import orjson
@@ -20,6 +21,7 @@ from loomline.server.domain.errors import EncryptionFailed
 from loomline.server.domain.json import Encoded, Json, JsonObject, load_object
 from loomline.server.domain.reserved import SYSTEM_KEYS, SYSTEM_PREFIX
 from loomline.server.ports.sealing import ACTING, Acting
+from loomline.server.storage.steps import Steps, step
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -88,6 +90,10 @@ class Sealer:
         if self._thread is None:
             return await work(seals)
         return await asyncio.wrap_future(self._thread.submit(work(seals)))
+
+    def steps(self, work: Callable[[Seals], Coroutine[Any, Any, T]]) -> Steps[T]:
+        """Execute a work from a coroutine or from a thread."""
+        return step(partial(self.run, work), partial(self.run_blocking, work))
 
     def run_blocking(self, work: Callable[[Seals], Coroutine[Any, Any, T]]) -> T:
         """Do the same on a thread that may wait."""

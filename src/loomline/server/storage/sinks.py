@@ -14,14 +14,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from loomline.server.domain.errors import LeaseLost, LoomlineError, StorageUnavailable
 from loomline.server.domain.runs import Claim
-from loomline.server.storage.checkpoints import Rows
+from loomline.server.storage.checkpoints import Access, Rows, writing
+from loomline.server.storage.steps import Steps, awaited, nothing, step
 
 Connection = TypeVar("Connection")
-Connection_co = TypeVar("Connection_co", covariant=True)
 T = TypeVar("T")
 
 PENDING_BYTES = 8 * 1024 * 1024
@@ -123,24 +124,14 @@ class WriteBehind:
         # Namespaces of the fresh thread that have a checkpoint by now.
         self._begun: set[str] = set()
 
-    async def write(self, rows: Rows) -> None:
+    def write(self, rows: Rows) -> Steps[None]:
         if self._put(rows) > PENDING_BYTES:
-            await self.settle()
+            yield from self.settle()
 
-    def write_blocking(self, rows: Rows) -> None:
-        if self._put(rows) > PENDING_BYTES:
-            self.settle_blocking()
-
-    async def settle(self) -> None:
+    def settle(self) -> Steps[None]:
         batch = self._last()
         if batch is not None:
-            await asyncio.wrap_future(batch.done)
-        self.check()
-
-    def settle_blocking(self) -> None:
-        batch = self._last()
-        if batch is not None:
-            batch.done.result()
+            yield from step(partial(asyncio.wrap_future, batch.done), batch.done.result)
         self.check()
 
     def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:
@@ -230,7 +221,7 @@ class WriteBehind:
         rows.size += _WRITE_BYTES
         with self._lock:
             self.check()
-            self._begun.update(row[1] for row in rows.checkpoints)
+            self._begun.update(row.checkpoint_ns for row in rows.checkpoints)
             batch = self._open
             if batch is None:
                 # Within the lock: a thread that adds to this batch relies on its being queued.
@@ -288,7 +279,7 @@ class Sinks:
 
     async def settle(self, claim: Claim) -> None:
         """Return once everything that was taken for a claim is committed."""
-        await self.known(claim).settle()
+        await awaited(self.known(claim).settle())
 
     @contextmanager
     def last_use(self, claim: Claim) -> Iterator[None]:
@@ -305,34 +296,20 @@ class Sinks:
             self._sinks.pop(claim.token, None)
 
 
-class Writes(Protocol[Connection_co]):
-    """Executes one transaction, from a loop or from a thread without one."""
-
-    async def write(self, work: Callable[[Connection_co], None]) -> None: ...
-
-    def write_blocking(self, work: Callable[[Connection_co], None]) -> None: ...
-
-
 class DirectSink(Generic[Connection]):
     """A sink of which every write is committed when it returns, outside of claims."""
 
     def __init__(
-        self, writes: Writes[Connection], write_rows: Callable[[Connection, Rows], None]
+        self, access: Access[Connection], write_rows: Callable[[Connection, Rows], None]
     ) -> None:
-        self._writes = writes
+        self._access = access
         self._write_rows = write_rows
 
-    async def write(self, rows: Rows) -> None:
-        await self._writes.write(lambda connection: self._write_rows(connection, rows))
+    def write(self, rows: Rows) -> Steps[None]:
+        return writing(self._access, lambda connection: self._write_rows(connection, rows))
 
-    def write_blocking(self, rows: Rows) -> None:
-        self._writes.write_blocking(lambda connection: self._write_rows(connection, rows))
-
-    async def settle(self) -> None:
-        return
-
-    def settle_blocking(self) -> None:
-        return
+    def settle(self) -> Steps[None]:
+        return nothing()
 
     def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:  # noqa: ARG002
         return False

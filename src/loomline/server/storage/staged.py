@@ -21,6 +21,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from loomline.server.storage.checkpoints import Rows
+from loomline.server.storage.steps import Steps, nothing
 
 Saver: TypeAlias = BaseCheckpointSaver[str]
 
@@ -160,17 +161,12 @@ class Collected:
     def __init__(self) -> None:
         self.rows: Rows = Rows()
 
-    async def write(self, rows: Rows) -> None:
+    def write(self, rows: Rows) -> Steps[None]:
         self.rows.add(rows)
+        return nothing()
 
-    def write_blocking(self, rows: Rows) -> None:
-        self.rows.add(rows)
-
-    async def settle(self) -> None:
-        return
-
-    def settle_blocking(self) -> None:
-        return
+    def settle(self) -> Steps[None]:
+        return nothing()
 
     def has_nothing(self, thread_id: str, checkpoint_ns: str) -> bool:  # noqa: ARG002
         return False

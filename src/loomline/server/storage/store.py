@@ -31,7 +31,7 @@ from loomline.server.domain.items import (
 from loomline.server.domain.json import load_object
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.store import Store, StoreOptions
-from loomline.server.storage.checkpoints import Access, Connection
+from loomline.server.storage.checkpoints import Access, Connection, reading, writing
 from loomline.server.storage.indexing import Texts, Vectors, aembed, embed, texts_of
 from loomline.server.storage.items import (
     FoundItem,
@@ -46,6 +46,7 @@ from loomline.server.storage.items import (
 )
 from loomline.server.storage.sealed_items import opened_results, sealed_ops
 from loomline.server.storage.sealing import Sealer
+from loomline.server.storage.steps import Steps, awaited, blocked, step
 
 _Act: TypeAlias = Callable[[Connection], None]
 
@@ -99,36 +100,36 @@ class DatabaseStore(Store, Generic[Connection, Id, Vector]):
         )
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        index, asked = self._options.index, list(ops)
-        texts = self._texts(asked)
-        vectors = embed(index, texts) if index and texts else None
-        if self._sealer is not None:
-            asked = self._sealer.run_blocking(partial(sealed_ops, ops=asked))
-        batch = self._batch(asked, vectors)
-        results = _Results[Id]([None] * batch.size)
-        if batch.reads:
-            results = self._access.read_blocking(partial(_read, batch=batch))
-        if batch.writes or results.refreshed:
-            self._access.write_blocking(self._writing(batch, results))
-        if self._sealer is not None:
-            return self._sealer.run_blocking(partial(opened_results, results=results.values))
-        return results.values
+        return blocked(self._executed(list(ops)))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        index, asked = self._options.index, list(ops)
-        texts = self._texts(asked)
-        vectors = await aembed(index, texts) if index and texts else None
+        return await awaited(self._executed(list(ops)))
+
+    def _executed(self, asked: list[Op]) -> Steps[list[Result]]:
+        vectors = yield from self._embedded(asked)
         if self._sealer is not None:
-            asked = await self._sealer.run(partial(sealed_ops, ops=asked))
+            asked = yield from self._sealer.steps(partial(sealed_ops, ops=asked))
         batch = self._batch(asked, vectors)
         results = _Results[Id]([None] * batch.size)
         if batch.reads:
-            results = await self._access.read(partial(_read, batch=batch))
+            results = yield from reading(self._access, partial(_read, batch=batch))
         if batch.writes or results.refreshed:
-            await self._access.write(self._writing(batch, results))
-        if self._sealer is not None:
-            return await self._sealer.run(partial(opened_results, results=results.values))
-        return results.values
+            yield from writing(self._access, self._writing(batch, results))
+        if self._sealer is None:
+            return results.values
+        opened: list[Result] = yield from self._sealer.steps(
+            partial(opened_results, results=results.values)
+        )
+        return opened
+
+    def _embedded(self, asked: Sequence[Op]) -> Steps[Vectors | None]:
+        index, texts = self._options.index, self._texts(asked)
+        if not index or not texts:
+            return None
+        vectors: Vectors = yield from step(
+            partial(aembed, index, texts), partial(embed, index, texts)
+        )
+        return vectors
 
     async def expire(self, now: datetime, limit: int) -> int:
         return await self._access.write(

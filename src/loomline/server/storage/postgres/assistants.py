@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from loomline.schema import OnConflictBehavior
@@ -86,7 +86,34 @@ _THREADS = """
     WHERE metadata @> jsonb_build_object('assistant_id', %s::text) ORDER BY thread_id
 """
 
-_Row: TypeAlias = tuple[Any, ...]
+
+class _Row(NamedTuple):
+    """The columns of an assistant."""
+
+    assistant_id: UUID
+    graph_id: str
+    name: str
+    description: str | None
+    config: bytes
+    context: bytes
+    metadata: bytes
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class _VersionRow(NamedTuple):
+    """The columns of a version of an assistant."""
+
+    assistant_id: UUID
+    version: int
+    graph_id: str
+    name: str
+    description: str | None
+    config: bytes
+    context: bytes
+    metadata: bytes
+    created_at: datetime
 
 
 class PostgresAssistants:
@@ -249,7 +276,7 @@ def _values(where: AssistantFilter) -> dict[str, object]:
     }
 
 
-def _row(assistant: Assistant) -> _Row:
+def _row(assistant: Assistant) -> tuple[object, ...]:
     return (
         assistant.assistant_id,
         plain(assistant.graph_id),
@@ -266,22 +293,23 @@ def _row(assistant: Assistant) -> _Row:
     )
 
 
-def _assistant(row: _Row) -> Assistant:
+def _assistant(found: Iterable[Any]) -> Assistant:
+    row = _Row(*found)
     return Assistant(
-        assistant_id=row[0],
-        graph_id=row[1],
-        name=row[2],
-        description=row[3],
-        config=obj(row[4]),
-        context=obj(row[5]),
-        metadata=obj(row[6]),
-        version=row[7],
-        created_at=row[8],
-        updated_at=row[9],
+        assistant_id=row.assistant_id,
+        graph_id=row.graph_id,
+        name=row.name,
+        description=row.description,
+        config=obj(row.config),
+        context=obj(row.context),
+        metadata=obj(row.metadata),
+        version=row.version,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
     )
 
 
-def _version_row(version: AssistantVersion) -> _Row:
+def _version_row(version: AssistantVersion) -> tuple[object, ...]:
     return (
         version.assistant_id,
         version.version,
@@ -295,15 +323,16 @@ def _version_row(version: AssistantVersion) -> _Row:
     )
 
 
-def _version(row: _Row) -> AssistantVersion:
+def _version(found: Iterable[Any]) -> AssistantVersion:
+    row = _VersionRow(*found)
     return AssistantVersion(
-        assistant_id=row[0],
-        version=row[1],
-        graph_id=row[2],
-        name=row[3],
-        description=row[4],
-        config=obj(row[5]),
-        context=obj(row[6]),
-        metadata=obj(row[7]),
-        created_at=row[8],
+        assistant_id=row.assistant_id,
+        version=row.version,
+        graph_id=row.graph_id,
+        name=row.name,
+        description=row.description,
+        config=obj(row.config),
+        context=obj(row.context),
+        metadata=obj(row.metadata),
+        created_at=row.created_at,
     )

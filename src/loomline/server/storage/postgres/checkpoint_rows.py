@@ -7,31 +7,41 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
-from typing import Any, TypeAlias
+from itertools import islice, starmap
+from typing import Final, NamedTuple, TypeAlias
 
-from psycopg.rows import TupleRow
+import orjson
 
 from loomline.server.domain.json import without_nul
 from loomline.server.storage.checkpoints import (
+    FactsRow,
     Place,
     PutRow,
     Range,
     Rows,
     Stored,
+    StoredBlob,
+    StoredWrite,
+    WriteRow,
     matches,
     rebuilt_from,
 )
 from loomline.server.storage.postgres.connection import Connection, Cursor
 
+_FACTS = """
+    INSERT INTO loomline_checkpoint_facts (thread_id, facts_id, run_id, content)
+    SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::json[])
+    ON CONFLICT DO NOTHING
+"""
 _PUT = """
-    INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, run_id,
-                             checkpoint, metadata)
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[],
+    INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id,
+                             facts_id, checkpoint, metadata)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::jsonb[],
                          %s::jsonb[])
     ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO UPDATE
-    SET parent_checkpoint_id = excluded.parent_checkpoint_id, run_id = excluded.run_id,
-        checkpoint = excluded.checkpoint, metadata = excluded.metadata
+    SET parent_checkpoint_id = excluded.parent_checkpoint_id, run_id = NULL,
+        facts_id = excluded.facts_id, checkpoint = excluded.checkpoint,
+        metadata = excluded.metadata
 """
 _BLOB = """
     INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
@@ -76,10 +86,14 @@ _WRITE_OVER = f"""
         type = excluded.type, blob = excluded.blob
 """
 
-_FIELDS = (
-    "thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint::text,"
-    " metadata::text"
-)
+_SHARED = """
+    (SELECT f.content::text FROM loomline_checkpoint_facts f
+     WHERE f.thread_id = checkpoints.thread_id AND f.facts_id = checkpoints.facts_id LIMIT 1)
+"""
+_FIELDS = f"""
+    thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint::text,
+    metadata::text, {_SHARED}
+"""
 _GET = f"""
     SELECT {_FIELDS} FROM checkpoints
     WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = %s
@@ -130,24 +144,35 @@ _AFTER = (
 )
 _NEWEST_FIRST = "ORDER BY checkpoint_id DESC, thread_id DESC, checkpoint_ns DESC"
 _PAGE = f"SELECT {{}} FROM checkpoints WHERE {{}} {_NEWEST_FIRST} LIMIT %(limit)s"
-_METADATA = "thread_id, checkpoint_ns, checkpoint_id, metadata::text"
+_METADATA = f"thread_id, checkpoint_ns, checkpoint_id, metadata::text, {_SHARED}"
 _HEADS = f"""
     SELECT {_FIELDS} FROM {_KEYS} JOIN checkpoints USING (thread_id, checkpoint_ns, checkpoint_id)
     {_NEWEST_FIRST}
 """
 
-_TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "loomline_displaced_writes")
+_NEWEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = %s"
+
+_TABLES = (
+    "checkpoints", "checkpoint_blobs", "checkpoint_writes", "loomline_displaced_writes",
+    "loomline_checkpoint_facts",
+)  # fmt: skip
 _OF_CHECKPOINTS = ("checkpoint_writes", "loomline_displaced_writes")
 
-_WRITES_OF_RUN = """
-    DELETE FROM {} WHERE thread_id = %(thread)s AND (checkpoint_ns, checkpoint_id) IN (
-        SELECT checkpoint_ns, checkpoint_id FROM checkpoints
-        WHERE thread_id = %(thread)s AND run_id = %(run)s)
+# Checkpoints of older versions name their run; the facts of the others do.
+_OF_RUN = """
+    thread_id = %(thread)s AND (run_id = %(run)s OR facts_id IN (
+        SELECT f.facts_id FROM loomline_checkpoint_facts f
+        WHERE f.thread_id = %(thread)s AND f.run_id = %(run)s))
 """
-_WRITES_BY_RUN = "DELETE FROM {} WHERE thread_id = %(thread)s AND run_id = %(run)s"
-_CHECKPOINTS_OF_RUN = (
-    "DELETE FROM checkpoints WHERE thread_id = %(thread)s AND run_id = %(run)s RETURNING 1"
-)
+_WRITES_OF_RUN = f"""
+    DELETE FROM {{}} WHERE thread_id = %(thread)s AND (checkpoint_ns, checkpoint_id) IN (
+        SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE {_OF_RUN})
+"""
+_WRITES_BY_RUN = "DELETE FROM {} WHERE thread_id = %(thread)s AND run_id IN (%(run)s, %(tag)s)"
+_CHECKPOINTS_OF_RUN = f"DELETE FROM checkpoints WHERE {_OF_RUN} RETURNING 1"
+_FACTS_OF_RUN = """
+    DELETE FROM loomline_checkpoint_facts WHERE thread_id = %(thread)s AND run_id = %(run)s
+"""
 # Of results the first, of marks the last: as if the run that is gone had never been.
 _BRING_BACK = f"""
     INSERT INTO checkpoint_writes ({_WRITE_COLUMNS})
@@ -164,30 +189,45 @@ _BROUGHT_BACK = """
 """
 # The difference of two sets: asking for every blob whether it is used would be quadratic.
 # Never while a run of the thread is executed: its next checkpoint refers to the values that it has
-# read, although no checkpoint in the database may do so any more. A later deletion removes them.
-_UNUSED_BLOBS = """
+# read and to the facts that it has written, although no checkpoint in the database may do so any
+# more. A later deletion removes them.
+_NOT_RUNNING = """
+    NOT EXISTS (
+        SELECT 1 FROM loomline_runs r
+        WHERE r.thread_id = CASE WHEN %(thread)s ~ '^[0-9a-f-]{36}$' THEN %(thread)s::uuid END
+          AND r.status = 'running')
+"""
+_UNUSED_BLOBS = f"""
     DELETE FROM checkpoint_blobs b USING (
         SELECT checkpoint_ns, channel, version FROM checkpoint_blobs WHERE thread_id = %(thread)s
         EXCEPT
         SELECT c.checkpoint_ns, v.key, v.value
         FROM checkpoints c, jsonb_each_text(c.checkpoint -> 'channel_versions') v
         WHERE c.thread_id = %(thread)s) unused
-    WHERE b.thread_id = %(thread)s
-      AND NOT EXISTS (
-        SELECT 1 FROM loomline_runs r
-        WHERE r.thread_id = CASE WHEN %(thread)s ~ '^[0-9a-f-]{36}$' THEN %(thread)s::uuid END
-          AND r.status = 'running')
+    WHERE b.thread_id = %(thread)s AND {_NOT_RUNNING}
       AND (b.checkpoint_ns, b.channel, b.version)
         = (unused.checkpoint_ns, unused.channel, unused.version)
 """
-_THREADS_OF_RUN = "SELECT DISTINCT thread_id FROM checkpoints WHERE run_id = %s"
+_UNUSED_FACTS = f"""
+    DELETE FROM loomline_checkpoint_facts
+    WHERE thread_id = %(thread)s AND {_NOT_RUNNING}
+      AND facts_id NOT IN (
+        SELECT facts_id FROM checkpoints WHERE thread_id = %(thread)s AND facts_id IS NOT NULL)
+"""
+_THREADS_OF_RUN = """
+    SELECT thread_id FROM checkpoints WHERE run_id = %(run)s
+    UNION SELECT thread_id FROM loomline_checkpoint_facts
+          WHERE hashtext(run_id) = hashtext(%(run)s) AND run_id = %(run)s
+"""
 _NAMESPACES = "SELECT DISTINCT checkpoint_ns FROM checkpoints WHERE thread_id = %s"
 _ALL_BUT = """
     DELETE FROM {} WHERE thread_id = %s AND checkpoint_ns = %s AND NOT checkpoint_id = ANY(%s)
 """
 _COPIED = {
+    "loomline_checkpoint_facts": "facts_id, run_id, content",
     "checkpoints": (
-        "checkpoint_ns, checkpoint_id, parent_checkpoint_id, run_id, type, checkpoint, metadata"
+        "checkpoint_ns, checkpoint_id, parent_checkpoint_id, run_id, type, checkpoint, metadata,"
+        " facts_id"
     ),
     "checkpoint_blobs": "checkpoint_ns, channel, version, type, blob",
     "checkpoint_writes": (
@@ -198,20 +238,54 @@ _COPIED = {
     ),
 }
 
+_TAG: Final = 12
+"""Characters of the ids of runs in the rows of writes, which are many and small."""
+
 _Key: TypeAlias = tuple[str, str, str]
-_Head: TypeAlias = tuple[str, str, str, str | None, str, str]
+
+
+class _Head(NamedTuple):
+    """A row of ``_FIELDS``."""
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+    parent_id: str | None
+    content: str
+    metadata: str
+    facts: str | None
+
+    @property
+    def key(self) -> _Key:
+        return (self.thread_id, self.checkpoint_ns, self.checkpoint_id)
+
+
+class _Searched(NamedTuple):
+    """A row of ``_METADATA``."""
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+    metadata: str
+    facts: str | None
+
+    @property
+    def key(self) -> _Key:
+        return (self.thread_id, self.checkpoint_ns, self.checkpoint_id)
 
 
 def write_rows(connection: Connection, rows: Rows) -> None:
     """Write rows; needs no answer."""
     for statement, each in (
+        (_FACTS, [_storable_facts(row) for row in rows.facts]),
         (_BLOB, rows.blobs),
-        (_PUT, _last_of(map(_storable, rows.checkpoints), 3)),
-        (_WRITE_NEW, rows.new_writes),
-        (_WRITE_OVER, _last_of(rows.over_writes, 5)),
+        (_PUT, _last_checkpoints(rows.checkpoints)),
+        (_WRITE_NEW, map(_tagged, rows.new_writes)),
+        (_WRITE_OVER, map(_tagged, _last_writes(rows.over_writes))),
     ):
-        if each:
-            connection.execute(statement, [list(column) for column in zip(*each, strict=True)])
+        columns = [list(column) for column in zip(*each, strict=True)]
+        if columns:
+            connection.execute(statement, columns)
 
 
 def load(
@@ -226,8 +300,16 @@ def load(
     else:
         heads = connection.execute(_GET, (thread_id, checkpoint_ns, checkpoint_id))
         rest = _rest(connection, _KEYS, ([thread_id], [checkpoint_ns], [checkpoint_id]))
-    found = _joined(heads.fetchall(), *rest)
+    found = _joined([_Head(*row) for row in heads], *rest)
     return found[0] if found else None
+
+
+def newest_checkpoint(connection: Connection, thread_id: str, checkpoint_ns: str) -> str | None:
+    """Return the id of the newest checkpoint of a namespace."""
+    row = connection.execute(_NEWEST, (thread_id, checkpoint_ns)).fetchone()
+    assert row is not None  # an aggregate
+    found: str | None = row[0]
+    return found
 
 
 def page(
@@ -239,21 +321,24 @@ def page(
     limit: int,
     most: int,
 ) -> tuple[list[Stored], Place | None]:
-    """Look through checkpoints, newest first, as ``Statements`` says."""
+    """Search checkpoints, newest first, as ``Statements`` says."""
     statement, parameters = _page_statement(where, after, _METADATA if wanted else _FIELDS)
-    rows = connection.execute(statement, {**parameters, "limit": limit}).fetchall()
-    fitting = (place for place, row in enumerate(rows) if matches(row[-1], wanted))
+    found = connection.execute(statement, {**parameters, "limit": limit}).fetchall()
+    rows: Sequence[_Searched | _Head] = list(
+        starmap(_Searched, found) if wanted else starmap(_Head, found)
+    )
+    fitting = (place for place, row in enumerate(rows) if matches(row.metadata, row.facts, wanted))
     chosen = list(islice(fitting, most))
-    heads = [rows[place] for place in chosen]
     end = chosen[-1] if len(chosen) == most else len(rows) - 1
     on = end < len(rows) - 1 or len(rows) == limit
-    whole = _heads(connection, heads) if wanted else heads
-    found = _complete(connection, whole, named=where.heads)
-    return found, rows[end][:3] if on else None
+    heads = _heads(connection, [rows[place] for place in chosen])
+    return _complete(connection, heads, named=where.heads), rows[end].key if on else None
 
 
-def _page_statement(where: Range, after: Place | None, fields: str) -> tuple[str, dict[str, str]]:
-    parameters: dict[str, str] = {}
+def _page_statement(
+    where: Range, after: Place | None, fields: str
+) -> tuple[str, dict[str, object]]:
+    parameters: dict[str, object] = {}
     conditions = ["TRUE"]
     for name, condition in _CONDITIONS.items():
         value: str | None = getattr(where, name)
@@ -266,10 +351,13 @@ def _page_statement(where: Range, after: Place | None, fields: str) -> tuple[str
     return _PAGE.format(fields, " AND ".join(conditions)), parameters
 
 
-def _heads(connection: Connection, rows: Sequence[TupleRow]) -> Sequence[_Head]:
-    """Return checkpoints of which only the key and the metadata are known."""
-    keys = [[row[column] for row in rows] for column in range(3)]
-    return connection.execute(_HEADS, keys).fetchall()
+def _heads(connection: Connection, rows: Sequence[_Searched | _Head]) -> Sequence[_Head]:
+    """Return checkpoints, and read those of which only the key and the metadata are known."""
+    heads = [row for row in rows if isinstance(row, _Head)]
+    if len(heads) == len(rows):
+        return heads
+    keys = [list(column) for column in zip(*(row.key for row in rows), strict=True)]
+    return [_Head(*row) for row in connection.execute(_HEADS, keys)]
 
 
 def delete_thread_checkpoints(connection: Connection, thread_id: str) -> None:
@@ -279,13 +367,15 @@ def delete_thread_checkpoints(connection: Connection, thread_id: str) -> None:
 
 def delete_run_checkpoints(connection: Connection, run_id: str, thread_id: str) -> None:
     """Delete what a run has left on a thread, on checkpoints of other runs too."""
-    values = {"run": run_id, "thread": thread_id}
+    values = {"run": run_id, "tag": _tag(run_id), "thread": thread_id}
     for table in _OF_CHECKPOINTS:
         connection.execute(_WRITES_OF_RUN.format(table), values)
         connection.execute(_WRITES_BY_RUN.format(table), values)
     connection.execute(_BRING_BACK, values)
     connection.execute(_BROUGHT_BACK, values)
-    if connection.execute(_CHECKPOINTS_OF_RUN, values).fetchall():
+    deleted = connection.execute(_CHECKPOINTS_OF_RUN, values).fetchall()
+    connection.execute(_FACTS_OF_RUN, values)
+    if deleted:
         connection.execute(_UNUSED_BLOBS, values)
 
 
@@ -307,43 +397,23 @@ def keep_latest_checkpoints(connection: Connection, thread_id: str) -> None:
         for table in (*_OF_CHECKPOINTS, "checkpoints"):
             connection.execute(_ALL_BUT.format(table), (thread_id, checkpoint_ns, kept))
     connection.execute(_UNUSED_BLOBS, {"thread": thread_id})
+    connection.execute(_UNUSED_FACTS, {"thread": thread_id})
 
 
 class PostgresCheckpoints:
-    """The acts above, as ``Statements``."""
+    """The functions above, as ``Statements``."""
 
-    def load(
-        self,
-        connection: Connection,
-        thread_id: str,
-        checkpoint_ns: str,
-        checkpoint_id: str | None,
-    ) -> Stored | None:
-        return load(connection, thread_id, checkpoint_ns, checkpoint_id)
+    load = staticmethod(load)
+    newest = staticmethod(newest_checkpoint)
+    write = staticmethod(write_rows)
+    page = staticmethod(page)
+    delete_thread = staticmethod(delete_thread_checkpoints)
+    copy_thread = staticmethod(copy_thread_checkpoints)
+    keep_latest = staticmethod(keep_latest_checkpoints)
 
-    def page(
-        self,
-        connection: Connection,
-        where: Range,
-        wanted: Mapping[str, object],
-        after: Place | None,
-        *,
-        limit: int,
-        most: int,
-    ) -> tuple[list[Stored], Place | None]:
-        return page(connection, where, wanted, after, limit=limit, most=most)
-
-    def delete_thread(self, connection: Connection, thread_id: str) -> None:
-        delete_thread_checkpoints(connection, thread_id)
-
-    def copy_thread(self, connection: Connection, source: str, target: str) -> None:
-        copy_thread_checkpoints(connection, source, target)
-
-    def keep_latest(self, connection: Connection, thread_id: str) -> None:
-        keep_latest_checkpoints(connection, thread_id)
-
-    def delete_run(self, connection: Connection, run_id: str) -> None:
-        for (thread_id,) in connection.execute(_THREADS_OF_RUN, (run_id,)).fetchall():
+    @staticmethod
+    def delete_run(connection: Connection, run_id: str) -> None:
+        for (thread_id,) in connection.execute(_THREADS_OF_RUN, {"run": run_id}).fetchall():
             delete_run_checkpoints(connection, run_id, thread_id)
 
 
@@ -357,36 +427,73 @@ def _complete(connection: Connection, heads: Sequence[_Head], *, named: bool) ->
     """Return checkpoints with their blobs and writes, or only with the names of the channels."""
     if not heads:
         return []
-    keys = [list(column) for column in zip(*(head[:3] for head in heads), strict=True)]
+    keys = [list(column) for column in zip(*(head.key for head in heads), strict=True)]
     if named:
-        blobs = _grouped(connection.execute(_BLOB_NAMES.format(_KEYS), keys, binary=True))
-        return [Stored(*head, blobs[head[:3]], []) for head in heads]
+        names = _blobs(connection.execute(_BLOB_NAMES.format(_KEYS), keys, binary=True))
+        return [Stored(*head, names[head.key], []) for head in heads]
     return _joined(heads, *_rest(connection, _KEYS, keys))
 
 
 def _rest(connection: Connection, keys: str, values: Sequence[object]) -> tuple[Cursor, Cursor]:
-    """Ask for the blobs and the writes of checkpoints."""
+    """Request the blobs and the writes of checkpoints."""
     found = connection.execute(_BLOBS.format(keys), values, binary=True)
     return found, connection.execute(_WRITES.format(keys), values, binary=True)
 
 
 def _joined(heads: Sequence[_Head], found: Cursor, written: Cursor) -> list[Stored]:
-    blobs, writes = _grouped(found), _grouped(written)
-    return [Stored(*head, blobs[head[:3]], writes[head[:3]]) for head in heads]
+    blobs, writes = _blobs(found), _writes(written)
+    return [Stored(*head, blobs[head.key], writes[head.key]) for head in heads]
 
 
-def _grouped(rows: Cursor) -> defaultdict[_Key, list[Any]]:
-    groups: defaultdict[_Key, list[Any]] = defaultdict(list)
-    for row in rows:
-        groups[row[:3]].append(row[3:])
+def _blobs(rows: Cursor) -> defaultdict[_Key, list[StoredBlob]]:
+    groups: defaultdict[_Key, list[StoredBlob]] = defaultdict(list)
+    for thread_id, checkpoint_ns, checkpoint_id, *blob in rows:
+        groups[thread_id, checkpoint_ns, checkpoint_id].append(StoredBlob(*blob))
+    return groups
+
+
+def _writes(rows: Cursor) -> defaultdict[_Key, list[StoredWrite]]:
+    groups: defaultdict[_Key, list[StoredWrite]] = defaultdict(list)
+    for thread_id, checkpoint_ns, checkpoint_id, *write in rows:
+        groups[thread_id, checkpoint_ns, checkpoint_id].append(StoredWrite(*write))
     return groups
 
 
 def _storable(row: PutRow) -> PutRow:
-    *key, content, metadata = row
-    return (*key, content, without_nul(metadata.encode()).decode())  # type: ignore[return-value]
+    # langgraph's own saver reads the id from the content.
+    content = f'{{"id":{orjson.dumps(row.checkpoint_id).decode()},{row.content[1:]}'
+    return row._replace(content=content, metadata=_without_nul(row.metadata))
 
 
-def _last_of(rows: Iterable[Any], key: int) -> list[Any]:
-    """Leave out what a later row of the same key replaces: one statement sets a row once."""
-    return list({row[:key]: row for row in rows}.values())
+def _storable_facts(row: FactsRow) -> FactsRow:
+    return row._replace(content=_without_nul(row.content))
+
+
+def _tagged(row: WriteRow) -> WriteRow:
+    return row._replace(run_id=_tag(row.run_id))
+
+
+def _tag(run_id: str) -> str:
+    """Return the random end of a run's id: enough to tell the runs of a thread apart.
+
+    Every write has it. Writes of older versions have the whole id.
+    """
+    return run_id[-_TAG:]
+
+
+def _without_nul(encoded: str) -> str:
+    return without_nul(encoded.encode()).decode()
+
+
+# One statement sets a row once, so rows that a later one replaces are left out.
+def _last_checkpoints(rows: Iterable[PutRow]) -> list[PutRow]:
+    last = {(row.thread_id, row.checkpoint_ns, row.checkpoint_id): row for row in rows}
+    return [_storable(row) for row in last.values()]
+
+
+def _last_writes(rows: Iterable[WriteRow]) -> list[WriteRow]:
+    last = {
+        (row.thread_id, row.checkpoint_ns, row.checkpoint_id, row.task_id, row.idx): row
+        for row in rows
+    }
+    return list(last.values())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from loomline.schema import OnCompletionBehavior
 from loomline.server.domain.access import EVERYTHING, Condition, meets
 from loomline.server.domain.crons import Cron, CronFilter, CronQuery, Firing, patched
 from loomline.server.domain.errors import CronNotFound, ThreadNotFound
@@ -68,7 +69,25 @@ _MOVE = """
     WHERE cron_id = %s AND next_run_date = %s AND enabled RETURNING 1
 """
 
-_Row: TypeAlias = tuple[Any, ...]
+
+class _Row(NamedTuple):
+    """The columns of a cron."""
+
+    cron_id: UUID
+    assistant_id: UUID
+    thread_id: UUID | None
+    user_id: str
+    schedule: str
+    timezone: str | None
+    end_time: str | None
+    payload: bytes
+    metadata: bytes
+    on_run_completed: OnCompletionBehavior | None
+    enabled: bool
+    next_run_date: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    user: bytes | None
 
 
 class PostgresCrons:
@@ -176,7 +195,7 @@ def _values(where: CronFilter) -> dict[str, object]:
     }
 
 
-def _row(cron: Cron) -> _Row:
+def _row(cron: Cron) -> tuple[object, ...]:
     return (
         cron.cron_id,
         cron.assistant_id,
@@ -197,21 +216,22 @@ def _row(cron: Cron) -> _Row:
     )
 
 
-def _cron(row: _Row) -> Cron:
+def _cron(found: Iterable[Any]) -> Cron:
+    row = _Row(*found)
     return Cron(
-        cron_id=row[0],
-        assistant_id=row[1],
-        thread_id=row[2],
-        user_id=row[3],
-        schedule=row[4],
-        timezone=row[5],
-        end_time=row[6],
-        payload=obj(row[7]),
-        metadata=obj(row[8]),
-        on_run_completed=row[9],
-        enabled=row[10],
-        next_run_date=row[11],
-        created_at=row[12],
-        updated_at=row[13],
-        user=encoded(row[14]),
+        cron_id=row.cron_id,
+        assistant_id=row.assistant_id,
+        thread_id=row.thread_id,
+        user_id=row.user_id,
+        schedule=row.schedule,
+        timezone=row.timezone,
+        end_time=row.end_time,
+        payload=obj(row.payload),
+        metadata=obj(row.metadata),
+        on_run_completed=row.on_run_completed,
+        enabled=row.enabled,
+        next_run_date=row.next_run_date,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        user=encoded(row.user),
     )

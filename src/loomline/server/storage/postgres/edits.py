@@ -7,39 +7,26 @@ from uuid import UUID
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from loomline.server.domain.access import EVERYTHING, Condition, meets
-from loomline.server.domain.errors import StateChanged, ThreadInFlight, ThreadNotFound
+from loomline.server.domain.errors import ThreadInFlight, ThreadNotFound
 from loomline.server.domain.threads import NewThread, Thread, ThreadState
-from loomline.server.storage.checkpoints import Sink, lost_channels
 from loomline.server.storage.postgres import sql
-from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints, load, write_rows
 from loomline.server.storage.postgres.connection import Connection, Database
 from loomline.server.storage.postgres.rows import obj
 from loomline.server.storage.postgres.threads import create_thread, get_thread
-from loomline.server.storage.saver import SaverOptions, StorageSaver
-from loomline.server.storage.sinks import DirectSink
-from loomline.server.storage.staged import Collected, StagedSaver
-
-_NEWEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = %s"
+from loomline.server.storage.savers import Staged
 
 
 class PostgresEdit:
     """``StateEdit``: rows wait in memory until they are written together."""
 
-    def __init__(self, database: Database, thread_id: UUID, options: SaverOptions) -> None:
+    def __init__(self, database: Database, thread_id: UUID, staged: Staged[Connection]) -> None:
         self._database = database
         self._thread_id = thread_id
-        self._collected = Collected()
-
-        def saver(sink: Sink) -> StorageSaver[Connection]:
-            return StorageSaver(database, PostgresCheckpoints(), sink, options=options)
-
-        self._saver = StagedSaver(
-            saver(DirectSink(database, write_rows)), saver(self._collected), options.serde
-        )
+        self._staged = staged
 
     @property
     def checkpointer(self) -> BaseCheckpointSaver[str]:
-        return self._saver
+        return self._staged.saver
 
     async def commit(
         self, state: ThreadState, new: NewThread | None = None, *, access: Condition = EVERYTHING
@@ -49,25 +36,11 @@ class PostgresEdit:
                 return get_thread(connection, self._thread_id)
             held = EVERYTHING if new is not None else access
             _lock_settled(connection, self._thread_id, held)
-            self._check(connection)
-            write_rows(connection, self._collected.rows)
-            self._check_values(connection)
+            self._staged.write(connection, self._thread_id)
             _follow(connection, self._thread_id, state)
             return get_thread(connection, self._thread_id)
 
         return await self._database.write(work)
-
-    def _check(self, connection: Connection) -> None:
-        for place, newest in self._saver.newest.items():
-            if connection.execute(_NEWEST, place).fetchone() != (newest,):
-                raise StateChanged(self._thread_id)
-
-    def _check_values(self, connection: Connection) -> None:
-        """Refuse checkpoints whose values have been deleted since the state was read."""
-        for thread_id, namespace, checkpoint_id, *_ in self._collected.rows.checkpoints:
-            stored = load(connection, thread_id, namespace, checkpoint_id)
-            if stored is None or lost_channels(stored):
-                raise StateChanged(self._thread_id)
 
 
 def _lock_settled(connection: Connection, thread_id: UUID, access: Condition) -> None:
@@ -81,7 +54,7 @@ def _lock_settled(connection: Connection, thread_id: UUID, access: Condition) ->
 
 
 def _follow(connection: Connection, thread_id: UUID, state: ThreadState) -> None:
-    """Let a thread's row say what its newest checkpoint says."""
+    """Update a thread's row from its newest checkpoint."""
     values = {
         "status": state.status,
         "interrupts": state.interrupts.decode(),

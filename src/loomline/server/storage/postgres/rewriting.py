@@ -32,6 +32,7 @@ _TABLES: Final = (
 # JSON that only passes through is json, which keeps its order and numbers. JSON that the database
 # looks into is jsonb.
 _JSON: Final = frozenset[Form]({"text", "request", "payload", "notice"})
+_JSON_TABLES: Final = frozenset({"loomline_checkpoint_facts"})
 
 
 class PostgresRewriter:
@@ -78,7 +79,9 @@ def _select(table: Table, *, begins: bool) -> str:
 
 
 def _update(table: Table) -> str:
-    sets = [f"{name} = %s::text::{_kind(sealed.form)}" for name, sealed in table.json.items()]
+    sets = [
+        f"{name} = %s::text::{_kind(table, sealed.form)}" for name, sealed in table.json.items()
+    ]
     sets += [f"{name} = %s" for name in table.blob or ()]
     same = [f"{name} = %s" for name in table.key]
     same += [f"{name}::text IS NOT DISTINCT FROM %s::text" for name in table.json]
@@ -86,5 +89,5 @@ def _update(table: Table) -> str:
     return f"UPDATE {table.name} SET {', '.join(sets)} WHERE {' AND '.join(same)}"
 
 
-def _kind(form: Form) -> str:
-    return "json" if form in _JSON else "jsonb"
+def _kind(table: Table, form: Form) -> str:
+    return "json" if form in _JSON or table.name in _JSON_TABLES else "jsonb"

@@ -8,15 +8,12 @@ from contextlib import closing
 from uuid import UUID
 
 import psycopg
-from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
-from loomline.server.domain.runs import Claim
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.store import Store, StoreOptions
-from loomline.server.storage.checkpoints import Settled, Sink
 from loomline.server.storage.postgres.assistants import PostgresAssistants
 from loomline.server.storage.postgres.cache import PostgresCache
-from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints, write_rows
+from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints
 from loomline.server.storage.postgres.connection import (
     CONNECTIONS,
     Connection,
@@ -36,9 +33,9 @@ from loomline.server.storage.postgres.store_items import PostgresItems
 from loomline.server.storage.postgres.store_vectors import open_vectors
 from loomline.server.storage.postgres.threads import PostgresThreads
 from loomline.server.storage.postgres.webhooks import PostgresWebhooks
-from loomline.server.storage.saver import SaverOptions, StorageSaver
-from loomline.server.storage.sinks import DirectSink, Sinks
-from loomline.server.storage.staged import newest_place
+from loomline.server.storage.saver import SaverOptions
+from loomline.server.storage.savers import Checkpointed, Savers
+from loomline.server.storage.sinks import Sinks
 from loomline.server.storage.store import DatabaseStore
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
@@ -46,7 +43,7 @@ logger: logging.Logger = logging.getLogger("loomline.storage")
 _CLOCK_SECONDS = 2.0
 
 
-class PostgresStorage:
+class PostgresStorage(Checkpointed[Connection]):
     """``Storage`` in a PostgreSQL database, 14 or newer."""
 
     def __init__(
@@ -89,7 +86,8 @@ class PostgresStorage:
         vectors = await asyncio.to_thread(self._prepare)
         self._database = Database(parameters(self._url), self._connections)
         self._drain = ThreadDrain(self._database)
-        self._sinks = Sinks(self._drain)
+        sinks = Sinks(self._drain)
+        self._savers = Savers(self._database, PostgresCheckpoints(), sinks, self._saver_options)
         self._drain.start()
         self._opened = True
         options = self._store_options
@@ -102,7 +100,7 @@ class PostgresStorage:
         self.crons: PostgresCrons = PostgresCrons(self._database)
         self.threads: PostgresThreads = PostgresThreads(self._database)
         self.webhooks: PostgresWebhooks = PostgresWebhooks(self._database, self._clock)
-        self.runs: PostgresRuns = PostgresRuns(self._database, self._sinks, self._clock)
+        self.runs: PostgresRuns = PostgresRuns(self._database, sinks, self._clock)
 
     async def close(self) -> None:
         if not self._opened:
@@ -120,27 +118,11 @@ class PostgresStorage:
     def store(self) -> Store:
         return self._store
 
-    def checkpointer(self) -> BaseCheckpointSaver[str]:
-        return self._saver(DirectSink(self._database, write_rows))
-
-    async def newest_checkpoint(self, thread_id: UUID) -> CheckpointTuple | None:
-        return await self.checkpointer().aget_tuple(newest_place(thread_id))
-
     def edit(self, thread_id: UUID) -> PostgresEdit:
-        return PostgresEdit(self._database, thread_id, self._saver_options)
-
-    def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
-        sink: Sink = self._sinks.of(claim)
-        return self._saver(Settled(sink) if wait else sink, claim)
+        return PostgresEdit(self._database, thread_id, self._savers.staged())
 
     def rewriter(self) -> PostgresRewriter:
         return PostgresRewriter(self._database)
-
-    async def flush(self, claim: Claim) -> None:
-        await self._sinks.settle(claim)
-
-    def _saver(self, sink: Sink, claim: Claim | None = None) -> StorageSaver[Connection]:
-        return StorageSaver(self._database, PostgresCheckpoints(), sink, claim, self._saver_options)
 
     def _prepare(self) -> str | None:
         given = parameters(self._url)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any, TypeAlias
+from typing import NamedTuple
 from uuid import UUID
 
 from langgraph.store.base import SearchItem
@@ -79,7 +79,18 @@ _NEAREST = f"""
     LIMIT %(limit)s OFFSET %(offset)s
 """
 
-_Row: TypeAlias = tuple[Any, ...]
+
+class _Row(NamedTuple):
+    """The columns of an item."""
+
+    namespace: str
+    key: str
+    value: bytes
+    created_at: datetime
+    updated_at: datetime
+    item_id: UUID
+    ttl_minutes: float | None
+    score: float | None = None
 
 
 class PostgresItems:
@@ -100,7 +111,7 @@ class PostgresItems:
     ) -> FoundItem[UUID] | None:
         values = {"id": _item_id(namespace, key), "now": now}
         row = connection.execute(_GET, values).fetchone()
-        return None if row is None else _found(row, None)
+        return None if row is None else _found(_Row(*row))
 
     def search(self, connection: Connection, search: ItemSearch[str]) -> list[FoundItem[UUID]]:
         below, values = _below(search.prefix, search.now)
@@ -110,7 +121,7 @@ class PostgresItems:
         statement = _LATEST if search.query is None else _NEAREST
         condition = f"{below} AND {filters.condition}" if search.pattern else below
         completed = statement.format(schema=self._schema, condition=condition)
-        return [_found(row, row[-1]) for row in connection.execute(completed, values)]
+        return [_found(_Row(*row)) for row in connection.execute(completed, values)]
 
     def namespaces(self, connection: Connection, prefix: str, now: datetime) -> Iterable[str]:
         condition, values = _below(prefix, now)
@@ -158,13 +169,13 @@ def _below(prefix: str, now: datetime) -> tuple[str, dict[str, object]]:
     return f"{_ALIVE} AND {_BELOW}", values | {"low": low, "high": end_of(low)}
 
 
-def _found(row: _Row, score: float | None) -> FoundItem[UUID]:
+def _found(row: _Row) -> FoundItem[UUID]:
     item = SearchItem(
-        namespace=decoded_namespace(row[0]),
-        key=row[1],
-        value=obj(row[2]),
-        created_at=row[3],
-        updated_at=row[4],
-        score=score,
+        namespace=decoded_namespace(row.namespace),
+        key=row.key,
+        value=obj(row.value),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        score=row.score,
     )
-    return FoundItem(item, row[5], row[6] is not None)
+    return FoundItem(item, row.item_id, row.ttl_minutes is not None)

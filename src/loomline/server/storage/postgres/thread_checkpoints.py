@@ -7,16 +7,22 @@ from loomline.server.storage.postgres.connection import Connection
 
 _PLACE = "checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel, type, blob"
 
-# No run is named: what becomes of the runs of the source is not the copy's concern. What several
-# runs have written to one place stays apart all the same, in the order it came.
+_METADATA = """
+    CASE WHEN {0} ->> 'thread_id' IS NULL THEN {0}
+         ELSE {0} || jsonb_build_object('thread_id', %(target)s::text) END
+"""
+# A copy names no run: what happens to the runs of the source does not concern it. Writes of several
+# runs to one position stay apart all the same, in their order.
 _COPIES = (
-    """INSERT INTO checkpoints
-           (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint,
-            metadata)
-       SELECT %(target)s, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint,
-              CASE WHEN metadata ->> 'thread_id' IS NULL THEN metadata
-                   ELSE metadata || jsonb_build_object('thread_id', %(target)s::text) END
-       FROM checkpoints WHERE thread_id = %(source)s""",
+    f"""INSERT INTO loomline_checkpoint_facts (thread_id, facts_id, content)
+        SELECT %(target)s, facts_id, {_METADATA.format("content::jsonb")}
+        FROM loomline_checkpoint_facts WHERE thread_id = %(source)s""",
+    f"""INSERT INTO checkpoints
+            (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint,
+             metadata, facts_id)
+        SELECT %(target)s, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint,
+               {_METADATA.format("metadata")}, facts_id
+        FROM checkpoints WHERE thread_id = %(source)s""",
     """INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
        SELECT %(target)s, checkpoint_ns, channel, version, type, blob
        FROM checkpoint_blobs WHERE thread_id = %(source)s""",
@@ -32,6 +38,10 @@ _CHECKPOINTS = """
     SELECT count(*), coalesce(sum(
         octet_length((checkpoint - 'channel_values')::text) + octet_length(metadata::text)), 0)
     FROM checkpoints WHERE thread_id = %s
+"""
+_FACTS = """
+    SELECT coalesce(sum(octet_length(content::text)), 0) FROM loomline_checkpoint_facts
+    WHERE thread_id = %s
 """
 _WRITES = """
     SELECT count(*), coalesce(sum(octet_length(blob)), 0) FROM checkpoint_writes
@@ -59,14 +69,16 @@ def copy_checkpoints(connection: Connection, source: str, target: str) -> None:
 
 
 def checkpoints_size(connection: Connection, thread_id: str) -> ThreadSize:
-    """Return what the checkpoints of a thread take."""
+    """Return the number and the size of the checkpoints of a thread."""
     checkpoints = connection.execute(_CHECKPOINTS, (thread_id,))
+    facts = connection.execute(_FACTS, (thread_id,))
     writes = connection.execute(_WRITES, (thread_id,))
     channels = connection.execute(_CHANNELS, {"thread": thread_id})
     ((count, size),) = checkpoints.fetchall()
+    ((shared,),) = facts.fetchall()
     ((written, weight),) = writes.fetchall()
     return ThreadSize(
-        checkpoints=Size(count, int(size)),
+        checkpoints=Size(count, int(size + shared)),
         channels={channel: Size(versions, int(size)) for channel, versions, size in channels},
         pending_writes=Size(written, int(weight)),
     )

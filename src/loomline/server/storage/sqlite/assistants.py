@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TypeAlias
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from loomline.schema import OnConflictBehavior
@@ -82,8 +82,34 @@ _THREADS = """
 _STILL = f"{_THREADS} AND thread_id IN (SELECT value FROM json_each(?))"
 _THREAD_BATCH = 50
 
-_Row: TypeAlias = tuple[str, str, str, str | None, str, str, str, int, int, int]
-_VersionRow: TypeAlias = tuple[str, int, str, str, str | None, str, str, str, int]
+
+class _Row(NamedTuple):
+    """The columns of an assistant."""
+
+    assistant_id: str
+    graph_id: str
+    name: str
+    description: str | None
+    config: str
+    context: str
+    metadata: str
+    version: int
+    created_at: int
+    updated_at: int
+
+
+class _VersionRow(NamedTuple):
+    """The columns of a version of an assistant."""
+
+    assistant_id: str
+    version: int
+    graph_id: str
+    name: str
+    description: str | None
+    config: str
+    context: str
+    metadata: str
+    created_at: int
 
 
 class SqliteAssistants:
@@ -279,18 +305,19 @@ def _row(assistant: Assistant) -> tuple[object, ...]:
     )
 
 
-def _assistant(row: _Row) -> Assistant:
+def _assistant(found: Iterable[Any]) -> Assistant:
+    row = _Row(*found)
     return Assistant(
-        assistant_id=UUID(row[0]),
-        graph_id=row[1],
-        name=row[2],
-        description=row[3],
-        config=obj(row[4]),
-        context=obj(row[5]),
-        metadata=obj(row[6]),
-        version=row[7],
-        created_at=moment(row[8]),
-        updated_at=moment(row[9]),
+        assistant_id=UUID(row.assistant_id),
+        graph_id=row.graph_id,
+        name=row.name,
+        description=row.description,
+        config=obj(row.config),
+        context=obj(row.context),
+        metadata=obj(row.metadata),
+        version=row.version,
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
     )
 
 
@@ -308,15 +335,16 @@ def _version_row(version: AssistantVersion) -> tuple[object, ...]:
     )
 
 
-def _version(row: _VersionRow) -> AssistantVersion:
+def _version(found: Iterable[Any]) -> AssistantVersion:
+    row = _VersionRow(*found)
     return AssistantVersion(
-        assistant_id=UUID(row[0]),
-        version=row[1],
-        graph_id=row[2],
-        name=row[3],
-        description=row[4],
-        config=obj(row[5]),
-        context=obj(row[6]),
-        metadata=obj(row[7]),
-        created_at=moment(row[8]),
+        assistant_id=UUID(row.assistant_id),
+        version=row.version,
+        graph_id=row.graph_id,
+        name=row.name,
+        description=row.description,
+        config=obj(row.config),
+        context=obj(row.context),
+        metadata=obj(row.metadata),
+        created_at=moment(row.created_at),
     )

@@ -43,13 +43,15 @@ CLOSING = "The server is shutting down. Try again later."
 # Without a sync at every commit a power cut may lose the last transactions, but never damages the
 # file; the death of the process alone loses nothing.
 _PRAGMAS = (
+    # For new files only, before anything is written: an existing file keeps the size of its pages.
+    "PRAGMA page_size = 8192",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
     "PRAGMA busy_timeout = 5000",
     "PRAGMA cache_size = -65536",
     "PRAGMA mmap_size = 268435456",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA wal_autocheckpoint = 4000",
+    "PRAGMA wal_autocheckpoint = 2000",
 )
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from loomline.server.domain.errors import StateChanged, StorageUnavailable, ThreadNotFound
 from loomline.server.domain.json import JsonObject
+from loomline.server.storage.sqlite.checkpoint_keys import copy_key
 from loomline.server.storage.sqlite.pieces import (
     Change,
     Room,
@@ -80,17 +81,23 @@ def copy_in_pieces(upkeep: Upkeep, copy: Copy) -> None:
         StorageUnavailable: A piece could not be written.
     """
     target = str(copy.target)
-    upkeep.write_piece(lambda connection: begin_work(connection, target, "copy"))
+    upkeep.write_piece(partial(_begin, copy=copy))
     try:
         for _ in range(_ATTEMPTS):
             if _copied(upkeep, copy):
                 return
             upkeep.clear_copy(target)
+            upkeep.write_piece(partial(_begin, copy=copy))
         raise StateChanged(copy.source)
     except BaseException:
         with suppress(StorageUnavailable):
             upkeep.abandon_copy(target)
         raise
+
+
+def _begin(connection: sqlite3.Connection, copy: Copy) -> None:
+    begin_work(connection, str(copy.target), "copy")
+    copy_key(connection, str(copy.source), str(copy.target))
 
 
 def _copied(upkeep: Upkeep, copy: Copy) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from loomline.schema import OnCompletionBehavior
@@ -50,10 +50,25 @@ _DUE = f"""
 _NEXT_DUE = "SELECT min(next_run_date) FROM crons WHERE enabled AND next_run_date IS NOT NULL"
 _MOVE = "UPDATE crons SET next_run_date = ? WHERE cron_id = ? AND next_run_date = ? AND enabled"
 
-_Row: TypeAlias = tuple[
-    str, str, str | None, str, str, str | None, str | None, str, str, OnCompletionBehavior | None,
-    int, int | None, int, int, str | None,
-]  # fmt: skip
+
+class _Row(NamedTuple):
+    """The columns of a cron."""
+
+    cron_id: str
+    assistant_id: str
+    thread_id: str | None
+    user_id: str
+    schedule: str
+    timezone: str | None
+    end_time: str | None
+    payload: str
+    metadata: str
+    on_run_completed: OnCompletionBehavior | None
+    enabled: int
+    next_run_date: int | None
+    created_at: int
+    updated_at: int
+    user: str | None
 
 
 class SqliteCrons:
@@ -179,21 +194,22 @@ def _row(cron: Cron) -> tuple[object, ...]:
     )
 
 
-def _cron(row: _Row) -> Cron:
+def _cron(found: Iterable[Any]) -> Cron:
+    row = _Row(*found)
     return Cron(
-        cron_id=UUID(row[0]),
-        assistant_id=UUID(row[1]),
-        thread_id=None if row[2] is None else UUID(row[2]),
-        user_id=row[3],
-        schedule=row[4],
-        timezone=row[5],
-        end_time=row[6],
-        payload=obj(row[7]),
-        metadata=obj(row[8]),
-        on_run_completed=row[9],
-        enabled=bool(row[10]),
-        next_run_date=None if row[11] is None else moment(row[11]),
-        created_at=moment(row[12]),
-        updated_at=moment(row[13]),
-        user=encoded(row[14]),
+        cron_id=UUID(row.cron_id),
+        assistant_id=UUID(row.assistant_id),
+        thread_id=None if row.thread_id is None else UUID(row.thread_id),
+        user_id=row.user_id,
+        schedule=row.schedule,
+        timezone=row.timezone,
+        end_time=row.end_time,
+        payload=obj(row.payload),
+        metadata=obj(row.metadata),
+        on_run_completed=row.on_run_completed,
+        enabled=bool(row.enabled),
+        next_run_date=None if row.next_run_date is None else moment(row.next_run_date),
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
+        user=encoded(row.user),
     )

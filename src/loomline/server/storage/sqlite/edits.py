@@ -10,12 +10,9 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from loomline.server.domain.access import EVERYTHING, Condition
 from loomline.server.domain.errors import StateChanged, ThreadInFlight, ThreadNotFound
 from loomline.server.domain.threads import NewThread, Thread, ThreadState
-from loomline.server.storage.checkpoints import Sink, lost_channels
-from loomline.server.storage.saver import SaverOptions, StorageSaver
-from loomline.server.storage.sinks import DirectSink
+from loomline.server.storage.savers import Staged
 from loomline.server.storage.sqlite import sql
-from loomline.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints, load, write_rows
-from loomline.server.storage.sqlite.connection import Access, Readers, Writer
+from loomline.server.storage.sqlite.connection import Writer
 from loomline.server.storage.sqlite.pieces import ThreadUnderWork, work_on
 from loomline.server.storage.sqlite.rows import micros
 from loomline.server.storage.sqlite.threads import (
@@ -25,38 +22,22 @@ from loomline.server.storage.sqlite.threads import (
     get_thread,
 )
 from loomline.server.storage.sqlite.upkeep import Upkeep
-from loomline.server.storage.staged import Collected, StagedSaver
-
-_NEWEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
 
 
 class SqliteEdit:
     """``StateEdit``: rows wait in memory until they are written together."""
 
     def __init__(
-        self,
-        writer: Writer,
-        readers: Readers,
-        upkeep: Upkeep,
-        thread_id: UUID,
-        options: SaverOptions,
+        self, writer: Writer, upkeep: Upkeep, thread_id: UUID, staged: Staged[sqlite3.Connection]
     ) -> None:
         self._writer = writer
         self._upkeep = upkeep
         self._thread_id = thread_id
-        self._collected = Collected()
-
-        def saver(sink: Sink) -> StorageSaver[sqlite3.Connection]:
-            access = Access(writer, readers)
-            return StorageSaver(access, SqliteCheckpoints(), sink, options=options)
-
-        self._saver = StagedSaver(
-            saver(DirectSink(writer, write_rows)), saver(self._collected), options.serde
-        )
+        self._staged = staged
 
     @property
     def checkpointer(self) -> BaseCheckpointSaver[str]:
-        return self._saver
+        return self._staged.saver
 
     async def commit(
         self, state: ThreadState, new: NewThread | None = None, *, access: Condition = EVERYTHING
@@ -70,9 +51,7 @@ class SqliteEdit:
                 raise ThreadInFlight(self._thread_id)
             if work_on(connection, str(self._thread_id)) == "prune":
                 raise ThreadUnderWork(str(self._thread_id))
-            self._check(connection)
-            write_rows(connection, self._collected.rows)
-            self._check_values(connection)
+            self._staged.write(connection, self._thread_id)
             _follow(connection, self._thread_id, state)
             return get_thread(connection, self._thread_id)
 
@@ -83,21 +62,9 @@ class SqliteEdit:
             await self._upkeep.settle(error.thread_id)
             raise StateChanged(self._thread_id) from None
 
-    def _check(self, connection: sqlite3.Connection) -> None:
-        for place, newest in self._saver.newest.items():
-            if connection.execute(_NEWEST, place).fetchone()[0] != newest:
-                raise StateChanged(self._thread_id)
-
-    def _check_values(self, connection: sqlite3.Connection) -> None:
-        """Refuse checkpoints whose values have been deleted since the state was read."""
-        for thread_id, namespace, checkpoint_id, *_ in self._collected.rows.checkpoints:
-            stored = load(connection, thread_id, namespace, checkpoint_id)
-            if stored is None or lost_channels(stored):
-                raise StateChanged(self._thread_id)
-
 
 def _follow(connection: sqlite3.Connection, thread_id: UUID, state: ThreadState) -> None:
-    """Let a thread's row say what its newest checkpoint says."""
+    """Update a thread's row from its newest checkpoint."""
     now = micros(state.now)
     key = str(thread_id)
     row = (state.status, state.status, state.interrupts.decode(), None, now, now, 0, key)

@@ -15,6 +15,8 @@ APPLICATION_ID: Final = 0x4C4F4F4D
 """The number by which a file says that it is a database of Loomline."""
 
 
+_CONDITION: Final = "-- Only where this finds nothing: "
+
 _FIRST_TABLES: Final = frozenset({"assistants", "threads", "thread_values"})
 
 
@@ -74,10 +76,23 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         (done,) = connection.execute("PRAGMA user_version").fetchone()
         if number > done:
-            for statement in _statements(script):
+            for statement in _statements(script) if _applies(connection, script) else ():
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number:d}")
         connection.execute("COMMIT")
+
+
+def _applies(connection: sqlite3.Connection, script: str) -> bool:
+    """Return whether to execute a script. The first line of some names a query that finds nothing.
+
+    SQLite has no statement that changes a table under a condition.
+    """
+    first, _, _ = script.partition("\n")
+    if not first.startswith(_CONDITION):
+        return True
+    query = first.removeprefix(_CONDITION)
+    (found,) = connection.execute(f"SELECT EXISTS ({query})").fetchone()
+    return not found
 
 
 def _scripts() -> list[tuple[int, str]]:

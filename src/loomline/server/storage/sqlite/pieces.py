@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from loomline.server.storage.sqlite.checkpoint_keys import forget_key, thread_key
+
 PIECE_ROWS: Final = 200
 PIECE_BYTES: Final = 256 * 1024
 """The most that one transaction copies or deletes: a few milliseconds.
@@ -20,20 +22,32 @@ Change: TypeAlias = tuple[str, tuple[object, ...], int]
 Piece: TypeAlias = Sequence[tuple[str, Sequence[tuple[object, ...]]]]
 """Statements with their parameters."""
 
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table with rows of threads."""
+
+    name: str
+    size: str
+    key: str
+    owner: str = "key"  # the parameter that its column thread_id is compared with
+
+
 _REMOVED: Final = (
     # The checkpoints come first: a checkpoint without its values must never be found.
-    ("checkpoints", "length(content) + length(metadata)", "checkpoint_ns, checkpoint_id"),
-    ("thread_values", "length(content)", "rowid"),
-    ("checkpoint_blobs", "length(content)", "rowid"),
-    ("checkpoint_writes", "length(content)", "rowid"),
-    ("runs", "length(kwargs)", "rowid"),
+    _Table("checkpoints", "length(content) + length(metadata)", "checkpoint_ns, checkpoint_id"),
+    _Table("thread_values", "length(content)", "rowid", owner="thread"),
+    _Table("checkpoint_blobs", "length(content)", "rowid"),
+    _Table("checkpoint_writes", "length(content)", "rowid"),
+    _Table("checkpoint_facts", "length(content)", "rowid"),
+    _Table("runs", "length(kwargs)", "rowid", owner="thread"),
 )
 
 _WEIGH: Final = "SELECT count(*), coalesce(sum(bytes), 0) FROM ({})".format(
     " UNION ALL ".join(
-        f"SELECT bytes FROM (SELECT {size} AS bytes FROM {table} WHERE thread_id = :thread"
-        " LIMIT :most)"
-        for table, size, _ in _REMOVED
+        f"SELECT bytes FROM (SELECT {table.size} AS bytes FROM {table.name}"
+        f" WHERE thread_id = :{table.owner} LIMIT :most)"
+        for table in _REMOVED
     )
 )
 
@@ -68,7 +82,7 @@ class Room:
 
     def fits(self, connection: sqlite3.Connection, thread_id: str) -> bool:
         """Return whether all rows of a thread fit into one transaction, and take the room."""
-        given = {"thread": thread_id, "most": PIECE_ROWS + 1}
+        given = {**_owners(connection, thread_id), "most": PIECE_ROWS + 1}
         rows, size = connection.execute(_WEIGH, given).fetchone()
         if rows > self.rows or size > self.size:
             return False
@@ -99,20 +113,27 @@ def work_on(connection: sqlite3.Connection, thread_id: str) -> str | None:
 
 def remove_all(connection: sqlite3.Connection, thread_id: str) -> None:
     """Delete the rows of a thread that fits into one transaction."""
-    for table, _, _ in _REMOVED:
-        connection.execute(f"DELETE FROM {table} WHERE thread_id = ?", (thread_id,))
+    owners = _owners(connection, thread_id)
+    for table in _REMOVED:
+        connection.execute(f"DELETE FROM {table.name} WHERE thread_id = :{table.owner}", owners)
+    forget_key(connection, thread_id)
 
 
 def remove_piece(connection: sqlite3.Connection, thread_id: str) -> bool:
     """Delete a piece of the rows of a thread; return whether there may be more."""
     room = Room()
-    for table, size, key in _REMOVED:
-        _remove_some(
-            connection, f"SELECT {size}, {key} FROM {table}", (table, key), thread_id, room
-        )
+    owners = _owners(connection, thread_id)
+    for table in _REMOVED:
+        _remove_some(connection, table, owners[table.owner], room)
         if not room.is_left:
             return True
+    forget_key(connection, thread_id)
     return False
+
+
+def _owners(connection: sqlite3.Connection, thread_id: str) -> dict[str, str]:
+    """Return the values of ``thread_id`` by which the tables know a thread."""
+    return {"thread": thread_id, "key": thread_key(connection, thread_id).key}
 
 
 def changed_rows(connection: sqlite3.Connection, piece: Piece) -> int:
@@ -136,23 +157,17 @@ def pieces(changes: Iterable[Change]) -> Iterator[Piece]:
         yield piece
 
 
-def _remove_some(
-    connection: sqlite3.Connection,
-    select: str,
-    of: tuple[str, str],
-    thread_id: str,
-    room: Room,
-) -> None:
-    table, key = of
+def _remove_some(connection: sqlite3.Connection, table: _Table, owner: str, room: Room) -> None:
     taken: list[tuple[object, ...]] = []
-    found = connection.execute(f"{select} WHERE thread_id = ? LIMIT ?", (thread_id, room.rows))
+    select = f"SELECT {table.size}, {table.key} FROM {table.name} WHERE thread_id = ? LIMIT ?"
+    found = connection.execute(select, (owner, room.rows))
     for size, *place in found:
-        taken.append((thread_id, *place))
+        taken.append((owner, *place))
         room.take(size)
         if not room.is_left:
             break
     found.close()
-    marks = ", ".join("?" * (key.count(",") + 1))
+    marks = ", ".join("?" * (table.key.count(",") + 1))
     connection.executemany(
-        f"DELETE FROM {table} WHERE thread_id = ? AND ({key}) = ({marks})", taken
+        f"DELETE FROM {table.name} WHERE thread_id = ? AND ({table.key}) = ({marks})", taken
     )

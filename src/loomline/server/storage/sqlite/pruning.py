@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Final
 
-from loomline.server.storage.sqlite.checkpoint_rows import needed
+from loomline.server.storage.sqlite.checkpoint_keys import thread_key
+from loomline.server.storage.sqlite.checkpoint_rows import namespaces, needed
 from loomline.server.storage.sqlite.pieces import Change
 
 _CHECKPOINTS = """
@@ -14,14 +16,12 @@ _CHECKPOINTS = """
 _DELETE_CHECKPOINT = """
     DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?
 """
-_NAMESPACES = "SELECT DISTINCT checkpoint_ns FROM checkpoints WHERE thread_id = ?"
-
 _RUNNING = "SELECT 1 FROM runs WHERE thread_id = ? AND status = 'running'"
 
 _UNUSED_BLOBS = """
     SELECT thread_id, checkpoint_ns, channel, version, length(content) FROM checkpoint_blobs
     WHERE thread_id = :thread
-      AND NOT EXISTS (SELECT 1 FROM runs WHERE thread_id = :thread AND status = 'running')
+      AND NOT EXISTS (SELECT 1 FROM runs WHERE thread_id = :thread_id AND status = 'running')
       AND (checkpoint_ns, channel, version) NOT IN (
         SELECT c.checkpoint_ns, v.key, CAST(v.value AS TEXT)
         FROM checkpoints c, json_each(c.content, '$.channel_versions') v
@@ -35,7 +35,7 @@ _UNUSED_WRITES = """
     SELECT thread_id, checkpoint_ns, checkpoint_id, task_id, idx, run_id, length(content)
     FROM checkpoint_writes w
     WHERE thread_id = :thread
-      AND NOT EXISTS (SELECT 1 FROM runs WHERE thread_id = :thread AND status = 'running')
+      AND NOT EXISTS (SELECT 1 FROM runs WHERE thread_id = :thread_id AND status = 'running')
       AND NOT EXISTS (
         SELECT 1 FROM checkpoints c
         WHERE c.thread_id = w.thread_id AND c.checkpoint_ns = w.checkpoint_ns
@@ -46,6 +46,19 @@ _DELETE_WRITE = """
     WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? AND task_id = ? AND idx = ?
       AND run_id = ?
 """
+_UNUSED_FACTS = """
+    SELECT thread_id, facts_id, length(content) FROM checkpoint_facts
+    WHERE thread_id = :thread
+      AND NOT EXISTS (SELECT 1 FROM runs WHERE thread_id = :thread_id AND status = 'running')
+      AND facts_id NOT IN (
+        SELECT facts_id FROM checkpoints WHERE thread_id = :thread AND facts_id IS NOT NULL)
+"""
+_DELETE_FACTS = "DELETE FROM checkpoint_facts WHERE thread_id = ? AND facts_id = ?"
+_UNUSED: Final = (
+    (_UNUSED_BLOBS, _DELETE_BLOB),
+    (_UNUSED_WRITES, _DELETE_WRITE),
+    (_UNUSED_FACTS, _DELETE_FACTS),
+)
 
 
 def has_running_run(connection: sqlite3.Connection, thread_id: str) -> bool:
@@ -54,27 +67,28 @@ def has_running_run(connection: sqlite3.Connection, thread_id: str) -> bool:
 
 def older_checkpoints(connection: sqlite3.Connection, thread_id: str) -> list[Change]:
     """Return the deletions of the checkpoints that pruning does not keep, oldest first."""
-    namespaces = connection.execute(_NAMESPACES, (thread_id,)).fetchall()
+    thread = thread_key(connection, thread_id)
     kept = {
-        (namespace, checkpoint_id)
-        for (namespace,) in namespaces
+        (namespace, thread.stored(checkpoint_id))
+        for namespace in namespaces(connection, thread)
         for checkpoint_id in needed(connection, thread_id, namespace)
     }
     return [
-        (_DELETE_CHECKPOINT, (thread_id, namespace, checkpoint_id), size)
-        for namespace, checkpoint_id, size in connection.execute(_CHECKPOINTS, (thread_id,))
+        (_DELETE_CHECKPOINT, (thread.key, namespace, checkpoint_id), size)
+        for namespace, checkpoint_id, size in connection.execute(_CHECKPOINTS, (thread.key,))
         if (namespace, checkpoint_id) not in kept
     ]
 
 
 def unused_rows(connection: sqlite3.Connection, thread_id: str) -> list[Change]:
-    """Return the deletions of the values and writes of a thread that no checkpoint refers to.
+    """Return the deletions of the rows of a thread that no checkpoint refers to.
 
     The deletions stay right when a run begins later: it reads a checkpoint that exists, so it
     refers to values that are used, and to values that it writes itself.
     """
-    given = {"thread": thread_id}
+    given = {"thread": thread_key(connection, thread_id).key, "thread_id": thread_id}
     changes: list[Change] = []
-    for select, delete in ((_UNUSED_BLOBS, _DELETE_BLOB), (_UNUSED_WRITES, _DELETE_WRITE)):
-        changes += [(delete, row[:-1], row[-1]) for row in connection.execute(select, given)]
+    for select, delete in _UNUSED:
+        found = connection.execute(select, given)
+        changes += [(delete, tuple(key), size) for *key, size in found]
     return changes

@@ -94,7 +94,9 @@ NEXT_PRIORITY = """
 
 # Of one priority at a time, since an index can give the order of due runs for that only.
 CLAIMABLE = f"""
-    SELECT {_RUN}, EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = r.thread_id),
+    SELECT {_RUN},
+           EXISTS (SELECT 1 FROM checkpoint_threads c WHERE c.thread_id = r.thread_id)
+             OR EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = r.thread_id),
            stop_action, stop_reason, claims,
            (SELECT event_number FROM threads t WHERE t.thread_id = r.thread_id)
     FROM runs r INDEXED BY runs_by_priority

@@ -8,18 +8,15 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from uuid import UUID
 
-from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
-
 from loomline.server.domain.errors import StorageUnavailable
-from loomline.server.domain.runs import Claim
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.store import Store, StoreOptions
-from loomline.server.storage.checkpoints import Settled, Sink
 from loomline.server.storage.memory_cache import MemoryCache
-from loomline.server.storage.saver import SaverOptions, StorageSaver
-from loomline.server.storage.sinks import DirectSink, Sinks
+from loomline.server.storage.saver import SaverOptions
+from loomline.server.storage.savers import Checkpointed, Savers
+from loomline.server.storage.sinks import Sinks
 from loomline.server.storage.sqlite.assistants import SqliteAssistants
-from loomline.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints, write_rows
+from loomline.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints
 from loomline.server.storage.sqlite.connection import Access, Readers, Writer, connect, not_opened
 from loomline.server.storage.sqlite.crons import SqliteCrons
 from loomline.server.storage.sqlite.edits import SqliteEdit
@@ -32,11 +29,10 @@ from loomline.server.storage.sqlite.store_search import SqliteItems
 from loomline.server.storage.sqlite.threads import SqliteThreads
 from loomline.server.storage.sqlite.upkeep import Upkeep
 from loomline.server.storage.sqlite.webhooks import SqliteWebhooks
-from loomline.server.storage.staged import newest_place
 from loomline.server.storage.store import DatabaseStore
 
 
-class SqliteStorage:
+class SqliteStorage(Checkpointed[sqlite3.Connection]):
     """``Storage`` in one SQLite file, for one process at a time.
 
     ``beside`` a server, another process may do what is short and needs no lease.
@@ -68,13 +64,14 @@ class SqliteStorage:
             StorageUnavailable: another process has it, or it cannot be opened or written.
         """
         await asyncio.to_thread(self._prepare)
-        self._sinks = Sinks(WriterDrain(self._writer))
+        sinks = Sinks(WriterDrain(self._writer))
         self._writer.start()
         if not self._beside:
             self._upkeep.start()
         self._opened = True
         options = self._store_options
         access = Access(self._writer, self._readers)
+        self._savers = Savers(access, SqliteCheckpoints(), sinks, self._saver_options)
         self._store = DatabaseStore(
             access,
             SqliteItems(options.index),
@@ -87,7 +84,7 @@ class SqliteStorage:
         self.threads: SqliteThreads = SqliteThreads(self._writer, self._readers, self._upkeep)
         self.webhooks: SqliteWebhooks = SqliteWebhooks(self._writer, self._readers, self._clock)
         self.runs: SqliteRuns = SqliteRuns(
-            self._writer, self._readers, self._sinks, self._clock, self._upkeep
+            self._writer, self._readers, sinks, self._clock, self._upkeep
         )
 
     async def close(self) -> None:
@@ -106,28 +103,11 @@ class SqliteStorage:
     def store(self) -> Store:
         return self._store
 
-    def checkpointer(self) -> BaseCheckpointSaver[str]:
-        return self._saver(DirectSink(self._writer, write_rows))
-
-    async def newest_checkpoint(self, thread_id: UUID) -> CheckpointTuple | None:
-        return await self.checkpointer().aget_tuple(newest_place(thread_id))
-
-    def run_checkpointer(self, claim: Claim, *, wait: bool) -> BaseCheckpointSaver[str]:
-        sink: Sink = self._sinks.of(claim)
-        return self._saver(Settled(sink) if wait else sink, claim)
-
     def edit(self, thread_id: UUID) -> SqliteEdit:
-        return SqliteEdit(self._writer, self._readers, self._upkeep, thread_id, self._saver_options)
+        return SqliteEdit(self._writer, self._upkeep, thread_id, self._savers.staged())
 
     def rewriter(self) -> SqliteRewriter:
         return SqliteRewriter(Access(self._writer, self._readers))
-
-    async def flush(self, claim: Claim) -> None:
-        await self._sinks.settle(claim)
-
-    def _saver(self, sink: Sink, claim: Claim | None = None) -> StorageSaver[sqlite3.Connection]:
-        access = Access(self._writer, self._readers)
-        return StorageSaver(access, SqliteCheckpoints(), sink, claim, self._saver_options)
 
     def _prepare(self) -> None:
         if self._beside:

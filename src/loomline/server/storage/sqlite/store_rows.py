@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TypeAlias
+from typing import NamedTuple
 
 import orjson
 from langgraph.store.base import SearchItem
@@ -53,7 +53,17 @@ _EXPIRED = """
     SELECT item_id FROM store_items WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
 """
 
-Row: TypeAlias = tuple[str, str, str, int, int, int, float | None]
+
+class Row(NamedTuple):
+    """The columns of an item."""
+
+    namespace: str
+    key: str
+    value: str
+    created_at: int
+    updated_at: int
+    item_id: int
+    ttl_minutes: float | None
 
 
 class StoreRows:
@@ -71,7 +81,7 @@ class StoreRows:
     ) -> FoundItem[int] | None:
         values = {"namespace": namespace, "key": key, "now": micros(now)}
         row = connection.execute(_GET, values).fetchone()
-        return None if row is None else found_item(row)
+        return None if row is None else found_item(Row(*row))
 
     def put(self, connection: sqlite3.Connection, put: ItemPut[bytes]) -> None:
         values = {
@@ -114,14 +124,14 @@ class StoreRows:
 
 def found_item(row: Row, score: float | None = None) -> FoundItem[int]:
     item = SearchItem(
-        namespace=decoded_namespace(row[0]),
-        key=row[1],
-        value=load_object(row[2]),
-        created_at=moment(row[3]),
-        updated_at=moment(row[4]),
+        namespace=decoded_namespace(row.namespace),
+        key=row.key,
+        value=load_object(row.value),
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
         score=score,
     )
-    return FoundItem(item, row[5], row[6] is not None)
+    return FoundItem(item, row.item_id, row.ttl_minutes is not None)
 
 
 def matching(search: ItemSearch[bytes]) -> tuple[str, dict[str, object]]:

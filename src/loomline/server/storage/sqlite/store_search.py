@@ -37,7 +37,7 @@ def _latest(connection: sqlite3.Connection, search: _Search) -> list[Row]:
     condition, values = matching(search)
     statement = f"SELECT {COLUMNS} FROM store_items WHERE {condition} {LATEST_FIRST}"
     page = {"limit": search.limit, "offset": search.offset}
-    return connection.execute(statement, values | page).fetchall()
+    return [Row(*row) for row in connection.execute(statement, values | page)]
 
 
 def _nearest(connection: sqlite3.Connection, search: _Search, query: bytes) -> list[FoundItem[int]]:
@@ -85,10 +85,9 @@ def _unranked(
         {LATEST_FIRST}
     """
     page = {"limit": limit, "offset": max(search.offset - ranked, 0), "size": len(query)}
-    return connection.execute(statement, values | page).fetchall()
+    return [Row(*row) for row in connection.execute(statement, values | page)]
 
 
 def _by_id(connection: sqlite3.Connection, item_id: int) -> Row:
     statement = f"SELECT {COLUMNS} FROM store_items WHERE item_id = ?"
-    row: Row = connection.execute(statement, (item_id,)).fetchone()
-    return row
+    return Row(*connection.execute(statement, (item_id,)).fetchone())

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Final
 
 from loomline.server.domain.threads import Size, ThreadSize
+from loomline.server.storage.sqlite.checkpoint_keys import ThreadKey, copy_key, thread_key
 from loomline.server.storage.sqlite.pieces import Change
 
-# No run is named: what becomes of the runs of the source is not the copy's concern. What several
-# runs have written to one place stays apart all the same.
-_COPIES = (
-    """INSERT INTO checkpoints
-           (thread_id, checkpoint_ns, checkpoint_id, parent_id, content, metadata)
-       SELECT given, checkpoint_ns, checkpoint_id, parent_id, content,
-              iif(json_extract(metadata, '$.thread_id') IS NULL, metadata,
-                  json_set(metadata, '$.thread_id', given))
-       FROM checkpoints, (SELECT ? AS given) WHERE thread_id = ?""",
-    """INSERT INTO checkpoint_blobs
-           (thread_id, checkpoint_ns, channel, version, type, content)
-       SELECT ?, checkpoint_ns, channel, version, type, content
-       FROM checkpoint_blobs WHERE thread_id = ?""",
-    """INSERT INTO checkpoint_writes
-           (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel,
-            type, content)
-       SELECT ?, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel,
-              type, content
-       FROM checkpoint_writes WHERE thread_id = ?""",
+# A copy names no run: what happens to the runs of the source does not concern it. Writes of several
+# runs to one position stay apart all the same.
+_METADATA = """
+    iif(json_extract({0}, '$.thread_id') IS NULL, {0}, json_set({0}, '$.thread_id', new_id))
+"""
+_GIVEN = "(SELECT ? AS new_key, ? AS new_id) WHERE thread_id = ?"
+_COPIES: Final = (
+    f"""INSERT INTO checkpoint_facts (thread_id, facts_id, content)
+        SELECT new_key, facts_id, {_METADATA.format("content")} FROM checkpoint_facts, {_GIVEN}""",
+    f"""INSERT INTO checkpoints
+            (thread_id, checkpoint_ns, checkpoint_id, parent_id, content, metadata, facts_id)
+        SELECT new_key, checkpoint_ns, checkpoint_id, parent_id, content,
+               {_METADATA.format("metadata")}, facts_id
+        FROM checkpoints, {_GIVEN}""",
+    f"""INSERT INTO checkpoint_blobs
+            (thread_id, checkpoint_ns, channel, version, type, content)
+        SELECT new_key, checkpoint_ns, channel, version, type, content
+        FROM checkpoint_blobs, {_GIVEN}""",
+    f"""INSERT INTO checkpoint_writes
+            (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel,
+             type, content)
+        SELECT new_key, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel,
+               type, content
+        FROM checkpoint_writes, {_GIVEN}""",
 )
 # The order of the writes is that of their rows, which decides between writes of several runs.
-_ORDERED = " ORDER BY rowid"
-_KEYS = (
+_ORDERED = " ORDER BY checkpoint_writes.rowid"
+_KEYS: Final = (
+    ("checkpoint_facts", "facts_id", "length(content)", ""),
     ("checkpoints", "checkpoint_ns, checkpoint_id", "length(content) + length(metadata)", ""),
     ("checkpoint_blobs", "checkpoint_ns, channel, version", "length(content)", ""),
     (
@@ -46,6 +54,9 @@ _CHECKPOINTS = """
         length(CAST(content AS BLOB)) + length(CAST(metadata AS BLOB))
         - length(CAST(json_extract(content, '$.channel_values') AS BLOB))), 0)
     FROM checkpoints WHERE thread_id = ?
+"""
+_FACTS = """
+    SELECT coalesce(sum(length(CAST(content AS BLOB))), 0) FROM checkpoint_facts WHERE thread_id = ?
 """
 _WRITES = """
     SELECT count(*), coalesce(sum(length(content)), 0) FROM checkpoint_writes WHERE thread_id = ?
@@ -65,30 +76,41 @@ _CHANNELS = """
 
 
 def copy_checkpoints(connection: sqlite3.Connection, source: str, target: str) -> None:
-    """Copy everything a thread has been through to another one that is new."""
+    """Copy all checkpoints of a thread, with their values and writes, to a new thread."""
+    given = _given(connection, source, copy_key(connection, source, target))
     for statement, (*_, order) in zip(_COPIES, _KEYS, strict=True):
-        connection.execute(f"{statement}{order}", (target, source))
+        connection.execute(f"{statement}{order}", given)
 
 
 def copies(connection: sqlite3.Connection, source: str, target: str) -> list[Change]:
-    """Return the changes that do the same row by row."""
+    """Return the changes that do the same row by row.
+
+    The target has its key already: ``copy_key`` is called when the copy begins.
+    """
     changes: list[Change] = []
+    given = _given(connection, source, thread_key(connection, target))
     for statement, (table, key, size, order) in zip(_COPIES, _KEYS, strict=True):
         marks = ", ".join("?" * (key.count(",") + 1))
         one = f"{statement} AND ({key}) = ({marks})"
         select = f"SELECT {size}, {key} FROM {table} WHERE thread_id = ?{order}"
-        found = connection.execute(select, (source,))
-        changes += [(one, (target, source, *place), weight) for weight, *place in found]
+        found = connection.execute(select, (thread_key(connection, source).key,))
+        changes += [(one, (*given, *place), weight) for weight, *place in found]
     return changes
 
 
+def _given(connection: sqlite3.Connection, source: str, target: ThreadKey) -> tuple[str, str, str]:
+    return (target.key, target.thread_id, thread_key(connection, source).key)
+
+
 def checkpoints_size(connection: sqlite3.Connection, thread_id: str) -> ThreadSize:
-    """Return what the checkpoints of a thread take."""
-    checkpoints = connection.execute(_CHECKPOINTS, (thread_id,)).fetchone()
-    writes = connection.execute(_WRITES, (thread_id,)).fetchone()
-    channels = connection.execute(_CHANNELS, {"thread": thread_id})
+    """Return the number and the size of the checkpoints of a thread."""
+    key = thread_key(connection, thread_id).key
+    count, size = connection.execute(_CHECKPOINTS, (key,)).fetchone()
+    (shared,) = connection.execute(_FACTS, (key,)).fetchone()
+    writes = connection.execute(_WRITES, (key,)).fetchone()
+    channels = connection.execute(_CHANNELS, {"thread": key})
     return ThreadSize(
-        checkpoints=Size(*checkpoints),
+        checkpoints=Size(count, size + shared),
         channels={channel: Size(count, size) for channel, count, size in channels},
         pending_writes=Size(*writes),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from loomline.schema import ThreadStatus
@@ -10,24 +11,37 @@ from loomline.server.domain.json import Encoded
 from loomline.server.domain.threads import Thread, Ttl, TtlStrategy
 from loomline.server.storage.sqlite.rows import encoded, moment, obj
 
-ThreadRow: TypeAlias = tuple[
-    str, ThreadStatus, str, str, str | None, str | None, int, int, int, float | None,
-    TtlStrategy, bytes | None,
-]  # fmt: skip
+
+class _Row(NamedTuple):
+    """The columns of a thread. Without values, ``content`` is null."""
+
+    thread_id: str
+    status: ThreadStatus
+    metadata: str
+    config: str
+    interrupts: str | None
+    error: str | None
+    created_at: int
+    updated_at: int
+    state_updated_at: int
+    ttl_minutes: float | None
+    ttl_strategy: TtlStrategy
+    content: bytes | None
 
 
-def thread_of_row(row: ThreadRow) -> Thread:
+def thread_of_row(found: Iterable[Any]) -> Thread:
     """Return the thread of a row of ``sql.threads``."""
+    row = _Row(*found)
     return Thread(
-        thread_id=UUID(row[0]),
-        status=row[1],
-        metadata=obj(row[2]),
-        config=obj(row[3]),
-        interrupts=encoded(row[4]),
-        error=encoded(row[5]),
-        created_at=moment(row[6]),
-        updated_at=moment(row[7]),
-        state_updated_at=moment(row[8]),
-        ttl=None if row[9] is None else Ttl(row[9], row[10]),
-        values=None if row[11] is None else Encoded(row[11]),
+        thread_id=UUID(row.thread_id),
+        status=row.status,
+        metadata=obj(row.metadata),
+        config=obj(row.config),
+        interrupts=encoded(row.interrupts),
+        error=encoded(row.error),
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
+        state_updated_at=moment(row.state_updated_at),
+        ttl=None if row.ttl_minutes is None else Ttl(row.ttl_minutes, row.ttl_strategy),
+        values=None if row.content is None else Encoded(row.content),
     )

@@ -214,5 +214,5 @@ def _found(
 ) -> list[FoundThread]:
     statement = _ROWS[needs_values(query)]
     rows = connection.execute(statement, (orjson.dumps(thread_ids).decode(),))
-    threads = {row[0]: thread_of_row(row) for row in rows}
+    threads = {str(thread.thread_id): thread for thread in map(thread_of_row, rows)}
     return [found_thread(threads[key], query.extract) for key in thread_ids]
