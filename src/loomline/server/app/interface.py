@@ -109,7 +109,7 @@ def make_services(
         ),
         numbered=ProtocolEvents(
             storage=storage, events=events, signals=signals, clock=clock, authz=authz,
-            keep_seconds=settings.resumable_keep_seconds,
+            keep_seconds=core.retention.resumable_seconds,
         ),
         items=StoreService(storage, calls, authz, indexed=indexed),
         crons=CronService(storage, assistants, clock, guard, authz),
