@@ -1,17 +1,21 @@
 """Every resource is served, documented and switched off by its group; parameters tell the truth."""
 
 import importlib
+import json
 import pkgutil
 import re
 from pathlib import Path
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Match, Route, WebSocketRoute
 
 import loomline.server.api
-from loomline.server.api.entries import Resource
+from loomline.server.api.entries import Entry, Resource
+from loomline.server.api.metrics import Meter
+from loomline.server.api.openapi import document
 from loomline.server.api.queries import (
     ChoiceQuery,
     ConsentQuery,
@@ -26,8 +30,9 @@ from loomline.server.api.queries import (
     UuidQuery,
     WordsQuery,
 )
-from loomline.server.api.routes import enabled, starlette_routes, table
-from loomline.server.api.schemas import Named, named_schemas
+from loomline.server.api.routes import enabled, open_paths, starlette_routes, table
+from loomline.server.api.schemas import STRING, Named, fields, named_schemas
+from loomline.server.api.wire import json_response
 from loomline.server.app.process import assemble, create_app
 from loomline.server.authn.setup import set_up
 from loomline.server.clock import SystemClock
@@ -36,6 +41,27 @@ from loomline.server.front import Front
 from loomline.server.graphs.registry import Graphs
 from loomline.server.settings import load_settings
 from loomline.server.settings.http import GROUPS
+
+TOPIC = StringQuery("topic", help="The subject of the greeting.", required=True)
+GREETING = Named("Greeting", fields({"text": STRING}))
+
+
+class Greetings(Resource):
+    """A new subject: everything about its route is in this class and the two objects above."""
+
+    tag = "greetings"
+    group = "ui"
+
+    async def greet(self, request):
+        return json_response({"text": f"Hello, {TOPIC.read(request)}"})
+
+    def table(self):
+        return [
+            Entry(
+                "GET", "/greetings", self.greet, "Greet", GREETING, query=(TOPIC,), errors=(422,)
+            ),
+        ]  # fmt: skip
+
 
 GRAPH = """
 from langgraph.graph import START, StateGraph
@@ -130,6 +156,38 @@ def test_every_socket_of_a_resource_is_served(parts, app):
     listed = {socket.path for resource in parts.resources for socket in resource.sockets()}
     assert listed
     assert listed == {route.path for route in app.routes if isinstance(route, WebSocketRoute)}
+
+
+async def test_a_new_resource_is_served_from_its_module_alone():
+    routes = starlette_routes(table([Greetings()]), Meter())
+    transport = httpx.ASGITransport(Starlette(routes=routes))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answer = await client.get("/greetings", params={"topic": "world"})
+    assert (answer.status_code, answer.json()) == (200, {"text": "Hello, world"})
+
+
+def test_a_new_resource_is_documented_from_its_module_alone():
+    whole = json.loads(document([Greetings()], "1.0", protected=True))
+    operation = whole["paths"]["/greetings"]["get"]
+    assert (operation["tags"], operation["summary"]) == (["greetings"], "Greet")
+    assert operation["parameters"] == [
+        {
+            "name": "topic",
+            "in": "query",
+            "description": "The subject of the greeting.",
+            "required": True,
+            "schema": {"type": "string"},
+        }
+    ]
+    good = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    assert good == {"$ref": "#/components/schemas/Greeting"}
+    assert whole["components"]["schemas"]["Greeting"]["required"] == ["text"]
+    assert {"401", "403", "422"} <= operation["responses"].keys()
+
+
+def test_a_new_resource_needs_authentication_and_is_disabled_with_its_group():
+    assert open_paths([Greetings()]) == frozenset()
+    assert enabled([Greetings()], {"ui"}) == []
 
 
 def test_every_group_of_a_resource_is_an_option(parts):
