@@ -105,7 +105,7 @@ class FlagQuery(Query[bool]):
 
 @dataclass(frozen=True)
 class OptionalFlagQuery(Query[bool | None]):
-    """A boolean; absent or empty, it is None."""
+    """A boolean; None where the parameter is absent or empty."""
 
     @property
     def schema(self) -> JsonObject:

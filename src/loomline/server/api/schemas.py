@@ -98,6 +98,6 @@ INTERRUPT: Final = Named(
     "Interrupt", fields({"id": MAYBE_STRING, "value": ANY}, response_schema=ANY)
 )
 
-# What one event looks like, OpenAPI cannot say before 3.2.
+# OpenAPI cannot describe the form of an event before version 3.2.
 STREAM: Final = Content({"text/event-stream": {}})
 HTML: Final = Content({"text/html": {"schema": STRING}})

@@ -69,7 +69,7 @@ def _modes(request: Request) -> frozenset[ThreadStreamMode]:
 
 
 def _cursor(request: Request) -> EventId | None:
-    """Return the last event that the client has, None where the request names no event.
+    """Return the id of the last event that the client has; None without the header.
 
     Raises:
         InvalidInput: The header is not the id of an event.

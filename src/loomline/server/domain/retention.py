@@ -14,8 +14,8 @@ class Retention:
     """The policy of a server.
 
     Attributes:
-        resumable_seconds: For runs whose clients may reconnect and read on.
-        ended_seconds: For all other runs.
+        resumable_seconds: The time for runs with `stream_resumable`.
+        ended_seconds: The time for all other runs.
     """
 
     resumable_seconds: float
