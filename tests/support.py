@@ -10,6 +10,7 @@ from loomline.encryption.aes import AesEncryption
 from loomline.server.clock import SystemClock
 from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import Encoded
+from loomline.server.domain.retention import Retention
 from loomline.server.domain.runs import NewRun
 from loomline.server.domain.threads import NewThread
 from loomline.server.events.memory import MemoryEventLog
@@ -21,6 +22,9 @@ from loomline.server.storage.sealing import Sealer
 from loomline.server.storage.sqlite import SqliteStorage
 from loomline.server.worker.loop import Worker, WorkerOptions
 from loomline.server.worker.runners import Runner, RunnerOptions
+
+CONNECTIONS = 4
+"""Connections of a storage on PostgreSQL."""
 
 ASSISTANT = UUID("00000000-0000-4000-8000-000000000001")
 
@@ -86,7 +90,7 @@ async def open_encrypted(folder, clock=None, store=None):
 
 @asynccontextmanager
 async def open_postgres(url, clock=None, **options):
-    storage = PostgresStorage(url, clock=clock or SystemClock(), **options)
+    storage = PostgresStorage(url, clock=clock or SystemClock(), connections=CONNECTIONS, **options)
     await storage.open()
     try:
         yield storage
@@ -135,7 +139,14 @@ def open_descriptors():
 
 def worker_of(storage, clock, executor=None, **options):
     """Return a worker that has not been started, with its events and signals in memory."""
-    given = {"name": "w", "concurrency": 4, "lease_seconds": 60, "max_attempts": 3}
+    given = {
+        "name": "w",
+        "concurrency": 4,
+        "lease_seconds": 60,
+        "max_attempts": 3,
+        "grace_seconds": 10,
+        "retention": Retention(120.0),
+    }
     return Worker(
         storage=storage,
         events=MemoryEventLog(clock),

@@ -5,9 +5,7 @@ import time
 
 import httpx
 import pytest
-from tests.auth.test_isolation import ROWS, World, build, client, send
-
-from loomline.server.api.authentication import OPEN_PATHS
+from tests.auth.test_isolation import OPEN_PATHS, ROWS, World, build, client, send
 
 RECORDING = """
 import json

@@ -10,7 +10,6 @@ import httpx
 import pytest
 
 import loomline.server.api
-from loomline.server.api.authentication import OPEN_PATHS
 
 SECRET = "ada-keeps-this-to-herself"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -97,6 +96,9 @@ class Row:
     endless: bool = False
     mine: int = 200
 
+
+OPEN_PATHS = {"/", "/ok", "/info", "/metrics", "/docs", "/openapi.json"}
+"""The paths that are served without authentication."""
 
 RUN = {"assistant_id": "joke", "input": {"topic": "x"}}
 THREAD, BUSY = "/threads/{thread}", "/threads/{busy}"
@@ -248,6 +250,17 @@ def test_every_route_has_a_row(owners_server):
     paths = httpx.get(f"{owners_server}/openapi.json").json()["paths"]
     routes = {f"{method.upper()} {path}" for path, found in paths.items() for method in found}
     assert set(ROWS) == routes
+
+
+def test_only_the_listed_paths_are_documented_as_open(owners_server):
+    paths = httpx.get(f"{owners_server}/openapi.json").json()["paths"]
+    found = {
+        path
+        for path, operations in paths.items()
+        for operation in operations.values()
+        if "401" not in operation["responses"]
+    }
+    assert found == OPEN_PATHS
 
 
 @pytest.mark.timeout(400)

@@ -25,6 +25,7 @@ from loomline.server.domain.protocol import (
     make_event,
     numbered,
 )
+from loomline.server.domain.retention import Retention
 from loomline.server.domain.runs import LOST_NUMBERS, Stop
 from loomline.server.graphs.loader import extend_path
 from loomline.server.graphs.registry import Graphs
@@ -78,7 +79,7 @@ class Cluster:
             signals=self._signals,
             graphs=self._graphs,
             clock=self._clock,
-            options=ExecuteOptions(ServerFacts("0"), False, 60.0, 60.0),
+            options=ExecuteOptions(ServerFacts("0"), False, 60.0, Retention(60.0)),
         )
 
     async def claim(self, thread_id, graph="talker"):

@@ -353,7 +353,7 @@ async def test_readers_on_any_loop(here, there):
 
 
 async def test_nothing_happens_before_it_is_open(redis_url):
-    unused = RedisEvents(redis_url)
+    unused = RedisEvents(redis_url, RedisOptions("loomline:"))
     assert unused.available
     assert unused.log.size == 0
 
@@ -363,7 +363,9 @@ async def test_who_gives_up_opening_leaves_no_thread():
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         deaf.setblocking(False)
         opening = asyncio.create_task(
-            RedisEvents(f"redis://127.0.0.1:{deaf.getsockname()[1]}").open()
+            RedisEvents(
+                f"redis://127.0.0.1:{deaf.getsockname()[1]}", RedisOptions("loomline:")
+            ).open()
         )
         connection, _ = await asyncio.get_running_loop().sock_accept(deaf)
         with connection:
@@ -428,7 +430,9 @@ async def test_over_tls(server, certificate, prefix):
 async def test_a_certificate_that_nobody_knows(server, certificate, prefix):
     async with behind_tls(server, certificate) as port:
         with pytest.raises(EventsUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
-            await RedisEvents(f"rediss://:secret@127.0.0.1:{port}/0").open()
+            await RedisEvents(
+                f"rediss://:secret@127.0.0.1:{port}/0", RedisOptions("loomline:")
+            ).open()
 
 
 async def test_too_many_events_for_a_server_that_is_away_leave_a_gap(tmp_path, prefix):
@@ -544,7 +548,7 @@ async def test_a_live_reader_passes_what_was_lost_before_it_came(server, prefix)
 async def test_who_cannot_connect_is_told_where_and_no_password(tmp_path):
     url = f"unix://me:secret@{tmp_path}/nothing.sock"
     with pytest.raises(EventsUnavailable, match=r"nothing\.sock") as raised:
-        await RedisEvents(url).open()
+        await RedisEvents(url, RedisOptions("loomline:")).open()
     assert "secret" not in str(raised.value)
 
 

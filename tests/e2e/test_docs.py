@@ -18,6 +18,7 @@ from loomline.server.cli.official import INSTEAD
 from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import Encoded
 from loomline.server.domain.webhooks import Delivery, signed_headers
+from loomline.server.settings import OPTIONS, as_string
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -142,6 +143,43 @@ def test_options_exist():
     }
     assert len(named) > 20
     assert named <= known
+
+
+DEFAULT = re.compile(r"`--([a-z-]+)`(?:,| \() ?default `?([^`;),]+)")
+"""How a sentence names the default of an option."""
+
+LIMIT_ROW = re.compile(r"^\|[^|]*\| `--([a-z-]+)` \| ([^|]*?) \|", re.MULTILINE)
+"""A row of the table of limits: subject, option, default, and the answer beyond it."""
+
+NO_NUMBER = {"any number", "as many as the limit of open files allows", "those of ten seconds"}
+"""What the table of limits says of a default of 0."""
+
+UNITS = {"KiB": 1024, "MiB": 1024**2, "s": 1}
+
+
+def number(text):
+    """Return the number that a cell of the table of limits stands for."""
+    digits, _, unit = text.partition(" ")
+    return 0 if text in NO_NUMBER else float(digits.replace(",", "")) * UNITS.get(unit, 1)
+
+
+def test_defaults_in_the_text_are_those_of_the_options():
+    defaults = {option.flag: as_string(option.default) for option in OPTIONS}
+    found = {
+        (page.name, f"--{name}", text)
+        for page in PAGES
+        for name, text in DEFAULT.findall(page.read_text())
+    }
+    assert len(found) >= 9
+    assert found == {(page, flag, defaults[flag]) for page, flag, _ in found}
+
+
+def test_defaults_in_the_table_of_limits_are_those_of_the_options():
+    defaults = {option.flag: option.default for option in OPTIONS}
+    found = LIMIT_ROW.findall((DOCS / "serving.md").read_text())
+    assert len(found) >= 13
+    for name, text in found:
+        assert number(text) == defaults[f"--{name}"], name
 
 
 def test_metrics_exist(tmp_path):

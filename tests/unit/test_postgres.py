@@ -28,7 +28,7 @@ from tests.conformance.acts import (
     thread_of,
 )
 from tests.postgres import Server, new_schema, server_url
-from tests.support import new_run, new_thread, open_postgres
+from tests.support import CONNECTIONS, new_run, new_thread, open_postgres
 
 from loomline.server.domain.assistants import AssistantPatch, default_assistant
 from loomline.server.domain.errors import LeaseLost, StorageUnavailable, ThreadNotFound
@@ -37,7 +37,7 @@ from loomline.server.domain.json import Encoded
 from loomline.server.domain.runs import Stop
 from loomline.server.domain.threads import ThreadState, Ttl
 from loomline.server.ports.store import IndexOptions, StoreOptions
-from loomline.server.storage.postgres.connection import CONNECTIONS, QUEUE_MOST
+from loomline.server.storage.postgres.connection import QUEUE_MOST
 from loomline.server.storage.sinks import PENDING_BYTES
 
 

@@ -1,11 +1,28 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
+from pydantic import TypeAdapter
 
 from loomline.server.graphs.spec import GraphSpec
-from loomline.server.settings import OPTIONS, Settings, SettingsError, load_settings, parse_env
+from loomline.server.settings import (
+    OPTIONS,
+    HttpSettings,
+    SerdeSettings,
+    Settings,
+    SettingsError,
+    StoreSettings,
+    ThreadTtlSettings,
+    as_string,
+    load_settings,
+    parse_env,
+)
+from loomline.server.settings.webhooks import WebhookSettings
+
+PATHS = {"config", "data_dir"}
+"""Options whose fields are paths, made from the strings."""
 
 GRAPHS = {"graphs": {"agent": "./agent.py:graph"}}
 
@@ -42,20 +59,49 @@ def test_defaults(load, tmp_path):
         python_path=(tmp_path,),
         env={},
         dev=False,
-        host="127.0.0.1",
-        port=2024,
+        auth=None,
+        store=StoreSettings(),
+        thread_ttl=ThreadTtlSettings(),
+        webhooks=WebhookSettings(),
+        http=HttpSettings(),
+        encryption=None,
+        serde=SerdeSettings(),
+        checkpointer=None,
+        priority=None,
+        warnings=(),
+        **{option.name: option.default for option in OPTIONS if option.name not in PATHS},
         data_dir=Path.cwd() / ".loomline",
-        log_level="info",
-        log_json=False,
-        concurrency=64,
-        lease_seconds=15.0,
-        max_attempts=3,
-        run_timeout_seconds=3600.0,
-        resumable_keep_seconds=120.0,
-        shutdown_grace_seconds=10.0,
-        heartbeat_seconds=5.0,
-        body_limit_bytes=100 * 1024 * 1024,
     )
+
+
+def test_the_default_of_an_option_has_the_type_of_its_field():
+    types = get_type_hints(Settings)
+    for option in OPTIONS:
+        if option.name not in PATHS:
+            TypeAdapter(types[option.name]).validate_python(option.default, strict=True)
+
+
+def test_the_default_of_an_option_is_a_value_that_its_flag_may_give():
+    for option in OPTIONS:
+        for default in (option.default_of(dev=False), option.default_of(dev=True)):
+            text = as_string(default)
+            assert as_string(option.read(text)) == text, option.name
+
+
+def test_fields_of_options_have_no_default_of_their_own():
+    fields = {field.name: field for field in dataclasses.fields(Settings)}
+    for option in OPTIONS:
+        if option.name != "config":
+            assert fields[option.name].default is dataclasses.MISSING
+
+
+def test_the_dev_command_has_defaults_of_its_own(load):
+    found = {
+        option.name: (option.default, getattr(load(dev=True), option.name))
+        for option in OPTIONS
+        if option.dev_default is not None
+    }
+    assert found == {"shutdown_grace_seconds": (10.0, 1.0)}
 
 
 def test_dev_is_told(load):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_latest
@@ -20,11 +20,17 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from loomline.server.api.connections import Connections
+from loomline.server.api.entries import Entry, Resource
 from loomline.server.api.errors import Handler
+from loomline.server.api.queries import StringQuery
+from loomline.server.api.schemas import OBJECT, STRING, Content
 from loomline.server.api.wire import Wire, json_response
 from loomline.server.domain.measures import REQUEST_MS, Histogram, WorkerMeasures
 from loomline.server.domain.runs import QueueStats
 from loomline.server.domain.webhooks import OutboxReport
+
+FORMAT: Final = StringQuery("format", help="'json', or anything else for Prometheus.")
+METRICS: Final = Content({"text/plain": {"schema": STRING}, "application/json": {"schema": OBJECT}})
 
 
 class Meter:
@@ -76,7 +82,7 @@ class Workers(Protocol):
     def measures(self) -> WorkerMeasures: ...
 
 
-class MetricRoutes:
+class MetricRoutes(Resource):
     """Numbers of this process, and of the queue that all processes share.
 
     Args:
@@ -87,6 +93,10 @@ class MetricRoutes:
         outbox: The webhooks.
         connections: The connections to this process.
     """
+
+    tag = "system"
+    group = "meta"
+    open = True
 
     def __init__(
         self,
@@ -107,7 +117,7 @@ class MetricRoutes:
 
     async def metrics(self, request: Request) -> Response:
         queue, report = await self._queue(), await self._outbox()
-        if request.query_params.get("format") == "json":
+        if FORMAT.read(request) == "json":
             return json_response({**self._json(queue), "webhooks": _outbox_wire(report)})
         registry = CollectorRegistry()
         for collector in (GCCollector, PlatformCollector, ProcessCollector):
@@ -127,6 +137,14 @@ class MetricRoutes:
         # Said by hand: Starlette would add the character set a second time.
         headers = {"content-type": CONTENT_TYPE_PLAIN_1_0_0}
         return Response(generate_latest(registry), headers=headers)
+
+    def table(self) -> Sequence[Entry]:
+        return [
+            Entry(
+                "GET", "/metrics", self.metrics, "Measure the server, for Prometheus or as JSON",
+                METRICS, query=(FORMAT,), errors=(503,),
+            ),
+        ]  # fmt: skip
 
     def _gauges(self, queue: QueueStats) -> Mapping[str, float]:
         active, most = self._workers.active, self._workers.concurrency

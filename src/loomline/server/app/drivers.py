@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from loomline.server.authn.setup import AuthSetUp
 from loomline.server.authz.authorizer import Authorizer
 from loomline.server.clock import SystemClock
+from loomline.server.domain.retention import Retention
 from loomline.server.encryption import make_sealer
 from loomline.server.events.memory import MemoryEventLog
 from loomline.server.events.signals import MemorySignals
@@ -42,6 +43,7 @@ class Core:
     watch: WatchedEvents
     signals: Signals
     authz: Authorizer
+    retention: Retention
 
 
 def make_core(
@@ -58,6 +60,7 @@ def make_core(
         watch=WatchedEvents(log, storage, clock),
         signals=MemorySignals() if redis is None else redis.signals,
         authz=Authorizer(auth.handlers),
+        retention=Retention(settings.resumable_keep_seconds),
     )
 
 

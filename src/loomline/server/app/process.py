@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from starlette.applications import Starlette
 
@@ -16,7 +16,7 @@ from loomline.server.api.metrics import Meter, MetricRoutes
 from loomline.server.api.routes import starlette_routes, table
 from loomline.server.app.drivers import loop_factory, make_core, store_options
 from loomline.server.app.execution import make_saver, make_webhooks, make_worker, sweeps
-from loomline.server.app.interface import gauges, make_handlers, make_services
+from loomline.server.app.interface import gauges, make_resources, make_services
 from loomline.server.app.lifespan import Parts, lifespan
 from loomline.server.authn.setup import AuthSetUp, set_up
 from loomline.server.clock import SystemClock
@@ -27,10 +27,6 @@ from loomline.server.worker.calls import RunnerCalls
 from loomline.server.worker.crons import CronStarter
 from loomline.server.worker.runners import Runner, RunnerOptions
 from loomline.server.worker.sweep import Sweeper
-
-if TYPE_CHECKING:
-    pass
-
 
 HEALTH_PATHS: Final = frozenset({"/ok", "/metrics"})
 
@@ -79,12 +75,11 @@ def create_service(settings: Settings) -> Service:
     auth = set_up(settings.auth, os.environ, SystemClock())
     front = Front(settings, auth)
     graphs = Graphs.load(settings.graphs)
-    parts = _assemble(settings, graphs, auth, front)
-    entries = table(parts.handlers)
+    parts = assemble(settings, graphs, auth, front)
     app: Starlette = front.application(
-        entries, parts.handlers.protocol, parts.meter, lambda: lifespan(parts, app, door)
+        parts.resources, parts.meter, lambda: lifespan(parts, app, door)
     )
-    health = [entry for entry in entries if entry.path in HEALTH_PATHS]
+    health = [entry for entry in table(parts.resources) if entry.path in HEALTH_PATHS]
     return Service(
         app=app,
         health=Starlette(routes=starlette_routes(health, parts.meter), middleware=[front.guard()]),
@@ -93,7 +88,8 @@ def create_service(settings: Settings) -> Service:
     )
 
 
-def _assemble(settings: Settings, graphs: Graphs, auth: AuthSetUp, front: Front) -> Parts:
+def assemble(settings: Settings, graphs: Graphs, auth: AuthSetUp, front: Front) -> Parts:
+    """Return the parts of a process, none of which is open yet."""
     runner = Runner(RunnerOptions(), loop_factory())
     store = store_options(settings.store, runner.wait_for)
     saver = make_saver(settings, runner)
@@ -126,7 +122,7 @@ def _assemble(settings: Settings, graphs: Graphs, auth: AuthSetUp, front: Front)
         crons=CronStarter(core.storage, services.runs, core.clock),
         webhooks=webhooks,
         assistants=services.assistants,
-        handlers=make_handlers(settings, core, services, metrics, front),
+        resources=make_resources(settings, core, services, metrics, front),
         meter=meter,
         connections=connections,
         protected=auth.protected,

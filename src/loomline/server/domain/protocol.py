@@ -31,6 +31,15 @@ CHANNELS = (
     "values", "updates", "messages", "tools", "custom", "lifecycle", "input", "checkpoints",
     "tasks",
 )  # fmt: skip
+"""The channels, in the order of the error that lists them."""
+
+PROTOCOL_MODES = (
+    "values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints",
+)  # fmt: skip
+"""The stream modes of a run with events of this protocol, in the order that clients know.
+
+Every channel except ``input`` is a stream mode; the events of ``input`` come from the state.
+"""
 
 _NAMED = "custom:"
 _CHANNEL_OF = {"input.requested": "input", "input.answered": "input"}

@@ -13,17 +13,12 @@ from loomline.server.domain.assistants import Assistant
 from loomline.server.domain.errors import ContradictoryInput, InvalidInput
 from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import Json, JsonObject, dump, load_object
-from loomline.server.domain.protocol import MARKER
+from loomline.server.domain.protocol import MARKER, PROTOCOL_MODES
 from loomline.server.domain.reserved import IDS, unforged
 from loomline.server.domain.runs import NewRun
 from loomline.server.domain.secrets import SECRETS, is_secret
 from loomline.server.graphs.states import command
 from loomline.server.services.requests import RunCreateRequest
-
-PROTOCOL_MODES = (
-    "values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints",
-)  # fmt: skip
-"""The stream modes that a run with events of the thread protocol is shown to have."""
 
 _CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
 _OWN_FIELDS = ("strict_resume", "langsmith_tracer", "timeout_seconds")

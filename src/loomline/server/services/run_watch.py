@@ -11,6 +11,7 @@ from uuid import UUID
 
 from loomline.server.domain.errors import EventsLost, EventsUnavailable, StorageUnavailable
 from loomline.server.domain.events import START, Cursor, Event, Lost, StoredEvent, ending
+from loomline.server.domain.retention import ENDED_SECONDS
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog, EventReader
 from loomline.server.ports.storage import Storage
@@ -25,8 +26,6 @@ _LOOKS_OVER = 2
 
 _LOOKS_CLOSE = 10
 """What its worker could not send at once may still come: nothing does after a close."""
-
-_KEEP_SECONDS = 30.0
 
 _AT_ONCE = 10_000
 
@@ -153,7 +152,7 @@ class WatchedEvents:
         watched.found_over()
         if watched.looks == _LOOKS_CLOSE:
             logger.info("a log is closed in place of its worker", extra={"run_id": str(run_id)})
-            await self._log.close(str(run_id), _KEEP_SECONDS)
+            await self._log.close(str(run_id), ENDED_SECONDS)
 
 
 class _WatchedReader:

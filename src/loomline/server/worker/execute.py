@@ -25,6 +25,7 @@ from loomline.server.domain.errors import EncryptionFailed, LeaseLost, StorageUn
 from loomline.server.domain.events import NUMBERS, Event
 from loomline.server.domain.json import EMPTY_OBJECT
 from loomline.server.domain.protocol import PLAIN_END, PLAIN_STEP, answered, run_end
+from loomline.server.domain.retention import Retention
 from loomline.server.domain.runs import Claim, Outcome, Stop, pause_after
 from loomline.server.graphs.registry import Graphs
 from loomline.server.graphs.runtimes import Purpose
@@ -65,16 +66,12 @@ _NOT_THE_END = (LeaseLost, StorageUnavailable, GraphDrained)
 
 @dataclass(frozen=True, slots=True)
 class ExecuteOptions:
-    """``keep_seconds`` is for runs that are not resumable: time for their readers to attach.
-
-    ``state_seconds`` is the most that reading the state of a failed run may take.
-    """
+    """``state_seconds`` is the most that reading the state of a failed run may take."""
 
     facts: ServerFacts
     show_all_errors: bool
     timeout_seconds: float
-    resumable_keep_seconds: float
-    keep_seconds: float = 30.0
+    retention: Retention
     retry_seconds: float = 2.0
     state_seconds: float = 10.0
 
@@ -422,10 +419,8 @@ class Executor:
             return
         assignment.result = outcome.status
         await self._append(claim, [*self._protocol_end(outcome, assignment.progress), *after])
-        keep = self._options
-        await self._events.close(
-            stream, keep.resumable_keep_seconds if claim.run.resumable else keep.keep_seconds
-        )
+        keep = self._options.retention.seconds(resumable=claim.run.resumable)
+        await self._events.close(stream, keep)
         if claim.run.webhook is not None:
             await self._signals.publish(WEBHOOK)
         if finished.waiting:

@@ -15,6 +15,7 @@ from uuid import UUID
 from loomline.server.domain.errors import StorageUnavailable
 from loomline.server.domain.events import LAST_FENCE
 from loomline.server.domain.measures import WorkerMeasures
+from loomline.server.domain.retention import Retention
 from loomline.server.domain.runs import ATTEMPTS_EXHAUSTED, Claim, Stop
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog
@@ -26,10 +27,6 @@ from loomline.server.worker.residents import Resident
 from loomline.server.worker.runners import Job, Runner
 
 logger: logging.Logger = logging.getLogger("loomline.worker")
-
-
-# Long enough for readers of a run that is given up to learn why.
-_KEEP_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +44,9 @@ class WorkerOptions:
     concurrency: int
     lease_seconds: float
     max_attempts: int
+    grace_seconds: float
+    retention: Retention
     poll_seconds: float = 2.0
-    grace_seconds: float = 10.0
     claim_batch: int = 32
     look_seconds: float = 1.0
     release_seconds: float = 2.0
@@ -382,7 +380,8 @@ class Worker:
         for run_id in found.given_up:
             logger.error("run failed too often and is given up", extra={"run_id": str(run_id)})
             await self._events.append(str(run_id), failure_events(ATTEMPTS_EXHAUSTED), LAST_FENCE)
-            await self._events.close(str(run_id), _KEEP_SECONDS)
+            keep = self._options.retention.longest_seconds
+            await self._events.close(str(run_id), keep)
         self.measures.requeued += len(found.requeued)
         self.measures.given_up += len(found.given_up)
         if found.given_up:

@@ -43,11 +43,11 @@ class SenderOptions:
     attempt by ``margin_seconds``. ``headers`` are sent to the domains that the policy lists.
     """
 
+    attempts: int
+    timeout_seconds: float
+    retry_seconds: float
     headers: Mapping[str, str] = field(default_factory=dict)
     keys: tuple[bytes, ...] = ()
-    attempts: int = 8
-    timeout_seconds: float = 10.0
-    retry_seconds: float = 1.0
     most: int = 64
     per_host: int = 8
     batch: int = 8

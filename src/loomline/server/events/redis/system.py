@@ -42,11 +42,11 @@ class RedisEvents:
     def __init__(
         self,
         url: str,
-        options: RedisOptions | None = None,
+        options: RedisOptions,
         *,
         loop_factory: LoopFactory = asyncio.new_event_loop,
     ) -> None:
-        self._options = options = options or RedisOptions()
+        self._options = options
         self._address = address(url)
         self._io = IoThread(loop_factory)
         keys = Keys(options.prefix)

@@ -40,8 +40,6 @@ Work: TypeAlias = Callable[[Connection], T]
 QUEUE_MOST = 20_000
 """Works that may wait: every one has a caller, so more means that the database cannot follow."""
 
-CONNECTIONS = 4
-
 _ATTEMPTS = 5
 
 # Of two transactions that get into each other's way one is told to come again.
@@ -126,7 +124,7 @@ class Database:
     Every method may be called from any loop, the blocking ones from any thread without one.
     """
 
-    def __init__(self, given: dict[str, Any], connections: int = CONNECTIONS) -> None:
+    def __init__(self, given: dict[str, Any], connections: int) -> None:
         self._given = given
         self._local = threading.local()
         self._lock = threading.Lock()

@@ -18,7 +18,6 @@ from loomline.server.storage.postgres.assistants import PostgresAssistants
 from loomline.server.storage.postgres.cache import PostgresCache
 from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints, write_rows
 from loomline.server.storage.postgres.connection import (
-    CONNECTIONS,
     Connection,
     Database,
     connect,
@@ -55,7 +54,7 @@ class PostgresStorage:
         *,
         clock: Clock,
         store: StoreOptions | None = None,
-        connections: int = CONNECTIONS,
+        connections: int,
         use: Use | None = None,
         saver: SaverOptions | None = None,
     ) -> None:
