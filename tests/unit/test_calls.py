@@ -15,9 +15,7 @@ from loomline.server.worker.runners import Runner, RunnerOptions
 async def runner():
     made = Runner(RunnerOptions(blocked_seconds=0.1), asyncio.new_event_loop)
     made.start()
-    watching = asyncio.create_task(made.watch())
     yield made
-    watching.cancel()
     await made.stop()
 
 

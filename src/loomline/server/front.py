@@ -31,7 +31,6 @@ from loomline.server.api.limits import (
     StreamLimit,
     TokenBuckets,
 )
-from loomline.server.api.metrics import Meter
 from loomline.server.api.openapi import document
 from loomline.server.api.pages import NoSniffing
 from loomline.server.api.prefix import MountPrefix
@@ -42,6 +41,7 @@ from loomline.server.api.routes import enabled, path_params, starlette_routes
 from loomline.server.authn.setup import AuthSetUp
 from loomline.server.domain.addresses import is_loopback
 from loomline.server.graphs.loader import load_attribute
+from loomline.server.ports.measures import Measures
 from loomline.server.services.headers import HeaderPicker
 from loomline.server.settings import JSON_DEPTH_MOST, CorsSettings, Settings, browser_policy
 
@@ -97,12 +97,16 @@ class Front:
         return ours if self._custom is None else merged(ours, self._custom.openapi())
 
     def application(
-        self, entries: Sequence[Entry], protocol: ProtocolRoutes, meter: Meter, lifespan: Lifespan
+        self,
+        entries: Sequence[Entry],
+        protocol: ProtocolRoutes,
+        measures: Measures,
+        lifespan: Lifespan,
     ) -> Starlette:
         """Return the application; ``lifespan`` is around that of the user's."""
         most, disabled = self._settings.streams_per_user, self._settings.http.disabled
         streams = StreamLimit(most) if most else None
-        plain = starlette_routes(enabled(entries, disabled), meter, streams)
+        plain = starlette_routes(enabled(entries, disabled), measures, streams)
         sockets = () if "threads" in disabled else protocol_sockets(protocol, streams)
         routes = [*plain, *sockets]
         outside, limit = self._outer_layers(), self._rate_limit()

@@ -19,7 +19,7 @@ from loomline.server.api.entries import Entry, Query
 from loomline.server.api.errors import Handler, guarded
 from loomline.server.api.limits import StreamLimit
 from loomline.server.api.meta import MetaRoutes
-from loomline.server.api.metrics import Meter, MetricRoutes
+from loomline.server.api.metrics import MetricRoutes, measured
 from loomline.server.api.protocol import ProtocolRoutes
 from loomline.server.api.protocol_table import protocol_table
 from loomline.server.api.runs import COLUMNS, LIST_MOST, TAKEN, RunRoutes
@@ -28,6 +28,7 @@ from loomline.server.api.store import StoreRoutes
 from loomline.server.api.store_table import store_table
 from loomline.server.api.thread_table import thread_table
 from loomline.server.api.threads import ThreadRoutes
+from loomline.server.ports.measures import Measures
 from loomline.server.services.requests import RunBatchRequest, RunCancelRequest, RunCreateRequest
 
 
@@ -77,7 +78,7 @@ def table(handlers: Handlers) -> list[Entry]:
 
 
 def starlette_routes(
-    entries: Sequence[Entry], meter: Meter, streams: StreamLimit | None = None
+    entries: Sequence[Entry], measures: Measures, streams: StreamLimit | None = None
 ) -> list[Route]:
     """Return the routes for the router, one per path: it names them all where a method is wrong.
 
@@ -88,7 +89,7 @@ def starlette_routes(
         handler = entry.handler
         if streams is not None and _stays_open(entry):
             handler = streams.limited(handler)
-        handler = meter.measured(guarded(handler), entry.method, entry.path)
+        handler = measured(guarded(handler), entry.method, entry.path, measures)
         places.setdefault(entry.path, {})[entry.method] = handler
     return [
         Route(path, _by_method(handlers), methods=list(handlers))

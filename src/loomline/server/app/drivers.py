@@ -16,6 +16,7 @@ from loomline.server.events.signals import MemorySignals
 from loomline.server.graphs.embeddings import WaitFor, load_embeddings
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog
+from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.signals import Signals
 from loomline.server.ports.storage import Storage
 from loomline.server.ports.store import IndexOptions, StoreOptions
@@ -40,11 +41,12 @@ class Core:
     watch: WatchedEvents
     signals: Signals
     authz: Authorizer
+    measures: Measures
 
 
-def make_core(settings: Settings, store: StoreOptions, auth: AuthSetUp) -> Core:
+def make_core(settings: Settings, store: StoreOptions, auth: AuthSetUp, measures: Measures) -> Core:
     clock = SystemClock()
-    storage = make_storage(settings, clock, store)
+    storage = make_storage(settings, clock, store, measures=measures)
     redis = make_redis(settings)
     log: EventLog = MemoryEventLog(clock) if redis is None else redis.log
     return Core(
@@ -54,6 +56,7 @@ def make_core(settings: Settings, store: StoreOptions, auth: AuthSetUp) -> Core:
         watch=WatchedEvents(log, storage, clock),
         signals=MemorySignals() if redis is None else redis.signals,
         authz=Authorizer(auth.handlers),
+        measures=measures,
     )
 
 
@@ -74,6 +77,7 @@ def make_storage(
     *,
     serving: bool = True,
     beside: bool = False,
+    measures: Measures = NO_MEASURES,
 ) -> Storage:
     """Return the storage that the settings ask for, not opened yet.
 
@@ -83,6 +87,7 @@ def make_storage(
         store: How the store works.
         serving: Whether runs will be created or executed, which not every other process allows.
         beside: Whether a server may be using the database at the same time.
+        measures: The receiver of spans of the transactions.
 
     Raises:
         SettingsError: a package that it needs is not installed, or the user's encryption cannot
@@ -93,8 +98,9 @@ def make_storage(
     allowed = settings.serde
     serde = safe_serde(allowed.msgpack_types, allowed.json_types, pickle=allowed.pickle)
     plain = _make_plain_storage(
-        settings, clock, store, SaverOptions(sealer, serde), serving=serving, beside=beside
-    )
+        settings, clock, store, SaverOptions(sealer, serde), measures,
+        serving=serving, beside=beside,
+    )  # fmt: skip
     return plain if sealer is None else EncryptedStorage(plain, sealer)
 
 
@@ -103,13 +109,16 @@ def _make_plain_storage(
     clock: Clock,
     store: StoreOptions | None,
     saver: SaverOptions,
+    measures: Measures,
     *,
     serving: bool,
     beside: bool,
 ) -> RewritableStorage:
     if not settings.database_url:
         path = settings.data_dir / "loomline.db"
-        return SqliteStorage(path, clock=clock, store=store, beside=beside, saver=saver)
+        return SqliteStorage(
+            path, clock=clock, store=store, beside=beside, saver=saver, measures=measures
+        )
     try:
         from loomline.server.storage.postgres import PostgresStorage, Use  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -124,6 +133,7 @@ def _make_plain_storage(
         connections=settings.database_connections,
         use=Use(shared=bool(settings.redis_url)) if serving else None,
         saver=saver,
+        measures=measures,
     )
 
 

@@ -39,6 +39,7 @@ def make_webhooks(settings: Settings, core: Core) -> Webhooks:
         storage=core.storage,
         signals=core.signals,
         clock=core.clock,
+        measures=core.measures,
         guard=guard,
         transport=client,
         options=SenderOptions(
@@ -58,12 +59,14 @@ def make_worker(settings: Settings, core: Core, graphs: Graphs, runner: Runner) 
         events=core.watch,
         signals=core.signals,
         clock=core.clock,
+        measures=core.measures,
         executor=Executor(
             storage=core.storage,
             events=core.watch,
             signals=core.signals,
             graphs=graphs,
             clock=core.clock,
+            measures=core.measures,
             options=_execute_options(settings),
         ),
         runner=runner,

@@ -17,7 +17,6 @@ from starlette.applications import Starlette
 from loomline.client import configure_loopback_transports
 from loomline.server.api.connections import Connections
 from loomline.server.api.inside import Door, Inside, as_user
-from loomline.server.api.metrics import Meter
 from loomline.server.api.routes import Handlers
 from loomline.server.app.execution import Webhooks
 from loomline.server.caching import shared_cache
@@ -62,7 +61,6 @@ class Parts:
     webhooks: Webhooks
     assistants: AssistantService
     handlers: Handlers
-    meter: Meter
     connections: Connections
     protected: bool
 
