@@ -104,7 +104,9 @@ def check(answer, status, text):
     "route", ["/threads/{}/runs", "/threads/{}/runs/stream", "/threads/{}/runs/wait"]
 )
 @pytest.mark.parametrize(("body", "status", "text"), BODIES)
-async def test_bodies(http, thread, route, body, status, text):
+async def test_unreadable_body_is_refused_and_changes_nothing(
+    http, thread, route, body, status, text
+):
     check(await http.post(route.format(thread), content=body), status, text)
     found = (await http.get(f"/threads/{thread}")).json()
     assert (found["status"], found["metadata"]) == ("idle", {})
@@ -112,7 +114,9 @@ async def test_bodies(http, thread, route, body, status, text):
 
 @pytest.mark.one_server
 @pytest.mark.parametrize(("fields", "status", "text"), FIELDS)
-async def test_fields(http, thread, fields, status, text):
+async def test_run_with_an_invalid_field_is_refused_and_not_created(
+    http, thread, fields, status, text
+):
     check(await http.post(f"/threads/{thread}/runs", json=RUN | fields), status, text)
     check(await http.post("/runs/stream", json=RUN | fields), status, text)
     assert (await http.get(f"/threads/{thread}/runs")).json() == []
@@ -146,7 +150,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize(("method", "path", "status", "text"), PATHS)
-async def test_paths(http, method, path, status, text):
+async def test_invalid_path_is_refused_with_its_reason(http, method, path, status, text):
     check(await http.request(method, path), status, text)
 
 
@@ -163,7 +167,7 @@ async def test_paths(http, method, path, status, text):
         "select=odd",
     ],
 )
-async def test_queries(http, thread, query):
+async def test_invalid_query_parameter_is_refused_by_its_name(http, thread, query):
     check(await http.get(f"/threads/{thread}/runs?{query}"), 422, query.partition("=")[0])
 
 
@@ -188,7 +192,7 @@ async def test_cancel_with_an_unsuitable_reason_is_refused(http, thread, query, 
     check(await http.post(f"{place}?{query}"), 422, message)
 
 
-async def test_creating_threads(http):
+async def test_thread_creation_refuses_invalid_ids_and_fields(http):
     check(await http.post("/threads", json={"thread_id": "nope"}), 422, "Invalid thread ID")
     check(await http.post("/threads", json={"metadata": 1}), 422, "'metadata'")
     check(await http.post("/threads", json={"if_exists": "odd"}), 422, "'if_exists'")

@@ -262,7 +262,7 @@ async def reencrypt(place, **flags):
 
 
 @pytest.mark.parametrize("metadata", ["", "*"])
-async def test_keys_are_replaced(place, capsys, metadata):
+async def test_reencrypt_replaces_the_key_of_every_stored_value(place, capsys, metadata):
     named = {"encryption_metadata_keys": metadata}
     with serve(place, encryption_keys=OLD, **named) as address:
         async with loomline.get_client(url=address, api_key=None) as client:
@@ -355,7 +355,9 @@ async def test_handlers_are_called_apart(place):
 
 
 @pytest.mark.parametrize("name", ["loses", "fails"])
-async def test_handlers_that_fail(tmp_path, name, caplog):
+async def test_failing_encryption_handler_stores_nothing_and_reveals_nothing(
+    tmp_path, name, caplog
+):
     with serve(Sqlite(tmp_path), path=f"{FOLDER}/handlers.py:{name}") as address:
         async with httpx.AsyncClient(base_url=address) as http:
             answer = await http.post("/threads", json={"metadata": {"word": SECRET}})
@@ -363,7 +365,7 @@ async def test_handlers_that_fail(tmp_path, name, caplog):
             assert (await http.post("/threads/count", json={})).json() == 0
 
 
-async def test_what_looks_encrypted_is_what_it_is(tmp_path):
+async def test_plaintext_resembling_ciphertext_is_stored_verbatim(tmp_path):
     odd = {"loomline:sealed": "aes:AAAA", "context": {"tenant": "other"}}
     with serve(Sqlite(tmp_path), encryption_keys=OLD) as address:
         async with loomline.get_client(url=address, api_key=None) as client:
@@ -408,7 +410,9 @@ async def test_what_looks_encrypted_is_what_it_is(tmp_path):
         (None, {"encryption_keys": "short"}, SettingsError, "must be keys of 32 bytes each"),
     ],
 )
-def test_what_cannot_be_used(tmp_path, path, flags, error, text):
+def test_unusable_encryption_settings_are_refused_with_their_reason(
+    tmp_path, path, flags, error, text
+):
     where = None if path is None else f"{FOLDER}/{path}"
     with pytest.raises(error, match=text) as caught, serve(Sqlite(tmp_path), path=where, **flags):
         pass

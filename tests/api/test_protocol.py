@@ -173,7 +173,7 @@ async def test_a_model_that_a_node_iterates_itself_streams_as_well(conversation)
     assert data(parts[-1])["usage"] == {"input_tokens": 3, "output_tokens": 3, "total_tokens": 3}
 
 
-async def test_tools(conversation):
+async def test_tools_channel_shows_each_call_from_start_to_finish(conversation):
     started, finished = [data(event) for event in of(conversation, "tools")]
     assert started == {
         "event": "tool-started", "tool_call_id": "call_1", "tool_name": "add",

@@ -27,7 +27,7 @@ async def http(server):
         yield client
 
 
-async def test_searching(empty_server):
+async def test_threads_are_found_by_metadata_status_values_and_ids(empty_server):
     async with (
         langgraph_sdk.get_client(url=empty_server, api_key=None) as sdk,
         httpx.AsyncClient(base_url=empty_server) as http,
@@ -82,7 +82,7 @@ async def test_searching(empty_server):
         assert answer.headers["x-pagination-next"] == "1"
 
 
-async def test_selecting_and_extracting(sdk, http):
+async def test_search_returns_only_selected_and_extracted_fields(sdk, http):
     new = await sdk.threads.create()
     ran = (await sdk.threads.create(metadata={"deep": {"k": [1, {"v": "w"}]}}))["thread_id"]
     await sdk.runs.wait(ran, "ask", input={"log": ["in"]})
@@ -169,7 +169,7 @@ async def test_searches_that_do_not_fit(http, body, text):
     assert text in answer.json()["detail"]
 
 
-async def test_changing(sdk, http):
+async def test_update_merges_metadata_and_keeps_the_state_time(sdk, http):
     made = await sdk.threads.create(metadata={"a": {"x": 1}, "b": 1})
     thread = made["thread_id"]
     changed = await sdk.threads.update(thread, metadata={"a": {"y": None}, "c": None})
@@ -189,7 +189,7 @@ async def test_changing(sdk, http):
         await sdk.threads.update(NOWHERE, metadata={})
 
 
-async def test_time_to_live(sdk, http):
+async def test_thread_shows_its_time_to_live_on_request(sdk, http):
     thread = (await sdk.threads.create(ttl=5))["thread_id"]
     found = await sdk.threads.get(thread, include=["ttl"])
     ttl = found["ttl"]
@@ -209,7 +209,7 @@ async def test_time_to_live(sdk, http):
         assert "'ttl" in answer.json()["detail"]
 
 
-async def test_copying(sdk, http):
+async def test_copied_thread_has_the_state_of_its_source(sdk, http):
     thread = (await sdk.threads.create(metadata={"a": 1}))["thread_id"]
     await sdk.runs.wait(thread, "ask", input={"log": []})
     source = await sdk.threads.get(thread)
@@ -230,7 +230,7 @@ async def test_copying(sdk, http):
     assert (await http.post("/threads/nope/copy")).status_code == 422
 
 
-async def test_pruning(sdk, http):
+async def test_pruning_deletes_the_listed_threads(sdk, http):
     threads = [(await sdk.threads.create())["thread_id"] for _ in range(3)]
     for thread in threads:
         await sdk.runs.wait(thread, "ask", input={"log": []})
@@ -250,7 +250,7 @@ async def test_pruning(sdk, http):
         assert (await http.post("/threads/prune", json=bad)).status_code == 422
 
 
-async def test_pruning_stops_runs(sdk):
+async def test_pruning_stops_the_threads_running_run(sdk):
     thread = (await sdk.threads.create())["thread_id"]
     runs = []
     async for part in sdk.runs.stream(thread, "sleepy", input={}):
@@ -261,7 +261,7 @@ async def test_pruning_stops_runs(sdk):
         await sdk.runs.get(thread, runs[0])
 
 
-async def test_storage(sdk, http):
+async def test_storage_size_counts_the_rows_of_a_thread(sdk, http):
     thread = (await sdk.threads.create())["thread_id"]
     nothing = {"count": 0, "bytes": 0}
     assert (await http.get(f"/threads/{thread}/storage")).json() == {
@@ -282,7 +282,7 @@ async def test_storage(sdk, http):
     assert (await http.get(f"/threads/{NOWHERE}/storage")).status_code == 404
 
 
-async def test_what_creating_refuses(sdk):
+async def test_creation_refuses_taken_and_invalid_thread_ids(sdk):
     thread = (await sdk.threads.create())["thread_id"]
     with pytest.raises(ConflictError, match=f"Thread with ID {thread} already exists"):
         await sdk.threads.create(thread_id=thread)
@@ -294,7 +294,7 @@ async def test_what_creating_refuses(sdk):
             await sdk.threads.get(path)
 
 
-async def test_what_the_document_says(http):
+async def test_openapi_document_lists_the_routes_of_threads(http):
     document = (await http.get("/openapi.json")).json()
     paths = document["paths"]
     assert set(paths["/threads/{thread_id}/state"]) == {"get", "post", "patch"}

@@ -252,7 +252,7 @@ def test_every_route_has_a_row(owners_server):
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("route", ROWS)
-def test_nobody_sees_or_changes_what_is_not_theirs(owners_server, route):
+def test_other_users_neither_see_nor_change_resources_on_any_route(owners_server, route):
     row, method = ROWS[route], route.partition(" ")[0]
     name = uuid4().hex
     with client(owners_server, f"ada-{name}") as ada, client(owners_server, f"bob-{name}") as bob:
@@ -278,7 +278,7 @@ def test_nobody_sees_or_changes_what_is_not_theirs(owners_server, route):
     "route",
     [name for name, row in ROWS.items() if row.path not in OPEN_PATHS],
 )
-def test_nobody_is_nobody(owners_server, route):
+def test_anonymous_requests_are_rejected_on_every_route(owners_server, route):
     method = route.partition(" ")[0]
     with httpx.Client(base_url=owners_server) as http:
         assert send(http, method, ROWS[route], World())[0] == 401

@@ -44,7 +44,7 @@ def events(http, thread):
 
 
 @pytest.mark.parametrize(("method", "params", "said"), COMMANDS)
-def test_commands(users, method, params, said):
+def test_commands_on_threads_of_others_are_refused(users, method, params, said):
     ada, bob = users
     world = build(ada)
     before = picture(ada, world)
@@ -75,7 +75,7 @@ def test_commands_of_the_owner(users):
     assert bob.get(f"/threads/{thread}").status_code == 404
 
 
-def test_events(users):
+def test_events_on_threads_of_others_are_hidden(users):
     ada, bob = users
     world = build(ada)
     assert SECRET in events(ada, world.thread)
@@ -100,7 +100,7 @@ def told_over(connection, command):
             return found
 
 
-def test_sockets(users, owners_server):
+def test_websockets_on_threads_of_others_are_refused(users, owners_server):
     ada, bob = users
     world = build(ada)
     subscribe = {"id": 1, "method": "subscription.subscribe", "params": EVERYTHING}
@@ -120,7 +120,7 @@ def test_sockets(users, owners_server):
     assert SECRET not in json.dumps(theirs)
 
 
-def test_a_socket_of_nobody(owners_server):
+def test_websocket_without_credentials_is_rejected(owners_server):
     with pytest.raises(InvalidStatus) as caught, socket(owners_server, uuid4(), None):
         pass
     assert caught.value.response.status_code == 401

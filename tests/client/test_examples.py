@@ -125,7 +125,7 @@ async def test_the_examples_of_the_functions(function, url):
 
 
 @pytest.mark.parametrize("function", ASYNC + SYNC)
-def test_docstrings_name_what_is_needed(function):
+def test_docstrings_describe_every_parameter_result_and_error(function):
     text = inspect.getdoc(function)
     for name in inspect.signature(function).parameters:
         assert name == "self" or f"    {name}: " in text, name

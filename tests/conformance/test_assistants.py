@@ -164,7 +164,7 @@ async def test_concurrent_patches_are_all_kept(storage):
     assert {f"m{number}" for number in range(10)} <= set(after.metadata)
 
 
-async def test_filters(storage):
+async def test_assistant_filters_select_by_name_graph_and_metadata(storage):
     await stored(storage, 1, name="Weather Ünit 100%", metadata={"tags": ["a", "b"], "n": 1})
     await stored(storage, 2, name="weather_two", metadata={"n": True}, graph_id="other")
     await stored(storage, 3, name="News", metadata={"deep": {"x": {"y": None, "z": 2}}})
@@ -189,7 +189,7 @@ async def test_filters(storage):
     assert await ids(name="weather", metadata={"n": 1}) == [1]
 
 
-async def test_order_and_pages(storage):
+async def test_assistants_are_sorted_and_paged_by_every_column(storage):
     for number, name in enumerate(["b", "A", "a", "C", "b"]):
         await stored(
             storage,
@@ -223,7 +223,7 @@ async def test_deleting_leaves_no_row(database, storage):
         await storage.assistants.delete(made.assistant_id, delete_threads=False)
 
 
-async def test_deleting_with_threads(storage):
+async def test_deletion_with_threads_removes_the_assistants_threads(storage):
     made = await stored(storage)
     mine = {"assistant_id": str(made.assistant_id)}
     first = await thread_of(storage, metadata=mine)

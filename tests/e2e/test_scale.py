@@ -385,7 +385,7 @@ def freeze_between_transactions(worker, place, run_id):
     until(frozen)
 
 
-def test_a_log_that_nobody_closed_is_closed_by_who_reads_it(place, tmp_path):
+def test_log_without_a_worker_is_closed_by_its_reader(place, tmp_path):
     """The worker dies between storing the end of a run and telling it."""
     server, worker = place.start("server", "worker")
     with get_sync_client(url=server.url) as client, redis.Redis.from_url(place.redis.url) as raw:
@@ -404,7 +404,7 @@ def test_a_log_that_nobody_closed_is_closed_by_who_reads_it(place, tmp_path):
         worker.kill()
 
 
-def test_crons_fire_once_whoever_looks(place):
+def test_cron_fires_once_beside_several_processes(place):
     processes = place.start("both", "both", "worker")
     with get_sync_client(url=processes[0].url) as client:
         cron = client.crons.create(
@@ -416,7 +416,7 @@ def test_crons_fire_once_whoever_looks(place):
         assert len(times) == len(set(times))
 
 
-def test_what_a_worker_says(place):
+def test_worker_reports_its_metrics_and_its_end(place):
     (worker,) = place.start("worker", concurrency=3)
     assert metric(worker, "lg_api_workers_max") == 3
     code, out, errors = worker.stop()
@@ -464,7 +464,7 @@ def test_two_servers_without_redis(place):
         ),
     ],
 )
-def test_what_cannot_work_is_said(arguments, code, text):
+def test_impossible_arguments_are_refused_with_a_sentence(arguments, code, text):
     done = subprocess.run(
         [sys.executable, "-m", "loomline.server.cli", *arguments, "--config", str(PROJECT)],
         check=False, capture_output=True, text=True, timeout=150

@@ -19,7 +19,7 @@ ALL = [each for each in EVERY if each[0] not in NEWEST]
 
 
 @pytest.mark.parametrize(("file", "name"), ALL, ids=[name for _, name in ALL])
-def test_on_sqlite(node, sqlite, file, name):
+def test_scenario_of_an_npm_package_passes_on_sqlite(node, sqlite, file, name):
     check(node, sqlite, file, name)
 
 
@@ -33,7 +33,7 @@ def test_newest_packages_on_sqlite(newest, sqlite, file, name):
     [each for each in ALL if each[0] in STORED],
     ids=[name for file, name in ALL if file in STORED],
 )
-def test_on_postgres(node, postgres, file, name):
+def test_scenario_of_an_npm_package_passes_on_postgres(node, postgres, file, name):
     check(node, postgres, file, name)
 
 
@@ -42,7 +42,7 @@ def test_on_postgres(node, postgres, file, name):
     [each for each in ALL if each[0] in FOLLOWED],
     ids=[name for file, name in ALL if file in FOLLOWED],
 )
-def test_apart(node, apart, file, name):
+def test_scenario_of_an_npm_package_passes_beside_a_worker(node, apart, file, name):
     check(node, apart, file, name)
 
 

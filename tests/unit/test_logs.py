@@ -49,7 +49,7 @@ def test_one_line_with_its_fields(lines):
     assert traceback[-1] == "  ValueError: bad"
 
 
-def test_json_lines(lines):
+def test_json_log_lines_have_all_fields(lines):
     first, second = (json.loads(line) for line in lines(as_json=True))
     assert first.pop("time").endswith("+00:00")
     assert first == {
