@@ -142,6 +142,7 @@ async def test_info_lists_the_supported_feature_flags(http):
         "strict_resume": True,
         "assistants": True,
         "crons": True,
+        "stream_namespaces": True,
         "langsmith": False,
         "langsmith_tracing_replicas": False,
         "langsmith_tracing_session_on_runs": False,
