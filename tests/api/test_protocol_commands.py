@@ -8,7 +8,7 @@ import pytest
 from tests.postgres import new_schema
 from tests.redis_server import new_prefix
 from tests.serving import serving_here
-from tests.threads import ALL, Thread, data, is_end, new_thread_id, take
+from tests.threads import ALL, Thread, data, events_until_end, is_end, new_thread_id
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError
 
@@ -341,7 +341,7 @@ async def test_subscriptions_on_one_socket_filter_independently(thread):
         first, _ = await socket.ask("subscription.subscribe", channels=["values", "lifecycle"])
         answer, _ = await socket.ask("run.start", assistant_id="joke", input={"topic": "tea"})
         assert answer["type"] == "success"
-        one = await take(socket.events())
+        one = await events_until_end(socket.events())
         assert {event["method"] for event in one} == {"values", "lifecycle"}
         second, again = await socket.ask(
             "subscription.subscribe", channels=["updates", "lifecycle"]
@@ -350,7 +350,7 @@ async def test_subscriptions_on_one_socket_filter_independently(thread):
         assert second["result"]["replayed_events"] == len(again)
         assert second["meta"]["applied_through_seq"] == one[-1]["seq"]
         await socket.send("run.start", assistant_id="joke", input={"topic": "coffee"})
-        both = await take(socket.events())
+        both = await events_until_end(socket.events())
         numbers = [event["seq"] for event in both]
         assert numbers == sorted(set(numbers))
         assert {event["method"] for event in both} == {"values", "updates", "lifecycle"}

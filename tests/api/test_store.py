@@ -49,20 +49,23 @@ async def test_items_with_the_official_client(sdk, place):
     await store.delete_item(place, "k")
 
 
-async def test_search_pages_filters_and_orders_items(sdk, place):
+@pytest.mark.parametrize(
+    ("asked", "tail", "expected"),
+    [
+        ({}, [], ["k3", "k2", "k1", "k0"]),
+        ({"limit": 2, "offset": 1}, [], ["k2", "k1"]),
+        ({}, ["1"], ["k3", "k1"]),
+        ({"filter": {"n": {"$gte": 1, "$ne": 2}}}, [], ["k3", "k1"]),
+        ({"filter": {"n": {"$gt": "0"}}}, [], []),
+        ({"query": "no index here"}, [], ["k3", "k2", "k1", "k0"]),
+    ],
+    ids=["everything", "page", "longer prefix", "filter", "filter of another type", "query"],
+)
+async def test_store_search_finds_the_expected_items_by(sdk, place, asked, tail, expected):
     for number in range(4):
         await sdk.store.put_item([*place, str(number % 2)], f"k{number}", {"n": number})
-
-    async def search(**asked):
-        found = await sdk.store.search_items(asked.pop("prefix", place), **asked)
-        return [item["key"] for item in found["items"]]
-
-    assert await search() == ["k3", "k2", "k1", "k0"]
-    assert await search(limit=2, offset=1) == ["k2", "k1"]
-    assert await search(prefix=(*place, "1")) == ["k3", "k1"]
-    assert await search(filter={"n": {"$gte": 1, "$ne": 2}}) == ["k3", "k1"]
-    assert await search(filter={"n": {"$gt": "0"}}) == []
-    assert await search(query="no index here") == ["k3", "k2", "k1", "k0"]
+    found = await sdk.store.search_items((*place, *tail), **asked)
+    assert [item["key"] for item in found["items"]] == expected
 
 
 async def test_search_without_a_prefix_finds_all_namespaces(http, sdk, place):

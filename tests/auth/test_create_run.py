@@ -61,7 +61,7 @@ def user(url, credentials):
     )
 
 
-def check(value, body):
+def check_value_matches_request(value, body):
     assert value["multitask_strategy"] == body["multitask_strategy"]
     assert value["if_not_exists"] == body.get("if_not_exists", "reject")
     assert value["after_seconds"] == body["after_seconds"]
@@ -82,7 +82,7 @@ def test_handler_sees_the_effects_of_a_run_request_on_its_thread(seeing, way):
     values = seen(name)
     assert len(values) == (2 if way == "batch" else 1)
     for value in values:
-        check(value, body)
+        check_value_matches_request(value, body)
 
 
 def test_handler_sees_the_checkpoint_that_a_run_starts_from(seeing):

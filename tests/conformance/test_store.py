@@ -273,7 +273,7 @@ async def test_a_batch_is_written_as_one(store):
     assert await store.aget(("a",), "good") is None
 
 
-def use(store, label):
+def check_sync_interface(store, label):
     """The whole interface, from a thread without an event loop."""
     place = ("sync", label)
     store.put(place, "k", {"v": label})
@@ -286,12 +286,14 @@ def use(store, label):
 
 
 async def test_sync_methods_from_many_threads(store):
-    results = await asyncio.gather(*(asyncio.to_thread(use, store, str(n)) for n in range(8)))
+    results = await asyncio.gather(
+        *(asyncio.to_thread(check_sync_interface, store, str(n)) for n in range(8))
+    )
     assert results == ["done"] * 8
 
 
 async def test_sync_methods_on_an_event_loop(store):
-    assert use(store, "loop") == "done"
+    assert check_sync_interface(store, "loop") == "done"
 
 
 async def test_store_is_usable_from_another_event_loop(store):

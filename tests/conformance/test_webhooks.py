@@ -37,7 +37,7 @@ async def ended(storage, thread, outcome=DONE, **fields):
     return run_id
 
 
-async def told(storage):
+async def bodies_sent(storage):
     """Take everything out of the outbox; return the bodies."""
     found = []
     for delivery in await storage.webhooks.claim(10, 30.0):
@@ -87,7 +87,7 @@ async def test_webhook_tells_the_status_of_each_kind_of_end(storage, thread):
     failed = Encoded(b'{"error":"E","message":"m"}')
     await ended(storage, thread, Outcome("error", "error", error=failed))
     await ended(storage, thread, ROLLED_BACK)
-    bodies = await told(storage)
+    bodies = await bodies_sent(storage)
     assert [(each["status"], each["values"], each.get("error")) for each in bodies] == [
         ("success", {"a": 1}, None),
         ("error", {"a": 1}, {"error": "E", "message": "m"}),
@@ -97,7 +97,7 @@ async def test_webhook_tells_the_status_of_each_kind_of_end(storage, thread):
 
 async def test_temporary_threads_have_no_values(storage):
     await ended(storage, uuid4(), create_thread=True, temporary=True)
-    (sent,) = await told(storage)
+    (sent,) = await bodies_sent(storage)
     assert (sent["status"], sent["values"]) == ("success", None)
 
 
@@ -106,7 +106,7 @@ async def test_runs_that_are_cancelled_before_they_begin(storage, thread, stop, 
     run_id = await add(storage, thread, webhook=URL)
     silent = await add(storage, thread)
     await storage.runs.cancel(thread, [run_id, silent], stop)
-    (sent,) = await told(storage)
+    (sent,) = await bodies_sent(storage)
     assert (sent["status"], sent["run_id"], sent["run_started_at"]) == (status, str(run_id), None)
 
 
@@ -116,7 +116,7 @@ async def test_runs_that_are_cancelled_before_they_begin(storage, thread, stop, 
 async def test_runs_that_are_superseded(storage, thread, strategy, status):
     first = await add(storage, thread, webhook=URL)
     await add(storage, thread, strategy=strategy)
-    (sent,) = await told(storage)
+    (sent,) = await bodies_sent(storage)
     assert (sent["status"], sent["run_id"]) == (status, str(first))
 
 
@@ -125,14 +125,14 @@ async def test_runs_that_are_given_up(storage, clock, thread):
     await claim(storage)
     clock.move(100)
     await storage.runs.reclaim(max_attempts=1)
-    (sent,) = await told(storage)
+    (sent,) = await bodies_sent(storage)
     assert (sent["status"], sent["error"]["error"]) == ("error", "RunAttemptsExhausted")
 
 
 async def test_it_outlives_its_thread(storage, thread):
     await ended(storage, thread)
     await storage.threads.delete(thread)
-    assert len(await told(storage)) == 1
+    assert len(await bodies_sent(storage)) == 1
 
 
 async def test_claimed_webhook_is_given_to_one_sender(storage, clock, thread):

@@ -84,16 +84,16 @@ def test_keys_in_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("LOOMLINE_ENCRYPTION_KEYS", base64.b64encode(b"k" * 32).decode())
     config = tmp_path / "langgraph.json"
     config.write_text(json.dumps({"graphs": {"agent": AGENT}}))
-    check(tmp_path, config)
+    check_database_hides_the_topic(tmp_path, config)
 
 
 def test_documented_encryption_handlers_encrypt_the_database(tmp_path, monkeypatch):
     monkeypatch.setenv("KEY_OF_COMMON", Fernet.generate_key().decode())
     python_files("encryption.md", tmp_path)
-    check(tmp_path, configuration("encryption.md", 0, tmp_path))
+    check_database_hides_the_topic(tmp_path, configuration("encryption.md", 0, tmp_path))
 
 
-def check(folder, config):
+def check_database_hides_the_topic(folder, config):
     with Process(folder / "data", config=config) as server:
         with loomline.get_sync_client(url=server.url, api_key=None) as client:
             thread = client.threads.create()["thread_id"]

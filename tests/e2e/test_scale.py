@@ -14,11 +14,15 @@ import pytest
 import redis
 from tests.e2e.site import LEASE, begun, metric, site, until
 from tests.serving import PROJECT, Process
-from tests.threads import Thread, data, is_end, take
+from tests.threads import Thread, data, events_until_end, is_end
 
 from loomline import get_sync_client
 
 GRAPHS = len(json.loads(PROJECT.read_text())["graphs"])
+
+END_RUN = """
+    UPDATE loomline_runs SET status = 'success', token = NULL, lease_until = NULL WHERE run_id = %s
+"""
 
 # What a machine that does other things besides may add to a promise.
 BUSY = 3
@@ -271,7 +275,7 @@ async def test_a_conversation_goes_on_whenever_its_worker_dies(place, tmp_path):
         return new
 
     async with near.sse() as events, far.subscribed() as others:
-        viewers = [asyncio.create_task(take(each, 2)) for each in (events, others)]
+        viewers = [asyncio.create_task(events_until_end(each, 2)) for each in (events, others)]
         settings = {"configurable": {"halts": str(tmp_path)}}
         ask = {"messages": [{"role": "user", "content": "What is 2 + 3?"}], "gate": str(gate)}
         await near.start("assistant", ask, config=settings)
@@ -295,7 +299,7 @@ async def test_a_conversation_goes_on_whenever_its_worker_dies(place, tmp_path):
     for cut in range(-1, len(seen) - 1, 5):
         rest = seen[cut + 1 :]
         async with far.sse(since=seen[cut]["seq"] if rest != seen else 0) as events:
-            assert await take(events, sum(map(is_end, rest))) == rest, cut
+            assert await events_until_end(events, sum(map(is_end, rest))) == rest, cut
     numbers = [event["seq"] for event in seen]
     assert numbers == sorted(set(numbers))
     assert len({event["event_id"] for event in seen}) == len(seen)
@@ -371,18 +375,23 @@ def test_without_redis_runs_go_on_and_no_result_is_lost(place, tmp_path):
         assert updates(parts) == ["refine_topic", "generate_joke"]
 
 
-def freeze_between_transactions(worker, place, run_id):
-    """Freeze a worker at a moment at which it holds no lock on the row of its run."""
+def end_behind_the_back_of(worker, place, run_id):
+    """Freeze a worker and store the end of its run, at a moment at which it has not locked the row.
 
-    def frozen():
+    A frozen worker may have sent statements that the database executes later.
+    """
+
+    def ended():
         worker.process.send_signal(signal.SIGSTOP)
         with suppress(psycopg.errors.LockNotAvailable):
-            query = "SELECT 1 FROM loomline_runs WHERE run_id = %s FOR UPDATE NOWAIT"
-            return place.rows(query, run_id)
+            with psycopg.connect(place.database, autocommit=True) as connection:
+                connection.execute("SET lock_timeout = '500ms'")
+                connection.execute(END_RUN, (run_id,))
+            return True
         worker.process.send_signal(signal.SIGCONT)
-        return None
+        return False
 
-    until(frozen)
+    until(ended)
 
 
 def test_log_without_a_worker_is_closed_by_its_reader(place, tmp_path):
@@ -393,12 +402,7 @@ def test_log_without_a_worker_is_closed_by_its_reader(place, tmp_path):
         until(lambda: begun(tmp_path) == ["one"])
         viewer = Viewer(client.runs.join_stream(thread, run_id, last_event_id="-1"))
         until(lambda: viewer.seen)
-        freeze_between_transactions(worker, place, run_id)
-        place.rows(
-            "UPDATE loomline_runs SET status = 'success', token = NULL, lease_until = NULL"
-            " WHERE run_id = %s RETURNING 1",
-            run_id,
-        )
+        end_behind_the_back_of(worker, place, run_id)
         assert [part.event for part in viewer.done()] == ["metadata"]
         assert raw.hget(f"loomline:meta:{run_id}", "closed")
         worker.kill()

@@ -20,12 +20,12 @@ ALL = [each for each in EVERY if each[0] not in NEWEST]
 
 @pytest.mark.parametrize(("file", "name"), ALL, ids=[name for _, name in ALL])
 def test_scenario_of_an_npm_package_passes_on_sqlite(node, sqlite, file, name):
-    check(node, sqlite, file, name)
+    check_scenario_passes(node, sqlite, file, name)
 
 
 @pytest.mark.parametrize(("file", "name"), EVERY, ids=[name for _, name in EVERY])
 def test_newest_packages_on_sqlite(newest, sqlite, file, name):
-    check(newest, sqlite, file, name)
+    check_scenario_passes(newest, sqlite, file, name)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_newest_packages_on_sqlite(newest, sqlite, file, name):
     ids=[name for file, name in ALL if file in STORED],
 )
 def test_scenario_of_an_npm_package_passes_on_postgres(node, postgres, file, name):
-    check(node, postgres, file, name)
+    check_scenario_passes(node, postgres, file, name)
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ def test_scenario_of_an_npm_package_passes_on_postgres(node, postgres, file, nam
     ids=[name for file, name in ALL if file in FOLLOWED],
 )
 def test_scenario_of_an_npm_package_passes_beside_a_worker(node, apart, file, name):
-    check(node, apart, file, name)
+    check_scenario_passes(node, apart, file, name)
 
 
-def check(node, url, file, name):
+def check_scenario_passes(node, url, file, name):
     if error := node.run(file, name, url):
         pytest.fail(error, pytrace=False)
