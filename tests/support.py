@@ -15,6 +15,7 @@ from loomline.server.domain.runs import NewRun
 from loomline.server.domain.threads import NewThread
 from loomline.server.events.memory import MemoryEventLog
 from loomline.server.events.signals import MemorySignals
+from loomline.server.ports.measures import NO_MEASURES
 from loomline.server.storage.encrypted import EncryptedStorage
 from loomline.server.storage.postgres import PostgresStorage
 from loomline.server.storage.saver import SaverOptions
@@ -137,7 +138,7 @@ def open_descriptors():
     return found
 
 
-def worker_of(storage, clock, executor=None, **options):
+def worker_of(storage, clock, executor=None, measures=NO_MEASURES, **options):
     """Return a worker that has not been started, with its events and signals in memory."""
     given = {
         "name": "w",
@@ -155,4 +156,5 @@ def worker_of(storage, clock, executor=None, **options):
         executor=executor,
         runner=Runner(RunnerOptions(), asyncio.new_event_loop),
         options=WorkerOptions(**given | options),
+        measures=measures,
     )

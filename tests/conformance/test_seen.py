@@ -37,7 +37,7 @@ async def test_of_several_at_once_one_is_added(storage):
     assert len(await storage.runs.list(thread, limit=100, offset=0, status="pending")) == 1
 
 
-async def test_whoever_looks_again_may_add_one(storage):
+async def test_run_is_added_after_another_look_at_the_thread(storage):
     thread = await thread_of(storage)
     for _ in range(3):
         await answer(storage, thread, await look(storage, thread))
@@ -78,7 +78,7 @@ async def test_a_run_that_begins_changes_nothing(storage):
     await answer(storage, thread, seen)
 
 
-async def test_what_is_refused_has_done_nothing(storage):
+async def test_refused_addition_changes_nothing_on_the_thread(storage):
     thread = await thread_of(storage)
     waiting = await add(storage, thread)
     seen = Seen(frozenset(), 0)

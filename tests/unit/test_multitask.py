@@ -17,19 +17,19 @@ def test_enqueue_leaves_everything_alone():
     assert decide("enqueue", ACTIVE, NEW) == Decision()
 
 
-def test_reject_refuses():
+def test_reject_strategy_refuses_a_busy_thread():
     with pytest.raises(ThreadBusy, match="already running"):
         decide("reject", ACTIVE, NEW)
 
 
-def test_interrupt_ends_the_queue_and_stops_what_runs():
+def test_interrupt_ends_queued_runs_and_stops_the_running_one():
     made = decide("interrupt", ACTIVE, NEW)
     assert (made.stop, made.end, made.remove) == ((RUNNING,), (FIRST, SECOND), ())
     assert made.how.action == "interrupt"
     assert made.how.reason == f"superseded by run {NEW} (multitask_strategy=interrupt)"
 
 
-def test_rollback_removes_the_queue_and_stops_what_runs():
+def test_rollback_removes_queued_runs_and_stops_the_running_one():
     made = decide("rollback", ACTIVE, NEW)
     assert (made.stop, made.end, made.remove) == ((RUNNING,), (), (FIRST, SECOND))
     assert made.how.action == "rollback"

@@ -340,7 +340,7 @@ def contents(url):
     return {name: sorted(map(repr, outside(url, f"SELECT * FROM {name}"))) for (name,) in tables}
 
 
-async def test_what_is_cut_off_leaves_nothing_behind(storage, url):
+async def test_interrupted_transactions_leave_no_rows(storage, url):
     acts = await acts_that_write_much(storage)
     before = contents(url)
     for act, obstacle in acts:
@@ -473,7 +473,7 @@ async def test_sweepers_of_several_processes_do_not_get_into_each_others_way(url
         assert len(swept) == len(set(swept)) == 100
 
 
-async def test_what_happens_to_one_thread_at_once_is_one_after_the_other(url):
+async def test_concurrent_acts_on_one_thread_are_serialised(url):
     async with open_postgres(url) as one, open_postgres(url) as two:
         thread = await thread_of(one)
         strategies = ["enqueue", "interrupt", "rollback"]
@@ -688,7 +688,7 @@ async def test_threads_of_the_stock_saver_are_adopted(url, stock):
         assert await history(stock, threads[0]) == await history(ours, threads[0])
 
 
-async def test_rolling_back_restores_what_the_stock_saver_wrote(url, stock):
+async def test_rollback_restores_writes_of_the_stock_saver(url, stock):
     thread = uuid7()
     await on(stock).ainvoke({"text": "a"}, root(thread))
     await on(stock).ainvoke(Command(resume="b"), root(thread))
@@ -710,7 +710,7 @@ async def asked(saver, thread):
     return [each.value for each in state.interrupts]
 
 
-async def test_a_copy_is_not_affected_by_what_happens_to_the_original(url, stock):
+async def test_copy_is_independent_of_later_changes_to_its_source(url, stock):
     thread, copy = uuid7(), uuid7()
     await on(stock).ainvoke({"text": "a"}, root(thread))
     async with open_postgres(url) as storage:
@@ -728,7 +728,7 @@ async def test_a_copy_is_not_affected_by_what_happens_to_the_original(url, stock
         assert await asked(saver, copy) == ["how"]
 
 
-async def test_a_copy_keeps_the_order_of_what_was_displaced(url):
+async def test_copy_keeps_the_order_of_displaced_writes(url):
     source, copy = str(uuid7()), str(uuid7())
     async with open_postgres(url) as storage:
         for run, seq in (("a", 2_000_002), ("b", 2_000_001)):
@@ -753,7 +753,7 @@ async def test_a_stop_survives_in_the_database(storage):
 
 
 @pytest.mark.one_interpreter
-async def test_what_a_run_costs_does_not_grow_with_the_tables(url):
+async def test_statements_of_a_run_never_scan_whole_tables(url):
     """No statement of a run reads a table from its beginning to its end."""
     async with open_postgres(url) as storage:
         for _ in range(300):

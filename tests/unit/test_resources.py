@@ -14,7 +14,6 @@ from starlette.routing import Match, Route, WebSocketRoute
 
 import loomline.server.api
 from loomline.server.api.entries import Entry, Resource
-from loomline.server.api.metrics import Meter
 from loomline.server.api.openapi import document
 from loomline.server.api.queries import (
     ChoiceQuery,
@@ -39,6 +38,7 @@ from loomline.server.clock import SystemClock
 from loomline.server.domain.errors import InvalidInput
 from loomline.server.front import Front
 from loomline.server.graphs.registry import Graphs
+from loomline.server.ports.measures import NO_MEASURES
 from loomline.server.settings import load_settings
 from loomline.server.settings.http import GROUPS
 
@@ -159,7 +159,7 @@ def test_every_socket_of_a_resource_is_served(parts, app):
 
 
 async def test_a_new_resource_is_served_from_its_module_alone():
-    routes = starlette_routes(table([Greetings()]), Meter())
+    routes = starlette_routes(table([Greetings()]), NO_MEASURES)
     transport = httpx.ASGITransport(Starlette(routes=routes))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         answer = await client.get("/greetings", params={"topic": "world"})
@@ -201,7 +201,7 @@ def test_a_disabled_group_removes_its_resources_and_no_others(parts):
 
 
 def test_no_route_hides_a_later_one(parts):
-    routes = starlette_routes(table(parts.resources), parts.meter)
+    routes = starlette_routes(table(parts.resources), parts.measures)
     for entry in table(parts.resources):
         path = re.sub(r"{\w+}", THREAD, entry.path)
         scope = {"type": "http", "method": entry.method, "path": path, "headers": []}

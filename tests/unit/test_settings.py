@@ -50,7 +50,7 @@ def refused(load):
     return refused
 
 
-def test_defaults(load, tmp_path):
+def test_empty_environment_gives_the_default_settings(load, tmp_path):
     assert load() == Settings(
         config_path=tmp_path / "langgraph.json",
         graphs=(
@@ -104,7 +104,7 @@ def test_the_dev_command_has_defaults_of_its_own(load):
     assert found == {"shutdown_grace_seconds": (10.0, 1.0)}
 
 
-def test_dev_is_told(load):
+def test_dev_mode_is_part_of_the_settings(load):
     assert load(dev=True).dev
 
 
@@ -175,7 +175,7 @@ def test_a_former_option_is_refused_with_the_remedy(refused):
         ("port", "0", 0),
     ],
 )
-def test_values_that_fit(load, name, text, value):
+def test_valid_option_value_is_parsed(load, name, text, value):
     assert getattr(load(**{name: text}), name) == value
 
 
@@ -295,7 +295,7 @@ def test_a_mark_before_the_variables_is_not_part_of_them(load, tmp_path):
         ("A= # comment", ""),
     ],
 )
-def test_lines_of_variables(line, value):
+def test_line_of_an_env_file_is_parsed(line, value):
     assert parse_env(line) == {"A": value}
 
 
@@ -310,7 +310,7 @@ def test_variables_may_refer_to_others_of_the_file_and_of_the_process(monkeypatc
     assert parse_env(text) == found
 
 
-def test_several_servers(load, refused):
+def test_worker_can_be_disabled_with_redis(load, refused):
     database, redis = "postgresql://h/d", "rediss://me:secret@h:6380/1"
     found = load(
         environment={"LOOMLINE_DATABASE_URL": database, "LOOMLINE_REDIS_URL": redis}, worker="false"

@@ -31,7 +31,6 @@ from loomline.server.api.limits import (
     StreamLimit,
     TokenBuckets,
 )
-from loomline.server.api.metrics import Meter
 from loomline.server.api.openapi import document
 from loomline.server.api.pages import NoSniffing
 from loomline.server.api.prefix import MountPrefix
@@ -47,6 +46,7 @@ from loomline.server.api.routes import (
 from loomline.server.authn.setup import AuthSetUp
 from loomline.server.domain.addresses import is_loopback
 from loomline.server.graphs.loader import load_attribute
+from loomline.server.ports.measures import Measures
 from loomline.server.services.headers import HeaderPicker
 from loomline.server.settings import JSON_DEPTH_MOST, CorsSettings, Settings, browser_policy
 
@@ -106,13 +106,13 @@ class Front:
         return ours if self._custom is None else merged(ours, self._custom.openapi())
 
     def application(
-        self, resources: Sequence[Resource], meter: Meter, lifespan: Lifespan
+        self, resources: Sequence[Resource], measures: Measures, lifespan: Lifespan
     ) -> Starlette:
         """Return the application; ``lifespan`` is around that of the user's."""
         most = self._settings.streams_per_user
         streams = StreamLimit(most) if most else None
         served = enabled(resources, self._settings.http.disabled)
-        plain = starlette_routes(table(served), meter, streams)
+        plain = starlette_routes(table(served), measures, streams)
         routes = [*plain, *starlette_sockets(served, streams)]
         gate = self._gate(plain, open_paths(resources))
         outside, limit = self._outer_layers(), self._rate_limit()

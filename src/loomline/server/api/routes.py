@@ -12,8 +12,9 @@ from starlette.types import ASGIApp, Scope
 from loomline.server.api.entries import Entry, Resource
 from loomline.server.api.errors import Handler, guarded
 from loomline.server.api.limits import StreamLimit
-from loomline.server.api.metrics import Meter
+from loomline.server.api.metrics import measured
 from loomline.server.api.schemas import STREAM
+from loomline.server.ports.measures import Measures
 
 
 def table(resources: Sequence[Resource]) -> list[Entry]:
@@ -32,7 +33,7 @@ def open_paths(resources: Sequence[Resource]) -> frozenset[str]:
 
 
 def starlette_routes(
-    entries: Sequence[Entry], meter: Meter, streams: StreamLimit | None = None
+    entries: Sequence[Entry], measures: Measures, streams: StreamLimit | None = None
 ) -> list[Route]:
     """Return one route per path for the router, which lists the methods of a path in its errors.
 
@@ -43,7 +44,7 @@ def starlette_routes(
         handler = entry.handler
         if streams is not None and _stays_open(entry):
             handler = streams.limited(handler)
-        handler = meter.measured(guarded(handler), entry.method, entry.path)
+        handler = measured(guarded(handler), entry.method, entry.path, measures)
         places.setdefault(entry.path, {})[entry.method] = handler
     return [
         Route(path, _by_method(handlers), methods=list(handlers))

@@ -51,6 +51,7 @@ def make_webhooks(settings: Settings, core: Core) -> Webhooks:
         storage=core.storage,
         signals=core.signals,
         clock=core.clock,
+        measures=core.measures,
         guard=guard,
         transport=client,
         options=SenderOptions(
@@ -101,12 +102,14 @@ def make_worker(
         events=core.watch,
         signals=core.signals,
         clock=core.clock,
+        measures=core.measures,
         executor=Executor(
             storage=core.storage,
             events=core.watch,
             signals=core.signals,
             graphs=graphs,
             clock=core.clock,
+            measures=core.measures,
             options=_execute_options(settings, core),
         ),
         runner=runner,

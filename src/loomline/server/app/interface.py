@@ -21,6 +21,14 @@ from loomline.server.api.store import StoreRoutes
 from loomline.server.api.thread_streams import ThreadStreamRoutes
 from loomline.server.api.threads import ThreadRoutes
 from loomline.server.app.drivers import Core
+from loomline.server.domain.measures import (
+    GRAPHS_BLOCKED,
+    REDIS_AVAILABLE,
+    REDIS_EVENTS_LOST,
+    REDIS_STREAMS,
+    STREAM_READERS,
+    Gauge,
+)
 from loomline.server.domain.runs import QueueLimits
 from loomline.server.front import Front
 from loomline.server.graphs.priorities import load_priority
@@ -167,15 +175,15 @@ def make_resources(
 
 def gauges(
     watch: WatchedEvents, redis: RedisEvents | None, blocked_seconds: float
-) -> Mapping[str, float]:
+) -> Mapping[Gauge, float]:
     gauges = {
-        "loomline_stream_readers": watch.readers,
-        "loomline_graphs_blocked_seconds": blocked_seconds,
+        STREAM_READERS: watch.readers,
+        GRAPHS_BLOCKED: blocked_seconds,
     }
     if redis is not None:
-        gauges["loomline_redis_available"] = int(redis.available)
-        gauges["loomline_redis_streams"] = redis.log.size
-        gauges["loomline_redis_events_lost"] = redis.losses
+        gauges[REDIS_AVAILABLE] = int(redis.available)
+        gauges[REDIS_STREAMS] = redis.log.size
+        gauges[REDIS_EVENTS_LOST] = redis.losses
     return gauges
 
 

@@ -18,9 +18,9 @@ from loomline.client import configure_loopback_transports
 from loomline.server.api.connections import Connections
 from loomline.server.api.entries import Resource
 from loomline.server.api.inside import Door, Inside, as_user
-from loomline.server.api.metrics import Meter
 from loomline.server.app.execution import Webhooks
 from loomline.server.caching import shared_cache
+from loomline.server.ports.measures import Measures
 from loomline.server.ports.storage import Storage
 from loomline.server.services.assistants import AssistantService
 from loomline.server.services.departures import Departures
@@ -62,7 +62,7 @@ class Parts:
     webhooks: Webhooks
     assistants: AssistantService
     resources: Sequence[Resource]
-    meter: Meter
+    measures: Measures
     connections: Connections
     protected: bool
 

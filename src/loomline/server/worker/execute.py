@@ -33,6 +33,7 @@ from loomline.server.graphs.serde import encode
 from loomline.server.graphs.states import Summary, summary
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog
+from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.signals import THREAD, WEBHOOK, WORK, Signals
 from loomline.server.ports.storage import Storage
 from loomline.server.worker.chunks import ChunkEncoder
@@ -168,6 +169,7 @@ class Executor:
         graphs: Graphs,
         clock: Clock,
         options: ExecuteOptions,
+        measures: Measures = NO_MEASURES,
     ) -> None:
         self._storage = storage
         self._events = events
@@ -175,9 +177,17 @@ class Executor:
         self._graphs = graphs
         self._clock = clock
         self._options = options
+        self._measures = measures
 
     async def execute(self, assignment: Assignment) -> None:
         """Execute a run to its end and record it, whatever happens on the way."""
+        run = assignment.claim.run
+        facts = {"run_id": str(run.run_id), "thread_id": str(run.thread_id)}
+        with self._measures.span("run", run.graph_id, attempt=run.attempt, **facts) as span:
+            await self._execute(assignment)
+            span.note(result=assignment.result)
+
+    async def _execute(self, assignment: Assignment) -> None:
         claim = assignment.claim
         began = time.perf_counter()
         outcome = await self._attempt(assignment)

@@ -12,6 +12,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from loomline.server.domain.runs import Claim
 from loomline.server.ports.clock import Clock
+from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.store import Store, StoreOptions
 from loomline.server.storage.checkpoints import Settled, Sink
 from loomline.server.storage.postgres.assistants import PostgresAssistants
@@ -57,6 +58,7 @@ class PostgresStorage:
         connections: int,
         use: Use | None = None,
         saver: SaverOptions | None = None,
+        measures: Measures = NO_MEASURES,
     ) -> None:
         """Make one that is not opened yet.
 
@@ -68,6 +70,7 @@ class PostgresStorage:
             use: Whether other processes may use the database meanwhile; None: it does not matter,
                 because nothing is going to be executed.
             saver: How values become rows.
+            measures: The receiver of spans of the transactions.
         """
         self._url = url
         self._use = use
@@ -75,6 +78,7 @@ class PostgresStorage:
         self._store_options = store or StoreOptions()
         self._saver_options = saver or SaverOptions()
         self._clock = clock
+        self._measures = measures
         self._connections = connections
         self._opened = False
 
@@ -86,7 +90,7 @@ class PostgresStorage:
                 that does not expect us, or has no pgvector where the store needs it.
         """
         vectors = await asyncio.to_thread(self._prepare)
-        self._database = Database(parameters(self._url), self._connections)
+        self._database = Database(parameters(self._url), self._connections, self._measures)
         self._drain = ThreadDrain(self._database)
         self._sinks = Sinks(self._drain)
         self._drain.start()
