@@ -98,7 +98,8 @@ async def contenders(folder: Path) -> AsyncIterator[dict[str, Any]]:
         lite = await stack.enter_async_context(
             opened(SqliteStorage(folder / "loomline.db", clock=SystemClock()))
         )
-        large = await stack.enter_async_context(opened(PostgresStorage(url, clock=SystemClock())))
+        storage = PostgresStorage(url, clock=SystemClock(), connections=4)
+        large = await stack.enter_async_context(opened(storage))
         stock_lite = await stack.enter_async_context(
             AsyncSqliteSaver.from_conn_string(str(folder / "stock.db"))
         )

@@ -1,4 +1,4 @@
-"""What runs take on disk, beside langgraph's stock savers.
+"""The size of runs on disk, beside langgraph's stock savers.
 
     python bench/disk.py [--runs 1000] [--turns 250] [--tables]
 

@@ -23,7 +23,7 @@ from loomline.server.clock import SystemClock
 from loomline.server.domain.events import START, Event
 from loomline.server.domain.json import Encoded
 from loomline.server.events.memory import MemoryEventLog
-from loomline.server.events.redis import RedisEvents
+from loomline.server.events.redis import RedisEvents, RedisOptions
 from loomline.server.ports.events import EventLog, EventReader
 
 # As long as a token of a stream is on the wire.
@@ -37,7 +37,10 @@ async def logs(url: str | None) -> AsyncIterator[tuple[EventLog, EventLog]]:
         log = MemoryEventLog(SystemClock())
         yield log, log
         return
-    writing, reading = RedisEvents(url), RedisEvents(url)
+    writing, reading = (
+        RedisEvents(url, RedisOptions("loomline:")),
+        RedisEvents(url, RedisOptions("loomline:")),
+    )
     await writing.open()
     await reading.open()
     try:

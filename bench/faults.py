@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 from tests.faults import acts
 from tests.faults.fleet import EMBEDDED, POSTGRES, SCALED, Fleet, Shape
 from tests.faults.load import Load
-from tests.faults.verdict import Verdict, judge
+from tests.faults.verdict import Verdict, verdict_on
 
 SHAPES = {shape.name[0]: shape for shape in (EMBEDDED, POSTGRES, SCALED)}
 
@@ -104,7 +104,7 @@ async def suffer(
                 await acts.pause()
             await load.settle(300)
             fleet.end()
-            verdict = judge(load, fleet.record())
+            verdict = verdict_on(load, fleet.record())
         if verdict.faults:
             keep(fleet, verdict)
     return verdict, done

@@ -73,7 +73,7 @@ async def opened(server: str | None) -> AsyncIterator[Database]:
     with tempfile.TemporaryDirectory() as folder, new_database(server) as url:
         clock = SystemClock()
         storage: Database = (
-            PostgresStorage(url, clock=clock)
+            PostgresStorage(url, clock=clock, connections=4)
             if url
             else SqliteStorage(Path(folder) / "loomline.db", clock=clock)
         )

@@ -86,6 +86,48 @@ def new_schema():
     return f"{server_url()}{joint}options={quote(f'-csearch_path={name}')}"
 
 
+_SIZES = """
+    SELECT relname, pg_table_size(oid) FROM pg_class
+    WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
+"""
+
+# Of migrations.
+_KEPT = {"checkpoint_migrations", "loomline_migrations"}
+
+_LARGE_BYTES = 500_000
+
+
+@functools.cache
+def _returned():
+    return []
+
+
+def borrow_schema():
+    """Return the address of a schema without rows; its tables may be up to date already.
+
+    The migrations of a new schema take longer than most of the tests.
+    """
+    return _returned().pop() if _returned() else new_schema()
+
+
+def return_schema(url):
+    """Delete the rows of a borrowed schema, so that another test can borrow it."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        sizes = dict(connection.execute(_SIZES).fetchall())
+        if not set(sizes) > _KEPT or "loomline_store_vectors" in sizes:
+            return  # never opened, or with a table that not every storage has
+        connection.execute("SET lock_timeout = '10s'")
+        # Truncating takes longer than deleting, but leaves nothing that a scan would read.
+        connection.execute(
+            ";".join(
+                f"{'TRUNCATE' if size > _LARGE_BYTES else 'DELETE FROM'} {name}"
+                for name, size in sizes.items()
+                if name not in _KEPT
+            )
+        )
+    _returned().append(url)
+
+
 def end():
     """Leave nothing behind."""
     if _GIVEN and _schemas():

@@ -14,6 +14,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+from tests.preloaded import Preloaded
+
 from loomline.server.cli import serve
 from loomline.server.cli.sockets import bind, url
 from loomline.server.settings import load_settings
@@ -76,27 +78,31 @@ def variables_restored(names):
 class Process:
     """A server process of its own, or a worker that tells how it is.
 
-    ``files`` are its soft and its hard limit of open files.
+    ``files`` are its soft and its hard limit of open files. A ``fresh`` one is a new interpreter.
     """
 
     def __init__(
-        self, folder, *, command="serve", config=PROJECT, port=None, wait=True, files=None, **flags
+        self,
+        folder,
+        *,
+        command="serve",
+        config=PROJECT,
+        port=None,
+        wait=True,
+        files=None,
+        fresh=False,
+        **flags,
     ):
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         options = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
         port_option = "--health-port" if command == "worker" else "--port"
-        self.process = subprocess.Popen(
-            [
-                *([] if files is None else ["prlimit", "--nofile={}:{}".format(*files)]),
-                sys.executable, "-m", "loomline.server.cli", command, "--config", str(config),
-                port_option, str(self.port), "--data-dir", str(folder), *options,
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
+        arguments = [
+            command, "--config", str(config), port_option, str(self.port),
+            "--data-dir", str(folder), *options,
+        ]  # fmt: skip
+        start = _new_interpreter if fresh or sys.platform != "linux" else Preloaded
+        self.process = start(arguments, env=os.environ | {"PYTHONUNBUFFERED": "1"}, files=files)
         if wait:
             self.wait_until_ready()
 
@@ -128,6 +134,17 @@ class Process:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.kill()
+
+
+def _new_interpreter(arguments, *, env, files):
+    limits = [] if files is None else ["prlimit", "--nofile={}:{}".format(*files)]
+    return subprocess.Popen(
+        [*limits, sys.executable, "-m", "loomline.server.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
 
 
 @functools.cache

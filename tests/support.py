@@ -10,11 +10,13 @@ from uuid import UUID
 from loomline.encryption.aes import AesEncryption
 from loomline.server.clock import SystemClock
 from loomline.server.domain.ids import uuid7
+from loomline.server.domain.retention import Retention
 from loomline.server.domain.run_spec import RunSpec, StoredSpec
 from loomline.server.domain.runs import NewRun
 from loomline.server.domain.threads import NewThread
 from loomline.server.events.memory import MemoryEventLog
 from loomline.server.events.signals import MemorySignals
+from loomline.server.ports.measures import NO_MEASURES
 from loomline.server.storage.encrypted import EncryptedStorage
 from loomline.server.storage.postgres import PostgresStorage
 from loomline.server.storage.saver import SaverOptions
@@ -24,6 +26,9 @@ from loomline.server.worker.loop import Worker, WorkerOptions
 from loomline.server.worker.runners import Runner, RunnerOptions
 
 SPEC_FIELDS = {"temporary", "resumable", "input", "command", "events"}
+CONNECTIONS = 4
+"""Connections of a storage on PostgreSQL."""
+
 ASSISTANT = UUID("00000000-0000-4000-8000-000000000001")
 
 
@@ -88,7 +93,7 @@ async def open_encrypted(folder, clock=None, store=None):
 
 @asynccontextmanager
 async def open_postgres(url, clock=None, **options):
-    storage = PostgresStorage(url, clock=clock or SystemClock(), **options)
+    storage = PostgresStorage(url, clock=clock or SystemClock(), connections=CONNECTIONS, **options)
     await storage.open()
     try:
         yield storage
@@ -139,9 +144,16 @@ def open_descriptors():
     return found
 
 
-def worker_of(storage, clock, executor=None, **options):
+def worker_of(storage, clock, executor=None, measures=NO_MEASURES, **options):
     """Return a worker that has not been started, with its events and signals in memory."""
-    given = {"name": "w", "concurrency": 4, "lease_seconds": 60, "max_attempts": 3}
+    given = {
+        "name": "w",
+        "concurrency": 4,
+        "lease_seconds": 60,
+        "max_attempts": 3,
+        "grace_seconds": 10,
+        "retention": Retention(120.0),
+    }
     return Worker(
         storage=storage,
         events=MemoryEventLog(clock),
@@ -150,4 +162,5 @@ def worker_of(storage, clock, executor=None, **options):
         executor=executor,
         runner=Runner(RunnerOptions(), asyncio.new_event_loop),
         options=WorkerOptions(**given | options),
+        measures=measures,
     )

@@ -90,7 +90,7 @@ class Thread:
     async def until_end(self, ends=1, **params):
         """Return the events from the beginning up to so many ends of runs."""
         async with self.sse(**params) as events:
-            return await take(events, ends)
+            return await events_until_end(events, ends)
 
 
 class Socket:
@@ -143,7 +143,7 @@ async def _events(response):
             fields = {}
 
 
-async def take(events, ends=1):
+async def events_until_end(events, ends=1):
     """Return events up to so many ends of runs."""
     found = []
     async for event in events:

@@ -31,7 +31,7 @@ async def refused(answer, status, text):
     assert text in answer.json()["detail"]
 
 
-async def test_create_and_get(assistants):
+async def test_created_assistant_is_returned_by_get_with_every_field(assistants):
     made = await assistants.create(
         "joke", config={"tags": ["t"], "recursion_limit": 7}, metadata={"a": {"b": 1}},
         name="N", description="D",
@@ -45,7 +45,7 @@ async def test_create_and_get(assistants):
     assert await assistants.get(made["assistant_id"]) == made
 
 
-async def test_defaults(http):
+async def test_assistant_without_a_name_is_called_untitled(http):
     made = (await http.post("/assistants", json={"graph_id": "joke", "name": ""})).json()
     assert (made["name"], made["description"], made["metadata"]) == ("Untitled", None, {})
 
@@ -73,7 +73,7 @@ async def test_an_empty_one_resets_both(http, reset):
     assert (after["config"], after["context"]) == ({}, {})
 
 
-async def test_taken_ids(http):
+async def test_creation_with_a_taken_id_is_a_conflict_unless_allowed(http):
     body = {"graph_id": "joke", "assistant_id": str(uuid4()).upper(), "name": "first"}
     made = (await http.post("/assistants", json=body)).json()
     assert made["assistant_id"] == body["assistant_id"].lower()
@@ -102,11 +102,11 @@ async def test_taken_ids(http):
         ),
     ],
 )  # fmt: skip
-async def test_bad_creations(http, body, status, text):
+async def test_invalid_creation_is_refused_with_its_reason(http, body, status, text):
     await refused(await http.post("/assistants", json=body), status, text)
 
 
-async def test_patch_versions_latest(assistants):
+async def test_patch_makes_a_version_that_can_be_replaced_as_latest(assistants):
     made = await assistants.create("joke", metadata={"a": 1, "b": {"c": 1}}, name="one")
     key = made["assistant_id"]
     after = await assistants.update(key, graph_id="ask", metadata={"b": None}, name="two")
@@ -150,7 +150,7 @@ async def test_patch_versions_latest(assistants):
         ("GET", f"{NOWHERE}/subgraphs", None, 404, f"Assistant {NOWHERE} not found"),
     ],
 )
-async def test_refusals(http, method, path, body, status, text):
+async def test_request_for_a_missing_assistant_is_refused(http, method, path, body, status, text):
     await refused(await http.request(method, f"/assistants/{path}", json=body), status, text)
 
 
@@ -160,7 +160,7 @@ async def test_latest_needs_a_version_there_is(http, assistants):
     await refused(answer, 404, f"Version 99 not found for assistant {key}")
 
 
-async def test_search_and_count(http, assistants):
+async def test_search_and_count_find_the_same_assistants(http, assistants):
     mark = str(uuid4())
     for number, name in enumerate(["b", "A", "c"]):
         await assistants.create(
@@ -206,11 +206,11 @@ async def test_search_and_count(http, assistants):
         ({"graph_id": "nope"}, 404, "Graph 'nope' not found"),
     ],
 )
-async def test_bad_searches(http, body, status, text):
+async def test_invalid_assistant_search_is_refused_with_its_reason(http, body, status, text):
     await refused(await http.post("/assistants/search", json=body), status, text)
 
 
-async def test_delete(http, assistants):
+async def test_deleted_assistant_is_gone_and_its_threads_stay(http, assistants):
     made = await assistants.create("joke")
     key = made["assistant_id"]
     ran = (await http.post("/threads", json={})).json()["thread_id"]
@@ -223,7 +223,7 @@ async def test_delete(http, assistants):
     assert (await http.get(f"/assistants/{key}")).status_code == 404
 
 
-async def test_delete_with_threads(http, assistants):
+async def test_deletion_with_threads_deletes_the_threads_too(http, assistants):
     key = (await assistants.create("sleepy"))["assistant_id"]
     thread = (await http.post("/threads", json={})).json()["thread_id"]
     run = {"assistant_id": key, "input": {"seconds": 60}}
@@ -260,12 +260,12 @@ async def test_the_drawing_of_a_graph(http, assistants):
     assert (await http.get(f"/assistants/{key}/graph?xray=TRUE")).status_code == 200
 
 
-async def test_a_factory_draws_what_its_assistant_says(assistants):
+async def test_factory_draws_the_graph_of_the_assistants_context(assistants):
     key = (await assistants.create("made", context={"color": "red"}))["assistant_id"]
     assert [node["id"] for node in (await assistants.get_graph(key))["nodes"]][1] == "color"
 
 
-async def test_schemas(http, assistants):
+async def test_schemas_of_an_assistant_describe_its_graph(http, assistants):
     found = await assistants.get_schemas("context")
     assert list(found) == [
         "graph_id", "input_schema", "output_schema", "state_schema", "config_schema",
@@ -287,7 +287,7 @@ async def test_schemas(http, assistants):
     assert "HumanMessage" in messages["state_schema"]["$defs"]
 
 
-async def test_subgraphs(http, assistants):
+async def test_subgraphs_are_listed_with_their_schemas(http, assistants):
     found = await assistants.get_subgraphs("parent")
     assert list(found) == ["child"]
     assert list(found["child"]) == [
@@ -298,7 +298,7 @@ async def test_subgraphs(http, assistants):
     assert (await http.get("/assistants/joke/subgraphs?recurse=perhaps")).json() == {}
 
 
-async def test_subgraphs_of_subgraphs(http):
+async def test_nested_subgraphs_are_listed_only_with_recurse(http):
     everything = (await http.get("/assistants/family/subgraphs?recurse=true")).json()
     assert list(everything) == ["parent", "parent|child"]
     assert list((await http.get("/assistants/family/subgraphs")).json()) == ["parent"]

@@ -91,7 +91,7 @@ FIELDS = [
 ]
 
 
-def check(answer, status, text):
+def check_refused(answer, status, text):
     assert answer.status_code == status, answer.text
     body = answer.json()
     assert list(body) == ["detail"]
@@ -104,23 +104,27 @@ def check(answer, status, text):
     "route", ["/threads/{}/runs", "/threads/{}/runs/stream", "/threads/{}/runs/wait"]
 )
 @pytest.mark.parametrize(("body", "status", "text"), BODIES)
-async def test_bodies(http, thread, route, body, status, text):
-    check(await http.post(route.format(thread), content=body), status, text)
+async def test_unreadable_body_is_refused_and_changes_nothing(
+    http, thread, route, body, status, text
+):
+    check_refused(await http.post(route.format(thread), content=body), status, text)
     found = (await http.get(f"/threads/{thread}")).json()
     assert (found["status"], found["metadata"]) == ("idle", {})
 
 
 @pytest.mark.one_server
 @pytest.mark.parametrize(("fields", "status", "text"), FIELDS)
-async def test_fields(http, thread, fields, status, text):
-    check(await http.post(f"/threads/{thread}/runs", json=RUN | fields), status, text)
-    check(await http.post("/runs/stream", json=RUN | fields), status, text)
+async def test_run_with_an_invalid_field_is_refused_and_not_created(
+    http, thread, fields, status, text
+):
+    check_refused(await http.post(f"/threads/{thread}/runs", json=RUN | fields), status, text)
+    check_refused(await http.post("/runs/stream", json=RUN | fields), status, text)
     assert (await http.get(f"/threads/{thread}/runs")).json() == []
 
 
 @pytest.mark.one_server
 async def test_resuming_needs_a_thread(http):
-    check(
+    check_refused(
         await http.post("/runs", json=RUN | {"command": {"resume": 1}}),
         400,
         "You must provide a thread_id when resuming.",
@@ -146,8 +150,8 @@ PATHS = [
 
 
 @pytest.mark.parametrize(("method", "path", "status", "text"), PATHS)
-async def test_paths(http, method, path, status, text):
-    check(await http.request(method, path), status, text)
+async def test_invalid_path_is_refused_with_its_reason(http, method, path, status, text):
+    check_refused(await http.request(method, path), status, text)
 
 
 @pytest.mark.one_server
@@ -163,13 +167,13 @@ async def test_paths(http, method, path, status, text):
         "select=odd",
     ],
 )
-async def test_queries(http, thread, query):
-    check(await http.get(f"/threads/{thread}/runs?{query}"), 422, query.partition("=")[0])
+async def test_invalid_query_parameter_is_refused_by_its_name(http, thread, query):
+    check_refused(await http.get(f"/threads/{thread}/runs?{query}"), 422, query.partition("=")[0])
 
 
 @pytest.mark.one_server
 async def test_cancelling_needs_a_known_action(http, thread):
-    check(
+    check_refused(
         await http.post(f"/threads/{thread}/runs/{NOWHERE}/cancel?action=explode"),
         422,
         "Invalid action 'explode'",
@@ -185,18 +189,18 @@ async def test_cancelling_needs_a_known_action(http, thread):
 )
 async def test_cancel_with_an_unsuitable_reason_is_refused(http, thread, query, status, message):
     place = f"/threads/{thread}/runs/{NOWHERE}/cancel"
-    check(await http.post(f"{place}?{query}"), status, message)
+    check_refused(await http.post(f"{place}?{query}"), status, message)
 
 
-async def test_creating_threads(http):
-    check(await http.post("/threads", json={"thread_id": "nope"}), 422, "Invalid thread ID")
-    check(await http.post("/threads", json={"metadata": 1}), 422, "'metadata'")
-    check(await http.post("/threads", json={"if_exists": "odd"}), 422, "'if_exists'")
+async def test_thread_creation_refuses_invalid_ids_and_fields(http):
+    check_refused(await http.post("/threads", json={"thread_id": "nope"}), 422, "Invalid thread ID")
+    check_refused(await http.post("/threads", json={"metadata": 1}), 422, "'metadata'")
+    check_refused(await http.post("/threads", json={"if_exists": "odd"}), 422, "'if_exists'")
     made = (
         await http.post("/threads", json={"thread_id": NOWHERE.upper().replace("-", "")})
     ).json()
     assert made["thread_id"] == NOWHERE
-    check(
+    check_refused(
         await http.post("/threads", json={"thread_id": NOWHERE}),
         409,
         f"Thread with ID {NOWHERE} already exists",
@@ -217,7 +221,7 @@ async def test_joining_a_run_that_does_not_exist(http, thread):
 
 
 async def test_an_unknown_thread_is_not_made_by_accident(http):
-    check(
+    check_refused(
         await http.post(f"/threads/{NOWHERE}/runs", json=RUN), 404, "Thread or assistant not found."
     )
 
@@ -227,7 +231,7 @@ async def test_a_body_beyond_the_limit(tmp_path):
 
     with serving_here(tmp_path, body_limit_bytes="2000") as address:
         async with httpx.AsyncClient(base_url=address) as http:
-            check(
+            check_refused(
                 await http.post("/threads", content=b"x" * 2001),
                 413,
                 "larger than the limit of 2000 bytes",

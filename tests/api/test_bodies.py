@@ -67,7 +67,7 @@ async def routes_with_a_body(http):
 
 
 @pytest.mark.one_server
-async def test_unreadable_bodies(http, places):
+async def test_every_route_with_a_body_refuses_unreadable_json_alike(http, places):
     routes = await routes_with_a_body(http)
     assert len(routes) > 25
     for method, path in routes:
@@ -205,7 +205,7 @@ NUMBERS = [
 
 @pytest.mark.parametrize("path", ["/threads/search", "/assistants/search", "/runs/crons/search"])
 @pytest.mark.parametrize(("number", "status"), NUMBERS)
-async def test_whole_numbers(http, path, number, status):
+async def test_limit_accepts_whole_numbers_in_any_notation(http, path, number, status):
     answer = await http.post(path, content=b'{"limit": ' + number + b"}")
     assert answer.status_code == status
     reason = "beyond 64 bits" if len(number) > 20 else "limit"
@@ -250,7 +250,7 @@ async def test_an_id_has_one_creator(http, path, field, more, detail):
         ),
     ],
 )
-async def test_what_is_not_served(http, method, path, body, detail):
+async def test_unserved_path_is_not_found_with_its_reason(http, method, path, body, detail):
     answer = await http.request(method, path, json=body)
     assert answer.status_code == 404
     assert answer.json()["detail"].startswith(detail)
@@ -267,7 +267,7 @@ async def test_what_is_not_served(http, method, path, body, detail):
         ("/threads/{thread_id}/runs/x", "run"),
     ],
 )
-async def test_what_is_no_id(http, places, path, named):
+async def test_path_segment_that_is_no_uuid_is_refused(http, places, path, named):
     answer = await http.get(path.format(**places))
     assert (answer.status_code, answer.json()) == (
         422,

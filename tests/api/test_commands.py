@@ -42,7 +42,7 @@ async def test_going_to_a_node(http, thread, goto):
 
 
 @pytest.mark.parametrize("update", [{"topic": "new"}, [["topic", "new"]]])
-async def test_updating_the_state(http, thread, update):
+async def test_command_with_update_changes_the_threads_state(http, thread, update):
     await wait(http, thread, input={"topic": "tea"})
     assert (await wait(http, thread, command={"update": update}))["topic"] == "new"
 
@@ -89,13 +89,13 @@ async def test_starting_from_an_earlier_checkpoint(http, thread):
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-async def test_durability(http, thread, durability):
+async def test_interrupted_run_resumes_with_every_durability(http, thread, durability):
     assert (await wait(http, thread, input={"topic": "tea"}, durability=durability))["joke"]
     assert (await wait(http, thread, "ask", input={}, durability=durability))["__interrupt__"]
     assert (await wait(http, thread, "ask", command={"resume": "yes"}))["answer"] == "yes"
 
 
-async def test_the_recursion_limit(http, thread):
+async def test_run_beyond_its_recursion_limit_ends_with_an_error(http, thread):
     result = await wait(http, thread, input={"topic": "tea"}, config={"recursion_limit": 1})
     assert result["__error__"]["error"] == "GraphRecursionError"
 

@@ -42,7 +42,7 @@ def next_new_year():
     return f"{datetime.now(UTC).year + 1}-01-01T00:00:00+00:00"
 
 
-async def test_a_stateless_cron(http, sdk):
+async def test_stateless_cron_is_returned_with_every_field(http, sdk):
     made = await sdk.crons.create(
         "joke", schedule="0 0 1 1 *", input={"topic": "x"}, metadata={"a": 1},
         config={"tags": ["t"]}, interrupt_before="*", stream_mode="values", enabled=True,
@@ -91,7 +91,7 @@ async def test_time_zones_and_ends(sdk):
     assert over["next_run_date"] is None
 
 
-async def test_contexts(http):
+async def test_context_and_configurable_of_a_cron_exclude_each_other(http):
     made = (await http.post("/runs/crons", json=NEW_YEAR | {"context": {"c": 1}})).json()
     assert made["payload"]["context"] == {"c": 1}
     assert made["payload"]["config"] == {"configurable": {"cron_id": made["cron_id"]}}
@@ -131,7 +131,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("fields", "status", "text"), BAD)
-async def test_bad_crons(http, thread, fields, status, text):
+async def test_invalid_cron_is_refused_and_not_stored(http, thread, fields, status, text):
     before = await http.post("/runs/crons/count", json={})
     refused(await http.post("/runs/crons", json=NEW_YEAR | fields), status, text)
     if "on_run_completed" not in fields:
@@ -143,7 +143,7 @@ async def test_bad_crons(http, thread, fields, status, text):
 
 @pytest.mark.one_server
 @pytest.mark.parametrize("missing", ["assistant_id", "schedule"])
-async def test_what_a_cron_needs(http, missing):
+async def test_cron_without_a_required_field_is_refused(http, missing):
     body = {key: value for key, value in NEW_YEAR.items() if key != missing}
     refused(await http.post("/runs/crons", json=body), 422, f"'{missing}' is required")
 
@@ -168,14 +168,14 @@ async def test_a_cron_needs_its_thread(http):
         ({"on_run_completed": None}, 422, "'on_run_completed'"),
     ],
 )  # fmt: skip
-async def test_bad_patches(http, body, status, text):
+async def test_invalid_cron_patch_is_refused_and_changes_nothing(http, body, status, text):
     made = (await http.post("/runs/crons", json=NEW_YEAR)).json()
     path = f"/runs/crons/{made['cron_id']}"
     refused(await http.patch(path, json=body), status, text)
     assert (await http.get(path)).json() == made
 
 
-async def test_patching(sdk):
+async def test_cron_patch_changes_only_the_given_fields(sdk):
     made = await sdk.crons.create(
         "joke", schedule="0 0 1 1 *", metadata={"a": 1}, config={"tags": ["t"]}
     )
@@ -211,7 +211,7 @@ async def test_threads_of_their_own_only(http, thread):
     refused(await http.patch(path, json={"on_run_completed": "keep"}), 400, "'on_run_completed'")
 
 
-async def test_search_and_count(http, sdk, thread):
+async def test_search_and_count_find_the_same_crons(http, sdk, thread):
     mark = uuid4().hex
     assistant = (await sdk.assistants.create("joke"))["assistant_id"]
     for number in range(3):
@@ -259,7 +259,7 @@ async def test_search_and_count(http, sdk, thread):
         ({"metadata": []}, "'metadata'"),
     ],
 )
-async def test_bad_searches(http, body, text):
+async def test_invalid_cron_search_is_refused_with_its_reason(http, body, text):
     refused(await http.post("/runs/crons/search", json=body), 422, text)
 
 
@@ -270,7 +270,7 @@ async def test_crons_that_are_not_there(http):
     refused(await http.get("/runs/crons/nope"), 422, "Invalid cron ID: must be a UUID")
 
 
-async def test_deleting(http):
+async def test_deleted_cron_is_gone_for_every_request(http):
     made = (await http.post("/runs/crons", json=NEW_YEAR)).json()
     answer = await http.delete(f"/runs/crons/{made['cron_id']}")
     assert (answer.status_code, answer.content) == (204, b"")

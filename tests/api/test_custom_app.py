@@ -63,7 +63,7 @@ async def test_routes_of_theirs_and_ours(http):
     assert (await http.get("/")).json()["ok"] is True
 
 
-async def test_theirs_come_first(http):
+async def test_custom_routes_come_before_the_servers_routes(http):
     assert (await http.get("/info")).json() == {"info": "mine"}
     assert (await http.get("/threads/mine")).status_code == 200
     assert (await http.get(f"/threads/{NOWHERE}")).json()["detail"].startswith("Thread with ID")
@@ -131,7 +131,7 @@ async def test_runs_stream_through_it(custom, package):
     assert "values" in parts
 
 
-def test_fastapi(serve):
+def test_fastapi_application_keeps_its_validation_and_lifespan(serve):
     with serve(app=web("fastapi_app.py:app")) as address, httpx.Client(base_url=address) as http:
         good = http.post("/yarn", json={"colour": "red", "length": 1})
         assert good.json() == {"colour": "red (opened)", "length": 2}
@@ -156,7 +156,7 @@ def test_fastapi(serve):
         ("absent.py:app", "there is no file"),
     ],
 )
-def test_what_is_no_application(serve, path, reason):
+def test_unusable_application_is_refused_with_its_reason(serve, path, reason):
     with pytest.raises(GraphLoadError, match=reason), serve(app=web(path)):
         pass
 
@@ -189,7 +189,7 @@ def test_groups_can_be_switched_off(serve, group):
             assert gone not in paths
 
 
-def test_mount_prefix(serve):
+def test_mount_prefix_moves_all_routes_but_health_and_metrics(serve):
     with (
         serve(mount_prefix="/agents/", app=web("starlette_app.py:app")) as address,
         httpx.Client(base_url=address) as http,
@@ -212,7 +212,7 @@ def test_mount_prefix(serve):
         assert http.get("/agents/graphs").json() == ["ask", "joke", "looks"]
 
 
-def test_cors_by_default(custom):
+def test_every_origin_is_allowed_by_default_cors(custom):
     origin = "http://localhost:3000"
     ask = {"origin": origin, "access-control-request-method": "PUT"}
     answer = httpx.options(f"{custom}/threads", headers=ask)
@@ -222,7 +222,7 @@ def test_cors_by_default(custom):
     assert "content-location" in missing.headers["access-control-expose-headers"]
 
 
-def test_cors_as_configured(serve):
+def test_configured_cors_allows_only_the_listed_origins(serve):
     cors = {
         "allow_origins": ["https://a.example"],
         "allow_methods": ["GET"],
@@ -255,7 +255,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("names", [("includes", "excludes"), ("include", "exclude")])
-async def test_headers_become_configurable(serve, names):
+async def test_listed_headers_become_configurable_in_runs(serve, names):
     rules = dict(zip(names, (["x-*", "authorization"], ["X-Internal"]), strict=True))
     with serve(configurable_headers=rules) as address:
         async with httpx.AsyncClient(base_url=address, headers=HEADERS) as http:
@@ -416,7 +416,7 @@ class Outer:
 
 @pytest.mark.parametrize("order", ["middleware_first", "auth_first"])
 @pytest.mark.parametrize("everywhere", [False, True])
-async def test_where_authentication_stands(order, everywhere):
+async def test_authentication_stands_where_the_middleware_order_puts_it(order, everywhere):
     Guard.made = 0
     theirs = Starlette(routes=[Route("/theirs", answer_with_name)])
     theirs.add_middleware(Outer)

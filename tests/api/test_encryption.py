@@ -106,7 +106,7 @@ def serve(place, *, path=None, http=None, graphs=None, sections=None, **flags):
     )
 
 
-async def use(client):
+async def write_secret_everywhere(client):
     """Put the secret wherever a client can put something; return where."""
     words = {"word": SECRET, "owner": "ada"}
     assistant = await client.assistants.create(
@@ -162,7 +162,7 @@ async def use_thread_events(client, assistant_id):
     assert question["value"] == {"question": f"about {SECRET} again?"}
 
 
-async def check(client, places, *, searchable):
+async def check_everything_readable(client, places, *, searchable):
     """Look at everything that has been put somewhere."""
     assistant = await client.assistants.get(places["assistant"])
     assert assistant["config"] == {"tags": [SECRET], "configurable": {"c": SECRET}}
@@ -223,8 +223,8 @@ async def check_nothing_readable_is_left(place, kind, package):
     searchable = {"owner": kind != "keys", "word": False, "values": False}
     with serve(place, **settings) as address:
         async with package.get_client(url=address, api_key=None) as client:
-            places = await use(client)
-            await check(client, places, searchable=searchable)
+            places = await write_secret_everywhere(client)
+            await check_everything_readable(client, places, searchable=searchable)
             extract = {"it": "values.messages[0].content", "m": "metadata.word"}
             async with httpx.AsyncClient(base_url=address) as http:
                 body = {"extract": extract, "select": ["thread_id"], "ids": [places["thread"]]}
@@ -234,7 +234,7 @@ async def check_nothing_readable_is_left(place, kind, package):
     # Whoever comes later finds it again, and the run that waits goes on.
     with serve(place, **settings) as address:
         async with package.get_client(url=address, api_key=None) as client:
-            await check(client, places, searchable=searchable)
+            await check_everything_readable(client, places, searchable=searchable)
             done = await client.runs.wait(places["copied"], "sealed", command={"resume": "yes"})
             assert done["messages"][0]["content"] == SECRET
     assert SECRET.encode() not in place.content()
@@ -243,19 +243,19 @@ async def check_nothing_readable_is_left(place, kind, package):
 async def test_without_encryption_it_would_be_found(place):
     with serve(place) as address:
         async with loomline.get_client(url=address, api_key=None) as client:
-            places = await use(client)
+            places = await write_secret_everywhere(client)
             everywhere = {"owner": True, "word": True, "values": True}
-            await check(client, places, searchable=everywhere)
+            await check_everything_readable(client, places, searchable=everywhere)
     assert SECRET.encode() in place.content()
     # What is there from before stays readable.
     with serve(place, encryption_keys=OLD) as address:
         async with loomline.get_client(url=address, api_key=None) as client:
-            await check(client, places, searchable=everywhere)
+            await check_everything_readable(client, places, searchable=everywhere)
             done = await client.runs.wait(places["copied"], "sealed", command={"resume": "yes"})
             assert done["messages"][0]["content"] == SECRET
             assert done["short"] == f"{SECRET} edited"
             await client.threads.update(places["thread"], metadata={"new": "n"})
-            await check(client, places, searchable=everywhere)
+            await check_everything_readable(client, places, searchable=everywhere)
 
 
 async def test_metadata_stays_readable_unless_named(place):
@@ -276,28 +276,28 @@ async def reencrypt(place, **flags):
 
 
 @pytest.mark.parametrize("metadata", ["", "*"])
-async def test_keys_are_replaced(place, capsys, metadata):
+async def test_reencrypt_replaces_the_key_of_every_stored_value(place, capsys, metadata):
     named = {"encryption_metadata_keys": metadata}
     with serve(place, encryption_keys=OLD, **named) as address:
         async with loomline.get_client(url=address, api_key=None) as client:
-            places = await use(client)
+            places = await write_secret_everywhere(client)
             searchable = {"owner": not metadata, "word": not metadata, "values": False}
-            await check(client, places, searchable=searchable)
+            await check_everything_readable(client, places, searchable=searchable)
     both = {"encryption_keys": f"{NEW},{OLD}", **named}
     with serve(place, **both) as address:
         async with loomline.get_client(url=address, api_key=None) as client:
-            await check(client, places, searchable=searchable)
+            await check_everything_readable(client, places, searchable=searchable)
             await client.store.put_item(("new",), key="k", value={"v": SECRET})
             # A SQLite file belongs to one process; with PostgreSQL the servers go on meanwhile.
             beside = await reencrypt(place, **both, **place.flags)
             assert beside == (0 if place.flags else 1)
-            await check(client, places, searchable=searchable)
+            await check_everything_readable(client, places, searchable=searchable)
     with serve(place, encryption_keys=NEW, **named) as address:
         async with loomline.get_client(url=address, api_key=None) as client:
             assert (await client.store.get_item(("new",), key="k"))["value"] == {"v": SECRET}
         if place.flags:
             async with loomline.get_client(url=address, api_key=None) as client:
-                await check(client, places, searchable=searchable)
+                await check_everything_readable(client, places, searchable=searchable)
             return
         async with httpx.AsyncClient(base_url=address) as http:
             lost = await http.get(f"/threads/{places['thread']}")
@@ -307,7 +307,7 @@ async def test_keys_are_replaced(place, capsys, metadata):
     assert int(capsys.readouterr().out.split()[0]) > 20
     with serve(place, encryption_keys=NEW, **named) as address:
         async with loomline.get_client(url=address, api_key=None) as client:
-            await check(client, places, searchable=searchable)
+            await check_everything_readable(client, places, searchable=searchable)
             done = await client.runs.wait(places["copied"], "sealed", command={"resume": "yes"})
             assert done["messages"][0]["content"] == SECRET
 
@@ -318,12 +318,14 @@ async def test_encrypting_anew_keeps_the_tenants(place):
         async with loomline.get_client(
             url=address, api_key=None, headers={"x-tenant": "acme"}
         ) as acme:
-            places = await use(acme)
+            places = await write_secret_everywhere(acme)
     assert await reencrypt(place, **place.flags) == 0
     assert place.content().count(b'"tenant"') > 100
     with serve(place, path=path) as address:
         async with loomline.get_client(url=address, api_key=None) as client:
-            await check(client, places, searchable={"owner": True, "word": False, "values": False})
+            await check_everything_readable(
+                client, places, searchable={"owner": True, "word": False, "values": False}
+            )
 
 
 async def test_nothing_to_encrypt_anew(tmp_path, capsys):
@@ -342,9 +344,11 @@ async def test_each_tenant_has_a_key(place):
             loomline.get_client(url=address, api_key=None, headers={"x-tenant": "acme"}) as acme,
             loomline.get_client(url=address, api_key=None) as nobody,
         ):
-            places = await use(acme)
+            places = await write_secret_everywhere(acme)
             # The key is that of who has stored it, whoever reads it.
-            await check(nobody, places, searchable={"owner": True, "word": False, "values": False})
+            await check_everything_readable(
+                nobody, places, searchable={"owner": True, "word": False, "values": False}
+            )
     assert SECRET.encode() not in place.content()
     # Whatever a run, its nodes, a cron and changes of states have stored has the tenant's key.
     for kind, content in place.blobs():
@@ -355,7 +359,7 @@ async def test_each_tenant_has_a_key(place):
 async def test_handlers_are_called_apart(place):
     with serve(place, **KINDS["ours"]) as address:
         async with loomline.get_client(url=address, api_key=None) as client:
-            await use(client)
+            await write_secret_everywhere(client)
     modules = list(sys.modules.values())
     (module,) = [each for each in modules if getattr(each, "MODELS", None)]
     assert {"loomline-encryption"} == module.THREADS
@@ -371,7 +375,9 @@ async def test_handlers_are_called_apart(place):
 
 
 @pytest.mark.parametrize("name", ["loses", "fails"])
-async def test_handlers_that_fail(tmp_path, name, caplog):
+async def test_failing_encryption_handler_stores_nothing_and_reveals_nothing(
+    tmp_path, name, caplog
+):
     with serve(Sqlite(tmp_path), path=f"{FOLDER}/handlers.py:{name}") as address:
         async with httpx.AsyncClient(base_url=address) as http:
             answer = await http.post("/threads", json={"metadata": {"word": SECRET}})
@@ -379,7 +385,7 @@ async def test_handlers_that_fail(tmp_path, name, caplog):
             assert (await http.post("/threads/count", json={})).json() == 0
 
 
-async def test_what_looks_encrypted_is_what_it_is(tmp_path):
+async def test_plaintext_resembling_ciphertext_is_stored_verbatim(tmp_path):
     odd = {"loomline:sealed": "aes:AAAA", "context": {"tenant": "other"}}
     with serve(Sqlite(tmp_path), encryption_keys=OLD) as address:
         async with loomline.get_client(url=address, api_key=None) as client:
@@ -424,7 +430,9 @@ async def test_what_looks_encrypted_is_what_it_is(tmp_path):
         (None, {"encryption_keys": "short"}, SettingsError, "must be keys of 32 bytes each"),
     ],
 )
-def test_what_cannot_be_used(tmp_path, path, flags, error, text):
+def test_unusable_encryption_settings_are_refused_with_their_reason(
+    tmp_path, path, flags, error, text
+):
     where = None if path is None else f"{FOLDER}/{path}"
     with pytest.raises(error, match=text) as caught, serve(Sqlite(tmp_path), path=where, **flags):
         pass

@@ -207,7 +207,7 @@ async def of_a_followed_thread(client, made):
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("kind", MAKERS)
-async def test_every_method(serving, kind):
+async def test_every_client_method_works_against_the_server(serving, kind):
     with serving() as server:
         made = MAKERS[kind](url=server, api_key=None)
         client = Recorded(made)
@@ -221,7 +221,7 @@ async def test_every_method(serving, kind):
         await closed
 
 
-def test_what_is_offered_is_known():
+def test_both_clients_offer_the_expected_methods():
     ours = Recorded(loomline.get_client(url="http://localhost")).offered
     theirs = Recorded(langgraph_sdk.get_client(url="http://localhost")).offered
     assert theirs - ours <= ELSEWHERE

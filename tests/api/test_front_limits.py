@@ -35,7 +35,7 @@ def test_size_of_a_body(tmp_path):
         assert http.post("/threads", json={}).status_code == 200
 
 
-def test_levels_of_json(tmp_path):
+def test_json_beyond_the_depth_limit_is_refused(tmp_path):
     def nested(levels):
         return b'{"metadata":' + b'{"a":' * (levels - 1) + b"1" + b"}" * levels
 
@@ -58,7 +58,7 @@ def strict(tmp_path_factory):
         yield server
 
 
-def test_size_of_headers(strict):
+def test_headers_beyond_the_size_limit_are_refused(strict):
     small = httpx.get(f"{strict.url}/info", headers={"x-a": "a" * 2000})
     assert small.status_code == 200
     large = httpx.get(f"{strict.url}/info", headers={"x-a": "a" * 5000})
@@ -105,7 +105,7 @@ def test_requests_on_one_connection_are_counted_each_by_itself(strict):
     assert statuses == [200] * 20
 
 
-async def test_rate(tmp_path):
+async def test_requests_beyond_the_rate_are_refused_for_a_while(tmp_path):
     with serving_here(tmp_path, requests_per_second="0.01", request_burst="6") as address:
         async with httpx.AsyncClient(base_url=address) as http:
             document = (await http.get("/openapi.json")).json()
@@ -127,7 +127,7 @@ async def test_rate(tmp_path):
                 await client.threads.create()
 
 
-async def test_streams_at_once(tmp_path):
+async def test_streams_beyond_the_limit_per_user_are_refused(tmp_path):
     flags = {"streams_per_user": "2", "heartbeat_seconds": "0.1"}
     with serving_here(tmp_path, **flags) as address:
         async with httpx.AsyncClient(base_url=address) as http:
@@ -154,7 +154,7 @@ async def test_streams_that_fail_are_not_counted(tmp_path):
                 assert (await http.get("/threads/nope/stream")).status_code == 422
 
 
-def test_headers_for_browsers(tmp_path):
+def test_pages_have_headers_that_protect_browsers(tmp_path):
     with serving_here(tmp_path) as address:
         page = httpx.get(f"{address}/docs")
         policy = page.headers["content-security-policy"]
@@ -179,7 +179,7 @@ async def refused(thread, status):
     yield found, answer.headers
 
 
-async def test_websockets_at_once(tmp_path):
+async def test_websockets_count_among_the_streams_of_a_user(tmp_path):
     with serving_here(tmp_path, streams_per_user="2", heartbeat_seconds="0.1") as address:
         thread = Thread(address)
         async with thread.websocket() as one, thread.sse():
@@ -199,7 +199,7 @@ async def test_websockets_at_once(tmp_path):
                     await anyio.sleep(0.01)
 
 
-async def test_websockets_are_requests(tmp_path):
+async def test_websockets_count_for_the_request_rate(tmp_path):
     with serving_here(tmp_path, requests_per_second="0.01", request_burst="2") as address:
         thread = Thread(address)
         for _ in range(2):

@@ -23,7 +23,7 @@ async def refused(server, path, body):
     return answer.json()["detail"]
 
 
-async def test_the_queues(client, server):
+async def test_runs_beyond_the_queue_limits_are_refused(client, server):
     later = {"assistant_id": "joke", "after_seconds": 1000}
     thread = (await client.threads.create())["thread_id"]
     runs = [await client.runs.create(thread, "joke", after_seconds=1000) for _ in range(2)]
@@ -38,7 +38,7 @@ async def test_the_queues(client, server):
     await client.runs.wait(thread, "joke", input={"topic": "tea"})
 
 
-async def test_the_recursion_limit(client):
+async def test_recursion_limit_above_the_servers_maximum_is_refused(client):
     await client.runs.wait(None, "joke", input={"topic": "x"}, config={"recursion_limit": 50})
     with pytest.raises(Exception, match="must be at most 50 on this server, got 51"):
         await client.runs.create(None, "joke", config={"recursion_limit": 51})

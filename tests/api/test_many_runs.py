@@ -9,7 +9,7 @@ JOKE = {"topic": "tea"}
 UNKNOWN = "550e8400-e29b-41d4-a716-446655440000"
 
 
-async def test_a_batch(client):
+async def test_batch_creates_its_runs_in_their_order(client):
     bodies = [
         {
             "assistant_id": "joke",
@@ -95,7 +95,7 @@ async def test_stopping_runs_of_a_thread(client):
         ({"thread_id": UNKNOWN, "run_ids": [UNKNOWN]}, "", 404),
     ],
 )
-async def test_what_cannot_be_stopped(server, body, query, status):
+async def test_invalid_cancellation_of_runs_is_refused(server, body, query, status):
     async with httpx.AsyncClient(base_url=server) as http:
         response = await http.post(f"/runs/cancel{query}", json=body)
     assert response.status_code == status

@@ -52,7 +52,7 @@ async def test_requests_are_counted_by_route(http):
     assert (await numbers(http, "lg_api_http_requests_latency_sum"))[labels] > 0
 
 
-async def test_runs_of_a_graph_that_nobody_serves_wait_and_are_counted(tmp_path, caplog):
+async def test_runs_of_an_unserved_graph_wait_and_are_counted(tmp_path, caplog):
     async with open_storage(tmp_path) as storage:
         thread = (await storage.threads.create(new_thread())).thread_id
         run = (await storage.runs.create(new_run(thread, graph_id="of tomorrow"))).run
@@ -70,7 +70,7 @@ async def test_runs_of_a_graph_that_nobody_serves_wait_and_are_counted(tmp_path,
         assert (await storage.runs.get(thread, run.run_id)).attempt == 0
 
 
-async def test_prometheus(http, most):
+async def test_metrics_have_prometheus_text_format(http, most):
     answer = await http.get("/metrics?format=other")
     assert answer.headers["content-type"] == "text/plain; version=1.0.0; charset=utf-8"
     assert await numbers(http, "lg_api_workers_max") == {"": most}
@@ -81,7 +81,7 @@ async def test_prometheus(http, most):
     assert "# TYPE lg_api_http_requests_latency histogram" in (await http.get("/metrics")).text
 
 
-async def test_the_queue(http, most):
+async def test_metrics_count_pending_and_running_runs(http, most):
     sleepy = {"assistant_id": "sleepy", "input": {"seconds": 60}}
     thread = (await http.post("/threads", json={})).json()["thread_id"]
     for _ in range(3):
@@ -105,7 +105,7 @@ async def test_the_queue(http, most):
     await http.delete(f"/threads/{thread}")
 
 
-async def test_what_the_worker_did(http, most):
+async def test_metrics_count_runs_by_result_and_wait(http, most):
     await http.post("/runs/wait", json=RUN)
     await http.post("/runs/wait", json=RUN | {"assistant_id": "boom"})
     done = {'result="success"': 1, 'result="error"': 1} if most else {}
@@ -118,7 +118,7 @@ async def test_what_the_worker_did(http, most):
     assert await numbers(http, "loomline_queue_oldest_seconds") == {"": 0}
 
 
-async def test_readers_are_counted(http):
+async def test_metrics_count_the_present_stream_readers(http):
     sleepy = {"assistant_id": "sleepy", "input": {"seconds": 60}}
     async with http.stream("POST", "/runs/stream", json=sleepy | {"on_disconnect": "cancel"}):
         while await numbers(http, "loomline_stream_readers") != {"": 1}:
@@ -127,7 +127,7 @@ async def test_readers_are_counted(http):
         continue
 
 
-async def test_an_empty_queue(http):
+async def test_json_metrics_of_an_empty_queue_have_no_times(http):
     assert (await http.get("/metrics?format=json")).json()["queue"] == {
         "n_pending": 0,
         "n_running": 0,
@@ -137,7 +137,7 @@ async def test_an_empty_queue(http):
     }
 
 
-async def test_the_flags(http):
+async def test_info_lists_the_supported_feature_flags(http):
     assert (await http.get("/info")).json()["flags"] == {
         "strict_resume": True,
         "stream_namespaces": True,

@@ -103,7 +103,7 @@ async def test_a_stateless_run_has_the_priority_of_its_own_metadata(runs):
     assert await runs.order(3) == ["first", "urgent", "plain"]
 
 
-async def test_the_function_is_asked_once_for_a_thread_with_what_is_known(runs):
+async def test_the_function_gets_the_known_facts_once_per_thread(runs):
     thread = await runs.thread(priority=-2, mine=True)
     run = await runs.add("x", thread, metadata={"of": "run"})
     await runs.add("y", thread)

@@ -7,7 +7,7 @@ import pytest
 from tests.postgres import new_schema
 from tests.redis_server import new_prefix
 from tests.serving import serving_here
-from tests.threads import ALL, Thread, data, is_end, take
+from tests.threads import ALL, Thread, data, events_until_end, is_end
 
 import loomline
 
@@ -67,7 +67,7 @@ def texts(events):
 
 async def test_both_transports_show_the_same_events_in_the_same_order(thread):
     async with thread.sse() as one, thread.subscribed() as other:
-        readers = [asyncio.create_task(take(each, 2)) for each in (one, other)]
+        readers = [asyncio.create_task(events_until_end(each, 2)) for each in (one, other)]
         late = await converse(thread)
         seen, seen_too = await asyncio.gather(*readers)
     assert seen == seen_too == late
@@ -86,7 +86,7 @@ async def test_a_connection_that_is_cut_anywhere_goes_on_where_it_was(thread, tr
     for cut in range(len(whole)):
         if transport == "sse":
             async with thread.sse(since=whole[cut - 1]["seq"] if cut else 0) as events:
-                rest = await take(events, sum(map(is_end, whole[cut:])))
+                rest = await events_until_end(events, sum(map(is_end, whole[cut:])))
         else:
             async with thread.websocket() as socket:
                 since = whole[cut - 1]["seq"] if cut else 0
@@ -198,7 +198,7 @@ async def test_a_model_that_a_node_iterates_itself_streams_as_well(conversation)
     assert data(parts[-1])["usage"] == {"input_tokens": 3, "output_tokens": 3, "total_tokens": 3}
 
 
-async def test_tools(conversation):
+async def test_tools_channel_shows_each_call_from_start_to_finish(conversation):
     started, finished = [data(event) for event in of(conversation, "tools")]
     assert started == {
         "event": "tool-started", "tool_call_id": "call_1", "tool_name": "add",
@@ -347,7 +347,7 @@ async def test_runs_of_the_plain_api_are_there_too(client, server):
         await client.runs.create(
             thread.id, "ask", input={"log": []}, stream_mode=modes, stream_resumable=True
         )
-        live = await take(events)
+        live = await events_until_end(events)
     assert [data(event)["event"] for event in of(live, "lifecycle")] == ["running", "interrupted"]
     (asked,) = of(live, "input.requested")
     assert data(asked)["payload"] == {"question": "Really?"}
@@ -372,7 +372,7 @@ async def test_runs_of_the_plain_api_are_there_too(client, server):
 async def test_a_thread_that_comes_to_be_while_it_is_followed(thread):
     async with thread.sse() as events:
         await thread.start("joke", {"topic": "tea"})
-        assert is_end((await take(events))[-1])
+        assert is_end((await events_until_end(events))[-1])
 
 
 async def test_an_idle_stream_has_heartbeats(thread):
@@ -427,7 +427,7 @@ async def test_a_run_that_is_stopped(client, server, thread, action):
             if event["method"] == "updates":
                 break
         await client.runs.cancel(thread.id, run, action=action)
-        assert data((await take(events))[-1])["event"] == "interrupted"
+        assert data((await events_until_end(events))[-1])["event"] == "interrupted"
     assert (await client.threads.get(thread.id))["status"] == (
         "interrupted" if action == "interrupt" else "idle"
     )
@@ -440,13 +440,13 @@ async def test_a_run_that_is_cancelled_before_it_begins(client, thread):
         waiting = await thread.start("sleepy", {"seconds": 60})
         await client.runs.cancel(thread.id, waiting)
         await client.runs.cancel(thread.id, going)
-        seen = [begun, *await take(events, 2)]
-        assert await take(socket, 2) == seen
+        seen = [begun, *await events_until_end(events, 2)]
+        assert await events_until_end(socket, 2) == seen
         ids = [event["event_id"].split(":")[1] for event in seen]
         assert ids == [going, going, waiting, waiting]
         assert [data(event)["event"] for event in seen] == ["running", "interrupted"] * 2
         await thread.start("joke", {"topic": "tea"})
-        seen += await take(events)
+        seen += await events_until_end(events)
     numbers = [event["seq"] for event in seen]
     assert numbers == sorted(set(numbers))
     assert [data(event)["event"] for event in seen[4:]] == ["running", "completed"]
@@ -482,7 +482,7 @@ async def test_runs_cancelled_before_they_begin_are_told_in_the_order_of_their_e
             async with thread.sse(["lifecycle"]) as live:
                 for run in ended:
                     await http.post(f"{thread.path}/runs/{run}/cancel")
-                told = await take(live, 2)
+                told = await events_until_end(live, 2)
         seen = await thread.until_end(2)
         assert seen == told
         assert [event["event_id"] for event in seen] == [
@@ -496,7 +496,7 @@ async def test_the_state_is_stored_when_a_run_is_said_to_have_ended(client, thre
     async with thread.sse(["lifecycle", "input"]) as events:
         for number in range(10):
             await thread.start("joke", {"topic": str(number)})
-            await take(events)
+            await events_until_end(events)
             state = await client.threads.get_state(thread.id)
             assert state["values"]["topic"] == f"{number} and cats"
             assert state["next"] == []

@@ -54,7 +54,7 @@ async def asked(thread):
 
 
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
-async def test_a_conversation(official, transport):
+async def test_official_client_holds_a_conversation_with_questions(official, transport):
     async with official.threads.stream(assistant_id="assistant", transport=transport) as thread:
         await thread.run.start(input=ASK)
         assert await texts(thread.messages) == sorted(SAID)
@@ -66,7 +66,7 @@ async def test_a_conversation(official, transport):
 
 
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
-async def test_projections(official, transport, tmp_path):
+async def test_official_projections_yield_values_while_the_run_works(official, transport, tmp_path):
     # The client ends its iterators as soon as a connection of its own tells it of a question,
     # however much is still to come on the connection they read; with the reference server too. So
     # the run asks once they have seen what is expected.
@@ -128,7 +128,7 @@ async def test_one_run_after_the_other(official):
         assert (await again.output)["topic"] == "tea and cats"
 
 
-def test_without_async(official_sync):
+def test_official_sync_client_streams_a_thread(official_sync):
     with official_sync.threads.stream(assistant_id="assistant") as thread:
         thread.run.start(input=ASK)
         messages = list(thread.messages)

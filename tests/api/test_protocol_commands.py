@@ -8,7 +8,7 @@ import pytest
 from tests.postgres import new_schema
 from tests.redis_server import new_prefix
 from tests.serving import serving_here
-from tests.threads import ALL, Thread, data, is_end, new_thread_id, take
+from tests.threads import ALL, Thread, data, events_until_end, is_end, new_thread_id
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError
 
@@ -56,7 +56,7 @@ async def interrupted(thread, assistant="ask"):
         ('{"id":7,"method":null}', error("invalid_argument", NO_COMMAND, 7)),
     ],
 )
-async def test_what_is_no_command(thread, body, answer):
+async def test_invalid_command_is_refused_with_its_error(thread, body, answer):
     response = await thread.post(body)
     assert (response.status_code, response.json()) == (400, answer)
 
@@ -158,7 +158,7 @@ async def test_channels_that_do_not_exist(thread, channel):
     assert response.json()["detail"].startswith("channels contains unsupported entries: ")
 
 
-async def test_what_does_not_fit_besides_is_left_alone(thread):
+async def test_superfluous_fields_of_a_command_are_ignored(thread):
     await thread.start("joke", {"topic": "tea"}, config=3, multitaskStrategy="none", more=1)
     events = await thread.until_end(namespaces=3, depth="x", since="y", more=1)
     assert events[0]["seq"] == 1
@@ -272,7 +272,7 @@ async def test_the_tree_of_a_run(thread):
     assert other["error"] == "no_such_run"
 
 
-async def test_states(thread):
+async def test_state_commands_return_the_selected_state(thread):
     await thread.start("joke", {"topic": "tea"})
     await thread.until_end()
     state = (await thread.command("state.get", namespace=[]))["result"]
@@ -340,12 +340,12 @@ async def test_subscriptions_that_cannot_be(thread, method):
         assert answer["message"].startswith("A connection can have 100 subscriptions.")
 
 
-async def test_several_subscriptions(thread):
+async def test_subscriptions_on_one_socket_filter_independently(thread):
     async with thread.websocket() as socket:
         first, _ = await socket.ask("subscription.subscribe", channels=["values", "lifecycle"])
         answer, _ = await socket.ask("run.start", assistant_id="joke", input={"topic": "tea"})
         assert answer["type"] == "success"
-        one = await take(socket.events())
+        one = await events_until_end(socket.events())
         assert {event["method"] for event in one} == {"values", "lifecycle"}
         second, again = await socket.ask(
             "subscription.subscribe", channels=["updates", "lifecycle"]
@@ -354,7 +354,7 @@ async def test_several_subscriptions(thread):
         assert second["result"]["replayed_events"] == len(again)
         assert second["meta"]["applied_through_seq"] == one[-1]["seq"]
         await socket.send("run.start", assistant_id="joke", input={"topic": "coffee"})
-        both = await take(socket.events())
+        both = await events_until_end(socket.events())
         numbers = [event["seq"] for event in both]
         assert numbers == sorted(set(numbers))
         assert {event["method"] for event in both} == {"values", "updates", "lifecycle"}

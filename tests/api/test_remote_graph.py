@@ -21,7 +21,7 @@ def remote(serving):
         yield RemoteGraph("nested", client=never_used, sync_client=client)
 
 
-def test_states_from_afar(remote):
+def test_remote_graph_reads_and_updates_nested_states(remote):
     thread = remote.sync_client.threads.create()["thread_id"]
     config = {"configurable": {"thread_id": thread}}
     remote.invoke({"items": ["in"]}, config)

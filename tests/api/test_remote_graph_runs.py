@@ -42,7 +42,7 @@ def around(graph, schema=State, **options):
     return builder.compile(**options)
 
 
-async def test_calling_and_streaming(remote):
+async def test_remote_graph_is_called_and_streamed_in_both_ways(remote):
     graph = remote("joke")
     assert (await graph.ainvoke({"topic": "tea"}))["joke"] == JOKE
     assert graph.invoke({"topic": "tea"})["joke"] == JOKE
@@ -54,7 +54,7 @@ async def test_calling_and_streaming(remote):
     assert [part.event for part in parts] == ["values", "updates", "values", "updates", "values"]
 
 
-async def test_subgraphs(remote):
+async def test_remote_stream_includes_events_of_subgraphs(remote):
     parts = [
         (tuple(each.split(":")[0] for each in namespace), *update)
         async for namespace, update in remote("parent").astream({"topic": "tea"}, subgraphs=True)
@@ -67,7 +67,7 @@ async def test_subgraphs(remote):
     ]
 
 
-async def test_messages(remote):
+async def test_remote_graph_streams_messages_token_by_token(remote):
     graph = remote("chat")
     given = {"messages": [HumanMessage("hi")]}
     result = await graph.ainvoke(given)
@@ -76,7 +76,7 @@ async def test_messages(remote):
     assert "".join(chunk["content"] for chunk, _ in parts) == "Hello you"
 
 
-async def test_a_failure(remote):
+async def test_remote_call_raises_the_error_of_its_run(remote):
     with pytest.raises(RemoteException, match="boom: tea"):
         await remote("boom").ainvoke({"topic": "tea"})
 
@@ -102,20 +102,20 @@ async def test_changing_a_state_and_going_on(remote, config):
     assert (await graph.ainvoke(None, config))["joke"] == "This is a joke about snow"
 
 
-async def test_stops(remote, config):
+async def test_remote_run_continues_after_an_interrupt_before_a_node(remote, config):
     graph = remote("joke")
     await graph.ainvoke({"topic": "tea"}, config, interrupt_before=["generate_joke"])
     assert (await graph.aget_state(config)).next == ("generate_joke",)
     assert (await graph.ainvoke(None, config))["joke"] == JOKE
 
 
-async def test_a_drawing(remote):
+async def test_remote_graph_draws_its_subgraphs(remote):
     drawn = await remote("parent").aget_graph(xray=True)
     assert "child:generate_joke" in drawn.nodes
     assert "generate_joke" in drawn.draw_mermaid()
 
 
-async def test_settings(remote):
+async def test_config_and_context_reach_the_remote_run(remote):
     config = {"configurable": {"color": "green"}, "metadata": {"tag": "a"}}
     seen = (await remote("context").ainvoke({"topic": "x"}, config))["seen"]
     assert (seen["color"], seen["metadata"]["tag"]) == ("green", "a")

@@ -61,7 +61,7 @@ async def test_a_blocking_run_ends_its_stream_with_the_error(http, thread):
     assert "TimeoutError" in answer.text
 
 
-async def test_strict_resuming(client, thread):
+async def test_strict_resume_refuses_unknown_interrupts(client, thread):
     await client.runs.wait(thread, "ask", input={})
     wrong = {"0" * 32: "no"}
     with pytest.raises(Exception, match="UnknownInterruptError: Unknown or already-consumed"):
@@ -81,7 +81,7 @@ async def test_resuming_without_being_strict(client, thread):
     assert values["answer"] == "yes"
 
 
-async def test_what_the_server_says_it_can(http):
+async def test_info_announces_that_resuming_can_be_strict(http):
     assert (await http.get("/info")).json()["flags"]["strict_resume"] is True
 
 
@@ -90,7 +90,7 @@ async def events(client, thread, graph, modes, **fields):
     return [(part.event, part.data) async for part in stream if part.event != "metadata"]
 
 
-async def test_tools(client, thread):
+async def test_tools_mode_streams_each_call_separately(client, thread):
     found = await events(client, thread, "tooling", ["tools"], input={"messages": []})
     assert {name for name, _ in found} == {"tools"}
     by_call = {"c1": [], "c2": []}
@@ -139,6 +139,6 @@ async def test_lifecycle_of_subgraphs_tells_beginnings_and_ends(client, thread):
         {"feedback_keys": ["thumbs"]},
     ],
 )
-async def test_what_needs_another_product_does_no_harm(http, thread, fields):
+async def test_fields_of_other_products_are_accepted_without_effect(http, thread, fields):
     values = await wait(http, thread, "joke", input={"topic": "tea"}, **fields)
     assert values["topic"] == "tea and cats"

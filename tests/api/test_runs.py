@@ -171,7 +171,7 @@ async def test_a_node_that_exits_fails_its_run_and_nothing_else(client):
     assert (await client.runs.wait(None, "joke", input={"topic": "x"}))["joke"]
 
 
-async def test_tokens_as_tuples(client):
+async def test_messages_tuple_mode_streams_single_tokens(client):
     thread = await new_thread(client)
     hi = {"messages": [{"role": "user", "content": "hi"}]}
     parts = await collect(
@@ -185,7 +185,7 @@ async def test_tokens_as_tuples(client):
     assert (await client.threads.get(thread))["values"]["messages"][1]["content"] == "Hello you"
 
 
-async def test_tokens_accumulated(client):
+async def test_messages_mode_streams_accumulated_messages(client):
     hi = {"messages": [{"role": "user", "content": "hi"}]}
     parts = await collect(client.runs.stream(None, "chat", input=hi, stream_mode="messages"))
     assert parts[1][0] == "messages/metadata"
@@ -195,7 +195,7 @@ async def test_tokens_accumulated(client):
     assert {message["type"] for message in partial} == {"ai"}
 
 
-async def test_custom_data(client):
+async def test_custom_mode_streams_the_data_of_nodes(client):
     parts = await collect(client.runs.stream(None, "progress", input={}, stream_mode="custom"))
     assert parts[1:] == [("custom", {"progress": 1}), ("custom", "plain")]
 
@@ -217,7 +217,7 @@ async def test_subgraphs_send_under_their_namespace(client):
     assert [event for event, _ in alone] == ["metadata", "updates", "updates"]
 
 
-async def test_checkpoints_and_debug(client):
+async def test_checkpoints_and_debug_modes_show_each_step(client):
     thread = await new_thread(client)
     parts = await collect(
         client.runs.stream(
@@ -251,7 +251,7 @@ async def test_checkpoints_and_debug(client):
     assert debug[1]["parent_checkpoint"]["checkpoint_id"] == debug[0]["checkpoint"]["checkpoint_id"]
 
 
-async def test_events(client):
+async def test_events_mode_streams_langchain_events_of_the_run(client):
     parts = await collect(
         client.runs.stream(None, "joke", input={"topic": "x"}, stream_mode=["events", "values"])
     )
@@ -513,7 +513,7 @@ async def test_deleting_a_thread_stops_its_run(client):
     assert joined["__error__"]["message"] == "404: Run not found"
 
 
-async def test_deleting_runs(client):
+async def test_deleted_run_is_stopped_and_not_found(client):
     thread = await new_thread(client)
     run = await client.runs.create(thread, "sleepy", input={})
     await until_status(client, thread, run["run_id"], "running")

@@ -63,7 +63,7 @@ async def test_a_thread_without_a_state(sdk, http):
     assert found == EMPTY | {"checkpoint": place, "checkpoint_id": NOWHERE}
 
 
-async def test_a_state(sdk, http):
+async def test_state_of_an_interrupted_thread_has_every_field(sdk, http):
     thread = await ran(sdk, interrupt_before=["c"])
     raw = (await http.get(f"/threads/{thread}/state")).json()
     assert list(raw) == list(EMPTY)
@@ -131,7 +131,7 @@ async def test_the_checkpoint_of_another_thread_is_not_reached(sdk, http):
     assert found["values"]["items"] == ["in", "a", "b", "c"]
 
 
-async def test_subgraphs(sdk, http):
+async def test_states_of_subgraphs_are_included_on_request(sdk, http):
     thread = await ran(sdk, "nested")
     state = await sdk.threads.get_state(thread)
     (task,) = state["tasks"]
@@ -172,7 +172,7 @@ async def test_subgraphs(sdk, http):
     assert found["values"] == {}
 
 
-async def test_selecting(sdk, http):
+async def test_state_has_only_the_selected_fields(sdk, http):
     thread = await ran(sdk, "nested")
     whole = (await http.get(f"/threads/{thread}/state")).json()
     path = f"/threads/{thread}/state"
@@ -201,7 +201,7 @@ async def test_selecting(sdk, http):
     assert answer.json() == {"values": {}, "created_at": None}
 
 
-async def test_history(sdk, http):
+async def test_history_lists_states_from_newest_to_oldest(sdk, http):
     thread = await ran(sdk, interrupt_before=["c"])
     path = f"/threads/{thread}/history"
     whole = (await http.get(path)).json()
@@ -284,7 +284,7 @@ async def test_the_history_of_a_subgraph(sdk):
     assert namespaces == {task["checkpoint"]["checkpoint_ns"]}
 
 
-async def test_updating(sdk, http):
+async def test_update_as_a_node_adds_a_checkpoint(sdk, http):
     thread = await ran(sdk, interrupt_before=["c"])
     before = await sdk.threads.get(thread)
     old = await sdk.threads.get_state(thread)
@@ -329,7 +329,7 @@ async def test_updating_a_new_thread(sdk):
     assert [each["content"] for each in messages] == ["Hi", "Hello you"]
 
 
-async def test_forking(sdk):
+async def test_update_of_an_old_checkpoint_forks_the_history(sdk):
     thread = await ran(sdk)
     history = await sdk.threads.get_history(thread, limit=10)
     (fork,) = [each for each in history if each["next"] == ["b"]]
@@ -517,14 +517,16 @@ async def test_patching_the_state_patches_the_thread(sdk, http):
         ("POST", "history", {"metadata": []}, "'metadata'"),
     ],
 )
-async def test_bad_input(sdk, http, method, path, body, text):
+async def test_invalid_state_request_is_refused_with_its_reason(
+    sdk, http, method, path, body, text
+):
     thread = (await sdk.threads.create(graph_id="steps"))["thread_id"]
     answer = await http.request(method, f"/threads/{thread}/{path}", json=body)
     assert answer.status_code == 422, answer.text
     assert text in answer.json()["detail"]
 
 
-async def test_supersteps(sdk):
+async def test_thread_is_created_with_the_states_of_supersteps(sdk):
     made = await sdk.threads.create(
         graph_id="nested",
         supersteps=[
@@ -555,7 +557,7 @@ async def test_supersteps(sdk):
     assert len(await sdk.threads.get_history(thread, limit=10)) == 2
 
 
-async def test_supersteps_with_commands(sdk):
+async def test_supersteps_apply_commands_of_nodes(sdk):
     def update(**command):
         return {"values": None, "command": command, "as_node": "a"}
 

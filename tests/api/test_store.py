@@ -49,30 +49,33 @@ async def test_items_with_the_official_client(sdk, place):
     await store.delete_item(place, "k")
 
 
-async def test_searching(sdk, place):
+@pytest.mark.parametrize(
+    ("asked", "tail", "expected"),
+    [
+        ({}, [], ["k3", "k2", "k1", "k0"]),
+        ({"limit": 2, "offset": 1}, [], ["k2", "k1"]),
+        ({}, ["1"], ["k3", "k1"]),
+        ({"filter": {"n": {"$gte": 1, "$ne": 2}}}, [], ["k3", "k1"]),
+        ({"filter": {"n": {"$gt": "0"}}}, [], []),
+        ({"query": "no index here"}, [], ["k3", "k2", "k1", "k0"]),
+    ],
+    ids=["everything", "page", "longer prefix", "filter", "filter of another type", "query"],
+)
+async def test_store_search_finds_the_expected_items_by(sdk, place, asked, tail, expected):
     for number in range(4):
         await sdk.store.put_item([*place, str(number % 2)], f"k{number}", {"n": number})
-
-    async def search(**asked):
-        found = await sdk.store.search_items(asked.pop("prefix", place), **asked)
-        return [item["key"] for item in found["items"]]
-
-    assert await search() == ["k3", "k2", "k1", "k0"]
-    assert await search(limit=2, offset=1) == ["k2", "k1"]
-    assert await search(prefix=(*place, "1")) == ["k3", "k1"]
-    assert await search(filter={"n": {"$gte": 1, "$ne": 2}}) == ["k3", "k1"]
-    assert await search(filter={"n": {"$gt": "0"}}) == []
-    assert await search(query="no index here") == ["k3", "k2", "k1", "k0"]
+    found = await sdk.store.search_items((*place, *tail), **asked)
+    assert [item["key"] for item in found["items"]] == expected
 
 
-async def test_searching_everything(http, sdk, place):
+async def test_search_without_a_prefix_finds_all_namespaces(http, sdk, place):
     await sdk.store.put_item(place, "k", {})
     for body in ({}, {"namespace_prefix": None}, {"namespace_prefix": []}):
         items = (await http.post("/store/items/search", json=body)).json()["items"]
         assert items[0]["namespace"] == list(place)
 
 
-async def test_namespaces(sdk, place):
+async def test_namespaces_are_listed_by_prefix_suffix_and_depth(sdk, place):
     for tail in (["a"], ["a", "b"], ["c", "b"]):
         await sdk.store.put_item([*place, *tail], "k", {})
 
@@ -92,7 +95,7 @@ async def test_an_item_that_is_not_there(http):
         assert (answer.status_code, answer.content) == (200, b"null")
 
 
-async def test_an_empty_key(http, place):
+async def test_item_with_an_empty_key_is_stored(http, place):
     body = {"namespace": place, "key": "", "value": {"v": 1}}
     answer = await http.put("/store/items", json=body)
     assert (answer.status_code, answer.content) == (204, b"")
@@ -128,13 +131,13 @@ PUT = {"namespace": ["a"], "key": "k", "value": {}}
         ({"ttl": True}, 422, "'ttl'"),
     ],
 )  # fmt: skip
-async def test_bad_items(http, change, status, text):
+async def test_invalid_item_is_refused_with_its_reason(http, change, status, text):
     refused(await http.put("/store/items", json=PUT | change), status, text)
 
 
 @pytest.mark.one_server
 @pytest.mark.parametrize("missing", ["namespace", "key", "value"])
-async def test_what_an_item_needs(http, missing):
+async def test_item_without_a_required_field_is_refused(http, missing):
     body = {key: value for key, value in PUT.items() if key != missing}
     refused(await http.put("/store/items", json=body), 422, f"'{missing}' is required")
 
@@ -159,12 +162,12 @@ async def test_what_an_item_needs(http, missing):
         ("namespaces", {"suffix": ["a.b"]}, 422, "Namespace label 'a.b'"),
     ],
 )
-async def test_bad_searches(http, path, body, status, text):
+async def test_invalid_store_search_is_refused_with_its_reason(http, path, body, status, text):
     refused(await http.post(f"/store/{path}", json=body), status, text)
 
 
 @pytest.mark.one_server
-async def test_bad_reads(http):
+async def test_invalid_item_request_is_refused_with_its_reason(http):
     answer = await http.get("/store/items?namespace=a")
     assert answer.status_code == 400
     assert answer.json() == {"detail": "Key is required", "error": "Key is required"}
@@ -227,7 +230,7 @@ async def aletters(texts):
 
 
 @pytest.mark.parametrize("colour", ["sync", "async"])
-async def test_searching_by_meaning(meaning, serving, colour):
+async def test_search_with_a_query_orders_items_by_similarity(meaning, serving, colour):
     with serving(config=meaning / f"{colour}.json") as address:
         async with langgraph_sdk.get_client(url=address, api_key=None) as client:
             store = client.store
@@ -259,7 +262,7 @@ async def test_slow_embeddings_do_not_hold_up_the_server(meaning, tmp_path):
             assert (await putting).status_code == 204
 
 
-async def test_items_expire(meaning, serving):
+async def test_expired_items_of_the_store_are_deleted(meaning, serving):
     with serving(config=meaning / "sync.json") as address:
         async with langgraph_sdk.get_client(url=address, api_key=None) as client:
             await client.store.put_item(["t"], "short", {})

@@ -119,7 +119,7 @@ async def test_a_run_that_is_stopped_is_done(client, server, thread):
     ["run_modes,state_update", ["run_modes", "state_update"], '["run_modes","state_update"]'],
     ids=["commas", "repeated", "JSON"],
 )
-async def test_new_states(client, server, thread, name, modes):
+async def test_stream_shows_states_that_clients_write(client, server, thread, name, modes):
     await client.runs.wait(thread, "joke", input=JOKE)
     async with following(server, thread, **{name: modes}) as parts:
         await client.threads.update_state(thread, {"joke": "Another."})
@@ -130,7 +130,7 @@ async def test_new_states(client, server, thread, name, modes):
 
 
 @pytest.mark.one_client
-async def test_states_alone(client, server, thread):
+async def test_stream_of_state_updates_leaves_out_runs(client, server, thread):
     await client.runs.wait(thread, "joke", input=JOKE)
     async with following(server, thread, stream_modes="state_update") as parts:
         await client.runs.wait(thread, "joke", input=JOKE)
@@ -157,7 +157,7 @@ async def kept_run(client, thread):
 
 @pytest.mark.one_client
 @pytest.mark.parametrize("start", ["-", "0", "-1"])
-async def test_the_past(server, past, start):
+async def test_stream_from_the_beginning_replays_past_runs(server, past, start):
     async with following(server, past, headers={"last-event-id": start}) as parts:
         found = await until(parts, done) + await until(parts, done)
     assert shape(found) == ["metadata", "updates", "updates", "done"] * 2
@@ -218,13 +218,13 @@ async def test_a_thread_that_does_not_exist_yet(client, server):
         ),
     ],
 )
-async def test_what_cannot_be_followed(server, path, headers, detail):
+async def test_invalid_stream_request_is_refused_with_its_reason(server, path, headers, detail):
     async with httpx.AsyncClient(base_url=server) as http:
         response = await http.get(path, headers=headers)
     assert (response.status_code, response.json()) == (422, {"detail": detail})
 
 
-async def test_through_the_clients(client, thread):
+async def test_clients_join_the_stream_of_a_thread(client, thread):
     joined = client.threads.join_stream(thread, stream_mode=["lifecycle"])
     parts = await joined if isinstance(client, object) and hasattr(joined, "__await__") else joined
     task = asyncio.create_task(anext(parts))

@@ -9,10 +9,19 @@ from tests.serving import serving_here
 NOWHERE = "0f5a9d3c-6a1e-4c5e-9b7d-2f4f0a1b2c3d"
 
 
-@pytest.fixture
-def empty_server(tmp_path):
-    with serving_here(tmp_path) as address:
-        yield address
+@pytest.fixture(scope="module")
+def five(tmp_path_factory):
+    """A client of a server with five threads of which the second has run, and their ids."""
+    folder = tmp_path_factory.mktemp("data")
+    with serving_here(folder) as address, httpx.Client(base_url=address, timeout=150) as http:
+        threads = [
+            http.post("/threads", json={"metadata": {"kind": each % 2, "tags": ["a", str(each)]}})
+            for each in range(5)
+        ]
+        ids = [each.json()["thread_id"] for each in threads]
+        run = {"assistant_id": "joke", "input": {"topic": "x"}}
+        assert http.post(f"/threads/{ids[1]}/runs/wait", json=run).status_code == 200
+        yield http, ids
 
 
 @pytest.fixture
@@ -27,62 +36,63 @@ async def http(server):
         yield client
 
 
-async def test_searching(empty_server):
-    async with (
-        langgraph_sdk.get_client(url=empty_server, api_key=None) as sdk,
-        httpx.AsyncClient(base_url=empty_server) as http,
-    ):
-        made = [
-            await sdk.threads.create(metadata={"kind": number % 2, "tags": ["a", str(number)]})
-            for number in range(5)
-        ]
-        ids = [each["thread_id"] for each in made]
-        await sdk.runs.wait(ids[1], "joke", input={"topic": "x"})
-        # Each field of a search does something.
-        assert [each["thread_id"] for each in await sdk.threads.search()] == [
-            ids[1], ids[4], ids[3], ids[2], ids[0],
-        ]  # fmt: skip
-        found = await sdk.threads.search(metadata={"kind": 0}, sort_by="created_at")
-        assert [each["thread_id"] for each in found] == [ids[4], ids[2], ids[0]]
-        assert found[0] == made[4]
-        found = await sdk.threads.search(
-            metadata={"tags": ["3", "a"]}, sort_by="thread_id", sort_order="asc"
-        )
-        assert [each["thread_id"] for each in found] == [ids[3]]
-        found = await sdk.threads.search(values={"topic": "x and cats"})
-        assert [each["thread_id"] for each in found] == [ids[1]]
-        found = await sdk.threads.search(ids=[ids[0], ids[2]], limit=1, offset=1)
-        assert [each["thread_id"] for each in found] == [ids[0]]
-        assert await sdk.threads.search(status="interrupted") == []
-        assert await sdk.threads.count() == 5
-        assert await sdk.threads.count(metadata={"kind": 0}, status="idle") == 3
-        assert await sdk.threads.count(values={"topic": "x and cats"}) == 1
-        # The order counts without a field to sort by.
-        body = {"sort_order": "asc", "limit": 1}
-        assert (await http.post("/threads/search", json=body)).json()[0]["thread_id"] == ids[0]
-        pages = []
-        for offset in (0, 2, 4, 6):
-            answer = await http.post(
-                "/threads/search", json={"limit": 2.0, "offset": offset, "metadata": {}}
-            )
-            headers = answer.headers
-            pages.append(
-                (
-                    len(answer.json()),
-                    headers.get("x-pagination-next"),
-                    headers["x-pagination-total"],
-                )
-            )
-        assert pages[0][:2] == (2, "2")
-        assert pages[1][:2] == (2, "4")
-        assert pages[2] == (1, None, "5")
-        assert pages[3][:2] == (0, None)
-        answer = await http.post("/threads/search", json={"limit": 1, "metadata": {"kind": 1}})
-        assert answer.headers["x-pagination-total"] == "2"
-        assert answer.headers["x-pagination-next"] == "1"
+SEARCHES = {
+    "without fields": ({}, [1, 4, 3, 2, 0]),
+    "metadata": ({"metadata": {"kind": 0}, "sort_by": "created_at"}, [4, 2, 0]),
+    "metadata with a list": ({"metadata": {"tags": ["3", "a"]}}, [3]),
+    "values": ({"values": {"topic": "x and cats"}}, [1]),
+    "ids with a page": ({"ids": [0, 2], "limit": 1, "offset": 1}, [0]),
+    "a status": ({"status": "interrupted"}, []),
+    "an order without a field to sort by": ({"sort_order": "asc", "limit": 1}, [0]),
+}
 
 
-async def test_selecting_and_extracting(sdk, http):
+@pytest.mark.parametrize("case", SEARCHES)
+def test_thread_search_finds_the_expected_threads_by(five, case):
+    (http, ids), (asked, expected) = five, SEARCHES[case]
+    if "ids" in asked:
+        asked = asked | {"ids": [ids[number] for number in asked["ids"]]}
+    found = http.post("/threads/search", json=asked).json()
+    assert [each["thread_id"] for each in found] == [ids[number] for number in expected]
+
+
+def test_thread_search_returns_whole_threads(five):
+    http, ids = five
+    (found,) = http.post("/threads/search", json={"ids": [ids[4]]}).json()
+    assert found == http.get(f"/threads/{ids[4]}").json()
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, 5),
+        ({"metadata": {"kind": 0}, "status": "idle"}, 3),
+        ({"values": {"topic": "x and cats"}}, 1),
+    ],
+)
+def test_thread_count_counts_the_expected_threads(five, asked, expected):
+    assert five[0].post("/threads/count", json=asked).json() == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "count", "following", "total"),
+    [
+        ({"limit": 2.0, "offset": 0, "metadata": {}}, 2, "2", None),
+        ({"limit": 2.0, "offset": 2}, 2, "4", None),
+        ({"limit": 2.0, "offset": 4}, 1, None, "5"),
+        ({"limit": 2.0, "offset": 6}, 0, None, None),
+        ({"limit": 1, "metadata": {"kind": 1}}, 1, "1", "2"),
+    ],
+)
+def test_thread_search_tells_the_next_page_and_the_total(five, asked, count, following, total):
+    answer = five[0].post("/threads/search", json=asked)
+    assert len(answer.json()) == count
+    assert answer.headers.get("x-pagination-next") == following
+    if total is not None:
+        assert answer.headers["x-pagination-total"] == total
+
+
+async def test_search_returns_only_selected_and_extracted_fields(sdk, http):
     new = await sdk.threads.create()
     ran = (await sdk.threads.create(metadata={"deep": {"k": [1, {"v": "w"}]}}))["thread_id"]
     await sdk.runs.wait(ran, "ask", input={"log": ["in"]})
@@ -169,7 +179,7 @@ async def test_searches_that_do_not_fit(http, body, text):
     assert text in answer.json()["detail"]
 
 
-async def test_changing(sdk, http):
+async def test_update_merges_metadata_and_keeps_the_state_time(sdk, http):
     made = await sdk.threads.create(metadata={"a": {"x": 1}, "b": 1})
     thread = made["thread_id"]
     changed = await sdk.threads.update(thread, metadata={"a": {"y": None}, "c": None})
@@ -189,7 +199,7 @@ async def test_changing(sdk, http):
         await sdk.threads.update(NOWHERE, metadata={})
 
 
-async def test_time_to_live(sdk, http):
+async def test_thread_shows_its_time_to_live_on_request(sdk, http):
     thread = (await sdk.threads.create(ttl=5))["thread_id"]
     found = await sdk.threads.get(thread, include=["ttl"])
     ttl = found["ttl"]
@@ -209,7 +219,7 @@ async def test_time_to_live(sdk, http):
         assert "'ttl" in answer.json()["detail"]
 
 
-async def test_copying(sdk, http):
+async def test_copied_thread_has_the_state_of_its_source(sdk, http):
     thread = (await sdk.threads.create(metadata={"a": 1}))["thread_id"]
     await sdk.runs.wait(thread, "ask", input={"log": []})
     source = await sdk.threads.get(thread)
@@ -230,7 +240,7 @@ async def test_copying(sdk, http):
     assert (await http.post("/threads/nope/copy")).status_code == 422
 
 
-async def test_pruning(sdk, http):
+async def test_pruning_deletes_the_listed_threads(sdk, http):
     threads = [(await sdk.threads.create())["thread_id"] for _ in range(3)]
     for thread in threads:
         await sdk.runs.wait(thread, "ask", input={"log": []})
@@ -250,7 +260,7 @@ async def test_pruning(sdk, http):
         assert (await http.post("/threads/prune", json=bad)).status_code == 422
 
 
-async def test_pruning_stops_runs(sdk):
+async def test_pruning_stops_the_threads_running_run(sdk):
     thread = (await sdk.threads.create())["thread_id"]
     runs = []
     async for part in sdk.runs.stream(thread, "sleepy", input={}):
@@ -261,7 +271,7 @@ async def test_pruning_stops_runs(sdk):
         await sdk.runs.get(thread, runs[0])
 
 
-async def test_storage(sdk, http):
+async def test_storage_size_counts_the_rows_of_a_thread(sdk, http):
     thread = (await sdk.threads.create())["thread_id"]
     nothing = {"count": 0, "bytes": 0}
     assert (await http.get(f"/threads/{thread}/storage")).json() == {
@@ -282,7 +292,7 @@ async def test_storage(sdk, http):
     assert (await http.get(f"/threads/{NOWHERE}/storage")).status_code == 404
 
 
-async def test_what_creating_refuses(sdk):
+async def test_creation_refuses_taken_and_invalid_thread_ids(sdk):
     thread = (await sdk.threads.create())["thread_id"]
     with pytest.raises(ConflictError, match=f"Thread with ID {thread} already exists"):
         await sdk.threads.create(thread_id=thread)
@@ -294,7 +304,7 @@ async def test_what_creating_refuses(sdk):
             await sdk.threads.get(path)
 
 
-async def test_what_the_document_says(http):
+async def test_openapi_document_lists_the_routes_of_threads(http):
     document = (await http.get("/openapi.json")).json()
     paths = document["paths"]
     assert set(paths["/threads/{thread_id}/state"]) == {"get", "post", "patch"}

@@ -97,7 +97,7 @@ async def test_it_is_signed_with_every_secret(client, thread, receiver):
 
 @pytest.mark.one_client
 @pytest.mark.parametrize("graph", ["boom", "ask"])
-async def test_failures_and_interrupts(client, thread, receiver, graph):
+async def test_webhook_tells_failures_and_interrupts(client, thread, receiver, graph):
     await client.runs.wait(thread, graph, input=JOKE, webhook=receiver.url, **_quiet(client, graph))
     body = (await came(receiver)).body
     if graph == "boom":
@@ -172,7 +172,7 @@ async def test_a_running_run_that_is_cancelled(client, thread, receiver):
 
 
 @pytest.mark.one_client
-async def test_what_fails_is_sent_again_and_given_up_at_last(
+async def test_failing_webhook_is_sent_again_and_finally_given_up(
     request, client, server, thread, receiver
 ):
     before = await outbox(server)

@@ -79,7 +79,7 @@ async def test_heartbeats_while_nothing_happens(http, thread):
     assert answer.json()["log"][-1] == "last"
 
 
-async def test_cancel_and_wait(http, thread):
+async def test_cancellation_with_wait_answers_after_the_runs_end(http, thread):
     run = (
         await http.post(
             f"/threads/{thread}/runs", json=RUN | {"assistant_id": "sleepy", "input": {}}
@@ -183,7 +183,7 @@ async def joined(http, place, **query):
     return await http.get(place, params=query, headers={"last-event-id": "-1"})
 
 
-async def test_joining_by_modes(http, thread):
+async def test_join_filters_events_by_stream_mode(http, thread):
     body = RUN | {"stream_mode": ["values", "updates", "tasks"], "stream_resumable": True}
     place = (await http.post(f"/threads/{thread}/runs/stream", json=body)).headers["location"]
     for query in ("stream_mode=updates&stream_mode=tasks", 'stream_mode=["updates","tasks"]'):

@@ -53,7 +53,7 @@ async def test_nodes_see_the_user_and_act_for_them(server):
             assert values["log"] == ["ada", str(before + 2)]
 
 
-async def test_what_a_user_has_is_shown_to_nobody(server):
+async def test_claims_of_a_user_are_absent_from_streams_and_states(server):
     async with client(server, "ada") as ada:
         text = ""
         thread = (await ada.threads.create())["thread_id"]
@@ -142,7 +142,7 @@ async def callers(inside):
     return sent[0]
 
 
-async def test_code_that_has_lost_its_run_is_nobody(elsewhere):
+async def test_code_without_its_run_is_anonymous_in_strict_mode(elsewhere):
     async def app(scope, receive, send):
         await send(scope["loomline.caller"])
 
@@ -169,7 +169,7 @@ async def test_code_that_has_lost_its_run_is_nobody(elsewhere):
     assert sent == [ada]
 
 
-def test_no_header_makes_somebody_else(server):
+def test_headers_cannot_change_the_caller(server):
     """Neither the root path of clients inside nor names of scopes come from outside."""
     for headers in [
         {"x-auth-scheme": "langsmith"}, {"loomline.caller": "x"}, {"x-forwarded-for": "127.0.0.1"},

@@ -5,9 +5,14 @@ import time
 
 import httpx
 import pytest
-from tests.auth.test_isolation import ROWS, World, build, client, send
-
-from loomline.server.api.authentication import OPEN_PATHS
+from tests.auth.test_isolation import (
+    OPEN_PATHS,
+    ROWS,
+    World,
+    client,
+    create_one_of_everything,
+    send,
+)
 
 RECORDING = """
 import json
@@ -149,7 +154,11 @@ def test_every_route_asks_and_is_refused(recording):
     url, asked = recording
     with client(url, "builder") as builder:
         for number, (route, expected) in enumerate(ASKED.items()):
-            method, row, world = route.partition(" ")[0], ROWS[route], build(builder)
+            method, row, world = (
+                route.partition(" ")[0],
+                ROWS[route],
+                create_one_of_everything(builder),
+            )
             name = f"user {number}"
             with client(url, name) as http:
                 status, text = send(http, method, row, world)
@@ -165,7 +174,7 @@ def test_every_route_asks_and_is_refused(recording):
 def test_a_client_that_may_only_read_stops_nothing_by_leaving(recording):
     url, _ = recording
     with client(url, "builder") as builder, client(url, "not threads.update") as reader:
-        world = build(builder)
+        world = create_one_of_everything(builder)
         path = f"/threads/{world.busy}/runs/{world.pending}"
         with reader.stream("GET", f"{path}/stream?cancel_on_disconnect=true") as answer:
             assert answer.status_code == 200

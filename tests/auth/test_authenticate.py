@@ -156,7 +156,7 @@ async def authenticate(
 """
 
 
-def test_what_a_handler_can_ask_for(serve):
+def test_handler_receives_each_parameter_that_it_names(serve):
     with (
         serve({}, code=PARAMETERS) as url,
         httpx.Client(base_url=url, headers={"x-a": "1"}) as http,
@@ -214,7 +214,7 @@ def test_a_body_that_a_handler_has_read_is_there_for_the_route(serve):
         ("auth = loomline.Auth()\n@auth.authenticate\nasync def f(path, /): ...", ["'path'"]),
     ],
 )
-def test_what_cannot_work_does_not_start(serve, code, words):
+def test_server_with_an_unusable_auth_handler_does_not_start(serve, code, words):
     with pytest.raises(AuthLoadError) as caught, serve({}, code=f"import loomline\n{code}"):
         pass
     for word in ("Failed to load 'auth' from", *words):

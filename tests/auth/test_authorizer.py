@@ -51,7 +51,7 @@ async def test_the_most_special_handler_is_asked(auth):
     assert asked == ["creating threads", "threads", "reading", "everything"]
 
 
-async def test_nothing_is_asked_where_nobody_has_a_say(auth):
+async def test_requests_without_a_handler_are_allowed(auth):
     assert await ask(auth) == EVERYTHING
     assert await ask(None) == EVERYTHING
     auth.on(answering(False))
@@ -60,7 +60,7 @@ async def test_nothing_is_asked_where_nobody_has_a_say(auth):
         await ask(auth)
 
 
-async def test_what_a_handler_is_told(auth):
+async def test_handler_receives_the_context_and_a_mutable_value(auth):
     seen = {}
 
     @auth.on
@@ -79,7 +79,7 @@ async def test_what_a_handler_is_told(auth):
     assert value == {"metadata": {"n": 1}}
 
 
-async def test_a_studio_is_what_the_handlers_take_it_for(auth):
+async def test_studio_user_is_recognised_by_its_type(auth):
     @auth.on
     async def handler(ctx, value):
         return isinstance(ctx.user, type(auth).types.StudioUser)
@@ -101,7 +101,7 @@ async def test_a_studio_is_what_the_handlers_take_it_for(auth):
         (StarletteException(429, "slow"), 429, "slow"),
     ],
 )
-async def test_refusals(auth, result, status, text):
+async def test_refusal_of_a_handler_has_its_status_and_detail(auth, result, status, text):
     auth.on(answering(result))
     with pytest.raises(Refused, match=f"^{text}$") as caught:
         await ask(auth)
@@ -109,7 +109,7 @@ async def test_refusals(auth, result, status, text):
 
 
 @pytest.mark.parametrize("result", ["yes", 1, 0, [], ["owner"], ("owner",), object(), b""])
-async def test_what_is_no_answer(auth, result):
+async def test_invalid_handler_result_is_a_broken_handler(auth, result):
     auth.on(answering(result))
     with pytest.raises(BrokenAuth, match="Expected filter dict, None, or boolean"):
         await ask(auth)
@@ -120,7 +120,7 @@ class WithStatus(Exception):  # as clients of other services have them
 
 
 @pytest.mark.parametrize("error", [ValueError("bug"), KeyError("x"), WithStatus()])
-async def test_bugs_stay_bugs(auth, error):
+async def test_unexpected_error_of_a_handler_is_raised(auth, error):
     auth.on(answering(error))
     with pytest.raises(type(error)):
         await ask(auth)
@@ -167,7 +167,7 @@ A, B = Equal("a", 1), Equal("b", 2)
         ({"a": ("x",)}, Equal("a", ["x"])),
     ],
 )
-def test_filters(given, condition):
+def test_filter_of_a_handler_becomes_a_condition(given, condition):
     assert parse_filter(given) == condition
 
 

@@ -61,7 +61,7 @@ def user(url, credentials):
     )
 
 
-def check(value, body):
+def check_value_matches_request(value, body):
     assert value["multitask_strategy"] == body["multitask_strategy"]
     assert value["if_not_exists"] == body.get("if_not_exists", "reject")
     assert value["after_seconds"] == body["after_seconds"]
@@ -70,7 +70,7 @@ def check(value, body):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_handler_sees_what_a_request_for_a_run_does_to_a_thread(seeing, way):
+def test_handler_sees_the_effects_of_a_run_request_on_its_thread(seeing, way):
     url, seen = seeing
     path, more = WAYS[way]
     body = {"assistant_id": "joke", **ACTING, **more}
@@ -82,7 +82,7 @@ def test_handler_sees_what_a_request_for_a_run_does_to_a_thread(seeing, way):
     values = seen(name)
     assert len(values) == (2 if way == "batch" else 1)
     for value in values:
-        check(value, body)
+        check_value_matches_request(value, body)
 
 
 def test_handler_sees_the_checkpoint_that_a_run_starts_from(seeing):
@@ -102,7 +102,7 @@ def command(http, thread, method, **params):
     return http.post(f"/threads/{thread}/commands", json=sent).json()
 
 
-def test_handler_sees_what_commands_of_the_thread_protocol_do(seeing):
+def test_handler_sees_the_effects_of_thread_protocol_commands(seeing):
     url, seen = seeing
     name, thread = uuid4().hex, str(uuid4())
     with user(url, name) as http:
@@ -123,7 +123,7 @@ def test_handler_sees_what_commands_of_the_thread_protocol_do(seeing):
     assert fork["kwargs"]["config"]["configurable"]["checkpoint_id"] == checkpoint
 
 
-def test_handler_sees_what_the_run_of_a_cron_does(seeing):
+def test_handler_sees_the_effects_of_a_crons_run(seeing):
     url, seen = seeing
     name = uuid4().hex
     body = {"assistant_id": "joke", "schedule": "* * * * * *", "multitask_strategy": "rollback"}
@@ -160,7 +160,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_documented_handler_refuses_what_needs_more_rights(careful, case):
+def test_documented_handler_refuses_requests_beyond_the_users_rights(careful, case):
     fields, needed = REFUSED[case]
     body = {"assistant_id": "joke", "input": {"topic": "x"}, **fields}
     with user(careful, "bob") as bob, user(careful, f"ada {needed.replace(',', '')}") as ada:

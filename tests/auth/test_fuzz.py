@@ -87,7 +87,7 @@ CONTENT = st.binary(max_size=60).map(lambda raw: re.sub(rb"[\x00-\x1f\x7f]", b""
 @pytest.mark.timeout(400)
 @settings(max_examples=200, deadline=None, suppress_health_check=HEALTH)
 @given(headers=st.dictionaries(NAMES, CONTENT, max_size=5), credentials=CONTENT)
-def test_headers_open_nothing(world, http, headers, credentials):
+def test_random_headers_open_no_protected_route(world, http, headers, credentials):
     url, _, ours = world
     given_headers = [
         (name.encode(), value)

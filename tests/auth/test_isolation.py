@@ -10,7 +10,6 @@ import httpx
 import pytest
 
 import loomline.server.api
-from loomline.server.api.authentication import OPEN_PATHS
 
 SECRET = "ada-keeps-this-to-herself"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -43,7 +42,7 @@ def post(http, path, **body):
     return answer.json()
 
 
-def build(http, note=SECRET):
+def create_one_of_everything(http, note=SECRET):
     """Give a user one of everything."""
     told = {"metadata": {"note": note}}
     assistant = post(http, "/assistants", graph_id="joke", name=note, **told)["assistant_id"]
@@ -62,7 +61,7 @@ def build(http, note=SECRET):
     return World(assistant, thread, busy, run, pending, lone_id, cron, state)
 
 
-def picture(http, world):
+def everything_visible(http, world):
     """Return everything a user can see of what they have."""
     places = [
         f"/assistants/{world.assistant}",
@@ -97,6 +96,9 @@ class Row:
     endless: bool = False
     mine: int = 200
 
+
+OPEN_PATHS = {"/", "/ok", "/info", "/metrics", "/docs", "/openapi.json"}
+"""The paths that are served without authentication."""
 
 RUN = {"assistant_id": "joke", "input": {"topic": "x"}}
 THREAD, BUSY = "/threads/{thread}", "/threads/{busy}"
@@ -239,7 +241,7 @@ def _first(answer, row):
         return ""
 
 
-def told(text):
+def without_ids_and_times(text):
     """Return what an answer tells, ids and times aside."""
     return TIME.sub("a time", UUID.sub("an id", text))
 
@@ -250,22 +252,36 @@ def test_every_route_has_a_row(owners_server):
     assert set(ROWS) == routes
 
 
+def test_only_the_listed_paths_are_documented_as_open(owners_server):
+    paths = httpx.get(f"{owners_server}/openapi.json").json()["paths"]
+    found = {
+        path
+        for path, operations in paths.items()
+        for operation in operations.values()
+        if "401" not in operation["responses"]
+    }
+    assert found == OPEN_PATHS
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("route", ROWS)
-def test_nobody_sees_or_changes_what_is_not_theirs(owners_server, route):
+def test_other_users_neither_see_nor_change_resources_on_any_route(owners_server, route):
     row, method = ROWS[route], route.partition(" ")[0]
     name = uuid4().hex
     with client(owners_server, f"ada-{name}") as ada, client(owners_server, f"bob-{name}") as bob:
-        world = build(ada)
-        before = picture(ada, world)
+        world = create_one_of_everything(ada)
+        before = everything_visible(ada, world)
         assert before.count(SECRET) > 10
         status, text = send(bob, method, row, world)
         assert status == row.status, text
         assert SECRET not in text
-        assert picture(ada, world) == before
+        assert everything_visible(ada, world) == before
         if row.alike:
             nowhere = send(bob, method, row, World())
-            assert (status, told(text)) == (nowhere[0], told(nowhere[1]))
+            assert (status, without_ids_and_times(text)) == (
+                nowhere[0],
+                without_ids_and_times(nowhere[1]),
+            )
         # It was not the request that was wrong.
         mine, text = send(ada, method, row, world)
         assert mine == row.mine, text
@@ -278,7 +294,7 @@ def test_nobody_sees_or_changes_what_is_not_theirs(owners_server, route):
     "route",
     [name for name, row in ROWS.items() if row.path not in OPEN_PATHS],
 )
-def test_nobody_is_nobody(owners_server, route):
+def test_anonymous_requests_are_rejected_on_every_route(owners_server, route):
     method = route.partition(" ")[0]
     with httpx.Client(base_url=owners_server) as http:
         assert send(http, method, ROWS[route], World())[0] == 401
@@ -357,7 +373,7 @@ def ada(owners_server):
     """The name of a user who has one of everything, and a run by an idempotency key."""
     name = f"ada-{uuid4().hex}"
     with client(owners_server, name) as http:
-        world = build(http)
+        world = create_one_of_everything(http)
         world.owner, world.key = name, f"key-{name}"
         keyed = {"Idempotency-Key": world.key}
         made = http.post("/runs", json={**RUN, "on_completion": "keep"}, headers=keyed).json()
@@ -384,7 +400,7 @@ def test_parameters_show_and_change_nothing_of_others(owners_server, ada, route)
     method, row = route.partition(" ")[0], ROWS[route]
     parameters = sorted(each for each in parameters_of(owners_server) if each[0] == route)
     with client(owners_server, f"bob-{uuid4().hex}") as bob:
-        before = picture(owner, world)
+        before = everything_visible(owner, world)
         for _, place, name in parameters:
             value = filled(ON_A_ROUTE.get((route, name), PARAMETERS[name]), world)
             asked, headers = with_parameter(row, place, name, value)
@@ -392,17 +408,20 @@ def test_parameters_show_and_change_nothing_of_others(owners_server, ada, route)
             assert (status, SECRET in text) == (row.status, False), (name, text)
             if row.alike:
                 nowhere = send(bob, method, asked, World(), headers)
-                assert (status, told(text)) == (nowhere[0], told(nowhere[1])), name
+                assert (status, without_ids_and_times(text)) == (
+                    nowhere[0],
+                    without_ids_and_times(nowhere[1]),
+                ), name
             if "{" in PARAMETERS[name]:
                 body = {**RUN, "on_completion": "keep"} if route == "POST /runs" else row.body
                 text = _with_own(bob, method, replace(asked, body=body), headers)
                 assert not [each for each in keyed if each in text]
-        assert picture(owner, world) == before
+        assert everything_visible(owner, world) == before
 
 
 def _with_own(bob, method, row, headers):
     """Send a request about what is Bob's own, with Ada's value in a parameter."""
-    own = build(bob, note="bob's")
+    own = create_one_of_everything(bob, note="bob's")
     status, text = send(bob, method, row, own, headers)
     assert (status, SECRET in text) in {(row.mine, False), (404, False)}, text
     return text

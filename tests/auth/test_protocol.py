@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.auth.test_isolation import SECRET, build, client, picture
+from tests.auth.test_isolation import SECRET, client, create_one_of_everything, everything_visible
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
@@ -44,10 +44,10 @@ def events(http, thread):
 
 
 @pytest.mark.parametrize(("method", "params", "said"), COMMANDS)
-def test_commands(users, method, params, said):
+def test_commands_on_threads_of_others_are_refused(users, method, params, said):
     ada, bob = users
-    world = build(ada)
-    before = picture(ada, world)
+    world = create_one_of_everything(ada)
+    before = everything_visible(ada, world)
     params = {
         key: world.checkpoint if value == "CHECKPOINT" else value for key, value in params.items()
     }
@@ -57,7 +57,7 @@ def test_commands(users, method, params, said):
         assert (answer["type"], answer["id"]) == ("error", 7)
         assert answer["message"].startswith(said)
         assert SECRET not in answer["message"]
-    assert picture(ada, world) == before
+    assert everything_visible(ada, world) == before
 
 
 def test_commands_of_the_owner(users):
@@ -75,9 +75,9 @@ def test_commands_of_the_owner(users):
     assert bob.get(f"/threads/{thread}").status_code == 404
 
 
-def test_events(users):
+def test_events_on_threads_of_others_are_hidden(users):
     ada, bob = users
-    world = build(ada)
+    world = create_one_of_everything(ada)
     assert SECRET in events(ada, world.thread)
     told = events(bob, world.thread)
     assert "data:" not in told
@@ -100,9 +100,9 @@ def told_over(connection, command):
             return found
 
 
-def test_sockets(users, owners_server):
+def test_websockets_on_threads_of_others_are_refused(users, owners_server):
     ada, bob = users
-    world = build(ada)
+    world = create_one_of_everything(ada)
     subscribe = {"id": 1, "method": "subscription.subscribe", "params": EVERYTHING}
     state = {"id": 2, "method": "state.get", "params": {}}
 
@@ -120,7 +120,7 @@ def test_sockets(users, owners_server):
     assert SECRET not in json.dumps(theirs)
 
 
-def test_a_socket_of_nobody(owners_server):
+def test_websocket_without_credentials_is_rejected(owners_server):
     with pytest.raises(InvalidStatus) as caught, socket(owners_server, uuid4(), None):
         pass
     assert caught.value.response.status_code == 401

@@ -50,7 +50,7 @@ def test_user_id_of_a_client_is_replaced_by_the_identity(ada, place):
     assert ada.post("/runs/wait", json=body).json()["seen"]["user_id"] == "ada"
 
 
-def test_user_id_in_the_context_is_what_the_client_says(ada):
+def test_user_id_in_the_context_belongs_to_the_client(ada):
     body = {"assistant_id": "context", "input": {}, "context": {"user_id": "x", "color": "blue"}}
     seen = ada.post("/runs/wait", json=body).json()["seen"]
     assert (seen["color"], seen["configurable"]["user_id"]) == ("blue", "ada")

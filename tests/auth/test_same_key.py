@@ -5,7 +5,15 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.auth.test_isolation import ROWS, RUN, UUID, build, client, picture, send
+from tests.auth.test_isolation import (
+    ROWS,
+    RUN,
+    UUID,
+    client,
+    create_one_of_everything,
+    everything_visible,
+    send,
+)
 
 POSTS = [route for route in ROWS if route.startswith("POST ")]
 """All of the route table: ``test_every_route_has_a_row`` fails where one is missing."""
@@ -26,7 +34,7 @@ def users(owners_server):
     """Two users, each with one of everything: client, note and world."""
     names = [f"{name}-{uuid4().hex}" for name in ("ada", "bob")]
     with client(owners_server, names[0]) as ada, client(owners_server, names[1]) as bob:
-        yield [(http, notes_of(name), build(http, notes_of(name)))
+        yield [(http, notes_of(name), create_one_of_everything(http, notes_of(name)))
                for http, name in zip((ada, bob), names, strict=True)]  # fmt: skip
 
 
@@ -43,13 +51,13 @@ def test_answer_to_a_post_has_nothing_of_another_user_with_the_same_key(users, r
     key = {"Idempotency-Key": uuid4().hex}
     status, first = send(ada, "POST", ROWS[route], hers, key)
     _settle(ada, hers)
-    before = picture(ada, hers)
+    before = everything_visible(ada, hers)
     again, second = send(bob, "POST", ROWS[route], his, key)
     assert (status, again) == (ROWS[route].mine, ROWS[route].mine), second
     known = set(UUID.findall(first)) | set(UUID.findall(str(vars(hers))))
     assert not (known - shared_ids(bob)) & set(UUID.findall(second))
     assert note not in second
-    assert picture(ada, hers) == before
+    assert everything_visible(ada, hers) == before
 
 
 def _settle(http, world):

@@ -125,7 +125,7 @@ async def refused(tokens, token, status=401):
     return caught.value
 
 
-async def test_a_good_token(issuer):
+async def test_valid_token_identifies_its_user_and_scopes(issuer):
     tokens = tokens_of(issuer)
     caller = await known(
         tokens, signed(issuer.url, name="Ada", scope="read write", aud=["x", "loomline"])
@@ -171,7 +171,7 @@ def confused(issuer):
     return forged(issuer, "HS256", lambda content: hmac.digest(public, content, "sha256"))
 
 
-async def test_bad_tokens(issuer):
+async def test_invalid_or_expired_tokens_are_refused(issuer):
     tokens, url = tokens_of(issuer), issuer.url
     now = int(time.time())
     bad = [
@@ -191,7 +191,7 @@ async def test_bad_tokens(issuer):
     assert (await known(tokens, signed(url))).identity == "ada"
 
 
-async def test_keys_change(issuer):
+async def test_new_keys_of_an_issuer_are_fetched_when_needed(issuer):
     clock = StandingClock()
     tokens = tokens_of(issuer, clock, jwks_url=f"{issuer.url}/keys")
     await known(tokens, signed(issuer.url))
@@ -257,7 +257,7 @@ async def test_an_issuer_that_never_ends_its_answer(issuer):
     await refused(tokens, signed(issuer.url), 503)
 
 
-async def test_who_goes_away_while_keys_are_fetched_shuts_nobody_out(issuer):
+async def test_cancelled_fetch_of_keys_leaves_other_callers_unaffected(issuer):
     tokens = tokens_of(issuer, StandingClock(), jwks_url=f"{issuer.url}/keys")
     issuer.endless = True
     first = asyncio.create_task(known(tokens, signed(issuer.url)))
@@ -290,7 +290,7 @@ async def test_keys_of_other_kinds_are_passed_over(issuer):
     await refused(tokens, signed(issuer.url, kid="z"))
 
 
-async def test_a_shared_secret():
+async def test_tokens_with_a_shared_secret_are_verified():
     given = TokenOptions("me", ("loomline",), ("HS256",), secret_variable="S")
     tokens = TokenAuthenticator(given, SecretKey(SECRET, "S"))
     assert (await known(tokens, signed("me", SECRET, alg="HS256"))).identity == "ada"

@@ -16,7 +16,7 @@ async def headers():
     return {"x-session": "s"}
 
 
-async def test_asynchronous_providers():
+async def test_asynchronous_providers_give_keys_and_headers():
     script = Script(answer({}))
     transport = httpx.MockTransport(script)
     client = make_client(url="http://h", api_key=key, headers=headers, transport=transport)

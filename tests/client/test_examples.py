@@ -101,7 +101,7 @@ async def run(example, scope):
     return shown.getvalue()
 
 
-async def check(function, scope):
+async def check_examples_print_as_documented(function, scope):
     for example in examples(function):
         shown = await run(example, scope)
         assert CHECKER.check_output(example.want, shown, 0), f"{example.source}{shown}"
@@ -110,22 +110,22 @@ async def check(function, scope):
 @pytest.mark.parametrize("function", ASYNC)
 async def test_the_examples_of_the_asynchronous_client(function, url):
     async with loomline.get_client(url=url, api_key=None) as client:
-        await check(function, {**names(url), "client": client})
+        await check_examples_print_as_documented(function, {**names(url), "client": client})
 
 
 @pytest.mark.parametrize("function", SYNC)
 async def test_the_examples_of_the_synchronous_client(function, url):
     with loomline.get_sync_client(url=url, api_key=None) as client:
-        await check(function, {**names(url), "client": client})
+        await check_examples_print_as_documented(function, {**names(url), "client": client})
 
 
 @pytest.mark.parametrize("function", [loomline.get_client, loomline.get_sync_client])
 async def test_the_examples_of_the_functions(function, url):
-    await check(function, names(url))
+    await check_examples_print_as_documented(function, names(url))
 
 
 @pytest.mark.parametrize("function", ASYNC + SYNC)
-def test_docstrings_name_what_is_needed(function):
+def test_docstrings_describe_every_parameter_result_and_error(function):
     text = inspect.getdoc(function)
     for name in inspect.signature(function).parameters:
         assert name == "self" or f"    {name}: " in text, name

@@ -43,3 +43,9 @@ def test_a_client_needs_nothing_that_takes_long_before_its_first_request():
 def test_unknown_names_are_no_names():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         __import__("loomline").nothing  # noqa: B018
+
+
+def test_server_loads_no_optional_package_before_it_needs_one():
+    optional = {"aiohttp", "cryptography", "jwt", "numpy", "psycopg", "redis"}
+    program = "import loomline.server.cli.serve, loomline.server.app.process"
+    assert not loaded(program) & optional

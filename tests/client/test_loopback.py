@@ -137,7 +137,7 @@ def no_keys(monkeypatch):
         ({"api_key": "mine"}, {"LANGGRAPH_API_KEY": "g"}, "mine"),
     ],
 )
-def test_the_key(no_keys, given, environment, key):
+def test_api_key_comes_from_arguments_or_the_environment(no_keys, given, environment, key):
     for name, text in environment.items():
         no_keys.setenv(name, text)
     with loomline.get_sync_client(url="http://h/base", **given) as client:
@@ -155,7 +155,7 @@ def test_the_header_of_the_key_is_reserved(name):
     ("given", "read", "connect"),
     [(None, 300, 5), (7, 7, 7), ((1, 2), 2, 1), ((1, 2, 3, 4), 2, 1), (httpx.Timeout(9), 9, 9)],
 )
-def test_timeouts(given, read, connect):
+def test_client_uses_the_given_timeouts(given, read, connect):
     with loomline.get_sync_client(timeout=given, headers={"a": "b"}) as client:
         timeout = client.http.client.timeout
         assert (timeout.read, timeout.connect) == (read, connect)

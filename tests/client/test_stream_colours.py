@@ -134,7 +134,7 @@ async def test_many_wait_for_the_output_and_one_gives_up(server):
     assert len([path for _, path, _, _ in server.requests if path.endswith("/state")]) == 1
 
 
-async def test_what_is_open_ends_when_the_thread_is_closed(server):
+async def test_open_projections_end_when_an_async_thread_is_closed(server):
     running(server)
     async with streaming(server) as thread:
         await thread.run.start()
@@ -167,7 +167,7 @@ async def _until(ready):
     return False
 
 
-def test_what_is_open_ends_when_the_thread_is_closed_without_an_event_loop(server):
+def test_open_projections_end_when_a_sync_thread_is_closed(server):
     running(server)
     before = set(threading.enumerate())
     with get_sync_client(url=server.url) as client:

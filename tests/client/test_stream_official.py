@@ -63,7 +63,7 @@ def tell(server, kind, **more):
 
 
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
-async def test_values(transport):
+async def test_values_equal_those_of_the_official_client(transport):
     async def read(thread, server):
         await thread.run.start(input={"a": 1}, config={"tags": ["x"]}, metadata={"m": 1})
         return [value async for value in thread.values]
@@ -72,7 +72,7 @@ async def test_values(transport):
 
 
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
-async def test_events(transport):
+async def test_events_equal_those_of_the_official_client(transport):
     async def read(thread, server):
         await thread.run.start()
         wanted = ["values", "custom", "lifecycle"]
@@ -90,7 +90,7 @@ async def test_events_of_a_namespace():
     assert await both(read) == [3]
 
 
-async def test_extensions():
+async def test_extensions_equal_those_of_the_official_client():
     async def read(thread, server):
         await thread.run.start()
         return [data async for data in thread.extensions["ticks"]]
@@ -98,7 +98,7 @@ async def test_extensions():
     assert len(await both(read)) == 2
 
 
-async def test_interleaved():
+async def test_interleaved_parts_equal_those_of_the_official_client():
     async def read(thread, server):
         await thread.run.start()
         return [part async for part in thread.interleave_projections(["values", "ticks"])]
@@ -106,7 +106,7 @@ async def test_interleaved():
     assert len(await both(read)) == 4
 
 
-async def test_output_and_graph():
+async def test_output_and_graph_equal_those_of_the_official_client():
     async def read(thread, server):
         await thread.run.start(langsmith_tracing={"project_name": "p"})
         tree = await thread.agent.get_tree(xray=2)
@@ -115,7 +115,7 @@ async def test_output_and_graph():
     await both(read)
 
 
-async def test_failure():
+async def test_failure_equals_that_of_the_official_client():
     async def read(thread, server):
         server.on_start(lambda run_id: server.lifecycle("failed", run_id, error="boom"), RUN)
         await thread.run.start()
@@ -127,7 +127,7 @@ async def test_failure():
     assert await both(read) == (["lifecycle"], "Run errored: boom")
 
 
-async def test_refusal():
+async def test_refusal_equals_that_of_the_official_client():
     async def read(thread, server):
         refused = {"error": "invalid_argument", "message": "no"}
         server.commands["run.start"] = lambda params: refused
@@ -138,7 +138,7 @@ async def test_refusal():
     assert await both(read) == "Protocol error [invalid_argument]: no"
 
 
-async def test_wrong_use():
+async def test_wrong_use_raises_as_in_the_official_client():
     async def read(thread, server):
         found = []
         for wrong in (

@@ -81,7 +81,7 @@ def numbers(server, *values):
         ({"channels": [], "since": 5.0}, {"channels": []}),
     ],
 )
-def test_the_body_of_a_request_has_what_the_protocol_knows(params, body):
+def test_body_of_a_stream_request_has_only_protocol_fields(params, body):
     assert build_event_stream_body(params) == body
 
 
@@ -271,7 +271,7 @@ async def test_a_slow_reader_loses_nothing_and_a_full_queue_can_be_closed(server
         await within(other.close())
 
 
-async def test_closing_a_transport_ends_its_streams_and_delivers_what_waits(server):
+async def test_closing_a_transport_ends_its_streams_after_waiting_events(server):
     numbers(server, 1, 2)
     async with opened(server, ProtocolSseTransport) as transport:
         handle = transport.open_event_stream(VALUES)

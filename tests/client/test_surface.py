@@ -178,7 +178,7 @@ def test_errors_have_the_same_bases(path):
     assert {base.rpartition(".")[2] for base in definition(path)["bases"]} <= names
 
 
-def test_what_programs_cannot_reach_is_left_out():
+def test_unreachable_modules_of_the_interface_are_left_out():
     """No call takes or gives it: the ways in are `threads.stream` and what that returns."""
     for module in ("controller", "sync_controller", "multi_cursor_buffer"):
         assert find_spec(f"loomline.stream.{module}") is None

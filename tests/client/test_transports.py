@@ -93,7 +93,7 @@ def transport(request):
     return TRANSPORTS[request.param]()
 
 
-async def test_what_goes_over_the_wire(transport):
+async def test_requests_have_the_expected_bytes_on_every_transport(transport):
     server = Server(sending(answer({"a": 1})), sending(answer([])), sending(answer({})))
     async with server.running() as url, make_client(url=url, transport=transport) as client:
         assert await client.threads.get(ID) == {"a": 1}
@@ -139,7 +139,7 @@ async def test_an_error_of_the_server(transport):
     assert caught.value.request_id == "7"
 
 
-async def test_nobody_listens(transport):
+async def test_refused_connection_raises_a_connection_error(transport):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -159,7 +159,7 @@ async def test_nobody_listens(transport):
     ],
     ids=["nothing", "half a head", "half a body", "nonsense"],
 )
-async def test_a_broken_answer(transport, broken):
+async def test_truncated_answer_raises_a_connection_error(transport, broken):
     async with (
         Server(cut_off_after(broken)).running() as url,
         make_client(url=url, transport=transport) as client,
@@ -169,7 +169,7 @@ async def test_a_broken_answer(transport, broken):
     assert isinstance(caught.value, httpx.ReadError | httpx.RemoteProtocolError)
 
 
-async def test_a_silent_server(transport):
+async def test_silent_server_raises_a_timeout(transport):
     async def silent(server, reader, writer):
         await reader.read()
         server.gone.set()

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import psycopg
 from tests.conformance.conftest import PostgresDatabase
-from tests.support import ReadableJson
+from tests.support import CONNECTIONS, ReadableJson
 
 from loomline.server.clock import SystemClock
 from loomline.server.storage.encrypted import EncryptedStorage
@@ -113,7 +113,9 @@ class PostgresFaults:
         self._outside = psycopg.connect(self.url, autocommit=True)
 
     def storage(self, options):
-        return PostgresStorage(self.url, clock=SystemClock(), saver=options)
+        return PostgresStorage(
+            self.url, clock=SystemClock(), connections=CONNECTIONS, saver=options
+        )
 
     def attach(self, _storage):
         self._outside.execute(_TRIGGERS)

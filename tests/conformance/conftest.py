@@ -7,7 +7,7 @@ import psycopg
 import pytest
 import redis
 from tests.conformance.old_rows import age_postgres, age_sqlite
-from tests.postgres import new_schema
+from tests.postgres import borrow_schema, return_schema
 from tests.redis_server import new_prefix, shared_redis
 from tests.support import StandingClock, open_encrypted, open_postgres, open_storage
 
@@ -37,6 +37,9 @@ class SqliteDatabase:
 
     def open(self, clock=None, store=None):
         return open_storage(self._folder, clock, store)
+
+    def close(self):
+        pass
 
     def execute(self, statement):
         """Change the database from outside."""
@@ -70,8 +73,11 @@ class PostgresDatabase:
     """A schema of its own."""
 
     def __init__(self, _folder):
-        self._url = new_schema()
+        self._url = borrow_schema()
         self._statement = None
+
+    def close(self):
+        return_schema(self._url)
 
     def open(self, clock=None, store=None):
         # Tables that are made for vectors are counted as well.
@@ -111,7 +117,9 @@ DATABASES = {
 
 @pytest.fixture(params=DATABASES)
 def database(request, tmp_path):
-    return DATABASES[request.param](tmp_path)
+    made = DATABASES[request.param](tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Turns the rows of checkpoints into those that versions before the facts of runs have written."""
+"""Turns the rows of checkpoints into rows of a version without facts of runs."""
 
 import sqlite3
 from contextlib import closing

@@ -100,7 +100,7 @@ def cron(metadata, thread_id=None):
     conditions=st.lists(CONDITIONS, max_size=4),
     pattern=DOCUMENTS,
 )
-async def test_conditions_mean_what_python_says(storage, documents, conditions, pattern):
+async def test_conditions_select_the_same_rows_as_python(storage, documents, conditions, pattern):
     threads, assistants, crons = {}, {}, {}
     for document in documents:
         threads[(await storage.threads.create(new_thread(metadata=document))).thread_id] = document
@@ -262,7 +262,7 @@ async def test_crons_of_others_are_not_there(storage):
     await acts.delete(key, access=ADA)
 
 
-def test_both():
+def test_conjunction_with_everything_changes_nothing():
     assert both(EVERYTHING, EVERYTHING) == EVERYTHING
     assert both(ADA, EVERYTHING) == both(EVERYTHING, ADA) == ADA
     assert both(ADA, BOB) == AllOf((ADA, BOB))

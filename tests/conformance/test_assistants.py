@@ -164,32 +164,35 @@ async def test_concurrent_patches_are_all_kept(storage):
     assert {f"m{number}" for number in range(10)} <= set(after.metadata)
 
 
-async def test_filters(storage):
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ({}, [1, 2, 3]),
+        ({"graph_id": "other"}, [2]),
+        ({"name": "WEATHER"}, [1, 2]),
+        ({"name": "üNIT"}, [1]),
+        ({"name": "%"}, [1]),
+        ({"name": "_"}, [2]),
+        ({"metadata": {"n": 1}}, [1]),
+        ({"metadata": {"n": True}}, [2]),
+        ({"metadata": {"tags": ["b", "b"]}}, [1]),
+        ({"metadata": {"tags": "b"}}, []),
+        ({"metadata": {"deep": {"x": {"y": None}}}}, [3]),
+        ({"metadata": {"deep": {"x": {"z": None}}}}, []),
+        ({"name": "weather", "metadata": {"n": 1}}, [1]),
+    ],
+    ids=str,
+)
+async def test_assistant_filter_selects_and_counts_the_expected_rows(storage, conditions, expected):
     await stored(storage, 1, name="Weather Ünit 100%", metadata={"tags": ["a", "b"], "n": 1})
     await stored(storage, 2, name="weather_two", metadata={"n": True}, graph_id="other")
     await stored(storage, 3, name="News", metadata={"deep": {"x": {"y": None, "z": 2}}})
-
-    async def ids(**where):
-        rows, _, total = await found(storage, AssistantFilter(**where))
-        assert total == len(rows) == await storage.assistants.count(AssistantFilter(**where))
-        return sorted(rows)
-
-    assert await ids() == [1, 2, 3]
-    assert await ids(graph_id="other") == [2]
-    assert await ids(name="WEATHER") == [1, 2]
-    assert await ids(name="üNIT") == [1]
-    assert await ids(name="%") == [1]
-    assert await ids(name="_") == [2]
-    assert await ids(metadata={"n": 1}) == [1]
-    assert await ids(metadata={"n": True}) == [2]
-    assert await ids(metadata={"tags": ["b", "b"]}) == [1]
-    assert await ids(metadata={"tags": "b"}) == []
-    assert await ids(metadata={"deep": {"x": {"y": None}}}) == [3]
-    assert await ids(metadata={"deep": {"x": {"z": None}}}) == []
-    assert await ids(name="weather", metadata={"n": 1}) == [1]
+    rows, _, total = await found(storage, AssistantFilter(**conditions))
+    assert sorted(rows) == expected
+    assert total == len(rows) == await storage.assistants.count(AssistantFilter(**conditions))
 
 
-async def test_order_and_pages(storage):
+async def test_assistants_are_sorted_and_paged_by_every_column(storage):
     for number, name in enumerate(["b", "A", "a", "C", "b"]):
         await stored(
             storage,
@@ -223,7 +226,7 @@ async def test_deleting_leaves_no_row(database, storage):
         await storage.assistants.delete(made.assistant_id, delete_threads=False)
 
 
-async def test_deleting_with_threads(storage):
+async def test_deletion_with_threads_removes_the_assistants_threads(storage):
     made = await stored(storage)
     mine = {"assistant_id": str(made.assistant_id)}
     first = await thread_of(storage, metadata=mine)

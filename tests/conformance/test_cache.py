@@ -11,7 +11,7 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("key", ["k", "", "ключ", "nul\0", "long" * 5000, "\ud800"])
-async def test_what_is_set_is_there(storage, key):
+async def test_cached_value_is_read_back_unchanged(storage, key):
     assert await storage.cache.get(key) is None
     for value in ({"a": [1, 2.5, None, "x\0y"]}, "text", 0, False, [], None):
         await storage.cache.set(key, value, MINUTE)
@@ -31,7 +31,7 @@ async def test_it_is_over_in_time(storage, clock):
     assert await storage.cache.get("short") == 3
 
 
-async def test_nothing_is_shared(storage):
+async def test_changed_value_does_not_change_the_cached_one(storage):
     value = {"list": [1]}
     await storage.cache.set("k", value, MINUTE)
     value["list"].append(2)
@@ -40,7 +40,7 @@ async def test_nothing_is_shared(storage):
     assert await storage.cache.get("k") == {"list": [1]}
 
 
-async def test_what_cannot_be_kept(storage):
+async def test_unencodable_and_oversized_values_are_refused(storage):
     with pytest.raises(TypeError):
         await storage.cache.set("k", object(), MINUTE)
     with pytest.raises(ValueError, match="too large for the cache"):
@@ -48,7 +48,7 @@ async def test_what_cannot_be_kept(storage):
     assert await storage.cache.get("k") is None
 
 
-async def test_what_is_over_goes(storage, clock, database):
+async def test_expired_cache_entries_are_deleted(storage, clock, database):
     for number in range(30):
         await storage.cache.set(str(number), number, MINUTE)
     clock.move(61)
@@ -57,7 +57,7 @@ async def test_what_is_over_goes(storage, clock, database):
     assert database.rows().get("cache", 3) == 3
 
 
-async def test_memory_is_bounded():
+async def test_memory_cache_keeps_recently_used_entries_within_its_bound():
     cache = MemoryCache(StandingClock(), bytes_most=10_000)
     for number in range(1000):
         await cache.set(str(number), "x" * 100, MINUTE)

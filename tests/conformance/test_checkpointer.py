@@ -76,7 +76,7 @@ async def waiting(storage):
 
 @pytest.mark.parametrize("make", [direct, in_threads, behind, behind_in_threads, waiting])
 @pytest.mark.parametrize("kind", DATABASES)
-async def test_conformance(tmp_path, kind, make):
+async def test_saver_passes_the_conformance_kit_of_langgraph(tmp_path, kind, make):
     @asynccontextmanager
     async def opened():
         async with DATABASES[kind](tmp_path / uuid4().hex).open() as storage:

@@ -89,7 +89,7 @@ async def test_a_cron_of_a_thread_needs_it(storage):
     assert await storage.crons.count(CronFilter()) == 1
 
 
-async def test_deleting(database, storage):
+async def test_deleted_cron_leaves_no_rows(database, storage):
     before = database.rows()
     made = await stored(storage)
     await storage.crons.delete(made.cron_id)
@@ -117,7 +117,7 @@ async def test_a_deleted_assistant_takes_its_crons(storage):
     assert (await found(storage))[0] == [1]
 
 
-async def test_a_patch(storage):
+async def test_cron_patch_replaces_the_given_fields(storage):
     made = await stored(storage)
     fields = {
         "schedule": "0 0 * * *", "timezone": "UTC", "end_time": "2030-01-01", "enabled": False,
@@ -157,7 +157,7 @@ async def test_concurrent_patches_are_all_kept(storage):
     assert len((await storage.crons.get(made.cron_id)).metadata) == 11
 
 
-async def test_filters(storage):
+async def test_cron_filters_select_by_thread_assistant_and_metadata(storage):
     thread, mine = await thread_of(storage), uuid4()
     await stored(storage, 1, thread_id=thread, metadata={"tags": ["a", "b"]})
     await stored(storage, 2, assistant_id=mine, enabled=False, metadata={"n": 1})
@@ -178,7 +178,7 @@ async def test_filters(storage):
     assert await ids(assistant_id=mine, enabled=True) == [3]
 
 
-async def test_order_and_pages(storage):
+async def test_crons_are_sorted_and_paged_by_every_column(storage):
     for number in range(4):
         await stored(
             storage,
@@ -216,7 +216,7 @@ async def test_a_time_is_claimed_once(storage):
     assert await claimed(storage, NOW + 20 * MINUTE) == [0]
 
 
-async def test_many_claimers(storage):
+async def test_concurrent_claimers_fire_each_cron_once(storage):
     for number in range(20):
         await stored(storage, number)
     results = await asyncio.gather(*(claimed(storage, NOW + 11 * MINUTE, 20) for _ in range(5)))
@@ -276,7 +276,7 @@ async def test_disabled_crons_are_not_due(storage):
     assert await claimed(storage, NOW + 60 * MINUTE) == []
 
 
-async def test_crons_end(storage):
+async def test_cron_does_not_fire_after_its_end(storage):
     await stored(storage, 1, end_time=(NOW + 25 * MINUTE).isoformat())
     await stored(storage, 2, end_time=(NOW + 15 * MINUTE).isoformat())
     await stored(storage, 3)

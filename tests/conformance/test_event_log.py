@@ -27,7 +27,7 @@ async def numbers(reader):
     return [int(stored.event.data) async for batch in reader for stored in batch]
 
 
-async def test_a_reader_gets_what_was_there_and_what_comes(log):
+async def test_reader_receives_past_events_before_new_events(log):
     await log.append("run", [event(1)])
     reader = log.read("run", START)
     first = await anext(reader)
@@ -249,7 +249,7 @@ async def test_reconnecting_anywhere_loses_and_repeats_nothing(log, sizes, cuts)
 @pytest.mark.parametrize(
     "text", ["", "-", "1", "1-", "-1", "a-1", "1-b", "1-2-3", "٣-1", "9" * 50 + "-1"]
 )
-def test_what_is_no_id_is_no_position(text):
+def test_malformed_event_id_is_no_position(text):
     assert EventId.parse(text) is None
 
 

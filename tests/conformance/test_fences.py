@@ -12,6 +12,7 @@ from tests.support import new_run
 from loomline.server.domain.errors import LeaseLost
 from loomline.server.domain.events import START
 from loomline.server.domain.json import Encoded
+from loomline.server.domain.retention import Retention
 from loomline.server.events.memory import MemoryEventLog
 from loomline.server.events.signals import MemorySignals
 from loomline.server.graphs.registry import Graphs
@@ -76,7 +77,7 @@ def executor(storage, events, clock):
         signals=MemorySignals(),
         graphs=Graphs.load(settings.graphs),
         clock=clock,
-        options=ExecuteOptions(ServerFacts("0"), True, 60.0, 60.0),
+        options=ExecuteOptions(ServerFacts("0"), True, 60.0, Retention(60.0)),
     )
 
 

@@ -69,7 +69,7 @@ async def test_concurrent_requests_on_threads_of_their_own(database, storage):
     assert database.rows()["threads"] == 1
 
 
-async def test_what_was_refused_is_not_remembered(database, storage, thread):
+async def test_refused_request_leaves_its_key_unused(database, storage, thread):
     with pytest.raises(ThreadNotFound):
         await create(storage, uuid4(), key=KEY)
     await add(storage, thread)
@@ -169,7 +169,7 @@ async def test_key_of_a_run_whose_own_thread_no_filter_ever_found_gives_the_run(
     assert (await create(storage, uuid7(), **on_its_own(temporary=True))).run == first.run
 
 
-async def test_key_of_a_temporary_run_that_is_over_repeats_what_was_asked(storage):
+async def test_key_of_an_ended_temporary_run_repeats_its_answer(storage):
     first = await create(storage, uuid7(), **on_its_own(temporary=True))
     (held,) = await claim(storage)
     await storage.runs.finish(held, DONE)

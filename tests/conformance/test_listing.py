@@ -29,7 +29,7 @@ async def listed(saver, thread, wanted=None, limit=None, before=None):
     return [each.checkpoint["id"] async for each in found]
 
 
-async def test_a_long_list(storage):
+async def test_long_list_is_returned_in_pages_without_gaps(storage):
     saver, thread, ids = await filled(storage)
     assert await listed(saver, thread) == ids
     assert await listed(saver, thread, limit=70) == ids[:70]
@@ -46,7 +46,7 @@ async def test_a_long_list(storage):
     assert again == ids[::2]
 
 
-async def test_heads_are_what_a_list_gives_without_the_values(storage):
+async def test_heads_equal_the_list_without_its_values(storage):
     saver, thread, ids = await filled(storage)
     last = {"configurable": {"checkpoint_id": ids[5]}}
     found = await saver.heads(root(thread), filter={"odd": 1}, before=last, limit=70)

@@ -111,14 +111,14 @@ async def asked(storage):
     return thread
 
 
-def picture(state):
+def simultaneous_parts(state):
     """Return the parts of a state that must be those of one moment."""
     return state.values, state.next, state.interrupts
 
 
 async def states(storage, thread):
     graph = graph_with(storage.checkpointer())
-    return [picture(each) async for each in graph.aget_state_history(root(thread))]
+    return [simultaneous_parts(each) async for each in graph.aget_state_history(root(thread))]
 
 
 async def execute(storage, held, thread, given, durability, progress=None):

@@ -25,6 +25,7 @@ from loomline.server.domain.protocol import (
     make_event,
     numbered,
 )
+from loomline.server.domain.retention import Retention
 from loomline.server.domain.runs import LOST_NUMBERS, Stop
 from loomline.server.events.memory import MemoryEventLog
 from loomline.server.events.signals import MemorySignals
@@ -79,7 +80,7 @@ class Cluster:
             signals=self._signals,
             graphs=self._graphs,
             clock=self._clock,
-            options=ExecuteOptions(ServerFacts("0"), False, 60.0, 60.0),
+            options=ExecuteOptions(ServerFacts("0"), False, 60.0, Retention(60.0)),
         )
 
     async def claim(self, thread_id, graph="talker"):
@@ -143,7 +144,7 @@ def event(claim, number):
     return logged(make_event(str(claim.run.run_id), number, Topic("custom"), data, milliseconds=1))
 
 
-async def test_what_a_worker_adds_that_has_lost_the_run_is_left_out(cluster, thread):
+async def test_events_of_a_worker_that_lost_its_run_are_left_out(cluster, thread):
     claim = await cluster.claim(thread)
     stream = str(claim.run.run_id)
     await cluster.log.append(stream, [event(claim, 1), event(claim, 2)])
@@ -223,7 +224,7 @@ def questions(events):
     }
 
 
-async def test_what_a_run_asks_is_told_although_its_worker_has_died(cluster, thread):
+async def test_question_of_a_run_is_shown_although_its_worker_died(cluster, thread):
     claim = await cluster.claim(thread, "assistant")
     dying = cluster.executor(events=Dying(cluster.log))
     with pytest.raises(Died):
@@ -351,7 +352,7 @@ async def test_a_run_that_is_handed_over_and_cancelled_before_it_goes_on(cluster
     assert numbers == [1, LOST_NUMBERS + 1, LOST_NUMBERS + 2]
 
 
-async def test_what_another_worker_finds_to_be_asked_is_told_once(cluster, thread):
+async def test_question_found_by_another_worker_is_shown_once(cluster, thread):
     claim = await cluster.claim(thread, "assistant")
     away = SimpleNamespace(
         runs=Finishing(cluster.storage.runs),
@@ -407,7 +408,7 @@ async def test_a_database_that_is_away_for_a_moment_is_not_noticed(cluster, thre
         (Topic("custom", (), "other"), False),
     ],
 )
-def test_filters(topic, wanted):
+def test_filter_selects_topics_by_method_name_and_namespace(topic, wanted):
     only_root = Filter(frozenset({"values", "input"}), frozenset({"mine"}), ((),), 0)
     selection = Selection([only_root])
     assert [selection.wants(topic.key) for _ in range(2)] == [wanted, wanted]

@@ -100,7 +100,7 @@ async def test_ids_of_one_process_are_cursors_in_another(here, there):
     assert await numbers(there.log.read("run", first)) == [2, 3, 4]
 
 
-async def test_what_was_flushed_is_seen_by_whoever_looks_then(here, there):
+async def test_flushed_events_are_seen_by_later_readers(here, there):
     for number in range(50):
         await here.log.append("run", [event(number)])
         await here.log.flush("run")
@@ -249,9 +249,7 @@ async def test_a_server_that_comes_back_empty_is_noticed_by_readers(server, pref
         assert (await there.log.read("run", START).last()).event == event(2)
 
 
-async def test_readers_of_what_is_to_come_do_not_mind_a_server_that_comes_back_empty(
-    server, prefix
-):
+async def test_readers_of_new_streams_survive_a_server_that_returns_empty(server, prefix):
     async with process(server.url, prefix) as here, process(server.url, prefix) as there:
         await here.log.append("old", [event(0)])
         await here.log.flush("old")
@@ -267,7 +265,7 @@ async def test_readers_of_what_is_to_come_do_not_mind_a_server_that_comes_back_e
         assert (await waiting).event == event(2)
 
 
-async def test_a_server_that_is_away_delays_nobody_for_long(server, prefix):
+async def test_unreachable_server_delays_callers_only_briefly(server, prefix):
     async with process(server.url, prefix) as here, here.signals.listen("work") as listener:
         waiting = asyncio.create_task(here.log.read("run", START).last())
         await here.log.append("run", [event(1)])
@@ -353,7 +351,7 @@ async def test_readers_on_any_loop(here, there):
 
 
 async def test_nothing_happens_before_it_is_open(redis_url):
-    unused = RedisEvents(redis_url)
+    unused = RedisEvents(redis_url, RedisOptions("loomline:"))
     assert unused.available
     assert unused.log.size == 0
 
@@ -363,7 +361,9 @@ async def test_who_gives_up_opening_leaves_no_thread():
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         deaf.setblocking(False)
         opening = asyncio.create_task(
-            RedisEvents(f"redis://127.0.0.1:{deaf.getsockname()[1]}").open()
+            RedisEvents(
+                f"redis://127.0.0.1:{deaf.getsockname()[1]}", RedisOptions("loomline:")
+            ).open()
         )
         connection, _ = await asyncio.get_running_loop().sock_accept(deaf)
         with connection:
@@ -415,7 +415,7 @@ async def behind_tls(server, certificate):
     await asyncio.gather(*tasks)
 
 
-async def test_over_tls(server, certificate, prefix):
+async def test_events_and_signals_arrive_over_tls(server, certificate, prefix):
     async with behind_tls(server, certificate) as port:
         url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate[0]}"
         async with process(url, prefix) as here, process(server.url, prefix) as there:
@@ -425,10 +425,14 @@ async def test_over_tls(server, certificate, prefix):
             assert await reading == [1]
 
 
-async def test_a_certificate_that_nobody_knows(server, certificate, prefix):
+async def test_unknown_certificate_is_refused_without_revealing_the_password(
+    server, certificate, prefix
+):
     async with behind_tls(server, certificate) as port:
         with pytest.raises(EventsUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
-            await RedisEvents(f"rediss://:secret@127.0.0.1:{port}/0").open()
+            await RedisEvents(
+                f"rediss://:secret@127.0.0.1:{port}/0", RedisOptions("loomline:")
+            ).open()
 
 
 async def test_too_many_events_for_a_server_that_is_away_leave_a_gap(tmp_path, prefix):
@@ -524,7 +528,7 @@ async def test_a_slow_reader_goes_back_to_the_log(redis_url, prefix, here):
         assert await numbers(slow) == list(range(2, 500))
 
 
-async def test_a_live_reader_passes_what_was_lost_before_it_came(server, prefix):
+async def test_live_reader_continues_after_events_lost_before_it_came(server, prefix):
     async with process(server.url, prefix) as here:
         await here.log.append("run", [event(1)])
         reader = here.log.read("run", START)
@@ -544,7 +548,7 @@ async def test_a_live_reader_passes_what_was_lost_before_it_came(server, prefix)
 async def test_who_cannot_connect_is_told_where_and_no_password(tmp_path):
     url = f"unix://me:secret@{tmp_path}/nothing.sock"
     with pytest.raises(EventsUnavailable, match=r"nothing\.sock") as raised:
-        await RedisEvents(url).open()
+        await RedisEvents(url, RedisOptions("loomline:")).open()
     assert "secret" not in str(raised.value)
 
 

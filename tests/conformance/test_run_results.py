@@ -76,9 +76,7 @@ async def finish(storage, outcome=None):
     await storage.runs.finish(claim, outcome or Outcome("success", "idle", values=VALUES))
 
 
-async def test_result_of_a_run_whose_log_nobody_closes_is_read_in_the_open_log(
-    storage, events, results, looks
-):
+async def test_result_is_read_from_a_log_that_was_never_closed(storage, events, results, looks):
     run = await created(storage)
     waiting = asyncio.create_task(results.of_new(run))
     await looks.pass_looks(1)

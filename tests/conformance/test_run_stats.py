@@ -7,14 +7,14 @@ from tests.conformance.acts import DONE, NOW, add, claim, thread_of
 from loomline.server.domain.runs import QueueStats
 
 
-async def test_nothing_waits(storage, clock):
+async def test_queue_of_future_runs_has_no_waiting_time(storage, clock):
     assert await storage.runs.stats() == QueueStats(0, 0)
     thread = await thread_of(storage)
     await add(storage, thread, due=NOW + timedelta(hours=1))
     assert await storage.runs.stats() == QueueStats(1, 0)
 
 
-async def test_waits(storage, clock):
+async def test_waiting_times_count_only_runs_that_are_due(storage, clock):
     assert clock.now() == NOW
     blocked, free = await thread_of(storage), await thread_of(storage)
     await add(storage, blocked)

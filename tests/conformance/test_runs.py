@@ -250,7 +250,7 @@ async def test_a_temporary_thread_goes_with_its_run(database, storage, clock, en
     assert database.rows() == before
 
 
-async def test_listing_runs(storage, clock):
+async def test_runs_of_a_thread_are_listed_newest_first(storage, clock):
     thread = await thread_of(storage)
     ids = []
     for _ in range(5):
@@ -266,7 +266,7 @@ async def test_listing_runs(storage, clock):
     assert (await storage.runs.get(None, ids[0])).thread_id == thread
 
 
-async def test_all_active_runs(storage, clock):
+async def test_active_runs_are_found_across_threads(storage, clock):
     thread, other = await thread_of(storage), await thread_of(storage)
     runs = [
         (place, (await storage.runs.create(new_run(place, now=clock.now()))).run.run_id)
@@ -325,7 +325,7 @@ async def test_deleting_a_running_run_takes_the_lease_away(storage):
     assert (await storage.threads.get(thread)).status == "idle"
 
 
-async def test_deleting_a_run_in_the_middle_keeps_what_later_ones_share(database, storage):
+async def test_deleting_a_middle_run_keeps_values_that_later_runs_share(database, storage):
     thread = await thread_of(storage)
     held = []
     for number in range(3):

@@ -108,7 +108,7 @@ class Crowd:
 
 
 @pytest.mark.timeout(400)
-async def test_a_crowd(storage, clock):
+async def test_concurrent_callers_and_workers_end_each_run_once(storage, clock):
     threads = [await thread_of(storage) for _ in range(3)]
     crowd = Crowd(storage, clock, threads)
     await asyncio.gather(*(crowd.act(40) for _ in range(16)))

@@ -380,7 +380,7 @@ def facts(run):
 
 
 @pytest.mark.timeout(400 + EXAMPLES)
-def test_runs_of_threads(database):
+def test_random_histories_of_runs_agree_with_the_model(database):
     with World(database) as world:
         machine = type("Machine", (RunsOfThreads,), {"world": world})
         machine.TestCase.settings = settings(

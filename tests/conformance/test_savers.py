@@ -49,7 +49,7 @@ async def test_a_saver_reads_its_own_unwritten_writes(storage):
     assert found.checkpoint["channel_values"] == {"big": 19}
 
 
-async def test_pruning_keeps_what_a_delta_channel_is_built_from(storage):
+async def test_pruning_keeps_the_checkpoints_of_a_delta_channel(storage):
     saver = storage.checkpointer()
     config = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
     for step in range(5):

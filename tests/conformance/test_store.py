@@ -76,7 +76,7 @@ async def test_writing_over_keeps_when_it_was_made(store, clock):
     assert (item.value, item.created_at, item.updated_at) == ({"new": 2}, made, clock.now())
 
 
-async def test_deleting(database, store):
+async def test_deleted_item_leaves_no_rows(database, store):
     before = database.rows()
     await store.aput(("a",), "k", {})
     await store.adelete(("a",), "k")
@@ -173,12 +173,12 @@ FILTERS = [
 
 
 @pytest.mark.parametrize(("pattern", "expected"), FILTERS)
-async def test_filters(store, pattern, expected):
+async def test_filter_selects_the_expected_store_items(store, pattern, expected):
     await store.abatch([PutOp(("f",), key, value) for key, value in VALUES.items()])
     assert set(keys(await store.asearch(("f",), filter=pattern))) == expected
 
 
-async def test_an_unknown_operator(store):
+async def test_unknown_filter_operator_is_refused_with_its_name(store):
     for pattern in ({"n": {"$foo": 1}}, {"deep": {"x": {"$in": [1]}}}):
         with pytest.raises(UnsupportedOperator, match=r"Unsupported operator: \$"):
             await store.asearch(("f",), filter=pattern)
@@ -213,7 +213,7 @@ PATTERNS = st.dictionaries(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(OBJECTS, min_size=1, max_size=4), PATTERNS)
-async def test_filters_mean_what_the_definition_says(store, values, pattern):
+async def test_filters_select_the_same_items_as_the_definition(store, values, pattern):
     await store.abatch(
         [
             PutOp(("h",), str(place), values[place] if place < len(values) else None)
@@ -226,7 +226,7 @@ async def test_filters_mean_what_the_definition_says(store, values, pattern):
     }
 
 
-async def test_namespaces(store):
+async def test_namespaces_are_listed_by_conditions_and_depth(store):
     for namespace in [("a",), ("a", "b"), ("a", "b", "c"), ("a", "d", "c"), ("a!", "b"), ("z",)]:
         await store.aput(namespace, "k1", {})
         await store.aput(namespace, "k2", {})
@@ -273,7 +273,7 @@ async def test_a_batch_is_written_as_one(store):
     assert await store.aget(("a",), "good") is None
 
 
-def use(store, label):
+def check_sync_interface(store, label):
     """The whole interface, from a thread without an event loop."""
     place = ("sync", label)
     store.put(place, "k", {"v": label})
@@ -286,15 +286,17 @@ def use(store, label):
 
 
 async def test_sync_methods_from_many_threads(store):
-    results = await asyncio.gather(*(asyncio.to_thread(use, store, str(n)) for n in range(8)))
+    results = await asyncio.gather(
+        *(asyncio.to_thread(check_sync_interface, store, str(n)) for n in range(8))
+    )
     assert results == ["done"] * 8
 
 
 async def test_sync_methods_on_an_event_loop(store):
-    assert use(store, "loop") == "done"
+    assert check_sync_interface(store, "loop") == "done"
 
 
-async def test_another_event_loop(store):
+async def test_store_is_usable_from_another_event_loop(store):
     async def there():
         await store.aput(("loop",), "k", {"v": 1})
         return (await store.aget(("loop",), "k")).value
@@ -314,7 +316,7 @@ async def short_lived(database, clock):
         yield storage.store
 
 
-async def test_what_has_expired_is_never_seen(store, clock):
+async def test_expired_item_is_never_returned(store, clock):
     await store.aput(("t",), "short", {"v": 1}, ttl=1.5)
     await store.aput(("t",), "long", {"v": 1}, ttl=100)
     await store.aput(("t",), "ever", {"v": 1})
@@ -381,7 +383,7 @@ async def test_an_expired_item_comes_back_as_a_new_one(store, clock):
     assert (await store.aget(("t",), "k")).created_at == clock.now()
 
 
-async def test_sweeping(database, store, clock):
+async def test_sweep_deletes_expired_items_in_batches(database, store, clock):
     before = database.rows()
     for number in range(5):
         await store.aput(("t",), str(number), {}, ttl=number + 1)
@@ -403,7 +405,7 @@ async def test_a_ttl_beyond_all_dates(store, clock):
     assert await store.aget(("t",), "k")
 
 
-async def test_search_by_meaning(indexed, clock):
+async def test_search_by_meaning_orders_items_by_similarity(indexed, clock):
     texts = {"a": "aaa", "ab": "ab", "b": "b", "none": "xyz"}
     for key, text in texts.items():
         clock.move(1)

@@ -114,7 +114,7 @@ async def test_a_thread_that_was_cut_down_goes_on(storage, make, answered):
 
 
 @pytest.mark.parametrize("make", GRAPHS)
-async def test_an_edit_is_what_the_graph_would_have_stored(storage, make):
+async def test_edit_stores_the_same_states_as_the_saver(storage, make):
     """Updates through an edit and through the saver itself lead to the same states."""
     states = []
     for staged in (True, False):

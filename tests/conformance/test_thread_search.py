@@ -69,7 +69,7 @@ async def ids(storage, **where):
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(documents=st.lists(OBJECTS, min_size=1, max_size=6), patterns=st.lists(OBJECTS, max_size=4))
-async def test_containment_is_what_python_says(storage, documents, patterns):
+async def test_containment_selects_the_same_threads_as_python(storage, documents, patterns):
     made = {await make(storage, metadata, metadata): metadata for metadata in documents}
     # Of documents that are there, and parts of them: random patterns hardly ever match.
     parts = [dict([pair]) for metadata in documents for pair in metadata.items()]
@@ -119,7 +119,7 @@ async def test_containment_is_what_python_says(storage, documents, patterns):
         ({"a": "x" * 500 + "y"}, {"a": "x" * 500 + "z"}, False),
     ],
 )
-async def test_containment(storage, document, pattern, found):
+async def test_containment_agrees_with_the_expected_result(storage, document, pattern, found):
     assert contains(document, pattern) is found
     thread = await make(storage, document, document)
     assert await ids(storage, metadata=pattern) == ({thread} if found else set())
@@ -139,7 +139,7 @@ async def test_metadata_is_found_as_it_is_now(storage):
     assert await ids(storage, metadata={"a": 2}) == {copied}
 
 
-async def test_filters_together(storage):
+async def test_search_filters_are_combined_with_and(storage):
     one = await make(storage, {"a": 1}, {"v": [1]})
     two = await make(storage, {"a": 1}, {"v": [2]})
     three = await make(storage, {"a": 2})
@@ -182,7 +182,7 @@ def in_order(threads, sort_by, descending):
 
 @pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize("sort_by", SORTS)
-async def test_order_and_pages(storage, many, sort_by, descending):
+async def test_threads_are_sorted_and_paged_by_every_column(storage, many, sort_by, descending):
     for where in ({}, {"metadata": {"kind": 1}}, {"status": "idle"}):
         chosen = [
             each
@@ -213,7 +213,7 @@ async def test_values_only_where_they_are_wanted(storage):
     assert found.thread.values == b'{"items":["a","b"],"n":{"k":null}}'
 
 
-async def test_extracting(storage):
+async def test_search_extracts_values_by_their_paths(storage):
     await make(storage, {"m": [{"x": 1}]}, {"items": ["a", "b"]})
     await make(storage)
     paths = {

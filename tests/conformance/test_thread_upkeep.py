@@ -48,7 +48,7 @@ async def checkpoints(storage, thread):
     return [each async for each in storage.checkpointer().alist(config)]
 
 
-async def test_updating(storage):
+async def test_update_merges_metadata_and_changes_updated_at(storage):
     thread = await thread_of(storage, metadata={"a": {"x": 1}, "b": 1})
     patch = ThreadPatch(LATER, {"a": {"y": None}, "c": None})
     changed = await storage.threads.update(thread, patch)
@@ -160,7 +160,7 @@ async def test_pruning_to_the_latest(storage):
     assert len(await checkpoints(storage, other)) == 1
 
 
-async def test_pruning_leaves_what_a_run_may_be_rolled_back_to(storage):
+async def test_pruning_keeps_the_state_before_a_running_run(storage):
     thread = await thread_of(storage)
     before = await put(storage.checkpointer(), thread)
     held = await started(storage, thread)
@@ -170,7 +170,7 @@ async def test_pruning_leaves_what_a_run_may_be_rolled_back_to(storage):
     assert [each.config for each in await checkpoints(storage, thread)] == [before]
 
 
-async def test_pruning_away(database, storage):
+async def test_pruned_threads_leave_no_rows(database, storage):
     before = database.rows()
     threads = [await thread_of(storage, metadata={"a": [1, {"b": 2}]}) for _ in range(3)]
     held = await started(storage, threads[0])
@@ -182,7 +182,7 @@ async def test_pruning_away(database, storage):
     assert database.rows() == before
 
 
-async def test_what_a_thread_takes(storage):
+async def test_size_of_a_thread_counts_its_rows(storage):
     thread = await thread_of(storage)
     empty = await storage.threads.size(thread)
     assert (empty.checkpoints.count, empty.checkpoints.bytes, empty.channels) == (0, 0, {})
@@ -218,7 +218,7 @@ def minutes(number):
     return NOW + timedelta(minutes=number)
 
 
-async def test_expiring(database, storage, expiring):
+async def test_expired_threads_are_deleted_or_pruned_by_their_strategy(database, storage, expiring):
     forever = await thread_of(storage)
     before = database.rows()
     long, short, middle = await expiring(30), await expiring(0.5), await expiring(10)
@@ -260,7 +260,7 @@ async def test_cutting_down_when_expired(storage, expiring):
     assert (await storage.threads.expire(minutes(2010), 10)).threads == (thread,)
 
 
-async def test_an_edit_is_seen_by_nobody_until_it_is_committed(storage):
+async def test_edit_is_invisible_until_it_is_committed(storage):
     thread = await thread_of(storage, metadata={"a": 1})
     stored = await put(storage.checkpointer(), thread)
     edit = storage.edit(thread)
@@ -332,7 +332,7 @@ async def test_an_edit_gives_way_to_runs(storage):
     assert (await storage.threads.get(thread)).values is None
 
 
-async def test_an_edit_rests_on_what_it_has_read(storage):
+async def test_edit_fails_when_the_thread_changed_after_its_read(storage):
     thread = await thread_of(storage)
     first, second, third = (storage.edit(thread) for _ in range(3))
     for edit in (first, second):

@@ -10,7 +10,7 @@ from loomline.server.domain.errors import ThreadExists, ThreadNotFound
 from loomline.server.domain.ids import uuid7
 
 
-async def test_a_new_thread(storage):
+async def test_new_thread_is_returned_with_its_fields(storage):
     new = new_thread(metadata={"a": {"b": [1, None]}}, now=NOW)
     made = await storage.threads.create(new)
     assert made == await storage.threads.get(new.thread_id)

@@ -58,7 +58,7 @@ async def add(storage, **fields):
     return (await storage.runs.create(new_run(thread, now=NOW, **fields))).run.run_id
 
 
-async def test_runs(sealed, keys, clock):
+async def test_undecipherable_run_does_not_delay_other_runs(sealed, keys, clock):
     poison, good = await add(sealed, kwargs=POISON), await add(sealed)
     keys.withdrawn = True
     for _ in range(5):
@@ -100,7 +100,7 @@ async def test_many_that_cannot_be_opened_are_in_nobodys_way(sealed, keys):
     assert {(await sealed.runs.get(None, each)).attempt for each in poisoned} == {0}
 
 
-async def test_what_cannot_be_opened_is_tried_less_and_less_often(sealed, keys, clock):
+async def test_undecipherable_run_is_retried_with_growing_pauses(sealed, keys, clock):
     poison = await add(sealed, kwargs=POISON)
     keys.withdrawn = True
     tried = []
@@ -119,7 +119,7 @@ async def test_what_cannot_be_opened_is_tried_less_and_less_often(sealed, keys, 
     assert (held.run.run_id, held.run.attempt) == (poison, 1)
 
 
-async def test_webhooks(sealed, keys, clock):
+async def test_undecipherable_webhook_does_not_delay_other_webhooks(sealed, keys, clock):
     for kwargs in (POISON, Encoded(b"{}")):
         await add(sealed, kwargs=kwargs, webhook="https://example.com/")
         (held,) = await claim(sealed)
@@ -135,7 +135,7 @@ async def test_webhooks(sealed, keys, clock):
     assert b"poison" in late.payload
 
 
-async def test_crons(sealed, keys):
+async def test_undecipherable_cron_does_not_delay_other_crons(sealed, keys):
     poison = await stored(sealed, 1, payload={"input": "poison"})
     keys.withdrawn = True
     now = NOW + 10 * MINUTE

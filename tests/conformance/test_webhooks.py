@@ -38,7 +38,7 @@ async def ended(storage, thread, outcome=DONE, **fields):
     return run_id
 
 
-async def told(storage):
+async def bodies_sent(storage):
     """Take everything out of the outbox; return the bodies."""
     found = []
     for delivery in await storage.webhooks.claim(10, 30.0):
@@ -83,12 +83,12 @@ async def test_a_refused_end_tells_nothing(storage, clock, thread):
     assert await storage.webhooks.next_due() is None
 
 
-async def test_what_is_told_of_each_end(storage, thread):
+async def test_webhook_tells_the_status_of_each_kind_of_end(storage, thread):
     await ended(storage, thread)
     failed = Encoded(b'{"error":"E","message":"m"}')
     await ended(storage, thread, Outcome("error", "error", error=failed))
     await ended(storage, thread, ROLLED_BACK)
-    bodies = await told(storage)
+    bodies = await bodies_sent(storage)
     assert [(each["status"], each["values"], each.get("error")) for each in bodies] == [
         ("success", {"a": 1}, None),
         ("error", {"a": 1}, {"error": "E", "message": "m"}),
@@ -98,7 +98,7 @@ async def test_what_is_told_of_each_end(storage, thread):
 
 async def test_temporary_threads_have_no_values(storage):
     await ended(storage, uuid4(), create_thread=True, temporary=True)
-    (sent,) = await told(storage)
+    (sent,) = await bodies_sent(storage)
     assert (sent["status"], sent["values"]) == ("success", None)
 
 
@@ -107,7 +107,7 @@ async def test_runs_that_are_cancelled_before_they_begin(storage, thread, stop, 
     run_id = await add(storage, thread, webhook=URL)
     silent = await add(storage, thread)
     await storage.runs.cancel(thread, [run_id, silent], stop)
-    (sent,) = await told(storage)
+    (sent,) = await bodies_sent(storage)
     assert (sent["status"], sent["run_id"], sent["run_started_at"]) == (status, str(run_id), None)
 
 
@@ -117,7 +117,7 @@ async def test_runs_that_are_cancelled_before_they_begin(storage, thread, stop, 
 async def test_runs_that_are_superseded(storage, thread, strategy, status):
     first = await add(storage, thread, webhook=URL)
     await add(storage, thread, strategy=strategy)
-    (sent,) = await told(storage)
+    (sent,) = await bodies_sent(storage)
     assert (sent["status"], sent["run_id"]) == (status, str(first))
 
 
@@ -125,7 +125,7 @@ async def test_webhook_of_a_superseded_run_with_a_temporary_thread_has_no_values
     await storage.runs.finish(await started(storage, thread), DONE)
     await add(storage, thread, webhook=URL, temporary=True)
     await add(storage, thread, strategy="interrupt")
-    (sent,) = await told(storage)
+    (sent,) = await bodies_sent(storage)
     assert (sent["status"], sent["values"]) == ("interrupted", None)
     assert sent["cancel_reason"].startswith("superseded by run")
 
@@ -135,17 +135,17 @@ async def test_runs_that_are_given_up(storage, clock, thread):
     await claim(storage)
     clock.move(100)
     await storage.runs.reclaim(max_attempts=1)
-    (sent,) = await told(storage)
+    (sent,) = await bodies_sent(storage)
     assert (sent["status"], sent["error"]["error"]) == ("error", "RunAttemptsExhausted")
 
 
 async def test_it_outlives_its_thread(storage, thread):
     await ended(storage, thread)
     await storage.threads.delete(thread)
-    assert len(await told(storage)) == 1
+    assert len(await bodies_sent(storage)) == 1
 
 
-async def test_nobody_else_gets_what_is_taken(storage, clock, thread):
+async def test_claimed_webhook_is_given_to_one_sender(storage, clock, thread):
     for _ in range(6):
         await ended(storage, thread)
     claims = await asyncio.gather(*[storage.webhooks.claim(4, 30.0) for _ in range(6)])
@@ -194,7 +194,7 @@ async def test_a_failure_is_due_again_later(storage, clock, thread):
     assert (again.attempt, again.payload, again.values) == (2, delivery.payload, delivery.values)
 
 
-async def test_dead_letters(storage, clock, thread):
+async def test_dead_webhooks_are_listed_and_can_be_retried(storage, clock, thread):
     runs = [await ended(storage, thread) for _ in range(3)]
     for delivery in await storage.webhooks.claim(3, 30.0):
         await storage.webhooks.failed(delivery, "status 500", None)
@@ -217,7 +217,7 @@ async def test_dead_letters(storage, clock, thread):
     assert len(await storage.webhooks.claim(10, 30.0)) == 2
 
 
-async def test_dead_letters_expire(storage, clock, thread):
+async def test_dead_webhooks_expire_after_their_time(storage, clock, thread):
     for _ in range(3):
         await ended(storage, thread)
     for delivery in (await storage.webhooks.claim(3, 30.0))[:2]:
@@ -230,7 +230,7 @@ async def test_dead_letters_expire(storage, clock, thread):
     assert (await storage.webhooks.stats()).pending == 1
 
 
-async def test_what_a_dead_sender_held_is_released(storage, thread):
+async def test_webhooks_of_a_dead_sender_are_released(storage, thread):
     await ended(storage, thread)
     await storage.webhooks.claim(1, 30.0)
     assert await storage.webhooks.claim(1, 30.0) == []
@@ -239,7 +239,7 @@ async def test_what_a_dead_sender_held_is_released(storage, thread):
     assert again.attempt == 2
 
 
-async def test_the_numbers(storage, clock, thread):
+async def test_stats_count_pending_and_dead_webhooks(storage, clock, thread):
     assert (await storage.webhooks.stats()).oldest_seconds is None
     await ended(storage, thread)
     clock.move(10)

@@ -129,7 +129,7 @@ def children(number):
     return [int(n) for n in Path(f"/proc/{number}/task/{number}/children").read_text().split()]
 
 
-def test_the_version(start):
+def test_version_option_prints_the_version(start):
     assert start("--version").end() == (0, f"loomline {__version__}")
 
 
@@ -203,7 +203,7 @@ def test_auth_that_does_not_load_exits_with_1(start, project):
     assert "loomline: Failed to load 'auth' from" in text
 
 
-def test_making_a_key(start):
+def test_key_command_prints_a_key_and_its_entry(start):
     code, text = start("key", "ada").end()
     key = next(line.strip() for line in text.splitlines() if "loomline_" in line)
     entry = json.loads(next(line for line in text.splitlines() if "sha256" in line))
@@ -291,7 +291,7 @@ def test_a_key_press_that_reaches_supervisor_and_server_stops_both(start, projec
     assert (code, "Traceback" in text) == (0, False), text
 
 
-def test_the_example_works(start, tmp_path):
+def test_quickstart_example_answers_a_streamed_run(start, tmp_path):
     folder = shutil.copytree(EXAMPLE, tmp_path / "example")
     url = start("serve", "--port", "0", folder=folder).url()
     body = {"assistant_id": "joke", "input": {"topic": "ice cream"}, "stream_mode": "updates"}

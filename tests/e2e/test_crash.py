@@ -7,7 +7,7 @@ import time
 
 import pytest
 from tests.serving import Process, free_port
-from tests.threads import Thread, take
+from tests.threads import Thread, events_until_end
 
 from loomline import get_sync_client
 
@@ -179,7 +179,7 @@ async def test_a_thread_that_is_followed_goes_on_after_a_crash(tmp_path):
         (tmp_path / f"go-{name}").touch()
     with Process(tmp_path / "data", port=port):
         async with thread.sse(since=before[-1]["seq"]) as events:
-            after = await take(events)
+            after = await events_until_end(events)
         everything = await thread.until_end()
     assert before[-1]["seq"] < after[0]["seq"]
     assert after == everything
@@ -200,9 +200,11 @@ async def test_how_a_run_ended_is_told_though_its_events_are_lost(tmp_path):
         server.kill()
     with Process(tmp_path / "data", port=port):
         async with thread.sse(since=whole[-2]["seq"]) as events:
-            (end,) = await take(events)
+            (end,) = await events_until_end(events)
         assert end["event_id"] == whole[-1]["event_id"]
         assert end["params"]["data"] == whole[-1]["params"]["data"]
         await thread.start("joke", {"topic": "tea"})
         async with thread.sse(since=whole[-1]["seq"]) as events:
-            assert [event["seq"] for event in await take(events)][0] == whole[-1]["seq"] + 1
+            assert [event["seq"] for event in await events_until_end(events)][0] == whole[-1][
+                "seq"
+            ] + 1

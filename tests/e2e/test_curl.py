@@ -33,7 +33,7 @@ def curl(tmp_path_factory):
         yield call
 
 
-def test_a_stream(curl):
+def test_curl_receives_the_events_of_a_run(curl):
     blocks = curl("/runs/stream", JOKE, "--no-buffer").split("\n\n")
     assert [block.splitlines()[0] for block in blocks if block] == [
         "event: metadata",
@@ -69,7 +69,7 @@ def test_a_thread_and_its_runs(curl):
     assert curl(place, None, "--output", "/dev/null", "--write-out", "%{http_code}") == "404"
 
 
-def test_the_server_itself(curl):
+def test_curl_reads_health_info_and_documentation(curl):
     assert json.loads(curl("/ok"))["ok"]
     assert json.loads(curl("/info"))["version"]
     assert json.loads(curl("/openapi.json"))["openapi"] == "3.1.0"

@@ -18,6 +18,7 @@ from loomline.server.cli.official import INSTEAD
 from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import Encoded
 from loomline.server.domain.webhooks import Delivery, signed_headers
+from loomline.server.settings import OPTIONS, as_string
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -52,11 +53,11 @@ def configuration(page, number, folder):
 @pytest.mark.parametrize(
     "page", ["auth.md", "custom-app.md", "encryption.md", "serving.md", "webhooks.md"]
 )
-def test_json_is_json(page):
+def test_json_blocks_of_the_docs_are_valid(page):
     assert [json.loads(block) for block in blocks(page, "json")]
 
 
-def test_own_routes(tmp_path):
+def test_documented_custom_routes_are_served(tmp_path):
     python_files("custom-app.md", tmp_path)
     config = configuration("custom-app.md", 0, tmp_path)
     with Process(tmp_path / "data", config=config) as server:
@@ -66,7 +67,7 @@ def test_own_routes(tmp_path):
         assert {"/hello", "/busy", "/threads"} <= paths.keys()
 
 
-def test_settings_of_http(tmp_path):
+def test_documented_http_settings_are_accepted(tmp_path):
     whole = {"http": {}}
     for block in blocks("custom-app.md", "json"):
         http = json.loads(block)["http"]
@@ -85,16 +86,16 @@ def test_keys_in_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("LOOMLINE_ENCRYPTION_KEYS", base64.b64encode(b"k" * 32).decode())
     config = tmp_path / "langgraph.json"
     config.write_text(json.dumps({"graphs": {"agent": AGENT}}))
-    check(tmp_path, config)
+    check_database_hides_the_topic(tmp_path, config)
 
 
-def test_handlers(tmp_path, monkeypatch):
+def test_documented_encryption_handlers_encrypt_the_database(tmp_path, monkeypatch):
     monkeypatch.setenv("KEY_OF_COMMON", Fernet.generate_key().decode())
     python_files("encryption.md", tmp_path)
-    check(tmp_path, configuration("encryption.md", 0, tmp_path))
+    check_database_hides_the_topic(tmp_path, configuration("encryption.md", 0, tmp_path))
 
 
-def check(folder, config):
+def check_database_hides_the_topic(folder, config):
     with Process(folder / "data", config=config) as server:
         with loomline.get_sync_client(url=server.url, api_key=None) as client:
             thread = client.threads.create()["thread_id"]
@@ -115,7 +116,7 @@ def anchors(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
+def test_links_of_the_docs_have_targets(page):
     for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text()):
         place, _, anchor = target.partition("#")
         other = (page.parent / place) if place else page
@@ -123,7 +124,7 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors(other), target
 
 
-def test_options_exist():
+def test_documented_options_exist_on_the_command_line():
     helps = [
         subprocess.run(
             [sys.executable, "-m", "loomline.server.cli", *command, "--help"],
@@ -144,7 +145,44 @@ def test_options_exist():
     assert named <= known
 
 
-def test_metrics_exist(tmp_path):
+DEFAULT = re.compile(r"`--([a-z-]+)`(?:,| \() ?default `?([^`;),]+)")
+"""How a sentence names the default of an option."""
+
+LIMIT_ROW = re.compile(r"^\|[^|]*\| `--([a-z-]+)` \| ([^|]*?) \|", re.MULTILINE)
+"""A row of the table of limits: subject, option, default, and the answer beyond it."""
+
+NO_NUMBER = {"any number", "as many as the limit of open files allows", "those of ten seconds"}
+"""What the table of limits says of a default of 0."""
+
+UNITS = {"KiB": 1024, "MiB": 1024**2, "s": 1}
+
+
+def number(text):
+    """Return the number that a cell of the table of limits stands for."""
+    digits, _, unit = text.partition(" ")
+    return 0 if text in NO_NUMBER else float(digits.replace(",", "")) * UNITS.get(unit, 1)
+
+
+def test_defaults_in_the_text_are_those_of_the_options():
+    defaults = {option.flag: as_string(option.default) for option in OPTIONS}
+    found = {
+        (page.name, f"--{name}", text)
+        for page in PAGES
+        for name, text in DEFAULT.findall(page.read_text())
+    }
+    assert len(found) >= 9
+    assert found == {(page, flag, defaults[flag]) for page, flag, _ in found}
+
+
+def test_defaults_in_the_table_of_limits_are_those_of_the_options():
+    defaults = {option.flag: option.default for option in OPTIONS}
+    found = LIMIT_ROW.findall((DOCS / "serving.md").read_text())
+    assert len(found) >= 13
+    for name, text in found:
+        assert number(text) == defaults[f"--{name}"], name
+
+
+def test_documented_metrics_exist_on_a_server(tmp_path):
     named = {
         name
         for page in ("scaling.md", "webhooks.md")
@@ -160,7 +198,7 @@ def test_metrics_exist(tmp_path):
 
 
 @pytest.mark.parametrize("package", ["loomline", "langgraph_sdk"])
-def test_following_a_thread(tmp_path, package):
+def test_documented_program_follows_a_thread(tmp_path, package):
     program, _ = blocks("streaming.md", "python")
     with Process(tmp_path / "data", config=QUICKSTART) as server:
         program = program.replace("http://127.0.0.1:2024", server.url)

@@ -155,7 +155,7 @@ def run_cli(*arguments, **variables):
     return done.returncode, done.stdout, done.stderr
 
 
-def test_migrating_by_hand(url):
+def test_migrate_command_brings_the_schema_up_to_date(url):
     code, out, _ = run_cli("migrate", LOOMLINE_DATABASE_URL=url)
     assert (code, out) == (0, "The database is up to date.\n")
     with psycopg.connect(url) as connection:

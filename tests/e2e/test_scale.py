@@ -14,7 +14,7 @@ import pytest
 import redis
 from tests.e2e.site import LEASE, begun, metric, site, until
 from tests.serving import PROJECT, Process
-from tests.threads import Thread, data, is_end, take
+from tests.threads import Thread, data, events_until_end, is_end
 
 from loomline import get_sync_client
 
@@ -275,7 +275,7 @@ async def test_a_conversation_goes_on_whenever_its_worker_dies(place, tmp_path):
         return new
 
     async with near.sse() as events, far.subscribed() as others:
-        viewers = [asyncio.create_task(take(each, 2)) for each in (events, others)]
+        viewers = [asyncio.create_task(events_until_end(each, 2)) for each in (events, others)]
         settings = {"configurable": {"halts": str(tmp_path)}}
         ask = {"messages": [{"role": "user", "content": "What is 2 + 3?"}], "gate": str(gate)}
         await near.start("assistant", ask, config=settings)
@@ -299,7 +299,7 @@ async def test_a_conversation_goes_on_whenever_its_worker_dies(place, tmp_path):
     for cut in range(-1, len(seen) - 1, 5):
         rest = seen[cut + 1 :]
         async with far.sse(since=seen[cut]["seq"] if rest != seen else 0) as events:
-            assert await take(events, sum(map(is_end, rest))) == rest, cut
+            assert await events_until_end(events, sum(map(is_end, rest))) == rest, cut
     numbers = [event["seq"] for event in seen]
     assert numbers == sorted(set(numbers))
     assert len({event["event_id"] for event in seen}) == len(seen)
@@ -394,7 +394,7 @@ def end_behind_the_back_of(worker, place, run_id):
     until(ended)
 
 
-def test_a_log_that_nobody_closed_is_closed_by_who_reads_it(place, tmp_path):
+def test_log_without_a_worker_is_closed_by_its_reader(place, tmp_path):
     """The worker dies between storing the end of a run and telling it."""
     server, worker = place.start("server", "worker")
     with get_sync_client(url=server.url) as client, redis.Redis.from_url(place.redis.url) as raw:
@@ -408,7 +408,7 @@ def test_a_log_that_nobody_closed_is_closed_by_who_reads_it(place, tmp_path):
         worker.kill()
 
 
-def test_crons_fire_once_whoever_looks(place):
+def test_cron_fires_once_beside_several_processes(place):
     processes = place.start("both", "both", "worker")
     with get_sync_client(url=processes[0].url) as client:
         cron = client.crons.create(
@@ -420,7 +420,7 @@ def test_crons_fire_once_whoever_looks(place):
         assert len(times) == len(set(times))
 
 
-def test_what_a_worker_says(place):
+def test_worker_reports_its_metrics_and_its_end(place):
     (worker,) = place.start("worker", concurrency=3)
     assert metric(worker, "lg_api_workers_max") == 3
     code, out, errors = worker.stop()
@@ -468,7 +468,7 @@ def test_two_servers_without_redis(place):
         ),
     ],
 )
-def test_what_cannot_work_is_said(arguments, code, text):
+def test_impossible_arguments_are_refused_with_a_sentence(arguments, code, text):
     done = subprocess.run(
         [sys.executable, "-m", "loomline.server.cli", *arguments, "--config", str(PROJECT)],
         check=False, capture_output=True, text=True, timeout=150

@@ -23,7 +23,8 @@ def test_a_run_is_traced_to_its_project(tmp_path):
         config = tmp_path / "langgraph.json"
         config.write_text(json.dumps({"graphs": graphs, "env": variables}))
         with (
-            Process(tmp_path / "data", config=config) as server,
+            # The variables are read while packages are imported.
+            Process(tmp_path / "data", config=config, fresh=True) as server,
             get_sync_client(url=server.url) as client,
         ):
             tracer = {"project_name": "the project of this run", "example_id": "none"}

@@ -60,7 +60,7 @@ def loomline(*arguments, **flags):
     )  # fmt: skip
 
 
-def test_the_command_line(flags):
+def test_webhooks_command_lists_and_retries_dead_webhooks(flags):
     given = {"config": PROJECT, "data_dir": flags["folder"]}
     given |= {name: flags[name] for name in ("database_url",) if name in flags}
     with receiving() as receiver:
@@ -88,14 +88,14 @@ def test_the_command_line(flags):
 
 
 @pytest.mark.parametrize("wrong", [["retry"], ["retry", "x"], ["retry", "x", "--all"]])
-def test_mistakes(tmp_path, wrong):
+def test_invalid_webhooks_command_is_refused_with_a_sentence(tmp_path, wrong):
     answer = loomline(*wrong, config=PROJECT, data_dir=tmp_path)
     assert answer.returncode == 1
     assert answer.stderr.startswith("loomline: ")
     assert "Traceback" not in answer.stderr
 
 
-def test_without_a_database(tmp_path):
+def test_webhooks_command_without_a_database_creates_nothing(tmp_path):
     answer = loomline("list", config=PROJECT, data_dir=tmp_path / "none")
     assert (answer.returncode, json.dumps(answer.stdout)) == (1, '""')
     assert "There is no database" in answer.stderr

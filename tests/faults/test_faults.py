@@ -17,7 +17,7 @@ from tests.faults.acts import (
 )
 from tests.faults.fleet import EMBEDDED, POSTGRES, Fleet, Shape
 from tests.faults.load import Load
-from tests.faults.verdict import judge
+from tests.faults.verdict import verdict_on
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -30,7 +30,7 @@ async def judged(folder, shape, acts):
         async with Load(fleet.urls) as load:
             await under_load(fleet, load, acts)
             await anyio.to_thread.run_sync(fleet.end)
-            verdict = judge(load, fleet.record())
+            verdict = verdict_on(load, fleet.record())
     assert not verdict.faults, "\n".join(verdict.faults[:20])
     assert load.unanswered == 0
     assert verdict.counts["states checked at takeovers"] > 0

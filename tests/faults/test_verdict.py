@@ -23,9 +23,9 @@ from tests.faults.verdict import (
     STATE,
     TWICE,
     Record,
-    judge,
     settled,
     unforeseen,
+    verdict_on,
 )
 
 THREAD = "thread"
@@ -105,7 +105,7 @@ class Evidence:
 
     @property
     def verdict(self):
-        return judge(self.load, self.record)
+        return verdict_on(self.load, self.record)
 
 
 def test_a_sound_record_has_no_faults():

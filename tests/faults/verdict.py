@@ -73,7 +73,7 @@ class Span(NamedTuple):
     name: str
 
 
-def judge(load, record):
+def verdict_on(load, record):
     """Return the verdict, once the load has settled."""
     facts = record.facts
     verdict = Verdict()

@@ -27,25 +27,25 @@ def of(*files):
 
 
 @of(*{file for file, _ in EVERY} - ELSEWHERE)
-def test_older_packages_on_sqlite(node, sqlite, file, name):
-    check(node, sqlite, file, name)
+def test_scenario_passes_with_older_packages_on_sqlite(node, sqlite, file, name):
+    check_scenario_passes(node, sqlite, file, name)
 
 
 @of(*STORED)
-def test_older_packages_on_postgres(node, postgres, file, name):
-    check(node, postgres, file, name)
+def test_scenario_passes_with_older_packages_on_postgres(node, postgres, file, name):
+    check_scenario_passes(node, postgres, file, name)
 
 
 @of(*FOLLOWED)
-def test_older_packages_apart(node, apart, file, name):
-    check(node, apart, file, name)
+def test_scenario_passes_with_older_packages_beside_a_worker(node, apart, file, name):
+    check_scenario_passes(node, apart, file, name)
 
 
 @of(*{file for file, _ in EVERY})
-def test_newest_packages_on_sqlite(newest, sqlite, file, name):
-    check(newest, sqlite, file, name)
+def test_scenario_passes_with_the_newest_packages_on_sqlite(newest, sqlite, file, name):
+    check_scenario_passes(newest, sqlite, file, name)
 
 
-def check(node, url, file, name):
+def check_scenario_passes(node, url, file, name):
     if error := node.run(file, name, url):
         pytest.fail(error, pytrace=False)

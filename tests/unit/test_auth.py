@@ -142,7 +142,7 @@ def test_the_store_has_no_other_actions():
         Auth().on.store(actions=["fly"])
 
 
-def test_errors_say_what_to_do():
+def test_invalid_handlers_are_refused_with_a_remedy():
     auth = Auth()
     with pytest.raises(ValueError, match="put 'async' before 'def'"):
         auth.on(lambda ctx, value: None)
@@ -176,7 +176,7 @@ def test_the_types_of_values():
         ((599,), "599: HTTP Error", "HTTPException(status_code=599, detail='HTTP Error')"),
     ],
 )
-def test_refusals(arguments, text, shown):
+def test_http_exception_has_status_detail_and_headers(arguments, text, shown):
     error = HTTPException(*arguments)
     assert (str(error), repr(error), error.headers) == (text, shown, None)
     assert isinstance(error, Exception)

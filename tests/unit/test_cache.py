@@ -88,7 +88,7 @@ async def test_a_value_comes_back_until_its_time_is_over(memory):
     assert await cache_get("k") is None
 
 
-async def test_nobody_shares_an_object(memory):
+async def test_cached_objects_are_copied_for_each_reader(memory):
     value = {"a": 1}
     await cache_set("k", value)
     value["a"] = 2
@@ -189,7 +189,7 @@ async def test_a_load_that_fails_is_the_callers(memory, caplog):
     assert not caplog.records
 
 
-async def test_refreshes_are_bounded(memory):
+async def test_number_of_background_refreshes_is_bounded(memory):
     loader = Loader()
     keys = [f"k{number}" for number in range(150)]
     for key in keys:
@@ -306,7 +306,7 @@ async def test_models_come_back_as_models(memory):
     assert (await swr("k", load, model=Rates, fresh_for=MINUTE)).value == Rates(euro=2)
 
 
-async def test_what_an_older_program_cached_is_loaded_anew(memory):
+async def test_value_of_an_older_program_is_loaded_again(memory):
     async def old():
         return Rates(euro=1.5)
 

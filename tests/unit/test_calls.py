@@ -15,9 +15,7 @@ from loomline.server.worker.runners import Runner, RunnerOptions
 async def runner():
     made = Runner(RunnerOptions(blocked_seconds=0.1), asyncio.new_event_loop)
     made.start()
-    watching = asyncio.create_task(made.watch())
     yield made
-    watching.cancel()
     await made.stop()
 
 
@@ -29,7 +27,7 @@ async def test_a_call_is_made_elsewhere(runner):
     assert (await RunnerCalls(runner).call("name", work)).startswith("loomline-runner")
 
 
-async def test_what_it_raises_is_raised_here(runner):
+async def test_error_of_a_call_is_raised_in_the_caller(runner):
     async def fail():
         raise ValueError("boom")
 

@@ -11,7 +11,7 @@ def events(modes, *payloads):
     return [(event.name, event.mode, orjson.loads(event.data)) for event in found]
 
 
-def test_what_tools_do():
+def test_tool_events_become_events_of_the_tools_mode():
     call = {"tool_call_id": "c"}
     found = events(
         {"tools"},
@@ -34,5 +34,5 @@ def test_what_tools_do():
     ]
 
 
-def test_nobody_asked_for_tools():
+def test_tool_events_are_dropped_without_the_tools_mode():
     assert events({"values"}, {"event": "tool-started", "tool_call_id": "c"}) == []

@@ -104,7 +104,7 @@ async def test_a_database_that_stays_away_does_not_hold_up_the_end(world, caplog
     assert "runs go on although their clients have left" in caplog.messages
 
 
-async def test_what_is_cut_off_while_it_is_said_is_said_later(world):
+async def test_cancelled_departure_is_recorded_later(world):
     thread, run_id = await some_run(world)
     world.tide.hangs, world.tide.away = True, False
     leaving = asyncio.create_task(leave(world, thread, run_id))

@@ -23,7 +23,7 @@ GRAPHS = {"graphs": {"agent": "./agent.py:graph", "helper": "./agent.py:graph"}}
         (["--wait-for-client"], "--no-reload"),
     ],
 )
-def test_flag_that_is_not_supported_says_what_to_use(capsys, flags, instead):
+def test_unsupported_flag_is_refused_with_its_alternative(capsys, flags, instead):
     assert cli.main(["dev", *flags]) == 2
     said = capsys.readouterr().err
     assert f"{flags[0]} is not supported." in said

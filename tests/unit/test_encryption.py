@@ -102,7 +102,7 @@ def test_the_last_context_handler_counts():
     assert repr(encryption) == "Encryption(handlers=[context_handler])"
 
 
-def test_contexts():
+def test_encryption_context_is_immutable_with_defaults():
     context = EncryptionContext("thread", None, "values")
     assert (context.model, context.metadata, context.field) == ("thread", {}, "values")
     assert repr(context) == "EncryptionContext(model='thread', field='values', metadata={})"
@@ -110,7 +110,7 @@ def test_contexts():
         context.other = 1
 
 
-def test_results_of_decryption():
+def test_decrypt_result_is_immutable_with_defaults():
     result = DecryptResult(b"plain")
     assert (result.plaintext, result.replacement) == (b"plain", None)
     with pytest.raises(AttributeError):
@@ -126,7 +126,7 @@ def test_the_handler_of_priorities():
 
 
 @pytest.mark.parametrize("wrong", [handler, any_number, synchronous, 5])
-def test_what_is_no_handler_of_priorities(wrong):
+def test_invalid_priority_handler_is_not_registered(wrong):
     priority = Priority()
     with pytest.raises(TypeError):
         priority.assign(wrong)
@@ -140,7 +140,7 @@ def test_what_is_no_handler_of_priorities(wrong):
         (Priority, loomline.priority._warn_priority_beta),
     ],
 )
-def test_what_is_in_beta_says_so_once(kind, once):
+def test_beta_feature_warns_once_at_the_callers_line(kind, once):
     once.cache_clear()
     with pytest.warns(LangGraphBetaWarning, match="in beta") as caught:
         kind()

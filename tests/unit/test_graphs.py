@@ -138,7 +138,7 @@ async def test_simultaneous_uses_have_a_checkpointer_each(write):
         assert (one.checkpointer, two.checkpointer) == (first, second)
 
 
-async def test_what_a_factory_opened_is_closed_after_a_failure(write):
+async def test_resources_of_a_factory_are_closed_after_a_failure(write):
     spec = write(FORMS["async context manager"][0])
     graphs = Graphs.load([spec])
     with pytest.raises(ZeroDivisionError):
@@ -147,7 +147,7 @@ async def test_what_a_factory_opened_is_closed_after_a_failure(write):
     assert module_of(spec).log == ["in", "out"]
 
 
-async def test_what_a_factory_opened_is_closed_when_its_result_is_no_graph(write):
+async def test_resources_of_a_factory_without_a_graph_are_closed(write):
     spec = write(
         "@contextlib.contextmanager\ndef graph():\n    try:\n        yield 5\n"
         "    finally:\n        log.append('out')"
@@ -171,7 +171,7 @@ async def test_a_factory_that_fails_fails_the_use_with_its_own_error(write):
             pass
 
 
-def test_names_and_descriptions(write, tmp_path):
+def test_graphs_are_listed_with_names_and_descriptions(write, tmp_path):
     write("one = build().compile()\ntwo = build().compile(name='Second')\ndef three():\n    1 / 0")
     path = tmp_path / "agent.py"
     graphs = Graphs.load(
@@ -270,7 +270,7 @@ def test_an_attribute_of_an_attribute(write):
     ],
     ids=lambda value: None if isinstance(value, list) else value,
 )
-def test_what_cannot_be_served_is_said_in_a_sentence(write, source, said):
+def test_unservable_graph_is_refused_with_a_sentence(write, source, said):
     spec = write(source)
     text = reason(spec)
     for part in said:

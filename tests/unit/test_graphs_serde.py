@@ -114,7 +114,7 @@ def test_keys_of_all_kinds(extra):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_odd_values(value, shown, extra):
+def test_odd_values_are_encoded_beside_ordinary_values(value, shown, extra):
     assert decoded([value, *extra]) == [shown, *extra]
 
 

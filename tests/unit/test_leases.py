@@ -167,8 +167,8 @@ async def test_no_run_is_claimed_while_the_loop_is_blocked(storage, clock):
     executor = Blocking(storage)
     worker = worker_of(storage, clock, executor, lease_seconds=LEASE, poll_seconds=0.01)
     async with working(worker):
-        watching = asyncio.create_task(worker._runner.watch())
-        dispatching = asyncio.create_task(worker._dispatch())
+        claims = worker._duty("claims", worker._dispatch, 0.0, within=worker._listening)
+        claims.start()
         await queued(storage, clock)
         await worker._signals.publish(WORK)
         assert await asyncio.to_thread(executor.began.wait, 60)
@@ -183,8 +183,7 @@ async def test_no_run_is_claimed_while_the_loop_is_blocked(storage, clock):
         await worker._wait_idle(60)
         while len(executor.executed) < 2:
             await asyncio.sleep(0.01)
-        watching.cancel()
-        dispatching.cancel()
+        await claims.stop()
 
 
 async def test_a_run_that_comes_back_begins_when_its_former_execution_has_ended(storage, clock):
@@ -238,8 +237,7 @@ async def test_nothing_is_taken_for_lost_while_its_claim_is_on_the_way(tmp_path)
             claiming = asyncio.create_task(worker._claim())
             await arrived.wait()
             looking = asyncio.create_task(worker._look_for_lost())
-            await claiming
-            looking.cancel()
+            await asyncio.gather(claiming, looking)
             await storage.runs.forget_keys(clock.now(), 1)  # after every write before
             (held,) = worker._active
         run = await storage.runs.get(None, held)

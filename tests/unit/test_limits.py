@@ -19,7 +19,7 @@ class Time:
         return self.now
 
 
-def test_a_bucket_gives_what_it_holds_and_fills_again():
+def test_bucket_gives_its_tokens_and_refills_over_time():
     time = Time()
     buckets = TokenBuckets(Rate(2.0, 3), time)
     assert [buckets.take("a") for _ in range(4)] == [0, 0, 0, 0.5]
@@ -66,12 +66,12 @@ class User:
         ({}, "address unknown"),
     ],
 )
-def test_callers(scope, who):
+def test_caller_is_identified_by_user_or_address(scope, who):
     assert caller(scope) == who
 
 
 @pytest.mark.parametrize("levels", [1, 7, 8])
-def test_levels(levels):
+def test_json_within_the_depth_limit_is_accepted(levels):
     value = "leaf"
     for number in range(levels):
         value = [value] if number % 2 else {"inner": value, "other": 1}
@@ -115,7 +115,7 @@ GIVEN = [
         (["x.tenant"], [], {}),
     ],
 )
-def test_picking(includes, excludes, picked):
+def test_header_picker_follows_includes_and_excludes(includes, excludes, picked):
     assert HeaderPicker(includes, excludes).pick(GIVEN) == picked
 
 
@@ -133,7 +133,7 @@ def test_picking(includes, excludes, picked):
         ("x-user-id", False),
     ],
 )
-def test_secret_names(name, secret):
+def test_values_of_secret_headers_are_masked(name, secret):
     assert is_secret(name) is secret
     assert masked([(name, "v")]) == {name: "***" if secret else "v"}
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from loomline.server import logs
+from loomline.server.domain.repetitions import Repetitions
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ def test_one_line_with_its_fields(lines):
     assert traceback[-1] == "  ValueError: bad"
 
 
-def test_json_lines(lines):
+def test_json_log_lines_have_all_fields(lines):
     first, second = (json.loads(line) for line in lines(as_json=True))
     assert first.pop("time").endswith("+00:00")
     assert first == {
@@ -127,7 +128,7 @@ def record(error, message="run failed", **fields):
 
 def test_the_traceback_of_a_failure_is_written_once_in_five_minutes(capsys):
     clock = Clock()
-    formatter = logs.KeyValueFormatter(logs.Tracebacks(clock))
+    formatter = logs.KeyValueFormatter(logs.Tracebacks(Repetitions(clock)))
     error = raised(ValueError("bad"))
     first, *more = (formatter.format(record(error, graph_id="a", run_id=n)) for n in range(300))
     assert first.splitlines()[-1] == "  ValueError: bad"
@@ -154,11 +155,12 @@ def test_failures_of_other_graphs_classes_and_lines_have_tracebacks_of_their_own
 
 
 def test_failures_that_are_remembered_are_bounded():
-    tracebacks = logs.Tracebacks(remembered=10)
+    repetitions = Repetitions(kinds=10)
+    tracebacks = logs.Tracebacks(repetitions)
     error = raised(ValueError("bad"))
     for number in range(100):
         assert tracebacks.repeated(record(error, graph_id=str(number))) == 0
-    assert len(tracebacks) == 10
+    assert len(repetitions) == 10
     assert tracebacks.repeated(record(error, graph_id="99")) == 1
     assert tracebacks.repeated(record(error, graph_id="0")) == 0
 

@@ -91,7 +91,7 @@ def test_a_lock_that_was_lost_is_taken_again(occupy, url):
         occupy(ALONE)
 
 
-def test_it_is_said_when_somebody_else_was_quicker(occupy, url, caplog):
+def test_lost_race_for_the_database_is_logged(occupy, url, caplog):
     occupy(ALONE)
     with caplog.at_level(logging.ERROR, "loomline.storage"):
         cut(url)
@@ -102,12 +102,12 @@ def test_it_is_said_when_somebody_else_was_quicker(occupy, url, caplog):
     assert caplog.text.count("uses this database already") == 1
 
 
-async def test_a_storage_that_is_not_for_serving_disturbs_nobody(occupy, url):
+async def test_storage_that_does_not_serve_takes_no_lock(occupy, url):
     occupy(ALONE)
-    storage = PostgresStorage(url, clock=SystemClock())
+    storage = PostgresStorage(url, clock=SystemClock(), connections=4)
     await storage.open()
     await storage.close()
-    refused = PostgresStorage(url, clock=SystemClock(), use=SHARED)
+    refused = PostgresStorage(url, clock=SystemClock(), connections=4, use=SHARED)
     with pytest.raises(StorageUnavailable):
         await refused.open()
     await refused.close()
@@ -118,7 +118,7 @@ async def test_clocks_that_differ_are_said(url, caplog):
         def now(self):
             return super().now().replace(year=2025)
 
-    storage = PostgresStorage(url, clock=Slow(), use=SHARED)
+    storage = PostgresStorage(url, clock=Slow(), connections=4, use=SHARED)
     with caplog.at_level(logging.WARNING, "loomline.storage"):
         await storage.open()
         await storage.close()

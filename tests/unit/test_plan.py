@@ -73,7 +73,7 @@ def test_configurable_of_a_client_cannot_name_another_user_or_run():
         assert found["configurable"][name] == OWN[name]
 
 
-def test_user_id_of_a_client_stays_where_nobody_is_authenticated():
+def test_user_id_of_a_client_stays_without_authentication():
     found = plan_of(caller=Caller(), configurable={"user_id": "theirs"}).config
     assert found["configurable"]["user_id"] == "theirs"
     assert found["configurable"]["langgraph_auth_user_id"] == ""

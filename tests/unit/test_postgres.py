@@ -1,4 +1,4 @@
-"""What is PostgreSQL's own: connections that break, several processes, the drain, adopted tables."""
+"""The parts of PostgreSQL alone: connections that break, several processes, the drain, adopted tables."""
 
 import asyncio
 import dataclasses
@@ -28,7 +28,7 @@ from tests.conformance.acts import (
     thread_of,
 )
 from tests.postgres import Server, new_schema, server_url
-from tests.support import new_run, new_thread, open_postgres
+from tests.support import CONNECTIONS, new_run, new_thread, open_postgres
 
 from loomline.server.domain.assistants import AssistantPatch, default_assistant
 from loomline.server.domain.errors import LeaseLost, StorageUnavailable, ThreadNotFound
@@ -37,7 +37,7 @@ from loomline.server.domain.json import Encoded
 from loomline.server.domain.runs import Stop
 from loomline.server.domain.threads import ThreadState, Ttl
 from loomline.server.ports.store import IndexOptions, StoreOptions
-from loomline.server.storage.postgres.connection import CONNECTIONS, QUEUE_MOST
+from loomline.server.storage.postgres.connection import QUEUE_MOST
 from loomline.server.storage.sinks import PENDING_BYTES
 
 
@@ -340,7 +340,7 @@ def contents(url):
     return {name: sorted(map(repr, outside(url, f"SELECT * FROM {name}"))) for (name,) in tables}
 
 
-async def test_what_is_cut_off_leaves_nothing_behind(storage, url):
+async def test_interrupted_transactions_leave_no_rows(storage, url):
     acts = await acts_that_write_much(storage)
     before = contents(url)
     for act, obstacle in acts:
@@ -473,7 +473,7 @@ async def test_sweepers_of_several_processes_do_not_get_into_each_others_way(url
         assert len(swept) == len(set(swept)) == 100
 
 
-async def test_what_happens_to_one_thread_at_once_is_one_after_the_other(url):
+async def test_concurrent_acts_on_one_thread_are_serialised(url):
     async with open_postgres(url) as one, open_postgres(url) as two:
         thread = await thread_of(one)
         strategies = ["enqueue", "interrupt", "rollback"]
@@ -680,7 +680,7 @@ async def test_threads_of_the_stock_saver_are_adopted(url, stock):
         behind = storage.run_checkpointer(held, wait=False)
         await on(behind).ainvoke(Command(resume="b"), root(threads[0]))
         await storage.runs.finish(held, DONE)
-        # And the other way round: the stock saver reads what we wrote, and goes on.
+        # And the other way round: the stock saver reads our rows, and goes on.
         assert await history(stock, threads[0]) == await history(ours, threads[0])
         await stock.setup()
         result = await on(stock).ainvoke(Command(resume="c"), root(threads[0]))
@@ -703,13 +703,13 @@ async def test_the_stock_saver_reads_and_continues_a_thread_of_loomline(url, sto
     assert (await on(stock).ainvoke(Command(resume="b"), root(thread)))["text"] == "a1"
     result = await on(stock).ainvoke(Command(resume="c"), root(thread))
     assert result == {"text": "a1bc", "items": [1, 2, 3]}
-    # Another input is seen only if its version comes after those that Loomline has given.
+    # Another input is seen only if its version comes after the versions of Loomline.
     again = await on(stock).ainvoke({"text": "z"}, root(thread))
     assert [each.value for each in again["__interrupt__"]] == ["why"]
     assert again["text"] == "z1"
 
 
-async def test_rolling_back_restores_what_the_stock_saver_wrote(url, stock):
+async def test_rollback_restores_writes_of_the_stock_saver(url, stock):
     thread = uuid7()
     await on(stock).ainvoke({"text": "a"}, root(thread))
     await on(stock).ainvoke(Command(resume="b"), root(thread))
@@ -731,7 +731,7 @@ async def asked(saver, thread):
     return [each.value for each in state.interrupts]
 
 
-async def test_a_copy_is_not_affected_by_what_happens_to_the_original(url, stock):
+async def test_copy_is_independent_of_later_changes_to_its_source(url, stock):
     thread, copy = uuid7(), uuid7()
     await on(stock).ainvoke({"text": "a"}, root(thread))
     async with open_postgres(url) as storage:
@@ -749,7 +749,7 @@ async def test_a_copy_is_not_affected_by_what_happens_to_the_original(url, stock
         assert await asked(saver, copy) == ["how"]
 
 
-async def test_a_copy_keeps_the_order_of_what_was_displaced(url):
+async def test_copy_keeps_the_order_of_displaced_writes(url):
     source, copy = str(uuid7()), str(uuid7())
     async with open_postgres(url) as storage:
         for run, seq in (("a", 2_000_002), ("b", 2_000_001)):
@@ -774,7 +774,7 @@ async def test_a_stop_survives_in_the_database(storage):
 
 
 @pytest.mark.one_interpreter
-async def test_what_a_run_costs_does_not_grow_with_the_tables(url):
+async def test_statements_of_a_run_never_scan_whole_tables(url):
     """No statement of a run reads a table from its beginning to its end."""
     async with open_postgres(url) as storage:
         for _ in range(300):

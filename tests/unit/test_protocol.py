@@ -38,7 +38,7 @@ namespaces = st.lists(segments, max_size=4).map(tuple)
 
 
 @given(segments, namespaces, names)
-def test_a_topic_is_what_its_key_says(method, namespace, name):
+def test_topic_is_rebuilt_from_its_key(method, namespace, name):
     topic = Topic(method, namespace, name)
     assert Topic.of(topic.key) == topic
     assert topic.key.count("\x1f") == len(namespace) + 1
@@ -115,7 +115,7 @@ def plain(value):
         ({"type": "remove", "content": "", "id": "1"}, {"type": "remove", "content": "", "id": "1"}),
     ],
 )  # fmt: skip
-def test_messages_in_lists(message, shown):
+def test_messages_are_shown_plainly_inside_lists(message, shown):
     assert plain({"a": [message]}) == {"a": [shown]}
     assert plain({"a": {"b": [[message, 1]]}}) == {"a": {"b": [[shown, 1]]}}
     assert plain({"a": message}) == {"a": message}
@@ -128,7 +128,7 @@ def test_messages_in_lists(message, shown):
         {"type": "function", "function": {"name": "f"}}, {"type": 3}, "text", None,
     ],
 )  # fmt: skip
-def test_what_is_no_message(other):
+def test_values_that_are_no_messages_stay_unchanged(other):
     assert plain([other, {"type": "x"}]) == [other, {"type": "x"}]
 
 
@@ -254,7 +254,7 @@ def test_pieces_of_several_kinds_with_one_number():
         ),
     ],
 )  # fmt: skip
-def test_calls_of_tools(pieces, content):
+def test_chunks_of_tool_calls_are_merged_into_blocks(pieces, content):
     chunks = [
         AIMessageChunk(
             content="",
@@ -289,7 +289,7 @@ class TestHandler:
             handler.on_llm_end(result, run_id=run)
             handler.on_llm_error(ValueError(), run_id=run)
 
-    def test_the_graph_itself(self):
+    def test_chunk_handler_ignores_the_graphs_own_chain(self):
         run = uuid7()
         handler = ChunkHandler(run)
         handler.on_chain_start({}, {}, run_id=uuid7())
@@ -335,7 +335,7 @@ def test_values_wait_for_their_checkpoint():
     assert [event["method"] for event in shown(encoder.rest())] == ["values"]
 
 
-def test_what_nobody_can_see():
+def test_events_without_a_channel_are_not_encoded():
     encoder = ProtocolEncoder("run", "graph", 0)
     assert encoder.events(native("debug", {})) == []
     assert encoder.events(native("messages", (AIMessage("x"), {}))) == []
@@ -415,7 +415,7 @@ def test_how_a_run_ended(status, error, waits, end):
 
 
 @pytest.mark.parametrize(("given", "number"), [(3, 3), (-1, 0), (True, 0), ("3", 0), (None, 0)])
-def test_since(given, number):
+def test_since_accepts_only_whole_numbers(given, number):
     assert since({"since": given}) == number
 
 

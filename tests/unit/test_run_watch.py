@@ -11,7 +11,7 @@ from loomline.server.domain.events import START, Event
 from loomline.server.domain.ids import uuid7
 from loomline.server.domain.json import Encoded
 from loomline.server.events.memory import MemoryEventLog
-from loomline.server.events.redis import RedisEvents
+from loomline.server.events.redis import RedisEvents, RedisOptions
 from loomline.server.services.run_watch import WatchedEvents
 
 
@@ -126,7 +126,7 @@ async def test_a_database_that_is_away_ends_nothing(watch, runs, clock):
 
 async def test_a_log_that_is_away_is_asked_again(tmp_path, storage, clock):
     with redis_server(tmp_path, keep_data=True) as server:
-        events = RedisEvents(server.url)
+        events = RedisEvents(server.url, RedisOptions("loomline:"))
         await events.open()
         watch = WatchedEvents(events.log, storage, clock)
         run = str(uuid7())

@@ -10,11 +10,9 @@ from loomline.server.worker.runners import Job, Runner, RunnerOptions
 async def running(**options):
     runner = Runner(RunnerOptions(**options), asyncio.new_event_loop)
     runner.start()
-    watch = asyncio.create_task(runner.watch())
     try:
         yield runner
     finally:
-        watch.cancel()
         await runner.stop()
 
 

@@ -94,7 +94,7 @@ class Bomb:
         return called, ()
 
 
-def test_no_pickles():
+def test_pickles_are_loaded_only_when_allowed():
     with pytest.raises(NotImplementedError):
         safe_serde().loads_typed(("pickle", pickle.dumps(Bomb())))
     assert CALLS == []
@@ -152,7 +152,7 @@ def test_every_type_comes_back_where_all_are_allowed():
 
 
 @pytest.mark.parametrize("given", [("no.such.module",), (__name__, "Absent")])
-def test_what_is_named_must_exist(given):
+def test_unknown_allowed_type_is_refused(given):
     with pytest.raises(UnknownType, match="cannot be allowed"):
         safe_serde([given])
 
@@ -169,7 +169,7 @@ def look(state: State) -> State:
     return {"out": f"{type(state['point']).__name__} {models} {type(state['hidden']).__name__}"}
 
 
-async def test_what_the_schema_of_a_graph_names_comes_back(tmp_path):
+async def test_types_of_a_graphs_schema_are_restored(tmp_path):
     builder = StateGraph(State)
     builder.add_node("look", look)
     builder.add_edge(START, "look")

@@ -48,7 +48,7 @@ def times(schedule, timezone, after, count):
         ("0 0 13 * fri", "2026-04-03T00:00"),
     ],
 )
-def test_the_next_time(schedule, expected):
+def test_next_time_follows_the_cron_schedule(schedule, expected):
     assert next_time(schedule, None, NOON) == utc(expected)
 
 
@@ -57,7 +57,7 @@ def test_it_is_after_the_moment():
     assert next_time("0 12 * * *", None, NOON - timedelta(microseconds=1)) == NOON
 
 
-def test_time_zones():
+def test_next_time_follows_the_time_zone():
     assert next_time("0 0 1 1 *", "Europe/Berlin", NOON) == utc("2026-12-31T23:00")
     assert next_time("0 9 * * *", "Asia/Kolkata", NOON) == utc("2026-03-29T03:30")
 
@@ -135,7 +135,7 @@ def test_time_zones_that_are_not(name):
         check_timezone(name)
 
 
-def test_moments():
+def test_end_time_accepts_dates_times_and_offsets():
     assert parse_time("2030-01-31T12:00:00+02:00", "end_time") == utc("2030-01-31T10:00")
     assert parse_time("2030-01-31T12:00:00Z", "end_time") == utc("2030-01-31T12:00")
     assert parse_time("2030-01-31", "end_time") == utc("2030-01-31T00:00")

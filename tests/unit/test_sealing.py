@@ -21,7 +21,7 @@ OLD, NEW = b"o" * 32, b"n" * 32
 
 
 @given(st.binary(max_size=300))
-def test_what_is_encrypted_comes_back(data):
+def test_encrypted_bytes_are_decrypted_unchanged(data):
     cipher = AesCipher([OLD])
     sealed = cipher.encrypt(data)
     assert cipher.decrypt(sealed) == data
@@ -41,7 +41,7 @@ def test_no_bit_can_be_changed(data, draw):
 
 
 @pytest.mark.parametrize("data", [b"", b"\x01", b"x" * 100])
-def test_what_was_never_encrypted(data):
+def test_bytes_without_a_known_key_are_refused(data):
     with pytest.raises(UnknownKey):
         AesCipher([OLD]).decrypt(data)
     with pytest.raises(UnknownKey):
@@ -66,12 +66,12 @@ def test_salts_do_not_wear_out(monkeypatch):
         ("sixteen letters!", (b"sixteen letters!",)),
     ],
 )
-def test_keys(text, keys):
+def test_encryption_keys_are_read_from_a_list(text, keys):
     assert parse_keys(text) == keys
 
 
 @pytest.mark.parametrize("text", ["short", "x" * 31, base64.b64encode(b"short").decode()])
-def test_what_is_no_key(text):
+def test_malformed_encryption_key_is_refused_without_being_shown(text):
     with pytest.raises(ValueError, match="must be keys") as caught:
         parse_keys(text)
     assert text not in str(caught.value)
@@ -111,7 +111,7 @@ async def sealer(request, handlers):
     await made.close()
 
 
-async def test_what_a_handler_leaves_alone_stays_plain(sealer, handlers):
+async def test_fields_without_encryption_stay_readable(sealer, handlers):
     data = {"text": "abc", "number": 1}
     sealed = await sealer.run(lambda seals: seals.seal("thread", "values", data))
     assert sealed == {"text": {SEALED: "cba"}, "number": 1}
@@ -147,7 +147,7 @@ async def test_each_context_is_opened_apart(sealer, handlers):
 
 
 @pytest.mark.parametrize("value", [{"a": "xy"}, "xy", ["xy"], None, 5])
-async def test_texts(sealer, value):
+async def test_sealed_json_is_opened_unchanged(sealer, value):
     ACTING.set(None)
     encoded = dump(value)
     sealed = await sealer.run(lambda seals: seals.seal_text("thread", "values", encoded))
@@ -163,7 +163,7 @@ async def test_configs_can_be_looked_into(sealer):
     assert await sealer.run(lambda seals: seals.open_config(sealed)) == config
 
 
-async def test_blobs(sealer):
+async def test_sealed_blob_carries_its_context(sealer):
     ACTING.set(Acting(metadata={"tenant": "a"}))
     kind, content = await sealer.run(lambda seals: seals.seal_blob("msgpack", b"abc"))
     assert (kind, blob_context(content), content[-3:]) == (
@@ -186,7 +186,7 @@ async def test_blobs(sealer):
     ],
 )
 @pytest.mark.parametrize("key", ["number", "graph_id"])
-async def test_what_looks_encrypted_is_what_it_is(sealer, handlers, key, value):
+async def test_plaintext_resembling_ciphertext_is_sealed_and_restored(sealer, handlers, key, value):
     ACTING.set(None)
     data = {key: value, "text": "abc"}
     sealed = await sealer.run(lambda seals: seals.seal("thread", "metadata", data))
@@ -226,7 +226,7 @@ async def test_handlers_that_break_the_rules(sealer, handlers, bad):
     assert "secret" not in str(caught.value)
 
 
-async def test_wrapped_plaintexts(handlers):
+async def test_decrypt_result_of_a_handler_is_unwrapped(handlers):
     async def opened(ctx, data):
         return DecryptResult({key: each[::-1] for key, each in data.items()}, None)
 
@@ -283,7 +283,7 @@ async def test_the_error_of_a_context_handler_is_not_shown(handlers):
     assert "secret" not in str(caught.value)
 
 
-async def test_nobody_waits_for_a_handler_when_the_server_stops(handlers):
+async def test_waiting_for_a_handler_ends_with_the_server(handlers):
     begun = threading.Event()
 
     async def endless(ctx, data):

@@ -26,14 +26,14 @@ def load(tmp_path):
     return load
 
 
-def test_nothing_is_needed(load):
+def test_empty_sections_give_the_default_settings(load):
     found = load()
     assert (found.http, found.serde, found.encryption) == (HttpSettings(), SerdeSettings(), None)
     assert load(http=None, encryption=None, checkpointer={"serde": None}).http == HttpSettings()
     assert found.http.cors.allow_origins is None
 
 
-def test_http(load, tmp_path):
+def test_http_section_is_read_completely(load, tmp_path):
     found = load(
         http={
             "app": "./web.py:app",
@@ -65,7 +65,7 @@ def test_http(load, tmp_path):
     )
 
 
-def test_a_module(load):
+def test_encryption_is_loaded_from_a_module_path(load):
     found = load(encryption={"path": "my.secrets:encryption"}).encryption
     assert (found.module, found.attribute, found.path) == ("my.secrets", "encryption", None)
 
@@ -80,12 +80,12 @@ def test_a_module(load):
         ("", {"MOUNT_PREFIX": "/env"}, ""),
     ],
 )
-def test_mount_prefix(load, given, environment, prefix):
+def test_mount_prefix_comes_from_file_or_environment(load, given, environment, prefix):
     http = {} if given is None else {"mount_prefix": given}
     assert load(environment, http=http).http.mount_prefix == prefix
 
 
-def test_types(load):
+def test_serde_section_lists_the_allowed_types(load):
     serde = {
         "allowed_msgpack_modules": ["a.b:C", "a.b", ["d", "E"], ["f"]],
         "allowed_json_modules": ["a:B"],
@@ -125,7 +125,7 @@ def test_types(load):
         ({"checkpointer": {"serde": {"pickle_fallback": 1}}}, "must be true or false"),
     ],
 )
-def test_what_does_not_fit(load, sections, text):
+def test_invalid_section_is_refused_with_its_reason(load, sections, text):
     with pytest.raises(SettingsError) as caught:
         load(**sections)
     assert text in str(caught.value)
@@ -143,7 +143,7 @@ def test_keys_are_not_repeated(load, variable):
 
 
 @pytest.mark.parametrize("value", ["-1", "x", "1e3"])
-def test_rates_are_numbers(load, value):
+def test_request_rate_must_be_a_number(load, value):
     with pytest.raises(SettingsError, match="LOOMLINE_REQUESTS_PER_SECOND"):
         load({"LOOMLINE_REQUESTS_PER_SECOND": value})
     assert load({"LOOMLINE_REQUESTS_PER_SECOND": "0.5"}).requests_per_second == 0.5

@@ -40,6 +40,11 @@ class Names:
         return self.addresses_of.get(host.partition(".")[0], [])
 
 
+def sender_options(**options):
+    given = {"attempts": 8, "timeout_seconds": 10.0, "retry_seconds": 1.0}
+    return SenderOptions(**given | options)
+
+
 @pytest.fixture
 async def storage(tmp_path):
     async with open_storage(tmp_path) as opened:
@@ -60,7 +65,7 @@ async def sending(storage):
             clock=SystemClock(),
             guard=WebhookGuard(policy, names),
             transport=client,
-            options=SenderOptions(retry_seconds=0.02, attempts=3, poll_seconds=0.05, **options),
+            options=sender_options(retry_seconds=0.02, attempts=3, poll_seconds=0.05, **options),
         )
         started.append((sender, client))
         await sender.start(orphaned=False)
@@ -158,7 +163,7 @@ async def told_by_hints(storage, **options):
         clock=SystemClock(),
         guard=WebhookGuard(HERE, SystemResolver()),
         transport=client,
-        options=SenderOptions(poll_seconds=60.0, **options),
+        options=sender_options(poll_seconds=60.0, **options),
     )
     await sender.start(orphaned=True)
 
@@ -317,7 +322,7 @@ async def test_webhook_into_the_server_is_sent_as_the_user_of_its_run(storage, u
         clock=SystemClock(),
         guard=WebhookGuard(policy, Names()),
         transport=client,
-        options=SenderOptions(headers=SECRET, poll_seconds=0.05),
+        options=sender_options(headers=SECRET, poll_seconds=0.05),
     )
     await add(storage, await thread_of(storage), webhook="/hooks", user=user)
     (held,) = await claim(storage)

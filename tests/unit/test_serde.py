@@ -106,7 +106,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("value", "expected"), CASES, ids=range(len(CASES)))
-def test_values(value, expected):
+def test_value_is_encoded_as_the_expected_json(value, expected):
     assert json.loads(encode(value)) == expected
 
 
@@ -129,7 +129,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_json_survives(value):
+def test_json_documents_are_encoded_unchanged(value):
     def shown(each):
         return (
             json.loads(json.dumps(each).replace("\\u0000", "\\ufffd"))

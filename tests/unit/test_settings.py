@@ -1,11 +1,28 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
+from pydantic import TypeAdapter
 
 from loomline.server.graphs.spec import GraphSpec
-from loomline.server.settings import OPTIONS, Settings, SettingsError, load_settings, parse_env
+from loomline.server.settings import (
+    OPTIONS,
+    HttpSettings,
+    SerdeSettings,
+    Settings,
+    SettingsError,
+    StoreSettings,
+    ThreadTtlSettings,
+    as_string,
+    load_settings,
+    parse_env,
+)
+from loomline.server.settings.webhooks import WebhookSettings
+
+PATHS = {"config", "data_dir"}
+"""Options whose fields are paths, made from the strings."""
 
 GRAPHS = {"graphs": {"agent": "./agent.py:graph"}}
 
@@ -33,7 +50,7 @@ def refused(load):
     return refused
 
 
-def test_defaults(load, tmp_path):
+def test_empty_environment_gives_the_default_settings(load, tmp_path):
     assert load() == Settings(
         config_path=tmp_path / "langgraph.json",
         graphs=(
@@ -42,23 +59,52 @@ def test_defaults(load, tmp_path):
         python_path=(tmp_path,),
         env={},
         dev=False,
-        host="127.0.0.1",
-        port=2024,
+        auth=None,
+        store=StoreSettings(),
+        thread_ttl=ThreadTtlSettings(),
+        webhooks=WebhookSettings(),
+        http=HttpSettings(),
+        encryption=None,
+        serde=SerdeSettings(),
+        checkpointer=None,
+        priority=None,
+        warnings=(),
+        **{option.name: option.default for option in OPTIONS if option.name not in PATHS},
         data_dir=Path.cwd() / ".loomline",
-        log_level="info",
-        log_json=False,
-        concurrency=64,
-        lease_seconds=15.0,
-        max_attempts=3,
-        run_timeout_seconds=3600.0,
-        resumable_keep_seconds=120.0,
-        shutdown_grace_seconds=10.0,
-        heartbeat_seconds=5.0,
-        body_limit_bytes=100 * 1024 * 1024,
     )
 
 
-def test_dev_is_told(load):
+def test_the_default_of_an_option_has_the_type_of_its_field():
+    types = get_type_hints(Settings)
+    for option in OPTIONS:
+        if option.name not in PATHS:
+            TypeAdapter(types[option.name]).validate_python(option.default, strict=True)
+
+
+def test_the_default_of_an_option_is_a_value_that_its_flag_may_give():
+    for option in OPTIONS:
+        for default in (option.default_of(dev=False), option.default_of(dev=True)):
+            text = as_string(default)
+            assert as_string(option.read(text)) == text, option.name
+
+
+def test_fields_of_options_have_no_default_of_their_own():
+    fields = {field.name: field for field in dataclasses.fields(Settings)}
+    for option in OPTIONS:
+        if option.name != "config":
+            assert fields[option.name].default is dataclasses.MISSING
+
+
+def test_the_dev_command_has_defaults_of_its_own(load):
+    found = {
+        option.name: (option.default, getattr(load(dev=True), option.name))
+        for option in OPTIONS
+        if option.dev_default is not None
+    }
+    assert found == {"shutdown_grace_seconds": (10.0, 1.0)}
+
+
+def test_dev_mode_is_part_of_the_settings(load):
     assert load(dev=True).dev
 
 
@@ -129,7 +175,7 @@ def test_a_former_option_is_refused_with_the_remedy(refused):
         ("port", "0", 0),
     ],
 )
-def test_values_that_fit(load, name, text, value):
+def test_valid_option_value_is_parsed(load, name, text, value):
     assert getattr(load(**{name: text}), name) == value
 
 
@@ -249,7 +295,7 @@ def test_a_mark_before_the_variables_is_not_part_of_them(load, tmp_path):
         ("A= # comment", ""),
     ],
 )
-def test_lines_of_variables(line, value):
+def test_line_of_an_env_file_is_parsed(line, value):
     assert parse_env(line) == {"A": value}
 
 
@@ -264,7 +310,7 @@ def test_variables_may_refer_to_others_of_the_file_and_of_the_process(monkeypatc
     assert parse_env(text) == found
 
 
-def test_several_servers(load, refused):
+def test_worker_can_be_disabled_with_redis(load, refused):
     database, redis = "postgresql://h/d", "rediss://me:secret@h:6380/1"
     found = load(
         environment={"LOOMLINE_DATABASE_URL": database, "LOOMLINE_REDIS_URL": redis}, worker="false"

@@ -25,7 +25,7 @@ def test_both_ways_are_the_cosine(query, vectors):
     assert scorer(packed(query, 3))(stored) == expected
 
 
-def test_the_stored_form():
+def test_vectors_are_stored_normalised_as_floats():
     assert packed([3, 4], 2) == struct.pack("<2f", 0.6, 0.8)
 
 

@@ -133,7 +133,7 @@ async def gathered(storage, works):
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_what_waits_together_is_committed_together(storage):
+async def test_waiting_writes_share_one_commit(storage):
     statements = []
     storage._writer._connection.set_trace_callback(statements.append)
     threads = 100
@@ -197,7 +197,7 @@ async def test_a_caller_whose_loop_has_gone(storage):
     assert await count(storage) == 1
 
 
-async def test_closing_writes_what_waits(tmp_path):
+async def test_closing_commits_the_waiting_writes(tmp_path):
     async with open_storage(tmp_path) as storage:
         held = await started(storage, await thread_of(storage))
         thread = held.run.thread_id
@@ -303,7 +303,7 @@ async def test_too_many_writes_are_refused_and_the_rest_is_done(storage):
     await storage.threads.create(new_thread())
 
 
-async def test_closing_twice(tmp_path):
+async def test_storage_can_be_closed_twice(tmp_path):
     async with open_storage(tmp_path) as storage:
         await storage.close()
 

@@ -41,7 +41,7 @@ def parts(*chunks):
         ([bytearray(b"a\n"), memoryview(b"b\n")], [b"a", b"b"], []),
     ],
 )
-def test_lines(chunks, whole, rest):
+def test_line_decoder_splits_at_every_line_ending(chunks, whole, rest):
     assert lines(*chunks) == (whole, rest)
 
 
@@ -72,7 +72,7 @@ JSON = st.recursive(
     ),
     st.data(),
 )
-def test_what_was_encoded_is_decoded_however_it_is_cut(events, data):
+def test_encoded_events_are_decoded_from_any_chunks(events, data):
     text = (
         b"".join(
             encode_event(name, orjson.dumps(value), key) + HEARTBEAT for name, value, key in events
@@ -115,7 +115,7 @@ def test_what_was_encoded_is_decoded_however_it_is_cut(events, data):
         (b'data: "\xff"\n\n', [("", "\ufffd", None)]),
     ],
 )
-def test_events(text, expected):
+def test_event_stream_is_decoded_as_specified(text, expected):
     assert parts(text) == expected
     assert parts(*[text[index : index + 1] for index in range(len(text))]) == expected
 
@@ -197,7 +197,7 @@ def test_more_names_than_are_kept():
     assert [part.event for part in parts(text)] == [str(number) for number in range(1000)]
 
 
-def test_memory_does_not_grow_with_what_was_delivered():
+def test_decoder_memory_does_not_grow_with_delivered_events():
     decoder = Decoder()
     for number in range(2000):
         for _ in decoder.feed(b"event: e%d\ndata: 1\n\nid: 5" % number):

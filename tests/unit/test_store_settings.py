@@ -25,11 +25,11 @@ def load(tmp_path):
     return load
 
 
-def test_everything_is_optional(load):
+def test_empty_store_section_gives_the_defaults(load):
     assert load(None) == load({}) == load({"ttl": None, "index": {}}) == StoreSettings()
 
 
-def test_a_whole_section(load, tmp_path):
+def test_store_section_is_read_completely(load, tmp_path):
     section = {
         "index": {"dims": 4, "embed": "./e.py:embed", "fields": ["a", "b[*].c"]},
         "ttl": {"default_ttl": 90, "refresh_on_read": False, "sweep_interval_minutes": 0.5},
@@ -121,7 +121,7 @@ async def test_functions_work_in_both_colours(embeddings, name):
         ("plain", "raise LookupError('no key')", "importing it raised LookupError: no key"),
     ],
 )
-def test_what_cannot_be_used(embeddings, name, code, said):
+def test_unusable_embedding_is_refused_with_its_reason(embeddings, name, code, said):
     with pytest.raises(EmbeddingsLoadError) as caught:
         embeddings(name, code)
     assert str(caught.value).startswith("Failed to load 'store.index.embed' from ./embed_")

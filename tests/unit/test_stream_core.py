@@ -36,7 +36,7 @@ def event(method, data=None, namespace=(), **more):
         ("nonsense", {}, None),
     ],
 )
-def test_channels(method, data, channel):
+def test_channel_is_inferred_from_method_and_data(method, data, channel):
     assert infer_channel(event(method, data)) == channel
 
 
@@ -51,7 +51,7 @@ def test_channels(method, data, channel):
         (["ab:1"], ["a"], False),
     ],
 )
-def test_prefixes(namespace, prefix, fits):
+def test_namespace_matches_its_prefixes_only(namespace, prefix, fits):
     assert is_prefix_match(namespace, prefix) == fits
 
 
@@ -66,11 +66,11 @@ def test_prefixes(namespace, prefix, fits):
         ({"channels": ["values"], "namespaces": [["b"]]}, False),
     ],
 )
-def test_subscriptions(params, fits):
+def test_event_matches_the_subscriptions_that_select_it(params, fits):
     assert matches_subscription(event("values", {}, ["a:1", "b:2"]), params) == fits
 
 
-def test_unions():
+def test_union_of_filters_selects_all_their_events():
     one = {"channels": ["values"], "namespaces": [["a"]], "depth": 1}
     two = {"channels": ["custom:x"], "namespaces": [["b"], ["a"]], "depth": 3}
     assert compute_union_filter([one, two]) == {
@@ -107,14 +107,14 @@ def test_unions():
         ),
     ],
 )
-def test_covering(wide, narrow, covers):
+def test_wider_filter_covers_the_narrower_one(wide, narrow, covers):
     assert filter_covers(wide, narrow) == covers
 
 
 @pytest.mark.parametrize(
     ("status", "final"), [(404, True), (408, False), (429, False), (503, False)]
 )
-def test_final_errors(status, final):
+def test_only_final_stream_errors_are_not_retried(status, final):
     request = httpx.Request("GET", "http://h")
     error = httpx.HTTPStatusError("", request=request, response=httpx.Response(status))
     assert is_non_retryable_stream_error(error) == final
@@ -122,14 +122,14 @@ def test_final_errors(status, final):
     assert not is_non_retryable_stream_error(None)
 
 
-def test_error_frames():
+def test_error_frame_becomes_a_protocol_error():
     frame = {"type": "error", "id": None, "error": "e", "message": "m"}
     assert str(stream_error_frame(frame)) == str(protocol_error(frame)) == "Protocol error [e]: m"
     assert stream_error_frame({"type": "event"}) is None
     assert stream_error_frame("text") is None
 
 
-def test_what_was_seen_is_bounded():
+def test_memory_of_seen_events_is_bounded():
     seen = Seen()
     assert [seen.again(str(n % 10)) for n in range(12)] == [False] * 10 + [True] * 2
     for number in range(2 * SEEN_MOST):

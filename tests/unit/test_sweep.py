@@ -14,6 +14,7 @@ from loomline.server.domain.errors import StorageUnavailable
 from loomline.server.domain.threads import NewThread, ThreadFilter, Ttl
 from loomline.server.worker.sweep import (
     ITEM_BATCH,
+    RETRY_SECONDS,
     THREAD_BATCH,
     Sweep,
     Sweeper,
@@ -106,14 +107,18 @@ async def test_a_sweep_that_fails_is_tried_again(clock, caplog):
     sweeper = Sweeper(clock, [Sweep("things", 60, act)])
     with caplog.at_level("INFO", logger="loomline.worker"):
         sweeper.start()
-        for _ in range(3):
-            (await next_sleep(clock, 60)).set()
+        (await next_sleep(clock, 60)).set()
+        for most in (RETRY_SECONDS, 2 * RETRY_SECONDS):
+            asked, woken = await clock.sleepers.get()
+            assert most / 2 <= asked <= most
+            woken.set()
         await next_sleep(clock, 60)
         await sweeper.stop()
     assert [record.message for record in caplog.records] == [
-        "the database is away: away",
-        "a sweep failed",
+        "the database is unavailable: away",
+        "a duty failed",
         "swept",
+        "a duty works again",
     ]
 
 

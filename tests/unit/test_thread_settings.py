@@ -19,7 +19,7 @@ def load(tmp_path):
     return load
 
 
-def test_ttl_of_threads(load):
+def test_ttl_section_of_threads_is_read_with_defaults(load):
     assert load({}) == load({"ttl": {}}) == load(None) == ThreadTtlSettings(None, 5.0, 1000)
     ttl = {
         "strategy": "keep_latest",
@@ -45,6 +45,6 @@ def test_ttl_of_threads(load):
         ({"ttl": {"sweep_limit": True}}, "must be a whole number from 1"),
     ],
 )
-def test_what_does_not_fit(load, checkpointer, text):
+def test_invalid_ttl_section_is_refused_with_its_reason(load, checkpointer, text):
     with pytest.raises(SettingsError, match=text):
         load(checkpointer)

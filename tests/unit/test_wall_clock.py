@@ -112,7 +112,7 @@ def test_no_duration_is_measured_with_the_wall_clock():
         "a, b = 1, clock.now()\n    return b - a",
     ],
 )
-def test_relapse_is_found(body):
+def test_duration_by_the_wall_clock_is_found(body):
     assert found_in(f"def f():\n    {body}\n") == {"f"}
 
 

@@ -143,14 +143,14 @@ def load(tmp_path):
     return load
 
 
-def test_defaults(load):
+def test_empty_webhook_section_gives_the_default_policy(load):
     assert load().webhooks.policy == WebhookPolicy()
     assert load(url={}).webhooks.policy == WebhookPolicy(require_https=True)
     assert load().webhooks.enabled
     assert not load(http={"disable_webhooks": True}).webhooks.enabled
 
 
-def test_headers_are_resolved(load):
+def test_webhook_headers_are_resolved_from_the_environment(load):
     headers = {"A": "x ${{ env.LG_WEBHOOK_A }}-${{env.LG_WEBHOOK_FROM_FILE}}", "B": "$"}
     url = {"allowed_domains": ["hooks.example.com"]}
     found = load({"LG_WEBHOOK_A": "1"}, headers=headers, url=url).webhooks
@@ -205,14 +205,14 @@ def test_configured_headers_go_to_listed_hosts_only(url, domains, sent):
         ({"headers": {"A": "${{ env.LG_WEBHOOK_B }}"}}, "LG_WEBHOOK_B, which is not set"),
     ],
 )
-def test_what_does_not_fit(load, section, text):
+def test_invalid_webhook_section_is_refused_with_its_reason(load, section, text):
     with pytest.raises(SettingsError) as caught:
         load({"SECRET": "s"}, **section)
     assert text in str(caught.value)
     assert str(caught.value).endswith(".")
 
 
-def test_secrets_and_networks(load):
+def test_secrets_and_networks_are_read_from_the_environment(load):
     key = base64.b64encode(b"x" * 24).decode()
     found = load({"LOOMLINE_WEBHOOK_SECRET": f"whsec_{key} {key}"})
     assert found.webhook_secret == (b"x" * 24,) * 2

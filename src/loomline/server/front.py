@@ -18,7 +18,7 @@ from loomline._version import __version__
 from loomline.server.api.acting import ActingUser
 from loomline.server.api.authentication import Authentication, Gate
 from loomline.server.api.describing import merged
-from loomline.server.api.entries import Entry
+from loomline.server.api.entries import Resource
 from loomline.server.api.errors import http_exception
 from loomline.server.api.guard import BrowserGuard, Cors, OriginsCors
 from loomline.server.api.hosting import CustomApp, Layer
@@ -31,17 +31,22 @@ from loomline.server.api.limits import (
     StreamLimit,
     TokenBuckets,
 )
-from loomline.server.api.metrics import Meter
 from loomline.server.api.openapi import document
 from loomline.server.api.pages import NoSniffing
 from loomline.server.api.prefix import MountPrefix
-from loomline.server.api.protocol import ProtocolRoutes
-from loomline.server.api.protocol_table import protocol_sockets
 from loomline.server.api.requestlog import RequestLog
-from loomline.server.api.routes import enabled, path_params, starlette_routes
+from loomline.server.api.routes import (
+    enabled,
+    open_paths,
+    path_params,
+    starlette_routes,
+    starlette_sockets,
+    table,
+)
 from loomline.server.authn.setup import AuthSetUp
 from loomline.server.domain.addresses import is_loopback
 from loomline.server.graphs.loader import load_attribute
+from loomline.server.ports.measures import Measures
 from loomline.server.services.headers import HeaderPicker
 from loomline.server.settings import JSON_DEPTH_MOST, CorsSettings, Settings, browser_policy
 
@@ -87,26 +92,31 @@ class Front:
         page = None if self._custom is None else self._custom.matches
         return Middleware(BrowserGuard, policy=self._browsers, is_page=page)
 
-    def describe(self, entries: Sequence[Entry]) -> bytes:
-        """Return the OpenAPI document of everything that is served."""
-        shown = enabled(entries, self._settings.http.disabled)
-        if self._settings.requests_per_second or self._settings.streams_per_user:
-            shown = [replace(entry, errors=(*entry.errors, 429)) for entry in shown]
-        auth = self._auth
-        ours = document(shown, __version__, protected=auth.protected, extra=auth.openapi)
+    def describe(self, resources: Sequence[Resource]) -> bytes:
+        """Return the OpenAPI document of the resources and of the user's application."""
+        settings, auth = self._settings, self._auth
+        limited = settings.requests_per_second or settings.streams_per_user
+        ours = document(
+            enabled(resources, settings.http.disabled),
+            __version__,
+            protected=auth.protected,
+            errors=(429,) if limited else (),
+            extra=auth.openapi,
+        )
         return ours if self._custom is None else merged(ours, self._custom.openapi())
 
     def application(
-        self, entries: Sequence[Entry], protocol: ProtocolRoutes, meter: Meter, lifespan: Lifespan
+        self, resources: Sequence[Resource], measures: Measures, lifespan: Lifespan
     ) -> Starlette:
         """Return the application; ``lifespan`` is around that of the user's."""
-        most, disabled = self._settings.streams_per_user, self._settings.http.disabled
+        most = self._settings.streams_per_user
         streams = StreamLimit(most) if most else None
-        plain = starlette_routes(enabled(entries, disabled), meter, streams)
-        sockets = () if "threads" in disabled else protocol_sockets(protocol, streams)
-        routes = [*plain, *sockets]
+        served = enabled(resources, self._settings.http.disabled)
+        plain = starlette_routes(table(served), measures, streams)
+        routes = [*plain, *starlette_sockets(served, streams)]
+        gate = self._gate(plain, open_paths(resources))
         outside, limit = self._outer_layers(), self._rate_limit()
-        inside = [Middleware(Authentication, gate=self._gate(plain)), *self._inner_layers(limit)]
+        inside = [Middleware(Authentication, gate=gate), *self._inner_layers(limit)]
         handlers = {HTTPException: http_exception}
         if self._custom is None:
             return Starlette(
@@ -116,7 +126,7 @@ class Front:
                 lifespan=lambda _: self._lifespan(lifespan),
             )
         http = self._settings.http
-        served = self._custom.serving(
+        hosted = self._custom.serving(
             Starlette(routes=routes, exception_handlers=handlers),
             authenticate=_all_of(inside),
             order=http.middleware_order,
@@ -124,7 +134,7 @@ class Front:
             limit=_all_of(limit),
         )
         return Starlette(
-            routes=[Mount("", app=served)],
+            routes=[Mount("", app=hosted)],
             middleware=outside,
             exception_handlers=handlers,
             lifespan=lambda _: self._lifespan(lifespan),
@@ -187,7 +197,7 @@ class Front:
             return limit
         return [*limit, Middleware(ActingUser)]
 
-    def _gate(self, routes: Sequence[Route]) -> Gate:
+    def _gate(self, routes: Sequence[Route], unasked: frozenset[str]) -> Gate:
         settings, auth = self._settings, self._auth
         gate = Gate(
             authenticator=auth.authenticator,
@@ -195,6 +205,7 @@ class Front:
             body_limit=settings.body_limit_bytes,
             studio=auth.studio and settings.dev and is_loopback(settings.host),
             studio_origins=self._browsers.origins.name,
+            open_paths=unasked,
         )
         attempts = self._buckets()
         if attempts is not None:

@@ -6,13 +6,10 @@ import json
 import logging
 import re
 import sys
-import time
-import traceback
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+
+from loomline.server.domain.repetitions import Repetitions, origin
 
 # What every record has; everything else was given by the caller.
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -24,19 +21,8 @@ _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u206
 
 _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
-_AGAIN_SECONDS: Final = 300.0
-_REMEMBERED: Final = 1000
-
 # An exception may quote a whole request.
 _TRACEBACK_CHARACTERS: Final = 20_000
-
-
-@dataclass(slots=True)
-class _Failure:
-    """A failure whose traceback was logged at a time; its repetitions since then."""
-
-    since: float
-    repeated: int = 0
 
 
 class Tracebacks:
@@ -47,32 +33,16 @@ class Tracebacks:
     line. Those not seen for longest are forgotten first.
     """
 
-    def __init__(
-        self, clock: Callable[[], float] = time.monotonic, remembered: int = _REMEMBERED
-    ) -> None:
-        self._clock = clock
-        self._remembered = remembered
-        self._failures: OrderedDict[tuple[object, ...], _Failure] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._failures)
+    def __init__(self, repetitions: Repetitions | None = None) -> None:
+        self._repetitions = Repetitions() if repetitions is None else repetitions
 
     def repeated(self, record: logging.LogRecord) -> int:
         """Return 0 if the traceback of a record is to be written.
 
         Otherwise it is the number of repetitions of the failure since that was done.
         """
-        key = (record.name, record.msg, getattr(record, "graph_id", None), *_origin(record))
-        now = self._clock()
-        known = self._failures.pop(key, None)
-        if known is None or now - known.since >= _AGAIN_SECONDS:
-            known = _Failure(now)
-        else:
-            known.repeated += 1
-        self._failures[key] = known
-        if len(self._failures) > self._remembered:
-            self._failures.popitem(last=False)
-        return known.repeated
+        kind = (record.name, record.msg, getattr(record, "graph_id", None), *_origin(record))
+        return self._repetitions.note(kind)
 
 
 class _LineFormatter(logging.Formatter):
@@ -172,8 +142,4 @@ def _unicode(found: re.Match[str]) -> str:
 def _origin(record: logging.LogRecord) -> tuple[str, str]:
     """Return the class of a record's exception and the line that has raised it."""
     error = record.exc_info[1] if record.exc_info else None
-    frames = list(traceback.walk_tb(None if error is None else error.__traceback__))
-    if not frames:
-        return type(error).__name__, ""
-    frame, line = frames[-1]
-    return type(error).__name__, f"{frame.f_code.co_filename}:{line}"
+    return type(error).__name__, origin(error)

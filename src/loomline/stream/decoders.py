@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from loomline.stream.messages import delta_text
-from loomline.stream.types import SubgraphStatus
+from loomline.stream.types import CHANNELS, SubgraphStatus
 
 __all__ = [
     "RESERVED_INTERLEAVE_CHANNELS",
@@ -44,8 +44,11 @@ EARLY_MOST: Final = 1_024
 KNOWN_MOST: Final = 10_000
 """Subgraphs of a run that are remembered."""
 
-RESERVED_INTERLEAVE_CHANNELS: Final = frozenset({"input", "lifecycle", "tools"})
-"""Channels that are no projection, so no extension may be meant by their names."""
+RESERVED_INTERLEAVE_CHANNELS: Final = frozenset(CHANNELS) - {
+    *SUPPORTED_INTERLEAVE_CHANNELS,
+    "custom",
+}
+"""Channels without a projection. Extensions cannot have their names."""
 
 
 class Decoder(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from loomline.stream.types import Channel, Event, Namespace, SubscribeParams
+from loomline.stream.types import CHANNELS, Channel, Event, Namespace, SubscribeParams
 
 __all__ = [
     "compute_union_filter",
@@ -17,16 +17,12 @@ __all__ = [
     "normalize_segment",
 ]
 
+_INPUT: Final = ("input.requested", "input.answered")
+
+# Every other method is the name of its channel.
 _CHANNEL_OF: Final[Mapping[str, Channel]] = {
-    "values": "values",
-    "updates": "updates",
-    "messages": "messages",
-    "tools": "tools",
-    "lifecycle": "lifecycle",
-    "input.requested": "input",
-    "input.answered": "input",
-    "checkpoints": "checkpoints",
-    "tasks": "tasks",
+    **{channel: channel for channel in CHANNELS if channel not in {"input", "custom"}},
+    **dict.fromkeys(_INPUT, "input"),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 from typing_extensions import TypedDict
 
@@ -16,20 +16,21 @@ __all__ = [
     "SubscribeParams",
 ]
 
-Channel: TypeAlias = (
-    Literal[
-        "values",
-        "updates",
-        "messages",
-        "tools",
-        "lifecycle",
-        "input",
-        "checkpoints",
-        "tasks",
-        "custom",
-    ]
-    | Annotated[str, "custom:.+"]
-)
+_Channel: TypeAlias = Literal[
+    "values",
+    "updates",
+    "messages",
+    "tools",
+    "lifecycle",
+    "input",
+    "checkpoints",
+    "tasks",
+    "custom",
+]
+
+CHANNELS: Final[tuple[_Channel, ...]] = get_args(_Channel)
+
+Channel: TypeAlias = _Channel | Annotated[str, "custom:.+"]
 """The subjects of events; `custom:<name>` is one stream of a graph's own."""
 
 Namespace: TypeAlias = list[str]

@@ -52,7 +52,7 @@ async def test_every_method_takes_a_timeout():
                 assert "timeout" in inspect.signature(method).parameters, name
 
 
-async def test_any_request():
+async def test_raw_sends_any_method_and_path():
     script = Script(answer({"a": 1}, 201, x_more="1"), answer({"detail": "no"}, 404))
     client = over(script)
     response = await client.raw("PROPFIND", "/own", json={"b": 2}, params="c=3", headers={"d": "4"})
@@ -71,7 +71,7 @@ async def test_any_request():
         await client.raw("GET", "/own")
 
 
-async def test_what_a_server_says_of_itself():
+async def test_info_returns_the_servers_description():
     script = Script(answer({"version": "1"}))
     assert await over(script).info() == {"version": "1"}
     assert script.last.url.path == "/base/info"
@@ -153,7 +153,7 @@ PAGED = [
 
 
 @pytest.mark.parametrize(("resource", "filters"), PAGED)
-async def test_whole_searches(resource, filters):
+async def test_search_all_yields_every_page(resource, filters):
     script = Script(
         answer([1, 2], X_Pagination_Next="2"), answer([3, 4], X_Pagination_Next="4"), answer([5])
     )
@@ -246,7 +246,7 @@ async def test_time_zones_have_names(zone, error):
         (timezone(timedelta(hours=1)), "UTC+01:00"),
     ],
 )
-async def test_time_zones(zone, name):
+async def test_cron_time_zone_is_sent_by_its_name(zone, name):
     script = Script(answer({}))
     await over(script).crons.create("a", schedule="* * * * *", timezone=zone)
     assert script.body()["timezone"] == name

@@ -16,7 +16,7 @@ def over(script):
 
 
 @pytest.mark.parametrize("bad", [None, b"x", bytearray(b"x")])
-async def test_what_is_no_path_parameter(bad):
+async def test_path_parameter_of_another_type_is_refused(bad):
     script = Script()
     with pytest.raises(TypeError, match="thread_id must be a string or a UUID"):
         await over(script).threads.get(bad)
@@ -70,7 +70,7 @@ async def test_the_second_form_of_a_stream():
     ]
 
 
-async def test_what_is_deprecated_warns():
+async def test_deprecated_parameter_raises_a_warning():
     client = over(Script(answer({})))
     with pytest.warns(DeprecationWarning, match="durability"):
         await client.runs.create(T, "agent", checkpoint_during=False)

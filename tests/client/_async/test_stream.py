@@ -215,7 +215,7 @@ async def test_a_model_that_fails(server):
             await thread.output
 
 
-async def test_what_a_tool_tells_is_read_while_it_works(server):
+async def test_output_of_a_tool_is_read_while_it_works(server):
     server.on_start(lambda run_id: server.lifecycle("running", run_id), RUN)
     async with over(server) as client, client.threads.stream(assistant_id="agent") as thread:
         await thread.run.start()
@@ -251,7 +251,7 @@ async def test_what_a_tool_tells_is_read_while_it_works(server):
             call.deltas  # noqa: B018
 
 
-async def test_extensions(server, transport):
+async def test_extension_yields_the_payloads_of_its_name(server, transport):
     def script(run_id):
         for number in range(3):
             server.emit("custom", {"name": "ticks", "payload": number})
@@ -293,7 +293,7 @@ def child_run(server):
     server.on_start(script, RUN)
 
 
-async def test_subgraphs(server, transport):
+async def test_subgraphs_are_yielded_with_their_own_projections(server, transport):
     child_run(server)
     async with over(server) as client:
         stream = client.threads.stream(assistant_id="agent", transport=transport)
@@ -324,7 +324,7 @@ async def test_subgraphs(server, transport):
             assert [await m.text.get() async for m in deep.messages] == ["deep down"]
 
 
-async def test_projections_in_one(server):
+async def test_interleaved_projections_keep_the_order_of_events(server):
     child_run(server)
     async with over(server) as client, client.threads.stream(assistant_id="agent") as thread:
         await thread.run.start()
@@ -720,7 +720,7 @@ async def test_use_outside_of_the_context(server):
             client.threads.stream(assistant_id="agent", transport="pigeon")
 
 
-async def test_nobody_starts_a_run(server):
+async def test_output_times_out_when_no_run_is_started(server):
     async with over(server) as client:
         stream = client.threads.stream(assistant_id="agent", run_start_timeout=0.05)
         async with stream as thread:
@@ -752,7 +752,7 @@ async def test_headers_reach_every_request(server, transport):
     assert server.requests[-1][1] == "/assistants/a%2Fb/graph"
 
 
-async def test_what_is_wanted_is_asked_for(server):
+async def test_only_channels_with_readers_are_subscribed(server):
     steps(server, {"n": 1}, end=None)
     async with over(server) as client, client.threads.stream(assistant_id="agent") as thread:
         await thread.run.start()
@@ -784,7 +784,7 @@ async def test_a_web_socket_is_closed_properly(server):
     assert set(server.closed) == {(1000, "client close")}
 
 
-async def test_leaving_early_ends_what_is_open(server):
+async def test_leaving_a_stream_early_ends_its_open_parts(server):
     def script(run_id):
         started = {"event": "tool-started", "tool_call_id": "c", "tool_name": "t"}
         server.lifecycle("started", run_id, ["child:1"])

@@ -19,7 +19,7 @@ def transport(request):
     return request.param
 
 
-async def test_a_conversation(served, transport):
+async def test_conversation_with_questions_works_against_the_server(served, transport):
     async with get_client(url=served, api_key=None) as client:
         stream = client.threads.stream(assistant_id="assistant", transport=transport)
         async with stream as thread:
@@ -124,7 +124,7 @@ async def test_a_run_that_another_client_has_started(served, transport):
             assert [e["params"]["data"]["event"] async for e in events] == ["interrupted"]
 
 
-async def test_the_graph(served):
+async def test_graph_of_a_threads_assistant_is_drawn(served):
     client = get_client(url=served, api_key=None)
     async with client, client.threads.stream(assistant_id="talker") as thread:
         tree = await thread.agent.get_tree()

@@ -53,7 +53,7 @@ def test_every_method_takes_a_timeout():
                 assert "timeout" in inspect.signature(method).parameters, name
 
 
-def test_any_request():
+def test_raw_sends_any_method_and_path():
     script = Script(answer({"a": 1}, 201, x_more="1"), answer({"detail": "no"}, 404))
     client = over(script)
     response = client.raw("PROPFIND", "/own", json={"b": 2}, params="c=3", headers={"d": "4"})
@@ -72,7 +72,7 @@ def test_any_request():
         client.raw("GET", "/own")
 
 
-def test_what_a_server_says_of_itself():
+def test_info_returns_the_servers_description():
     script = Script(answer({"version": "1"}))
     assert over(script).info() == {"version": "1"}
     assert script.last.url.path == "/base/info"
@@ -154,7 +154,7 @@ PAGED = [
 
 
 @pytest.mark.parametrize(("resource", "filters"), PAGED)
-def test_whole_searches(resource, filters):
+def test_search_all_yields_every_page(resource, filters):
     script = Script(
         answer([1, 2], X_Pagination_Next="2"), answer([3, 4], X_Pagination_Next="4"), answer([5])
     )
@@ -247,7 +247,7 @@ def test_time_zones_have_names(zone, error):
         (timezone(timedelta(hours=1)), "UTC+01:00"),
     ],
 )
-def test_time_zones(zone, name):
+def test_cron_time_zone_is_sent_by_its_name(zone, name):
     script = Script(answer({}))
     over(script).crons.create("a", schedule="* * * * *", timezone=zone)
     assert script.body()["timezone"] == name

@@ -55,7 +55,7 @@ def about(*seconds):
     return [pytest.approx(each * 1.125, rel=0.12) for each in seconds]
 
 
-def test_bodies_and_answers():
+def test_answers_are_decoded_by_their_content():
     script = Script(
         answer({"a": 1}), httpx.Response(204), answer([1]), answer(2), httpx.Response(200)
     )
@@ -79,7 +79,7 @@ def test_bodies_and_answers():
     ]
 
 
-def test_query_and_headers():
+def test_query_and_headers_are_sent_as_given():
     script = Script(*[answer({})] * 3)
     http = client_of(script)
     http.get("/x", params={"a": True, "b": [1, 2], "c": None}, headers={"X-Y": "z"})
@@ -106,7 +106,7 @@ class Old:
         return {"old": True}
 
 
-def test_what_can_be_sent():
+def test_values_of_many_types_are_sent_as_json():
     script = Script(*[answer({})] * 9)
     http = client_of(script)
     values = {
@@ -245,7 +245,7 @@ def test_waiting_over_a_broken_line():
     }
 
 
-def test_waiting_gives_up():
+def test_wait_gives_up_after_five_reconnects():
     first = httpx.Response(200, stream=Broken(), headers={"location": "/again"})
     script = Script(first, *[answer({"detail": "busy"}, 503)] * 5)
     with (
@@ -256,7 +256,7 @@ def test_waiting_gives_up():
     assert len(script.requests) == 6
 
 
-def test_waiting_does_not_try_again_what_is_refused():
+def test_wait_does_not_retry_a_refused_request():
     first = httpx.Response(200, stream=Broken(), headers={"location": "/again"})
     with (
         pytest.warns(UserWarning, match="attempting reconnect"),
@@ -281,7 +281,7 @@ def test_credentials_do_not_go_to_other_servers(location):
 # -- streams ------------------------------------------------------------------------------------
 
 
-def test_a_stream():
+def test_stream_yields_events_with_their_ids():
     script = Script(stream(event(1) + b": heartbeat\r\n\r\n" + event(2) + END, location=PLACE))
     parts = collect(client_of(script), "/x", "POST", json={"a": 1}, headers={"k": "v"})
     assert parts == [("values", {"n": 1}, "1-0"), ("values", {"n": 2}, "2-0")]
@@ -413,7 +413,7 @@ def test_a_check_that_fails_counts_as_a_broken_line(reply):
         (b"", "/threads/t/stream"),
     ],
 )
-def test_what_needs_no_check(ending, location):
+def test_complete_stream_is_not_requested_again(ending, location):
     script = Script(stream(event(1) + ending, location=location))
     collect(client_of(script), "/x", "GET")
     assert len(script.requests) == 1

@@ -17,7 +17,7 @@ def over(script):
 
 
 @pytest.mark.parametrize("bad", [None, b"x", bytearray(b"x")])
-def test_what_is_no_path_parameter(bad):
+def test_path_parameter_of_another_type_is_refused(bad):
     script = Script()
     with pytest.raises(TypeError, match="thread_id must be a string or a UUID"):
         over(script).threads.get(bad)
@@ -71,7 +71,7 @@ def test_the_second_form_of_a_stream():
     ]
 
 
-def test_what_is_deprecated_warns():
+def test_deprecated_parameter_raises_a_warning():
     client = over(Script(answer({})))
     with pytest.warns(DeprecationWarning, match="durability"):
         client.runs.create(T, "agent", checkpoint_during=False)

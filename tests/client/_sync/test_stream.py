@@ -216,7 +216,7 @@ def test_a_model_that_fails(server):
             thread.output
 
 
-def test_what_a_tool_tells_is_read_while_it_works(server):
+def test_output_of_a_tool_is_read_while_it_works(server):
     server.on_start(lambda run_id: server.lifecycle("running", run_id), RUN)
     with over(server) as client, client.threads.stream(assistant_id="agent") as thread:
         thread.run.start()
@@ -252,7 +252,7 @@ def test_what_a_tool_tells_is_read_while_it_works(server):
             call.deltas  # noqa: B018
 
 
-def test_extensions(server, transport):
+def test_extension_yields_the_payloads_of_its_name(server, transport):
     def script(run_id):
         for number in range(3):
             server.emit("custom", {"name": "ticks", "payload": number})
@@ -294,7 +294,7 @@ def child_run(server):
     server.on_start(script, RUN)
 
 
-def test_subgraphs(server, transport):
+def test_subgraphs_are_yielded_with_their_own_projections(server, transport):
     child_run(server)
     with over(server) as client:
         stream = client.threads.stream(assistant_id="agent", transport=transport)
@@ -325,7 +325,7 @@ def test_subgraphs(server, transport):
             assert [m.text.get() for m in deep.messages] == ["deep down"]
 
 
-def test_projections_in_one(server):
+def test_interleaved_projections_keep_the_order_of_events(server):
     child_run(server)
     with over(server) as client, client.threads.stream(assistant_id="agent") as thread:
         thread.run.start()
@@ -719,7 +719,7 @@ def test_use_outside_of_the_context(server):
             client.threads.stream(assistant_id="agent", transport="pigeon")
 
 
-def test_nobody_starts_a_run(server):
+def test_output_times_out_when_no_run_is_started(server):
     with over(server) as client:
         stream = client.threads.stream(assistant_id="agent", run_start_timeout=0.05)
         with stream as thread:
@@ -751,7 +751,7 @@ def test_headers_reach_every_request(server, transport):
     assert server.requests[-1][1] == "/assistants/a%2Fb/graph"
 
 
-def test_what_is_wanted_is_asked_for(server):
+def test_only_channels_with_readers_are_subscribed(server):
     steps(server, {"n": 1}, end=None)
     with over(server) as client, client.threads.stream(assistant_id="agent") as thread:
         thread.run.start()
@@ -783,7 +783,7 @@ def test_a_web_socket_is_closed_properly(server):
     assert set(server.closed) == {(1000, "client close")}
 
 
-def test_leaving_early_ends_what_is_open(server):
+def test_leaving_a_stream_early_ends_its_open_parts(server):
     def script(run_id):
         started = {"event": "tool-started", "tool_call_id": "c", "tool_name": "t"}
         server.lifecycle("started", run_id, ["child:1"])

@@ -20,7 +20,7 @@ def transport(request):
     return request.param
 
 
-def test_a_conversation(served, transport):
+def test_conversation_with_questions_works_against_the_server(served, transport):
     with get_sync_client(url=served, api_key=None) as client:
         stream = client.threads.stream(assistant_id="assistant", transport=transport)
         with stream as thread:
@@ -123,7 +123,7 @@ def test_a_run_that_another_client_has_started(served, transport):
             assert [e["params"]["data"]["event"] for e in events] == ["interrupted"]
 
 
-def test_the_graph(served):
+def test_graph_of_a_threads_assistant_is_drawn(served):
     client = get_sync_client(url=served, api_key=None)
     with client, client.threads.stream(assistant_id="talker") as thread:
         tree = thread.agent.get_tree()

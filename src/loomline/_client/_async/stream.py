@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 from loomline._client._async.http import HttpClient
 from loomline._client._async.stream_handles import ScopedStreamHandle, ToolCallHandle
@@ -26,7 +26,13 @@ from loomline._client._core.options import TimeoutTypes
 from loomline._client._core.requests import path, present, query
 from loomline._client.concurrency import AsyncLater, async_later
 from loomline.schema import LangSmithTracing, QueryParamTypes
-from loomline.stream.types import Channel, Event, InterruptPayload, SubgraphStatus, SubscribeParams
+from loomline.stream.types import (
+    CHANNELS,
+    Event,
+    InterruptPayload,
+    SubgraphStatus,
+    SubscribeParams,
+)
 
 __all__ = [
     "AsyncThreadStream",
@@ -38,18 +44,6 @@ __all__ = [
 ]
 
 _logger = logging.getLogger("loomline.client")
-
-_ALL: Final[list[Channel]] = [
-    "values",
-    "updates",
-    "messages",
-    "tools",
-    "lifecycle",
-    "input",
-    "checkpoints",
-    "tasks",
-    "custom",
-]
 
 
 class AsyncThreadStream:
@@ -168,7 +162,7 @@ class AsyncThreadStream:
             RuntimeError: the context was not entered.
         """
         self._session.check_entered()
-        return self._session.everything({"channels": _ALL})
+        return self._session.everything({"channels": list(CHANNELS)})
 
     def subscribe(
         self,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 from loomline._client._core.options import TimeoutTypes
 from loomline._client._core.requests import path, present, query
@@ -27,7 +27,13 @@ from loomline._client._sync.stream_transports import (
 )
 from loomline._client.concurrency import SyncLater, sync_later
 from loomline.schema import LangSmithTracing, QueryParamTypes
-from loomline.stream.types import Channel, Event, InterruptPayload, SubgraphStatus, SubscribeParams
+from loomline.stream.types import (
+    CHANNELS,
+    Event,
+    InterruptPayload,
+    SubgraphStatus,
+    SubscribeParams,
+)
 
 __all__ = [
     "SyncThreadStream",
@@ -39,18 +45,6 @@ __all__ = [
 ]
 
 _logger = logging.getLogger("loomline.client")
-
-_ALL: Final[list[Channel]] = [
-    "values",
-    "updates",
-    "messages",
-    "tools",
-    "lifecycle",
-    "input",
-    "checkpoints",
-    "tasks",
-    "custom",
-]
 
 
 class SyncThreadStream:
@@ -169,7 +163,7 @@ class SyncThreadStream:
             RuntimeError: the context was not entered.
         """
         self._session.check_entered()
-        return self._session.everything({"channels": _ALL})
+        return self._session.everything({"channels": list(CHANNELS)})
 
     def subscribe(
         self,

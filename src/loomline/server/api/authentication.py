@@ -26,9 +26,6 @@ from loomline.server.domain.origins import is_local, split_authority
 CALLER: Final = "loomline.caller"
 """Where a scope says on whose behalf the request is. Nothing from outside can put it there."""
 
-OPEN_PATHS: Final = frozenset({"/", "/ok", "/info", "/metrics", "/docs", "/openapi.json"})
-"""What everybody may ask for."""
-
 AGAIN: Final = "loomline.caller.again"
 """Where the scope of a WebSocket says how to find out once more on whose behalf it is."""
 
@@ -41,7 +38,7 @@ class Gate:
 
     ``path_params`` tells those of the route that a scope leads to. ``studio``: requests of a
     studio of this machine are let in unasked, and those of hosted studios that ``studio_origins``
-    names. ``closed`` tells what nobody gets unasked although its path is one of the open ones.
+    names. ``open_paths`` are served without authentication, except those that ``closed`` tells.
     ``attempt`` counts refused credentials, and returns an answer in place of the refusal where
     there are too many.
     """
@@ -51,7 +48,7 @@ class Gate:
     body_limit: int = 0
     studio: bool = False
     studio_origins: Callable[[str], bool] = lambda _: False
-    open_paths: frozenset[str] = OPEN_PATHS
+    open_paths: frozenset[str] = frozenset()
     closed: Callable[[Scope], bool] = lambda _: False
     attempt: Callable[[Scope], Response | None] = lambda _: None
 

@@ -1,10 +1,10 @@
-"""Reading requests: bodies, path ids and query parameters."""
+"""Reading requests: bodies and path ids."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Generic, TypeVar, cast
 from uuid import UUID
@@ -95,64 +95,6 @@ async def read_limited(request: Request, limit: int) -> bytes:
 
 def path_uuid(request: Request, what: str) -> UUID:
     return parse_uuid(request.path_params[f"{what}_id"], what)
-
-
-def query_text(request: Request, name: str) -> str | None:
-    """Return a query parameter as it can be stored, None where it is absent."""
-    text = request.query_params.get(name)
-    return None if text is None else text.replace("\0", "\ufffd")
-
-
-def query_int(request: Request, name: str, default: int, most: int) -> int:
-    """Return a query parameter that counts something.
-
-    Raises:
-        InvalidInput: it is no integer from 0 to ``most``.
-    """
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    digits = text.isascii() and text.isdigit() and len(text) <= 18
-    if not digits or int(text) > most:
-        raise InvalidInput(f"Invalid {name} '{text[:_SHOWN]}': must be an integer from 0 to {most}")
-    return int(text)
-
-
-def query_flag(request: Request, name: str) -> bool:
-    """Return whether a query parameter says yes.
-
-    Raises:
-        InvalidInput: it says neither yes nor no.
-    """
-    text = request.query_params.get(name, "")
-    if text.lower() in {"", "0", "false"}:
-        return False
-    if text.lower() in {"1", "true"}:
-        return True
-    raise InvalidInput(f"Invalid {name} '{text[:_SHOWN]}': must be true or false")
-
-
-def query_choice(request: Request, name: str, choices: Sequence[str]) -> str | None:
-    """Return a query parameter that is one of some words, None where it is absent.
-
-    Raises:
-        InvalidInput: it is another word.
-    """
-    text = request.query_params.get(name)
-    if text is None or text in choices:
-        return text
-    raise InvalidInput(f"Invalid {name} '{text[:_SHOWN]}'. Expected one of: {', '.join(choices)}")
-
-
-def query_list(request: Request, name: str) -> list[str]:
-    """Return a list that clients send as repeated parameters or as one JSON array."""
-    given = [text for text in request.query_params.getlist(name) if text]
-    if len(given) == 1 and given[0].startswith("["):
-        value = decode_json(given[0].encode())
-        if isinstance(value, list) and all(isinstance(each, str) for each in value):
-            return value
-        raise InvalidInput(f"Invalid {name}: must be a list of strings")
-    return given
 
 
 def decode_json(raw: bytes) -> object:

@@ -7,6 +7,15 @@ import logging
 import sys
 from typing import Final, Literal, Protocol, TypeAlias
 
+from loomline.server.domain.measures import (
+    CONNECTIONS_EVICTED,
+    CONNECTIONS_INVALID,
+    CONNECTIONS_REFUSED,
+    CONNECTIONS_TIMED_OUT,
+    Counter,
+)
+from loomline.server.ports.measures import NO_MEASURES, Measures
+
 logger: logging.Logger = logging.getLogger("loomline.api")
 
 Reason: TypeAlias = Literal["refused", "evicted", "timed_out", "invalid"]
@@ -19,6 +28,13 @@ _SENTENCES: Final[dict[Reason, str]] = {
     "timed_out": "connections were closed: no complete request arrived in time"
     " (--head-timeout-seconds, --body-timeout-seconds)",
     "invalid": "connections were closed: a request was not valid HTTP/1.1",
+}
+
+_COUNTERS: Final[dict[Reason, Counter]] = {
+    "refused": CONNECTIONS_REFUSED,
+    "evicted": CONNECTIONS_EVICTED,
+    "timed_out": CONNECTIONS_TIMED_OUT,
+    "invalid": CONNECTIONS_INVALID,
 }
 
 _LOG_SECONDS: Final = 10.0
@@ -45,8 +61,11 @@ class Connections:
     request head: a client that connects and sends nothing cannot keep others out.
     """
 
-    def __init__(self, most: int, *, log_seconds: float = _LOG_SECONDS) -> None:
+    def __init__(
+        self, most: int, *, log_seconds: float = _LOG_SECONDS, measures: Measures = NO_MEASURES
+    ) -> None:
         self.most: Final = most
+        self._measures = measures
         self._log_seconds = log_seconds
         self.open: int = 0
         self.closed: dict[Reason, int] = dict.fromkeys(_SENTENCES, 0)
@@ -89,6 +108,7 @@ class Connections:
     def note(self, reason: Reason) -> None:
         """Count a connection that the server has closed; the log has a line now or soon."""
         self.closed[reason] += 1
+        self._measures.count(_COUNTERS[reason])
         if reason not in self._timers:
             self._log(reason)
 

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from starlette.requests import Request
 from starlette.responses import Response
 
+from loomline.schema import OnCompletionBehavior
 from loomline.server.api.authentication import caller_of
 from loomline.server.api.body import Body, path_uuid
+from loomline.server.api.entries import Entry, Resource
+from loomline.server.api.schemas import (
+    COUNT,
+    FLAG,
+    ID,
+    MAYBE_ID,
+    MAYBE_STRING,
+    MAYBE_TIME,
+    OBJECT,
+    STRING,
+    TIME,
+    Named,
+    array,
+    fields,
+    one_of,
+)
 from loomline.server.api.wire import Wire, json_response, page_headers, selected
 from loomline.server.domain.crons import Cron
 from loomline.server.services.cron_requests import (
@@ -18,8 +38,38 @@ from loomline.server.services.cron_requests import (
 )
 from loomline.server.services.crons import CronService
 
+_PATH: Final = "/runs/crons/{cron_id}"
 
-class CronRoutes:
+CRON: Final = Named(
+    "Cron",
+    fields(
+        {
+            "cron_id": ID,
+            "assistant_id": ID,
+            "thread_id": MAYBE_ID,
+            "user_id": STRING,
+            "end_time": MAYBE_STRING,
+            "schedule": STRING,
+            "timezone": MAYBE_STRING,
+            "payload": OBJECT,
+            "next_run_date": MAYBE_TIME,
+            "metadata": OBJECT,
+            "on_run_completed": one_of(OnCompletionBehavior, None),
+            "enabled": FLAG,
+            "created_at": TIME,
+            "updated_at": TIME,
+        }
+    ),
+)
+CRONS: Final = array(CRON.row("CronRow"))
+
+
+class CronRoutes(Resource):
+    """Crons: rows that start runs at the times of a schedule."""
+
+    tag = "crons"
+    group = "runs"
+
     def __init__(self, crons: CronService, body_limit: int) -> None:
         self._crons = crons
         self._create = Body(CronCreateRequest, body_limit)
@@ -68,6 +118,38 @@ class CronRoutes:
         return json_response(
             await self._crons.count(caller_of(request), await self._count.read(request))
         )
+
+    def table(self) -> Sequence[Entry]:
+        errors = (400, 404, 413, 422, 503)
+        return [
+            Entry(
+                "POST", "/threads/{thread_id}/runs/crons", self.create_for_thread,
+                "Create a cron that starts runs on a thread", CRON,
+                body=ThreadCronCreateRequest, errors=errors,
+            ),
+            Entry(
+                "POST", "/runs/crons", self.create,
+                "Create a cron that starts runs on threads of their own", CRON,
+                body=CronCreateRequest, errors=errors,
+            ),
+            Entry(
+                "POST", "/runs/crons/search", self.search, "Search crons", CRONS,
+                body=CronSearchRequest, errors=(400, 413, 422, 503),
+            ),
+            Entry(
+                "POST", "/runs/crons/count", self.count, "Count crons", COUNT,
+                body=CronCountRequest, errors=(400, 413, 422, 503),
+            ),
+            Entry("GET", _PATH, self.get, "Get a cron", CRON, errors=(404, 422, 503)),
+            Entry(
+                "PATCH", _PATH, self.update, "Change a cron", CRON,
+                body=CronPatchRequest, errors=errors,
+            ),
+            Entry(
+                "DELETE", _PATH, self.delete, "Delete a cron", None,
+                errors=(404, 422, 503), status=204,
+            ),
+        ]  # fmt: skip
 
 
 def _cron_wire(cron: Cron) -> Wire:

@@ -1,66 +1,87 @@
-"""What a row of the route table says."""
+"""Rows of the route table, and the resources that they belong to."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 from typing_extensions import TypeAliasType
 
 from loomline.server.api.errors import Handler
-from loomline.server.services.requests import OFFSET_MOST
+from loomline.server.api.limits import ServeSocket
+from loomline.server.api.queries import Query
+from loomline.server.api.schemas import ERROR, Content
+from loomline.server.domain.json import JsonObject
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-Answer = Literal[
-    "thread", "threads", "thread_size", "pruned", "state", "states", "state_updated", "run", "runs",
-    "all_runs",
-    "assistant", "assistants", "assistant_versions", "count", "graph",
-    "schemas", "subgraphs", "item", "items", "namespaces", "cron", "crons",
-    "health", "info",
-    "command", "metrics", "stream", "json", "empty", "html",
-]  # fmt: skip
-"""The schema of a good answer, as ``openapi`` knows it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A query parameter.
-
-    ``most``: the highest integer it may be. ``words``: what it may be, or consist of; none named:
-    anything.
-    """
-
-    name: str
-    kind: Literal["integer", "boolean", "levels", "string", "strings", "uuid"]
-    text: str
-    required: bool = False
-    most: int = OFFSET_MOST
-    words: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One route. ``errors`` are the statuses it may answer besides the good one.
+    """One route.
 
-    ``named``: the id in the path may be a name as well; ``loose``: what is wrong with it is told
-    in the answer. ``minimal``: who prefers a minimal answer gets an empty one. ``idempotent``: it
-    may bear a key, and then does nothing twice. ``resumes``: it may name the last event that the
-    client has.
+    Attributes:
+        method: The HTTP method.
+        path: The path, with parameters in braces.
+        handler: Answers the requests.
+        summary: A sentence for the OpenAPI document.
+        answer: The schema of a good answer; None: it has no body.
+        body: The type of the request body.
+        query: The query parameters.
+        errors: The other statuses of the route.
+        status: The status of a good answer.
+        malformed: The schema of an answer with status 400.
+        named: The id in the path may be a name as well.
+        loose: An error about the id in the path is part of a good answer.
+        minimal: The header ``Prefer: return=minimal`` asks for an empty answer.
+        idempotent: The header ``Idempotency-Key`` prevents a repetition.
+        resumes: The header ``Last-Event-ID`` names the last event that the client has.
     """
 
     method: Method
     path: str
     handler: Handler
-    tag: str
     summary: str
-    answer: Answer
+    answer: JsonObject | Content | None
     body: type | TypeAliasType | None = None
-    query: Sequence[Query] = ()
+    query: Sequence[Query[Any]] = ()
     errors: Sequence[int] = ()
     status: int = 200
+    malformed: JsonObject = field(default_factory=lambda: ERROR)
     named: bool = False
     loose: bool = False
     minimal: bool = False
     idempotent: bool = False
     resumes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """One route that is a WebSocket."""
+
+    path: str
+    serve: ServeSocket
+
+
+class Resource(ABC):
+    """The routes of one subject, with their handlers.
+
+    Attributes:
+        tag: Groups the routes in the OpenAPI document.
+        group: The option ``http.disable_<group>`` switches the routes off; None: they stay.
+        open: Whether the routes are served without authentication.
+    """
+
+    tag: ClassVar[str]
+    group: ClassVar[str | None]
+    open: ClassVar[bool] = False
+
+    @abstractmethod
+    def table(self) -> Sequence[Entry]:
+        """Return the routes, the most frequent first."""
+
+    def sockets(self) -> Sequence[Socket]:
+        """Return the routes that are WebSockets."""
+        return ()

@@ -2,44 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from loomline.server.api.body import query_flag
+from loomline.server.api.entries import Entry, Resource
 from loomline.server.api.pages import page_headers
+from loomline.server.api.queries import FlagQuery
+from loomline.server.api.schemas import (
+    ANY,
+    FLAG,
+    HTML,
+    MAYBE_STRING,
+    OBJECT,
+    STRING,
+    Named,
+    fields,
+    mapping,
+)
 from loomline.server.api.wire import Wire, json_response
+
+CHECK_DB: Final = FlagQuery("check_db", help="Whether to ask the database as well.")
+
+HEALTH: Final = Named("Health", fields({"ok": FLAG, "services": OBJECT}))
+
+_HOST: Final = fields(
+    {
+        "kind": STRING,
+        "project_id": MAYBE_STRING,
+        "host_revision_id": MAYBE_STRING,
+        "revision_id": MAYBE_STRING,
+        "tenant_id": MAYBE_STRING,
+    }
+)
+INFO: Final = Named(
+    "Info",
+    fields(
+        {
+            "version": STRING,
+            "langgraph_py_version": STRING,
+            "flags": mapping(FLAG),
+            "host": _HOST,
+            "metadata": _HOST,
+        }
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the server says about itself."""
+    """The facts that the server tells about itself."""
 
     version: str
     langgraph_version: str
 
 
-class MetaRoutes:
+class HealthRoutes(Resource):
+    """The health check, which no option switches off."""
+
+    tag = "system"
+    group = None
+    open = True
+
+    def __init__(self, ping: Callable[[], Awaitable[None]]) -> None:
+        self._ping = ping
+
+    async def ok(self, request: Request) -> Response:
+        if CHECK_DB.read(request):
+            await self._ping()
+        return json_response({"ok": True, "services": {}})
+
+    def table(self) -> Sequence[Entry]:
+        return [self.entry("/ok")]
+
+    def entry(self, path: str) -> Entry:
+        """Return the health check at a path."""
+        return Entry(
+            "GET", path, self.ok, "Tell whether the server works", HEALTH,
+            query=(CHECK_DB,), errors=(422, 503),
+        )  # fmt: skip
+
+
+class MetaRoutes(Resource):
+    """Facts about the server, and the description of its API."""
+
+    tag = "system"
+    group = "meta"
+    open = True
+
     def __init__(
         self,
         facts: Facts,
-        ping: Callable[[], Awaitable[None]],
+        health: HealthRoutes,
         openapi: Callable[[], bytes],
         docs: Callable[[], str],
     ) -> None:
         self._facts = facts
-        self._ping = ping
+        self._health = health
         self._openapi = openapi
         self._document: bytes | None = None
         self._docs = docs
         self._page: tuple[str, Mapping[str, str]] | None = None
-
-    async def ok(self, request: Request) -> Response:
-        if query_flag(request, "check_db"):
-            await self._ping()
-        return json_response({"ok": True, "services": {}})
 
     async def info(self, _: Request) -> Response:
         return json_response(_info(self._facts))
@@ -55,6 +121,14 @@ class MetaRoutes:
             self._page = html, page_headers(html)
         html, headers = self._page
         return HTMLResponse(html, headers=headers)
+
+    def table(self) -> Sequence[Entry]:
+        return [
+            self._health.entry("/"),
+            Entry("GET", "/info", self.info, "Describe the server", INFO),
+            Entry("GET", "/openapi.json", self.openapi, "Describe the API", ANY),
+            Entry("GET", "/docs", self.docs, "Show the API as a page", HTML),
+        ]
 
 
 def _info(facts: Facts) -> Wire:

@@ -9,9 +9,8 @@ from typing import Any, cast
 from pydantic import TypeAdapter
 from typing_extensions import TypeAliasType
 
-from loomline.server.api.authentication import OPEN_PATHS
-from loomline.server.api.entries import Entry, Query
-from loomline.server.api.schemas import CONTENT, OBJECTS, ROWS, ref
+from loomline.server.api.entries import Entry, Resource
+from loomline.server.api.schemas import ANY, ERROR, Content, named_schemas, ref
 from loomline.server.domain.idempotency import KEY_MOST
 from loomline.server.domain.json import Json, JsonObject, dump
 
@@ -30,15 +29,6 @@ _STATUS_TEXT: Mapping[int, str] = {
 }
 
 _REFUSALS = (401, 403)
-
-_QUERY_SCHEMA: Mapping[str, JsonObject] = {
-    "integer": {"type": "integer", "minimum": 0},
-    "boolean": {"anyOf": [{"type": "boolean"}, {"enum": ["0", "1", ""]}]},
-    "levels": {"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 1}]},
-    "string": {"type": "string"},
-    "uuid": {"type": "string", "format": "uuid"},
-    "strings": {"type": "array", "items": {"type": "string"}},
-}
 
 _IDEMPOTENCY_KEY: JsonObject = {
     "name": "Idempotency-Key",
@@ -70,25 +60,30 @@ _PREFER: JsonObject = {
 
 
 def document(
-    entries: Sequence[Entry],
+    resources: Sequence[Resource],
     version: str,
     *,
     protected: bool = False,
+    errors: Sequence[int] = (),
     extra: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """Return the OpenAPI 3.1 document of the routes, encoded.
+    """Return the OpenAPI 3.1 document of the resources, encoded.
 
-    ``protected``: most routes ask who somebody is. ``extra`` is what the configuration says of
-    how: ``securitySchemes``, ``security``, ``paths``.
+    Args:
+        resources: The resources.
+        version: The version of the server.
+        protected: Whether callers are authenticated, except by resources that are open.
+        errors: Statuses that every route may have, besides its own.
+        extra: ``securitySchemes``, ``security`` and ``paths`` of the configuration.
     """
-    schemas: JsonObject = {**OBJECTS, **ROWS}
+    schemas: JsonObject = {}
     paths: dict[str, Json] = {}
-    for entry in entries:
-        path = paths.setdefault(entry.path, {})
-        assert isinstance(path, dict)
-        path[entry.method.lower()] = _operation(
-            entry, schemas, protected=protected and entry.path not in OPEN_PATHS
-        )
+    for resource in resources:
+        more = (*errors, *_REFUSALS) if protected and not resource.open else tuple(errors)
+        for entry in resource.table():
+            path = paths.setdefault(entry.path, {})
+            assert isinstance(path, dict)
+            path[entry.method.lower()] = _operation(entry, resource.tag, more, schemas)
     whole: JsonObject = {
         "openapi": "3.1.0",
         "info": {"title": "Loomline", "version": version, "license": {"name": "MIT"}},
@@ -112,14 +107,16 @@ def _with_security(whole: JsonObject, extra: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _operation(entry: Entry, schemas: JsonObject, *, protected: bool) -> JsonObject:
+def _operation(entry: Entry, tag: str, errors: Sequence[int], schemas: JsonObject) -> JsonObject:
+    responses = _responses(entry, (*entry.errors, *errors))
+    schemas.update({each.name: each.definition for each in named_schemas(responses)})
     operation: JsonObject = {
         "operationId": _operation_id(entry),
-        "tags": [entry.tag],
+        "tags": [tag],
         "summary": entry.summary,
-        "responses": _responses(entry, (*entry.errors, *_REFUSALS) if protected else entry.errors),
+        "responses": responses,
     }
-    parameters = [*_path_parameters(entry), *map(_query_parameter, entry.query)]
+    parameters = [*_path_parameters(entry), *(query.described() for query in entry.query)]
     parameters += [header for wanted, header in _headers(entry) if wanted]
     if parameters:
         operation["parameters"] = list(parameters)
@@ -156,28 +153,8 @@ def _path_parameters(entry: Entry) -> list[Json]:
 
 def _path_schema(entry: Entry, name: str) -> JsonObject:
     if name == "namespace" or entry.loose:
-        return _QUERY_SCHEMA["string"]
+        return {"type": "string"}
     return {"type": "string", "format": "assistant" if entry.named else "uuid"}
-
-
-def _query_parameter(query: Query) -> Json:
-    return {
-        "name": query.name,
-        "in": "query",
-        "description": query.text,
-        "required": query.required,
-        "schema": _query_schema(query),
-    }
-
-
-def _query_schema(query: Query) -> JsonObject:
-    schema = _QUERY_SCHEMA[query.kind]
-    if query.kind == "integer":
-        return {**schema, "maximum": query.most}
-    if not query.words:
-        return schema
-    words: JsonObject = {"enum": list(query.words)}
-    return {**schema, "items": words} if query.kind == "strings" else words
 
 
 def _request_body(body: type | TypeAliasType, schemas: JsonObject) -> JsonObject:
@@ -191,20 +168,23 @@ def _request_body(body: type | TypeAliasType, schemas: JsonObject) -> JsonObject
 
 def _responses(entry: Entry, errors: Sequence[int]) -> JsonObject:
     good: JsonObject = {"description": "Done"}
-    if entry.answer in CONTENT:
-        good["content"] = CONTENT[entry.answer]
+    if entry.answer is not None:
+        good["content"] = _content(entry.answer)
     responses: JsonObject = {str(entry.status): good}
     if entry.minimal:
         responses["204"] = {"description": "Done, with the header `Prefer: return=minimal`"}
     if entry.status == 202:
-        responses["200"] = {"description": "Done, with `wait`", "content": CONTENT["json"]}
+        responses["200"] = {"description": "Done, with `wait`", "content": _content(ANY)}
     for status in errors:
+        schema = entry.malformed if status == 400 else ERROR
         responses[str(status)] = {
             "description": _STATUS_TEXT[status],
-            "content": {"application/json": {"schema": ref(_error(entry, status))}},
+            "content": _content(schema),
         }
     return responses
 
 
-def _error(entry: Entry, status: int) -> str:
-    return "NoCommand" if entry.answer == "command" and status == 400 else "Error"
+def _content(answer: JsonObject | Content) -> JsonObject:
+    if isinstance(answer, Content):
+        return dict(answer.schemas)
+    return {"application/json": {"schema": answer}}

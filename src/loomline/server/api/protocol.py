@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
+from typing import Final
 from uuid import UUID, uuid4
 
 from starlette.requests import Request
@@ -14,9 +15,20 @@ from starlette.websockets import WebSocket
 
 from loomline.server.api.authentication import caller_of
 from loomline.server.api.body import decode_json, decoded, path_uuid, read_limited
+from loomline.server.api.entries import Entry, Resource, Socket
 from loomline.server.api.errors import detail
 from loomline.server.api.jsonrules import JsonRules, rules_of
 from loomline.server.api.protocol_wire import BadCommand, Command, failure, lost, success
+from loomline.server.api.schemas import (
+    ANY,
+    DETAIL,
+    INTEGER,
+    OBJECT,
+    STREAM,
+    STRING,
+    Named,
+    fields,
+)
 from loomline.server.api.sockets import Connection, thread_of
 from loomline.server.api.stream import endless_stream
 from loomline.server.api.wire import encoded_response
@@ -26,12 +38,29 @@ from loomline.server.domain.protocol import Numbered, Selection, Topic, make_fil
 from loomline.server.services.headers import HeaderPicker
 from loomline.server.services.protocol_commands import Asked, CommandFailed, ProtocolCommands
 from loomline.server.services.protocol_events import ProtocolEvents
+from loomline.server.services.requests import ProtocolCommandRequest, ProtocolStreamRequest
 from loomline.server.services.run_request import parse_uuid
 
-_NO_JSON = "Invalid JSON body"
+_EVENTS: Final = "/threads/{thread_id}/stream/events"
+_NO_JSON: Final = "Invalid JSON body"
 
 
-class ProtocolRoutes:
+def _failed(command_id: JsonObject) -> JsonObject:
+    kinds: JsonObject = {"type": {"const": "error"}, "id": command_id}
+    return fields({**kinds, "error": STRING, "message": STRING}, meta=ANY)
+
+
+_DONE: Final = fields({"type": {"const": "success"}, "id": INTEGER, "result": OBJECT}, meta=ANY)
+COMMAND_ANSWER: Final = Named("CommandAnswer", {"oneOf": [_DONE, _failed(INTEGER)]})
+NO_COMMAND: Final = Named("NoCommand", {"oneOf": [DETAIL, _failed({"type": ["integer", "null"]})]})
+
+
+class ProtocolRoutes(Resource):
+    """The thread protocol, over HTTP and over a WebSocket."""
+
+    tag = "threads"
+    group = "threads"
+
     def __init__(
         self,
         commands: ProtocolCommands,
@@ -116,6 +145,24 @@ class ProtocolRoutes:
             self._headers.pick(request.headers.items()),
         )
         return await self._commands.execute(asked, command.method, command.params)
+
+    def table(self) -> Sequence[Entry]:
+        return [
+            Entry(
+                "POST", "/threads/{thread_id}/commands", self.command,
+                "Send a command: start a run, answer what it asks, look at states",
+                COMMAND_ANSWER, body=ProtocolCommandRequest, errors=(400, 413),
+                malformed=NO_COMMAND, loose=True,
+            ),
+            Entry(
+                "POST", _EVENTS, self.follow,
+                "Follow the events of a thread; the same over a WebSocket with GET", STREAM,
+                body=ProtocolStreamRequest, errors=(400, 413, 422, 503),
+            ),
+        ]  # fmt: skip
+
+    def sockets(self) -> Sequence[Socket]:
+        return [Socket(_EVENTS, self.socket)]
 
 
 def _command_json(raw: bytes, rules: JsonRules | None) -> object:

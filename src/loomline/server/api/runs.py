@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, cast, get_args
+from typing import Final, get_args
 from uuid import UUID, uuid4
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from loomline.schema import CancelAction, RunStatus, StreamMode, ThreadStreamMode
+from loomline.schema import CancelAction, MultitaskStrategy, RunStatus, StreamMode
 from loomline.server.api.authentication import caller_of
-from loomline.server.api.body import (
-    Body,
-    path_uuid,
-    query_choice,
-    query_flag,
-    query_int,
-    query_list,
+from loomline.server.api.body import Body, path_uuid
+from loomline.server.api.entries import Entry, Resource
+from loomline.server.api.queries import (
+    ChoiceQuery,
+    FlagQuery,
+    IntegerQuery,
+    RepeatedQuery,
+    UuidQuery,
+    WordsQuery,
+    unknown_mode,
+)
+from loomline.server.api.schemas import (
+    ANY,
+    ID,
+    MAYBE_STRING,
+    OBJECT,
+    STREAM,
+    TIME,
+    Named,
+    array,
+    fields,
+    one_of,
 )
 from loomline.server.api.stream import (
     Framing,
@@ -30,34 +45,24 @@ from loomline.server.api.stream import (
     event_stream,
     failed_stream,
     slow_json,
-    thread_stream,
 )
-from loomline.server.api.wire import Wire, json_response, run_wire
+from loomline.server.api.wire import json_response, run_wire, selected
 from loomline.server.authz.users import SERVER, Caller
-from loomline.server.domain.errors import (
-    ContradictoryInput,
-    InvalidInput,
-    RunNotFound,
-    ThreadNotFound,
-)
-from loomline.server.domain.events import START, EventId
-from loomline.server.domain.json import Encoded, dump
+from loomline.server.domain.errors import ContradictoryInput, InvalidInput, RunNotFound
+from loomline.server.domain.json import Encoded, JsonObject, dump
 from loomline.server.domain.runs import Created, Run
 from loomline.server.services.departures import Departures
 from loomline.server.services.headers import HeaderPicker
 from loomline.server.services.requests import (
-    OFFSET_MOST,
     RunBatchRequest,
     RunCancelRequest,
     RunCreateRequest,
 )
 from loomline.server.services.run_request import RunRequest, parse_uuid
 from loomline.server.services.runs import RunService, Waiting
-from loomline.server.services.thread_stream import ThreadStreamService
 
-LIST_MOST: Final = 10_000
-
-_SHOWN = 200
+_THREAD: Final = "/threads/{thread_id}"
+_RUN: Final = f"{_THREAD}/runs/{{run_id}}"
 
 STOPPING_SECONDS = 0.25
 """The most that the answer to a cancellation waits for the run to stop.
@@ -71,17 +76,68 @@ TAKEN = "taken"
 _WITHOUT_END = "langgraph-sdk-py/"
 LEFT_REASON = "client disconnected from the run stream (on_disconnect=cancel)"
 
-COLUMNS: Final = (
-    "run_id", "thread_id", "assistant_id", "status", "metadata", "multitask_strategy",
-    "created_at", "updated_at", "kwargs", "cancel_reason", "langsmith_session_name",
+_FIELDS: Final[JsonObject] = {
+    "run_id": ID,
+    "thread_id": ID,
+    "assistant_id": ID,
+    "status": one_of(RunStatus),
+    "metadata": OBJECT,
+    "multitask_strategy": one_of(MultitaskStrategy),
+    "created_at": TIME,
+    "updated_at": TIME,
+    "kwargs": OBJECT,
+    "cancel_reason": MAYBE_STRING,
+    "langsmith_session_name": MAYBE_STRING,
+}
+RUN: Final = Named("Run", fields(_FIELDS))
+RUNS: Final = array(RUN.row("RunRow"))
+
+
+def _unknown_columns(unknown: Sequence[str]) -> str:
+    return f"Invalid select columns: {unknown}. Expected: {sorted(_FIELDS)}"
+
+
+ACTION: Final[ChoiceQuery[CancelAction]] = ChoiceQuery(
+    "action", words=get_args(CancelAction), default="interrupt",
+    help="'interrupt' keeps what the run did, 'rollback' undoes it.",
+)  # fmt: skip
+REASON: Final[ChoiceQuery[str | None]] = ChoiceQuery(
+    "reason", words=(TAKEN,), default=None,
+    help="'taken': another run goes on with the input of this one.",
+)  # fmt: skip
+WAIT: Final = FlagQuery("wait", help="Answer only when the run has ended.")
+LEAVE: Final = FlagQuery("cancel_on_disconnect", help="Stop the run when this client goes away.")
+MODES: Final = WordsQuery(
+    "stream_mode", words=get_args(StreamMode), refusal=unknown_mode,
+    help="Only events of these modes.",
+)  # fmt: skip
+NAMESPACES: Final = RepeatedQuery(
+    "namespace", help="Only events of these graphs; the root graph is an empty string."
+)
+AFTER: Final = UuidQuery(
+    "checkpoint_id", kind="checkpoint",
+    help="With the last event -1: only events after this checkpoint.",
+)  # fmt: skip
+LIMIT: Final = IntegerQuery("limit", default=10, most=10_000, help="Number of runs to return.")
+OFFSET: Final = IntegerQuery("offset", default=0, help="How many of the newest runs to skip.")
+STATUS: Final[ChoiceQuery[RunStatus | None]] = ChoiceQuery(
+    "status", words=get_args(RunStatus), default=None, help="Only runs with this status."
+)
+COLUMNS: Final = WordsQuery(
+    "select", words=tuple(_FIELDS), refusal=_unknown_columns,
+    help="Only these fields of each run.",
 )  # fmt: skip
 
 
-class RunRoutes:
+class RunRoutes(Resource):
+    """Runs: started, waited for, followed, listed and stopped."""
+
+    tag = "runs"
+    group = "runs"
+
     def __init__(
         self,
         runs: RunService,
-        threads: ThreadStreamService,
         departures: Departures,
         *,
         body_limit: int,
@@ -89,7 +145,6 @@ class RunRoutes:
         headers: HeaderPicker | None = None,
     ) -> None:
         self._runs = runs
-        self._threads = threads
         self._departures = departures
         self._body = Body(RunCreateRequest, body_limit)
         self._batch: Body[list[RunCreateRequest]] = Body(RunBatchRequest, body_limit)
@@ -109,7 +164,7 @@ class RunRoutes:
         leave = body.get("on_disconnect") == "cancel"
         return event_stream(
             await self._runs.replay(created) if created.replayed else self._runs.read(run),
-            Framing.of((), with_ids=run.resumable, namespaces=_namespaces(request)),
+            Framing.of((), with_ids=run.resumable, namespaces=NAMESPACES.read(request)),
             headers={**_locations(_path(request, run), "stream"), **_replayed(created)},
             heartbeat_seconds=self._heartbeat,
             leaving=self._leaving(SERVER, run.thread_id, run.run_id) if leave else None,
@@ -141,7 +196,7 @@ class RunRoutes:
 
     async def cancel_many(self, request: Request) -> Response:
         body = await self._cancel.read(request)
-        action = _action(request)
+        action = ACTION.read(request)
         reason = f"{action} requested via POST /runs/cancel"
         given = {"thread_id", "run_ids"} & body.keys()
         if ("status" in body) == bool(given) or len(given) == 1:
@@ -157,28 +212,17 @@ class RunRoutes:
             )
         return Response(status_code=204)
 
-    async def follow_thread(self, request: Request) -> ASGIApp:
-        thread_id = path_uuid(request, "thread")
-        cursor, modes = _thread_cursor(request), _thread_modes(request)
-        try:
-            batches = await self._threads.follow(caller_of(request), thread_id, cursor, modes)
-        except ThreadNotFound as error:
-            return failed_stream(
-                "HTTPException", f"404: {error}", headers={}, heartbeat_seconds=self._heartbeat
-            )
-        return thread_stream(batches, heartbeat_seconds=self._heartbeat)
-
     async def list(self, request: Request) -> Response:
-        columns = _columns(request)
-        status = query_choice(request, "status", get_args(RunStatus))
+        columns = COLUMNS.read(request)
+        status = STATUS.read(request)
         runs = await self._runs.list(
             caller_of(request),
             path_uuid(request, "thread"),
-            limit=query_int(request, "limit", 10, LIST_MOST),
-            offset=query_int(request, "offset", 0, OFFSET_MOST),
-            status=cast("RunStatus | None", status),
+            limit=LIMIT.read(request),
+            offset=OFFSET.read(request),
+            status=status,
         )
-        return json_response([_selected(run_wire(run), columns) for run in runs])
+        return json_response([selected(run_wire(run), columns) for run in runs])
 
     async def get(self, request: Request) -> Response:
         run = await self._runs.get(caller_of(request), *_ids(request))
@@ -190,7 +234,7 @@ class RunRoutes:
 
     async def join(self, request: Request) -> ASGIApp:
         thread_id, run_id = _place(request)
-        leave = query_flag(request, "cancel_on_disconnect")
+        leave = LEAVE.read(request)
         waiting = await self._runs.join_result(caller_of(request), thread_id, run_id)
         return slow_json(
             partial(self._joined, waiting),
@@ -201,13 +245,13 @@ class RunRoutes:
 
     async def join_stream(self, request: Request) -> ASGIApp:
         thread_id, run_id = _place(request)
-        leave = query_flag(request, "cancel_on_disconnect")
-        modes = _run_modes(request)
+        leave = LEAVE.read(request)
+        modes = MODES.read(request)
         headers = _locations(_run_path(thread_id, run_id), "stream")
         last = request.headers.get("last-event-id")
         try:
             joined = await self._runs.join(
-                caller_of(request), thread_id, run_id, last, _checkpoint(request)
+                caller_of(request), thread_id, run_id, last, AFTER.read(request)
             )
         except RunNotFound as error:
             return failed_stream(
@@ -218,7 +262,7 @@ class RunRoutes:
             )
         return event_stream(
             joined.reader,
-            Framing.of(modes, with_ids=joined.run.resumable, namespaces=_namespaces(request)),
+            Framing.of(modes, with_ids=joined.run.resumable, namespaces=NAMESPACES.read(request)),
             headers=headers,
             heartbeat_seconds=self._heartbeat,
             leaving=self._leaving(caller_of(request), thread_id, run_id) if leave else None,
@@ -227,8 +271,8 @@ class RunRoutes:
 
     async def cancel(self, request: Request) -> ASGIApp:
         thread_id, run_id = _ids(request)
-        wait = query_flag(request, "wait")
-        action = _action(request)
+        wait = WAIT.read(request)
+        action = ACTION.read(request)
         reason = _cancel_reason(request, action)
         await self._runs.cancel(caller_of(request), thread_id, run_id, action, reason=reason)
         if not wait:
@@ -281,6 +325,84 @@ class RunRoutes:
         await self._runs.ended(thread_id, run_id)
         return Encoded(b"{}")
 
+    def table(self) -> Sequence[Entry]:
+        return [*self._starts(), *self._readings(), *self._single(), *self._cancels()]
+
+    def _starts(self) -> Sequence[Entry]:
+        return [
+            *self._starts_below(_THREAD, "on a thread"),
+            *self._starts_below("", "on a thread of its own"),
+            Entry(
+                "POST", "/runs/batch", self.batch,
+                "Start runs in the background, each on a thread of its own", array(RUN),
+                body=RunBatchRequest, errors=(400, 404, 413, 422, 429, 503), idempotent=True,
+            ),
+        ]  # fmt: skip
+
+    def _starts_below(self, prefix: str, where: str) -> Sequence[Entry]:
+        errors = (400, 404, 409, 413, 422, 429, 503)
+        return [
+            Entry(
+                "POST", f"{prefix}/runs/stream", self.stream,
+                f"Start a run {where} and stream its events", STREAM,
+                query=(NAMESPACES,), body=RunCreateRequest, errors=errors, idempotent=True,
+            ),
+            Entry(
+                "POST", f"{prefix}/runs/wait", self.wait,
+                f"Start a run {where} and wait for its result", ANY,
+                body=RunCreateRequest, errors=errors, idempotent=True,
+            ),
+            Entry(
+                "POST", f"{prefix}/runs", self.create,
+                f"Start a run {where} in the background", RUN,
+                body=RunCreateRequest, errors=errors, idempotent=True,
+            ),
+        ]  # fmt: skip
+
+    def _readings(self) -> Sequence[Entry]:
+        return [
+            *self._readings_below(_THREAD, ""),
+            *self._readings_below("", " on a thread of its own"),
+        ]
+
+    def _readings_below(self, prefix: str, where: str) -> Sequence[Entry]:
+        return [
+            Entry(
+                "GET", f"{prefix}/runs/{{run_id}}/stream", self.join_stream,
+                f"Follow the events of a run{where}", STREAM,
+                query=(MODES, LEAVE, NAMESPACES, AFTER), errors=(422, 503), resumes=True,
+            ),
+            Entry(
+                "GET", f"{prefix}/runs/{{run_id}}/join", self.join,
+                f"Wait for the result of a run{where}", ANY, query=(LEAVE,), errors=(422, 503),
+            ),
+        ]  # fmt: skip
+
+    def _single(self) -> Sequence[Entry]:
+        return [
+            Entry("GET", _RUN, self.get, "Get a run", RUN, errors=(404, 422, 503)),
+            Entry(
+                "DELETE", _RUN, self.delete, "Delete a run and its checkpoints", None,
+                errors=(404, 422, 503), status=204,
+            ),
+            Entry(
+                "GET", f"{_THREAD}/runs", self.list, "List the runs of a thread", RUNS,
+                query=(LIMIT, OFFSET, STATUS, COLUMNS), errors=(404, 422, 503),
+            ),
+        ]  # fmt: skip
+
+    def _cancels(self) -> Sequence[Entry]:
+        return [
+            Entry(
+                "POST", f"{_RUN}/cancel", self.cancel, "Stop a run", ANY,
+                query=(WAIT, ACTION, REASON), errors=(400, 404, 422, 503), status=202,
+            ),
+            Entry(
+                "POST", "/runs/cancel", self.cancel_many, "Stop several runs", None,
+                body=RunCancelRequest, query=(ACTION,), errors=(404, 413, 422, 503), status=204,
+            ),
+        ]  # fmt: skip
+
 
 def _replayed(created: Created) -> Mapping[str, str]:
     return {"idempotent-replayed": "true"} if created.replayed else {}
@@ -288,11 +410,6 @@ def _replayed(created: Created) -> Mapping[str, str]:
 
 def _request_id(request: Request) -> str:
     return request.headers.get("x-request-id") or str(uuid4())
-
-
-def _action(request: Request) -> CancelAction:
-    given = query_choice(request, "action", get_args(CancelAction)) or "interrupt"
-    return cast("CancelAction", given)
 
 
 def _cancel_reason(request: Request, action: CancelAction) -> str:
@@ -303,55 +420,11 @@ def _cancel_reason(request: Request, action: CancelAction) -> str:
         InvalidInput: The request names an unknown reason.
     """
     requested = CANCEL_REASON.format(action=action)
-    if query_choice(request, "reason", (TAKEN,)) is None:
+    if REASON.read(request) is None:
         return requested
     if action != "interrupt":
         raise ContradictoryInput("The reason 'taken' needs the action 'interrupt'.")
     return f"{TAKEN}: {requested}"
-
-
-def _run_modes(request: Request) -> list[str]:
-    modes = query_list(request, "stream_mode")
-    for mode in modes:
-        if mode not in get_args(StreamMode):
-            raise InvalidInput(f"Invalid stream mode: {mode[:_SHOWN]}")
-    return modes
-
-
-def _namespaces(request: Request) -> list[str]:
-    """Return the graphs that a client wants events of; without names, all of them."""
-    return request.query_params.getlist("namespace")
-
-
-def _checkpoint(request: Request) -> UUID | None:
-    """Return the checkpoint that a client shows already, if it names one."""
-    given = request.query_params.get("checkpoint_id")
-    return None if given is None else parse_uuid(given, "checkpoint")
-
-
-def _thread_modes(request: Request) -> frozenset[ThreadStreamMode]:
-    """Return which events of a thread are asked for, by either name of the parameter."""
-    given = query_list(request, "stream_modes") + query_list(request, "stream_mode")
-    modes = [mode for text in given for mode in text.split(",")]
-    for mode in modes:
-        if mode not in get_args(ThreadStreamMode):
-            raise InvalidInput(f"Invalid stream mode: {mode[:_SHOWN]}")
-    return frozenset(cast("list[ThreadStreamMode]", modes or ["run_modes"]))
-
-
-def _thread_cursor(request: Request) -> EventId | None:
-    """Return the last event a client has; None: it names none.
-
-    Raises:
-        InvalidInput: what it names is no event.
-    """
-    text = request.headers.get("last-event-id")
-    if not text:
-        return None
-    found = START if text in {"-1", "-", "0"} else EventId.parse(text)
-    if found is None:
-        raise InvalidInput("Invalid last-event-id: must be a valid Redis stream ID")
-    return found
 
 
 def _ids(request: Request) -> tuple[UUID, UUID]:
@@ -376,18 +449,6 @@ def _run_path(thread_id: UUID | None, run_id: UUID) -> str:
 
 def _locations(path: str, again: str) -> Mapping[str, str]:
     return {"location": f"{path}/{again}", "content-location": path}
-
-
-def _columns(request: Request) -> Wire | None:
-    asked = query_list(request, "select")
-    unknown = [name for name in asked if name not in COLUMNS]
-    if unknown:
-        raise InvalidInput(f"Invalid select columns: {unknown}. Expected: {sorted(COLUMNS)}")
-    return dict.fromkeys(asked) or None
-
-
-def _selected(wire: Wire, columns: Wire | None) -> Wire:
-    return wire if columns is None else {name: wire[name] for name in columns}
 
 
 def _not_found(error: RunNotFound) -> Encoded:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from langgraph.store.base import Item, SearchItem
 from starlette.requests import Request
 from starlette.responses import Response
 
 from loomline.server.api.authentication import caller_of
-from loomline.server.api.body import Body, query_flag, query_text
+from loomline.server.api.body import Body
+from loomline.server.api.entries import Entry, Resource
+from loomline.server.api.queries import OptionalFlagQuery, StringQuery
+from loomline.server.api.schemas import OBJECT, STRING, TIME, Named, array, fields, maybe
 from loomline.server.api.wire import Wire, json_response
+from loomline.server.domain.json import JsonObject
 from loomline.server.services.store import StoreService
 from loomline.server.services.store_requests import (
     ItemDeleteRequest,
@@ -17,8 +24,27 @@ from loomline.server.services.store_requests import (
     NamespaceSearchRequest,
 )
 
+KEY: Final = StringQuery("key", help="The key of the item.", required=True)
+NAMESPACE: Final = StringQuery("namespace", help="The labels of its namespace, joined by periods.")
+REFRESH_TTL: Final = OptionalFlagQuery("refresh_ttl", help="Whether its time to live begins anew.")
 
-class StoreRoutes:
+_FIELDS: Final[JsonObject] = {
+    "namespace": array(STRING),
+    "key": STRING,
+    "value": OBJECT,
+    "created_at": TIME,
+    "updated_at": TIME,
+}
+ITEM: Final = Named("Item", fields(_FIELDS))
+FOUND_ITEM: Final = Named("SearchItem", fields({**_FIELDS, "score": {"type": ["number", "null"]}}))
+
+
+class StoreRoutes(Resource):
+    """Items of the store, and their namespaces."""
+
+    tag = "store"
+    group = "store"
+
     def __init__(self, store: StoreService, body_limit: int) -> None:
         self._store = store
         self._put = Body(ItemPutRequest, body_limit)
@@ -31,14 +57,14 @@ class StoreRoutes:
         return Response(status_code=204)
 
     async def get(self, request: Request) -> Response:
-        key = query_text(request, "key")
+        key = KEY.read(request)
         if key is None:
             # The second field is where clients of the reference have found it.
             wire = {"detail": "Key is required", "error": "Key is required"}
             return json_response(wire, status=400)
-        place = query_text(request, "namespace")
-        refresh = query_flag(request, "refresh_ttl") if _given(request, "refresh_ttl") else None
-        labels = place.split(".") if place else []
+        namespace = NAMESPACE.read(request)
+        refresh = REFRESH_TTL.read(request)
+        labels = namespace.split(".") if namespace else []
         item = await self._store.get(caller_of(request), labels, key, refresh_ttl=refresh)
         return json_response(None if item is None else _item_wire(item))
 
@@ -56,9 +82,33 @@ class StoreRoutes:
         )
         return json_response({"namespaces": found})
 
-
-def _given(request: Request, name: str) -> bool:
-    return bool(request.query_params.get(name))
+    def table(self) -> Sequence[Entry]:
+        errors = (400, 413, 422, 503)
+        return [
+            Entry(
+                "PUT", "/store/items", self.put,
+                "Store an item, or replace what is at its place", None,
+                body=ItemPutRequest, errors=errors, status=204,
+            ),
+            Entry(
+                "GET", "/store/items", self.get, "Get an item; null if there is none", maybe(ITEM),
+                query=(KEY, NAMESPACE, REFRESH_TTL), errors=(400, 422, 503),
+            ),
+            Entry(
+                "DELETE", "/store/items", self.delete, "Delete an item, if it is there", None,
+                body=ItemDeleteRequest, errors=errors, status=204,
+            ),
+            Entry(
+                "POST", "/store/items/search", self.search,
+                "Search items below a namespace by content or by meaning",
+                fields({"items": array(FOUND_ITEM)}), body=ItemSearchRequest, errors=errors,
+            ),
+            Entry(
+                "POST", "/store/namespaces", self.namespaces, "List namespaces that have items",
+                fields({"namespaces": array(array(STRING))}),
+                body=NamespaceSearchRequest, errors=errors,
+            ),
+        ]  # fmt: skip
 
 
 def _item_wire(item: Item) -> Wire:

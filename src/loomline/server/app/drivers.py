@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from loomline.server.authn.setup import AuthSetUp
 from loomline.server.authz.authorizer import Authorizer
 from loomline.server.clock import SystemClock
+from loomline.server.domain.retention import Retention
 from loomline.server.encryption import make_sealer
 from loomline.server.events.memory import MemoryEventLog
 from loomline.server.events.signals import MemorySignals
 from loomline.server.graphs.embeddings import WaitFor, load_embeddings
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog
+from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.signals import Signals
 from loomline.server.ports.storage import Storage
 from loomline.server.ports.store import IndexOptions, StoreOptions
@@ -42,13 +44,19 @@ class Core:
     watch: WatchedEvents
     signals: Signals
     authz: Authorizer
+    retention: Retention
+    measures: Measures
 
 
 def make_core(
-    settings: Settings, store: StoreOptions, auth: AuthSetUp, own: OwnSaver | None = None
+    settings: Settings,
+    store: StoreOptions,
+    auth: AuthSetUp,
+    measures: Measures,
+    own: OwnSaver | None = None,
 ) -> Core:
     clock = SystemClock()
-    storage = make_storage(settings, clock, store, own=own)
+    storage = make_storage(settings, clock, store, own=own, measures=measures)
     redis = make_redis(settings)
     log: EventLog = MemoryEventLog(clock) if redis is None else redis.log
     return Core(
@@ -58,6 +66,8 @@ def make_core(
         watch=WatchedEvents(log, storage, clock),
         signals=MemorySignals() if redis is None else redis.signals,
         authz=Authorizer(auth.handlers),
+        retention=Retention(settings.resumable_keep_seconds),
+        measures=measures,
     )
 
 
@@ -79,6 +89,7 @@ def make_storage(
     serving: bool = True,
     beside: bool = False,
     own: OwnSaver | None = None,
+    measures: Measures = NO_MEASURES,
 ) -> Storage:
     """Return the storage that the settings ask for, not opened yet.
 
@@ -89,6 +100,7 @@ def make_storage(
         serving: Whether runs will be created or executed, which not every other process allows.
         beside: Whether a server may be using the database at the same time.
         own: The user's saver, which keeps the checkpoints instead of the database.
+        measures: The receiver of spans of the transactions.
 
     Raises:
         SettingsError: a package that it needs is not installed, or the user's encryption cannot
@@ -99,8 +111,9 @@ def make_storage(
     allowed = settings.serde
     serde = safe_serde(allowed.msgpack_types, allowed.json_types, pickle=allowed.pickle)
     plain = _make_plain_storage(
-        settings, clock, store, SaverOptions(sealer, serde), serving=serving, beside=beside
-    )
+        settings, clock, store, SaverOptions(sealer, serde), measures,
+        serving=serving, beside=beside,
+    )  # fmt: skip
     if own is not None:
         plain = OwnSaverStorage(plain, own)
     return plain if sealer is None else EncryptedStorage(plain, sealer)
@@ -111,13 +124,16 @@ def _make_plain_storage(
     clock: Clock,
     store: StoreOptions | None,
     saver: SaverOptions,
+    measures: Measures,
     *,
     serving: bool,
     beside: bool,
 ) -> RewritableStorage:
     if not settings.database_url:
         path = settings.data_dir / "loomline.db"
-        return SqliteStorage(path, clock=clock, store=store, beside=beside, saver=saver)
+        return SqliteStorage(
+            path, clock=clock, store=store, beside=beside, saver=saver, measures=measures
+        )
     try:
         from loomline.server.storage.postgres import PostgresStorage, Use  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -132,6 +148,7 @@ def _make_plain_storage(
         connections=settings.database_connections,
         use=Use(shared=bool(settings.redis_url)) if serving else None,
         saver=saver,
+        measures=measures,
     )
 
 

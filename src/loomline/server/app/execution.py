@@ -51,6 +51,7 @@ def make_webhooks(settings: Settings, core: Core) -> Webhooks:
         storage=core.storage,
         signals=core.signals,
         clock=core.clock,
+        measures=core.measures,
         guard=guard,
         transport=client,
         options=SenderOptions(
@@ -101,27 +102,30 @@ def make_worker(
         events=core.watch,
         signals=core.signals,
         clock=core.clock,
+        measures=core.measures,
         executor=Executor(
             storage=core.storage,
             events=core.watch,
             signals=core.signals,
             graphs=graphs,
             clock=core.clock,
-            options=_execute_options(settings),
+            measures=core.measures,
+            options=_execute_options(settings, core),
         ),
         runner=runner,
-        options=_worker_options(settings, graphs),
+        options=_worker_options(settings, core, graphs),
         residents=() if saver is None else (saver.resident,),
     )
 
 
-def _worker_options(settings: Settings, graphs: Graphs) -> WorkerOptions:
+def _worker_options(settings: Settings, core: Core, graphs: Graphs) -> WorkerOptions:
     return WorkerOptions(
         name=f"{socket.gethostname()}-{os.getpid()}",
         concurrency=settings.concurrency if settings.worker else 0,
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
         grace_seconds=settings.shutdown_grace_seconds,
+        retention=core.retention,
         shared=bool(settings.redis_url),
         graphs=frozenset(graphs.ids),
         # Small, so that a burst is spread over the workers instead of going to the quickest.
@@ -129,12 +133,12 @@ def _worker_options(settings: Settings, graphs: Graphs) -> WorkerOptions:
     )
 
 
-def _execute_options(settings: Settings) -> ExecuteOptions:
+def _execute_options(settings: Settings, core: Core) -> ExecuteOptions:
     return ExecuteOptions(
         facts=ServerFacts(__version__, f"http://{settings.host}:{settings.port}"),
         show_all_errors=settings.dev,
         timeout_seconds=settings.run_timeout_seconds,
-        resumable_keep_seconds=settings.resumable_keep_seconds,
+        retention=core.retention,
     )
 
 

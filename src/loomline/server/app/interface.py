@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING
@@ -11,15 +11,24 @@ from loomline._version import __version__
 from loomline.server.api.assistants import AssistantRoutes
 from loomline.server.api.crons import CronRoutes
 from loomline.server.api.docs import page
-from loomline.server.api.meta import Facts, MetaRoutes
+from loomline.server.api.entries import Resource
+from loomline.server.api.meta import Facts, HealthRoutes, MetaRoutes
 from loomline.server.api.metrics import MetricRoutes
 from loomline.server.api.protocol import ProtocolRoutes
-from loomline.server.api.routes import Handlers, table
 from loomline.server.api.runs import RunRoutes
 from loomline.server.api.states import StateRoutes
 from loomline.server.api.store import StoreRoutes
+from loomline.server.api.thread_streams import ThreadStreamRoutes
 from loomline.server.api.threads import ThreadRoutes
 from loomline.server.app.drivers import Core
+from loomline.server.domain.measures import (
+    GRAPHS_BLOCKED,
+    REDIS_AVAILABLE,
+    REDIS_EVENTS_LOST,
+    REDIS_STREAMS,
+    STREAM_READERS,
+    Gauge,
+)
 from loomline.server.domain.runs import QueueLimits
 from loomline.server.front import Front
 from loomline.server.graphs.priorities import load_priority
@@ -112,7 +121,7 @@ def make_services(
         ),
         numbered=ProtocolEvents(
             storage=storage, events=events, signals=signals, clock=clock, authz=authz,
-            keep_seconds=settings.resumable_keep_seconds,
+            keep_seconds=core.retention.resumable_seconds,
         ),
         items=StoreService(storage, calls, authz, indexed=indexed),
         crons=CronService(storage, assistants, clock, guard, authz),
@@ -126,9 +135,13 @@ def _run_limits(settings: Settings) -> RunLimits:
     )
 
 
-def make_handlers(
+def make_resources(
     settings: Settings, core: Core, services: Services, metrics: MetricRoutes, front: Front
-) -> Handlers:
+) -> Sequence[Resource]:
+    """Return the resources, in the order of how often requests ask for them.
+
+    The order matters where a path fits two routes: crons come before runs.
+    """
     limit, heartbeat = settings.body_limit_bytes, settings.heartbeat_seconds
     commands = ProtocolCommands(
         storage=core.storage,
@@ -137,39 +150,40 @@ def make_handlers(
         events=services.numbered,
         authz=core.authz,
     )
-    handlers = Handlers(
-        meta=MetaRoutes(
-            _facts(), core.storage.ping, openapi=lambda: front.describe(table(handlers)), docs=page
-        ),
-        metrics=metrics,
-        assistants=AssistantRoutes(services.assistants, services.drawings, limit),
-        threads=ThreadRoutes(services.threads, limit),
-        states=StateRoutes(services.states, limit),
-        runs=RunRoutes(
-            services.runs, services.followers, services.departures,
+    health = HealthRoutes(core.storage.ping)
+    resources: Sequence[Resource] = (
+        CronRoutes(services.crons, limit),
+        RunRoutes(
+            services.runs, services.departures,
             body_limit=limit, heartbeat_seconds=heartbeat, headers=front.headers,
         ),
-        store=StoreRoutes(services.items, limit),
-        protocol=ProtocolRoutes(
+        ThreadStreamRoutes(services.followers, heartbeat_seconds=heartbeat),
+        ProtocolRoutes(
             commands, services.numbered,
             body_limit=limit, heartbeat_seconds=heartbeat, headers=front.headers,
         ),
-        crons=CronRoutes(services.crons, limit),
+        ThreadRoutes(services.threads, limit),
+        StateRoutes(services.states, limit),
+        AssistantRoutes(services.assistants, services.drawings, limit),
+        StoreRoutes(services.items, limit),
+        health,
+        MetaRoutes(_facts(), health, openapi=lambda: front.describe(resources), docs=page),
+        metrics,
     )  # fmt: skip
-    return handlers
+    return resources
 
 
 def gauges(
     watch: WatchedEvents, redis: RedisEvents | None, blocked_seconds: float
-) -> Mapping[str, float]:
+) -> Mapping[Gauge, float]:
     gauges = {
-        "loomline_stream_readers": watch.readers,
-        "loomline_graphs_blocked_seconds": blocked_seconds,
+        STREAM_READERS: watch.readers,
+        GRAPHS_BLOCKED: blocked_seconds,
     }
     if redis is not None:
-        gauges["loomline_redis_available"] = int(redis.available)
-        gauges["loomline_redis_streams"] = redis.log.size
-        gauges["loomline_redis_events_lost"] = redis.losses
+        gauges[REDIS_AVAILABLE] = int(redis.available)
+        gauges[REDIS_STREAMS] = redis.log.size
+        gauges[REDIS_EVENTS_LOST] = redis.losses
     return gauges
 
 

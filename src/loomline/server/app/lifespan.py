@@ -6,7 +6,7 @@ import asyncio
 import gc
 import sys
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,11 +16,11 @@ from starlette.applications import Starlette
 
 from loomline.client import configure_loopback_transports
 from loomline.server.api.connections import Connections
+from loomline.server.api.entries import Resource
 from loomline.server.api.inside import Door, Inside, as_user
-from loomline.server.api.metrics import Meter
-from loomline.server.api.routes import Handlers
 from loomline.server.app.execution import Webhooks
 from loomline.server.caching import shared_cache
+from loomline.server.ports.measures import Measures
 from loomline.server.ports.storage import Storage
 from loomline.server.services.assistants import AssistantService
 from loomline.server.services.departures import Departures
@@ -61,8 +61,8 @@ class Parts:
     crons: CronStarter
     webhooks: Webhooks
     assistants: AssistantService
-    handlers: Handlers
-    meter: Meter
+    resources: Sequence[Resource]
+    measures: Measures
     connections: Connections
     protected: bool
 

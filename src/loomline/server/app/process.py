@@ -6,31 +6,28 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from starlette.applications import Starlette
 
 from loomline.server.api.connections import Connections, affordable_connections, descriptor_limit
 from loomline.server.api.inside import Door, show_official_clients
-from loomline.server.api.metrics import Meter, MetricRoutes
+from loomline.server.api.metrics import MetricRoutes
 from loomline.server.api.routes import starlette_routes, table
 from loomline.server.app.drivers import loop_factory, make_core, store_options
 from loomline.server.app.execution import make_saver, make_webhooks, make_worker, sweeps
-from loomline.server.app.interface import gauges, make_handlers, make_services
+from loomline.server.app.interface import gauges, make_resources, make_services
 from loomline.server.app.lifespan import Parts, lifespan
 from loomline.server.authn.setup import AuthSetUp, set_up
 from loomline.server.clock import SystemClock
 from loomline.server.front import Front
 from loomline.server.graphs.registry import Graphs
+from loomline.server.prometheus import PrometheusMeasures
 from loomline.server.settings import Settings
 from loomline.server.worker.calls import RunnerCalls
 from loomline.server.worker.crons import CronStarter
 from loomline.server.worker.runners import Runner, RunnerOptions
 from loomline.server.worker.sweep import Sweeper
-
-if TYPE_CHECKING:
-    pass
-
 
 HEALTH_PATHS: Final = frozenset({"/ok", "/metrics"})
 
@@ -79,40 +76,42 @@ def create_service(settings: Settings) -> Service:
     auth = set_up(settings.auth, os.environ, SystemClock())
     front = Front(settings, auth)
     graphs = Graphs.load(settings.graphs)
-    parts = _assemble(settings, graphs, auth, front)
-    entries = table(parts.handlers)
+    parts = assemble(settings, graphs, auth, front)
     app: Starlette = front.application(
-        entries, parts.handlers.protocol, parts.meter, lambda: lifespan(parts, app, door)
+        parts.resources, parts.measures, lambda: lifespan(parts, app, door)
     )
-    health = [entry for entry in entries if entry.path in HEALTH_PATHS]
+    health = [entry for entry in table(parts.resources) if entry.path in HEALTH_PATHS]
     return Service(
         app=app,
-        health=Starlette(routes=starlette_routes(health, parts.meter), middleware=[front.guard()]),
+        health=Starlette(
+            routes=starlette_routes(health, parts.measures), middleware=[front.guard()]
+        ),
         drain=parts.worker.drain,
         connections=parts.connections,
     )
 
 
-def _assemble(settings: Settings, graphs: Graphs, auth: AuthSetUp, front: Front) -> Parts:
+def assemble(settings: Settings, graphs: Graphs, auth: AuthSetUp, front: Front) -> Parts:
+    """Return the parts of a process, none of which is open yet."""
+    measures = PrometheusMeasures()
     runner = Runner(RunnerOptions(), loop_factory())
     store = store_options(settings.store, runner.wait_for)
     saver = make_saver(settings, runner)
-    core = make_core(settings, store, auth, None if saver is None else saver.own)
+    core = make_core(settings, store, auth, measures, None if saver is None else saver.own)
     webhooks = make_webhooks(settings, core)
     worker = make_worker(settings, core, graphs, runner, saver)
     services = make_services(
         settings, core, graphs, RunnerCalls(runner), webhooks.guard, indexed=store.index is not None
     )
-    meter = Meter()
     connections = Connections(
-        settings.max_connections or affordable_connections(descriptor_limit())
+        settings.max_connections or affordable_connections(descriptor_limit()), measures=measures
     )
     metrics = MetricRoutes(
-        meter,
+        measures,
         worker,
         partial(services.runs.stats, graphs.ids),
         lambda: gauges(core.watch, core.redis, runner.blocked_for()),
-        webhooks.sender.report,
+        lambda: core.storage.webhooks.stats(),  # noqa: PLW0108 - there once the storage is open
         connections=connections,
     )
     return Parts(
@@ -126,8 +125,8 @@ def _assemble(settings: Settings, graphs: Graphs, auth: AuthSetUp, front: Front)
         crons=CronStarter(core.storage, services.runs, core.clock),
         webhooks=webhooks,
         assistants=services.assistants,
-        handlers=make_handlers(settings, core, services, metrics, front),
-        meter=meter,
+        resources=make_resources(settings, core, services, metrics, front),
+        measures=measures,
         connections=connections,
         protected=auth.protected,
     )

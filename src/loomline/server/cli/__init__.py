@@ -10,7 +10,14 @@ from functools import partial
 
 from loomline._version import __version__
 from loomline.server.cli.official import add_official_flags, unsupported
-from loomline.server.settings import OPTIONS, RETIRED, Settings, SettingsError, load_settings
+from loomline.server.settings import (
+    OPTIONS,
+    RETIRED,
+    Settings,
+    SettingsError,
+    as_string,
+    load_settings,
+)
 
 _DESCRIPTION = """\
 Loomline serves LangGraph graphs over the LangGraph API: threads, runs and streams, kept in one
@@ -145,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("action", choices=("list", "retry"))
             command.add_argument("webhook_id", nargs="?", metavar="id", help="which to retry")
             command.add_argument("--all", action="store_true", help="retry all")
-        _add_options(command)
+        _add_options(command, dev=name == "dev")
         if name == "dev":
             command.add_argument("--no-reload", action="store_true", help="do not watch files")
             add_official_flags(command)
@@ -156,14 +163,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_options(command: argparse.ArgumentParser) -> None:
+def _add_options(command: argparse.ArgumentParser, *, dev: bool) -> None:
     for option in OPTIONS:
+        default = as_string(option.default_of(dev=dev)) or "none"
         variables = ", ".join(option.names)
         command.add_argument(
             option.flag,
             dest=option.name,
             metavar="X",
-            help=f"{option.help} (default {option.default or 'none'}; {variables})",
+            help=f"{option.help} (default {default}; {variables})",
         )
     command.add_argument(
         "--no-worker", dest="worker", action="store_const", const="false",

@@ -30,6 +30,7 @@ CHANNELS = (
     "values", "updates", "messages", "tools", "custom", "lifecycle", "input", "checkpoints",
     "tasks",
 )  # fmt: skip
+"""The channels, in the order of the error that lists them."""
 
 _NAMED = "custom:"
 _CHANNEL_OF = {"input.requested": "input", "input.answered": "input"}

@@ -13,7 +13,11 @@ from loomline.server.domain.secrets import MASK
 THREAD_MODES: Final = (
     "values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints",
 )  # fmt: skip
-"""The stream modes that clients see on a run with events of the thread protocol."""
+"""The stream modes of a run with events of the thread protocol, in the order that clients know.
+
+Every channel of the protocol except ``input`` is a stream mode; the events of ``input`` come from
+the state.
+"""
 
 Nodes: TypeAlias = Literal["*"] | list[str] | None
 

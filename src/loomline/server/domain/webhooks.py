@@ -114,16 +114,6 @@ class OutboxStats:
     oldest_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxReport:
-    """How the outbox stands, and how many attempts one process has seen succeed and fail."""
-
-    outbox: OutboxStats
-    delivered: int
-    failed: int
-    given_up: int
-
-
 def parse_target(url: str, policy: WebhookPolicy) -> Target:
     """Take a webhook's URL apart.
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from loomline.server.authz.errors import Refused
 from loomline.server.authz.users import Caller
 from loomline.server.domain.errors import NothingToCancel, RunNotFound, StorageUnavailable
+from loomline.server.duties import Duty, Pauses
 from loomline.server.ports.clock import Clock
 from loomline.server.services.runs import RunService
 
@@ -46,17 +47,18 @@ class Departures:
         self._waiting: dict[int, _Departure] = {}
         self._numbers = itertools.count()
         self._some = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._duty = Duty(
+            "departures", self._retry, logger=logger, sleep=clock.sleep,
+            pauses=Pauses(_RETRY_SECONDS, _RETRY_SECONDS),
+        )  # fmt: skip
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._retry(), name="departures")
+        self._duty.start()
 
     async def stop(self) -> None:
         """Try what is left for a last time."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        with suppress(TimeoutError):
+        await self._duty.stop()
+        with suppress(TimeoutError, StorageUnavailable):
             async with asyncio.timeout(_LAST_SECONDS):
                 await self._try_all()
         if self._waiting:
@@ -77,25 +79,28 @@ class Departures:
         self._waiting[number] = _Departure(caller, thread_id, run_id, reason)
         try:
             await self._try(number)
-        except StorageUnavailable as error:
-            logger.warning("the database is away: %s", error)
+        except StorageUnavailable:
+            pass  # the duty tries again, and logs an outage that lasts
         finally:
             if self._waiting:
                 self._some.set()
 
-    async def _retry(self) -> None:
-        while True:
-            await self._some.wait()
-            await self._clock.sleep(_RETRY_SECONDS)
-            await self._try_all()
-            if not self._waiting:
-                self._some.clear()
+    async def _retry(self) -> float:
+        await self._some.wait()
+        await self._clock.sleep(_RETRY_SECONDS)
+        await self._try_all()
+        if not self._waiting:
+            self._some.clear()
+        return 0.0
 
     async def _try_all(self) -> None:
-        # The database is away for one as for all, so the first one that fails is enough.
-        with suppress(StorageUnavailable):
-            for number in list(self._waiting):
-                await self._try(number)
+        """Record all departures, up to the first failure: an outage concerns all of them.
+
+        Raises:
+            StorageUnavailable: The database could not be reached.
+        """
+        for number in list(self._waiting):
+            await self._try(number)
 
     async def _try(self, number: int) -> None:
         departure = self._waiting.get(number)

@@ -17,6 +17,7 @@ from loomline.schema import (
     StreamMode,
 )
 from loomline.server.domain.json import Json, JsonObject
+from loomline.server.domain.protocol import CHANNELS
 
 LIMIT_MOST = 1000
 """Rows that one answer of a search may hold."""
@@ -96,9 +97,7 @@ class ProtocolCommandRequest(TypedDict, total=False):
     params: Json
 
 
-_CHANNEL = (
-    "^(values|updates|messages|tools|custom|lifecycle|input|checkpoints|tasks|custom:(.|\\n)+)$"
-)
+_CHANNEL = f"^({'|'.join(CHANNELS)}|custom:(.|\\n)+)$"
 
 
 class ProtocolStreamRequest(TypedDict, total=False):

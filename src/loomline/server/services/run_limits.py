@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from loomline.server.domain.assistants import Assistant
 from loomline.server.domain.errors import InvalidInput
@@ -15,8 +15,8 @@ from loomline.server.services.requests import RunCreateRequest
 class RunLimits:
     """``recursion_limit``: steps of a graph in one run."""
 
-    queue: QueueLimits = field(default_factory=lambda: QueueLimits(thread=100))
-    recursion_limit: int = 1_000_000
+    queue: QueueLimits
+    recursion_limit: int
 
     def check(self, body: RunCreateRequest, assistant: Assistant) -> None:
         """Make sure that a run keeps within the limits, its assistant's config included.

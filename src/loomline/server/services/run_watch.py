@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from loomline.server.domain.errors import EventsLost, EventsUnavailable, StorageUnavailable
+from loomline.server.domain.errors import EventsLost, EventsUnavailable
 from loomline.server.domain.events import START, Cursor, Event, Lost, StoredEvent, ending
+from loomline.server.domain.retention import ENDED_SECONDS
+from loomline.server.duties import Duty
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog, EventReader
 from loomline.server.ports.storage import Storage
@@ -25,8 +27,6 @@ _LOOKS_OVER = 2
 
 _LOOKS_CLOSE = 10
 """What its worker could not send at once may still come: nothing does after a close."""
-
-_KEEP_SECONDS = 30.0
 
 _AT_ONCE = 10_000
 
@@ -76,9 +76,10 @@ class WatchedEvents:
     def __init__(self, log: EventLog, storage: Storage, clock: Clock) -> None:
         self._log = log
         self._storage = storage
-        self._clock = clock
         self._watched: dict[UUID, _Watched] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._duty = Duty(
+            "run watch", self._look, logger=logger, sleep=clock.sleep, after_seconds=LOOK_SECONDS
+        )
 
     @property
     def readers(self) -> int:
@@ -86,12 +87,10 @@ class WatchedEvents:
         return sum(watched.readers for watched in self._watched.values())
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._look_again_and_again(), name="run watch")
+        self._duty.start()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._duty.stop()
 
     async def append(self, stream: str, events: Sequence[Event], fence: int = 0) -> None:
         await self._log.append(stream, events, fence)
@@ -130,21 +129,12 @@ class WatchedEvents:
             if not watched.readers and self._watched.get(run_id) is watched:
                 del self._watched[run_id]
 
-    async def _look_again_and_again(self) -> None:
-        while True:
-            await self._clock.sleep(LOOK_SECONDS)
-            try:
-                await self._look()
-            except StorageUnavailable as error:
-                logger.warning("the database is away: %s", error)
-            except Exception:  # a bug in one round must not end the watch
-                logger.exception("looking after the runs that are read failed")
-
-    async def _look(self) -> None:
+    async def _look(self) -> float:
         run_ids = list(self._watched)
         for start in range(0, len(run_ids), _AT_ONCE):
             for run_id in await self._storage.runs.over(run_ids[start : start + _AT_ONCE]):
                 await self._found_over(run_id)
+        return LOOK_SECONDS
 
     async def _found_over(self, run_id: UUID) -> None:
         watched = self._watched.get(run_id)
@@ -153,7 +143,7 @@ class WatchedEvents:
         watched.found_over()
         if watched.looks == _LOOKS_CLOSE:
             logger.info("a log is closed in place of its worker", extra={"run_id": str(run_id)})
-            await self._log.close(str(run_id), _KEEP_SECONDS)
+            await self._log.close(str(run_id), ENDED_SECONDS)
 
 
 class _WatchedReader:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias
 from uuid import UUID
@@ -32,6 +32,7 @@ from loomline.server.domain.events import (
     Live,
 )
 from loomline.server.domain.json import Encoded
+from loomline.server.domain.retention import ENDED_SECONDS
 from loomline.server.domain.run_spec import StoredSpec
 from loomline.server.domain.runs import (
     Created,
@@ -57,9 +58,6 @@ from loomline.server.services.webhooks import WebhookGuard
 
 logger: logging.Logger = logging.getLogger("loomline.runs")
 
-# Long enough for readers of a run that ended before it began to learn that it is over.
-_KEEP_ENDED_SECONDS = 30.0
-
 _PAGE = 500
 
 
@@ -80,7 +78,7 @@ class Admission:
 
     guard: WebhookGuard
     priorities: Priorities
-    limits: RunLimits = field(default_factory=RunLimits)
+    limits: RunLimits
     thread_ttl: Ttl | None = None
 
     async def admit(self, new: NewRun, body: RunCreateRequest, assistant: Assistant) -> NewRun:
@@ -386,7 +384,7 @@ class RunService:
     async def _never_begun(self, run_id: UUID) -> None:
         """Close the log of a run that ended while it waited."""
         await self._events.append(str(run_id), NEVER_BEGUN, LAST_FENCE)
-        await self._events.close(str(run_id), _KEEP_ENDED_SECONDS)
+        await self._events.close(str(run_id), ENDED_SECONDS)
 
     async def _announce(self, created: Created) -> None:
         for run_id in created.ended:

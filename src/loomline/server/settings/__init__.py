@@ -11,7 +11,7 @@ from loomline.server.settings.document import SettingsError
 from loomline.server.settings.env import parse_env
 from loomline.server.settings.http import CorsSettings, HeaderRules, HttpSettings
 from loomline.server.settings.loading import Settings, apply_env, load_settings
-from loomline.server.settings.options import JSON_DEPTH_MOST, OPTIONS, RETIRED, Option
+from loomline.server.settings.options import JSON_DEPTH_MOST, OPTIONS, RETIRED, Option, as_string
 from loomline.server.settings.store import StoreSettings
 from loomline.server.settings.webhooks import parse_networks
 
@@ -29,6 +29,7 @@ __all__ = [
     "StoreSettings",
     "ThreadTtlSettings",
     "apply_env",
+    "as_string",
     "browser_policy",
     "browser_warnings",
     "load_settings",

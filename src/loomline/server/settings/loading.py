@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 from loomline.server.authn.options import AuthOptions
 from loomline.server.domain.addresses import Network
@@ -28,13 +28,12 @@ from loomline.server.settings.options import OPTIONS, RETIRED, Option
 from loomline.server.settings.store import StoreSettings, store_settings
 from loomline.server.settings.webhooks import WebhookSettings, webhook_settings
 
-# Whoever develops wants to see the change now; the run goes on afterwards anyway.
-_DEV_DEFAULTS: Final = {"shutdown_grace_seconds": "1"}
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a server process needs to know. Seconds and bytes are named as such.
+
+    The defaults of options are in ``OPTIONS`` alone, so fields of options have none here.
 
     ``warnings`` are sentences about what was left out, to be logged by who starts a server.
     """
@@ -44,63 +43,64 @@ class Settings:
     python_path: tuple[Path, ...]
     env: Mapping[str, str]
     dev: bool
+    auth: AuthOptions | None
+    store: StoreSettings
+    thread_ttl: ThreadTtlSettings
+    webhooks: WebhookSettings
+    http: HttpSettings
+    encryption: GraphSpec | None
+    serde: SerdeSettings
+    checkpointer: GraphSpec | None
+    priority: GraphSpec | None
+    warnings: tuple[str, ...]
+
     host: str
     port: int
+    allowed_hosts: tuple[str, ...]
+    allowed_origins: tuple[str, ...]
+    studio_origin: tuple[str, ...]
+    ssl_certfile: str
+    ssl_keyfile: str
     data_dir: Path
-    log_level: str
-    log_json: bool
+    database_url: str = field(repr=False)  # holds a password
+    database_connections: int
+    redis_url: str = field(repr=False)  # the same
+    redis_prefix: str
+    worker: bool
+    health_port: int | None
     concurrency: int
+    run_timeout_seconds: float
+    max_queued_runs_per_thread: int
+    max_pending_runs: int
+    max_recursion_limit: int
     lease_seconds: float
     max_attempts: int
-    run_timeout_seconds: float
     resumable_keep_seconds: float
     shutdown_grace_seconds: float
     heartbeat_seconds: float
     body_limit_bytes: int
-    allowed_hosts: tuple[str, ...] = ()
-    allowed_origins: tuple[str, ...] = ()
-    studio_origin: tuple[str, ...] = ()
-    auth: AuthOptions | None = None
-    store: StoreSettings = field(default_factory=StoreSettings)
-    thread_ttl: ThreadTtlSettings = field(default_factory=ThreadTtlSettings)
-    database_url: str = field(default="", repr=False)  # holds a password
-    database_connections: int = 4
-    ssl_certfile: str = ""
-    ssl_keyfile: str = ""
-    redis_url: str = field(default="", repr=False)  # the same
-    redis_prefix: str = "loomline:"
-    worker: bool = True
-    health_port: int | None = None
-    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
-    webhook_secret: tuple[bytes, ...] = field(default=(), repr=False)
-    webhook_networks: tuple[Network, ...] = ()
-    webhook_attempts: int = 8
-    max_queued_runs_per_thread: int = 100
-    max_pending_runs: int = 0
-    max_recursion_limit: int = 1_000_000
-    webhook_timeout_seconds: float = 10.0
-    webhook_retry_seconds: float = 1.0
-    http: HttpSettings = field(default_factory=HttpSettings)
-    encryption: GraphSpec | None = None
-    encryption_keys: str = field(default="", repr=False)
-    encryption_metadata_keys: str = ""
-    serde: SerdeSettings = field(default_factory=SerdeSettings)
-    checkpointer: GraphSpec | None = None
-    priority: GraphSpec | None = None
-    json_depth: int = 250
-    json_values: int = 500_000
-    metadata_limit_bytes: int = 256 * 1024
-    context_limit_bytes: int = 1024 * 1024
-    config_limit_bytes: int = 1024 * 1024
-    header_limit_bytes: int = 64 * 1024
-    head_timeout_seconds: float = 30.0
-    body_timeout_seconds: float = 30.0
-    max_connections: int = 0
-    websocket_limit_bytes: int = 4 * 1024 * 1024
-    streams_per_user: int = 0
-    requests_per_second: float = 0.0
-    request_burst: int = 0
-    warnings: tuple[str, ...] = ()
+    webhook_secret: tuple[bytes, ...] = field(repr=False)
+    webhook_networks: tuple[Network, ...]
+    webhook_attempts: int
+    webhook_timeout_seconds: float
+    webhook_retry_seconds: float
+    json_depth: int
+    json_values: int
+    metadata_limit_bytes: int
+    context_limit_bytes: int
+    config_limit_bytes: int
+    header_limit_bytes: int
+    head_timeout_seconds: float
+    body_timeout_seconds: float
+    max_connections: int
+    websocket_limit_bytes: int
+    streams_per_user: int
+    requests_per_second: float
+    request_burst: int
+    encryption_keys: str = field(repr=False)
+    encryption_metadata_keys: str
+    log_level: str
+    log_json: bool
 
 
 def load_settings(
@@ -114,20 +114,19 @@ def load_settings(
     Raises:
         SettingsError: something cannot be read or does not fit.
     """
-    defaults = {option.name: option.default for option in OPTIONS} | (_DEV_DEFAULTS if dev else {})
     _refuse_retired(flags, environment)
     config, *options = OPTIONS
-    for option in options:  # what is wrong on the command line is told before there is any file
-        _value(option, flags, environment, option.default)
-    path = Path(str(_value(config, flags, environment, config.default))).resolve()
+    for option in options:  # an error in the command line is reported before the file is read
+        _value(option, flags, environment, {}, dev=dev)
+    path = Path(str(_value(config, flags, environment, {}, dev=dev))).resolve()
     file = read_document(path)
     env, warnings = env_variables(file)
     variables = {**env, **environment}
     _refuse_retired({}, variables)
     document = file.complemented(variables)
-    defaults |= _section_options(document)
-    values = {
-        option.name: _value(option, flags, variables, defaults[option.name]) for option in options
+    section = _section_options(document)
+    values: dict[str, Any] = {
+        option.name: _value(option, flags, variables, section, dev=dev) for option in options
     }
     _check_shape(values)
     checkpointer = document.section("checkpointer")
@@ -137,7 +136,7 @@ def load_settings(
         auth=auth_options(document.section("auth")),
         store=store_settings(document.section("store")),
         thread_ttl=thread_ttl_settings(checkpointer),
-        webhooks=webhook_settings(document, variables, values["webhook_networks"]),  # type: ignore[arg-type]
+        webhooks=webhook_settings(document, variables, values["webhook_networks"]),
         http=http_settings(document.section("http"), variables),
         encryption=document.section("encryption").spec("path"),
         serde=serde_settings(checkpointer),
@@ -153,7 +152,7 @@ def load_settings(
             *saver_warnings(checkpointer, encrypted=_encrypts(document, values)),
         ),
         dev=dev,
-        **(values | {"data_dir": Path(str(values["data_dir"])).resolve()}),  # type: ignore[arg-type]
+        **(values | {"data_dir": Path(str(values["data_dir"])).resolve()}),
     )
 
 
@@ -205,10 +204,11 @@ def _check_shape(values: Mapping[str, object]) -> None:
         )
 
 
-def _section_options(document: Document) -> dict[str, str]:
+def _section_options(document: Document) -> dict[str, object]:
     """Return the options that the section ``loomline`` of the file gives."""
     section = document.section("loomline")
     known = {option.name: option for option in OPTIONS if option.name != "config"}
+    values: dict[str, object] = {}
     for name, value in section.values.items():
         where = f'"loomline.{name}" in {document.place}'
         if name in RETIRED:
@@ -220,25 +220,41 @@ def _section_options(document: Document) -> dict[str, str]:
             )
         if not isinstance(value, (str, int, float)):
             raise SettingsError(f"{where} must be a text, a number, true or false.")
-        _read(known[name], where, as_text(value))
-    return {name: as_text(value) for name, value in section.values.items()}
+        values[name] = _read(known[name], where, as_text(value))
+    return values
 
 
 def _value(
-    option: Option,
+    option: Option[Any],
     flags: Mapping[str, str | None],
     environment: Mapping[str, str],
-    default: str,
-) -> object:
-    given = flags.get(option.name)
-    where, text = option.flag, given
-    if text is None:
-        where = next((name for name in option.names if environment.get(name)), "")
-        text = environment[where] if where else default
-    return _read(option, where, text)
+    section: Mapping[str, object],
+    *,
+    dev: bool,
+) -> Any:  # noqa: ANN401 - the type of the option
+    """Return the value of an option: of a flag, a variable, the section, or the default.
+
+    Raises:
+        SettingsError: The string of the flag or the variable does not fit.
+    """
+    source = _source(option, flags, environment)
+    if source is not None:
+        return _read(option, *source)
+    return section.get(option.name, option.default_of(dev=dev))
 
 
-def _read(option: Option, where: str, text: str) -> object:
+def _source(
+    option: Option[Any], flags: Mapping[str, str | None], environment: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """Return the name and the string of the flag or the variable that counts, if there is one."""
+    flag = flags.get(option.name)
+    if flag is not None:
+        return option.flag, flag
+    variable = next((name for name in option.names if environment.get(name)), None)
+    return None if variable is None else (variable, environment[variable])
+
+
+def _read(option: Option[Any], where: str, text: str) -> object:
     try:
         return option.read(text)
     except ValueError as error:

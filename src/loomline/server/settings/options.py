@@ -1,11 +1,11 @@
-"""The options: flags, variables and entries of the section ``loomline``, each one text."""
+"""The options: flags, variables and entries of the section ``loomline``, with their defaults."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 from loomline.encryption.keys import parse_keys as parse_aes_keys
 from loomline.server.settings.origins import host_list, origin_list, studio_origins
@@ -17,19 +17,34 @@ JSON_DEPTH_MOST: Final = 250
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One setting: its flag, its variables (the first is ours), and how its text is read.
+T = TypeVar("T")
 
-    A ``secret`` is not repeated when it does not fit.
+
+@dataclass(frozen=True, slots=True)
+class Option(Generic[T]):
+    """One setting, and the only place of its default.
+
+    Attributes:
+        name: The field of ``Settings``; the flag and the entry of the section have its name.
+        default: The value where nothing else gives one.
+        read: Reads the string of a flag, a variable or the section.
+        help: A phrase for ``--help``.
+        variables: Further variables that give the value.
+        secret: Whether errors must not repeat the value.
+        dev_default: The default of ``loomline dev``, where it differs.
     """
 
     name: str
-    default: str
-    read: Callable[[str], object]
+    default: T
+    read: Callable[[str], T]
     help: str
     variables: tuple[str, ...] = ()
     secret: bool = False
+    dev_default: T | None = None
+
+    def default_of(self, *, dev: bool) -> T:
+        """Return the default of a command."""
+        return self.default if self.dev_default is None or not dev else self.dev_default
 
     @property
     def flag(self) -> str:
@@ -38,6 +53,15 @@ class Option:
     @property
     def names(self) -> tuple[str, ...]:
         return (f"LOOMLINE_{self.name.upper()}", *self.variables)
+
+
+def as_string(value: object) -> str:
+    """Return a default as a flag would give it; empty where it stands for no value."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    return "" if value is None or value == () else str(value)
 
 
 RETIRED: Final = {
@@ -129,22 +153,22 @@ def optional_port(text: str) -> int | None:
     return whole(0, 65535)(text) if text else None
 
 
-OPTIONS: Final = (
+OPTIONS: Final[tuple[Option[Any], ...]] = (
     Option("config", "langgraph.json", filled, "the file that names the graphs"),
     Option("host", "127.0.0.1", filled, "the address to listen on"),
-    Option("port", "2024", whole(0, 65535), "the port to listen on; 0: any free one"),
+    Option("port", 2024, whole(0, 65535), "the port to listen on; 0: any free one"),
     Option(
-        "allowed_hosts", "", host_list,
+        "allowed_hosts", (), host_list,
         "names of this server besides localhost and --host, by comma, like agents.example.com or"
         " *.example.com; *: any. Requests for other names are refused where no auth is configured",
     ),
     Option(
-        "allowed_origins", "", origin_list,
+        "allowed_origins", (), origin_list,
         "web pages that may use the server besides those of localhost and its own, by comma, like"
         " https://chat.example.com; *: any",
     ),
     Option(
-        "studio_origin", "", studio_origins,
+        "studio_origin", (), studio_origins,
         "(dev) a hosted studio that may use the server: langsmith, or an origin",
     ),
     Option(
@@ -159,125 +183,126 @@ OPTIONS: Final = (
         "a PostgreSQL database to use instead, postgresql://...; the variable keeps it out of the"
         " list of processes", secret=True,
     ),
-    Option("database_connections", "4", whole(1, 100), "connections to PostgreSQL"),
+    Option("database_connections", 4, whole(1, 100), "connections to PostgreSQL"),
     Option(
         "redis_url", "", redis_url,
         "a Redis or Valkey server, redis://... or rediss://..., through which several servers and"
         " workers on one PostgreSQL database work together", secret=True,
     ),
     Option("redis_prefix", "loomline:", filled, "what the names of all keys in Redis begin with"),
-    Option("worker", "true", flag, "execute runs in this server: true or false"),
+    Option("worker", True, flag, "execute runs in this server: true or false"),
     Option(
-        "health_port", "", optional_port, "the port on which a worker answers /ok and /metrics",
+        "health_port", None, optional_port, "the port on which a worker answers /ok and /metrics",
     ),
     Option(
-        "concurrency", "64", whole(1, 10_000), "runs executed at the same time",
+        "concurrency", 64, whole(1, 10_000), "runs executed at the same time",
         ("N_JOBS_PER_WORKER",),
     ),
     Option(
-        "run_timeout_seconds", "3600", seconds(1, 30 * 86_400), "how long a run may take",
+        "run_timeout_seconds", 3600.0, seconds(1, 30 * 86_400), "how long a run may take",
         ("BG_JOB_TIMEOUT_SECS",),
     ),
     Option(
-        "max_queued_runs_per_thread", "100", whole(1, 1_000_000),
+        "max_queued_runs_per_thread", 100, whole(1, 1_000_000),
         "runs that may wait on one thread; more are refused with 429",
     ),
     Option(
-        "max_pending_runs", "0", whole(0, 100_000_000),
+        "max_pending_runs", 0, whole(0, 100_000_000),
         "runs that may wait in all; more are refused with 429; 0: any number",
     ),
     Option(
-        "max_recursion_limit", "1000000", whole(1, 2**31),
+        "max_recursion_limit", 1_000_000, whole(1, 2**31),
         "the highest recursion_limit that a run may ask for",
     ),
     Option(
-        "lease_seconds", "15", seconds(1, 3600),
+        "lease_seconds", 15.0, seconds(1, 3600),
         "how long a run belongs to a worker that gives no sign of life",
     ),
-    Option("max_attempts", "3", whole(1, 100), "executions of a run whose worker dies"),
+    Option("max_attempts", 3, whole(1, 100), "executions of a run whose worker dies"),
     Option(
-        "resumable_keep_seconds", "120", seconds(0, 86_400),
+        "resumable_keep_seconds", 120.0, seconds(0, 86_400),
         "how long the events of a resumable run are kept after its end",
         ("RESUMABLE_STREAM_TTL_SECONDS",),
     ),
     Option(
-        "shutdown_grace_seconds", "10", seconds(0, 3600),
+        "shutdown_grace_seconds", 10.0, seconds(0, 3600),
         "how long running runs may take to end when the server stops",
         ("BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS",),
+        dev_default=1.0,  # a developer wants to see the change now; the run goes on afterwards
     ),
-    Option("heartbeat_seconds", "5", seconds(0.05, 3600), "silence that a heartbeat breaks"),
+    Option("heartbeat_seconds", 5.0, seconds(0.05, 3600), "silence that a heartbeat breaks"),
     Option(
-        "body_limit_bytes", str(100 * 1024 * 1024), whole(1024, 2**40), "largest request body"
+        "body_limit_bytes", 100 * 1024 * 1024, whole(1024, 2**40), "largest request body"
     ),
     Option(
-        "webhook_secret", "", parse_keys,
+        "webhook_secret", (), parse_keys,
         "what webhooks are signed with: whsec_ and base64; several with spaces between them",
         secret=True,
     ),
     Option(
-        "webhook_networks", "", parse_networks,
+        "webhook_networks", (), parse_networks,
         "private addresses that webhooks may go to, like 10.0.0.0/8, with commas between them",
     ),
-    Option("webhook_attempts", "8", whole(1, 100), "attempts to deliver a webhook"),
+    Option("webhook_attempts", 8, whole(1, 100), "attempts to deliver a webhook"),
     Option(
-        "webhook_timeout_seconds", "10", seconds(0.1, 300), "how long an attempt may take",
+        "webhook_timeout_seconds", 10.0, seconds(0.1, 300), "how long an attempt may take",
     ),
     Option(
-        "webhook_retry_seconds", "1", seconds(0.01, 3600),
+        "webhook_retry_seconds", 1.0, seconds(0.01, 3600),
         "the wait before the second attempt; it is four times longer before each further one",
     ),
     Option(
-        "json_depth", str(JSON_DEPTH_MOST), whole(8, JSON_DEPTH_MOST),
+        "json_depth", JSON_DEPTH_MOST, whole(8, JSON_DEPTH_MOST),
         "levels that the JSON of a request may be nested",
     ),
     Option(
-        "json_values", "500000", whole(1000, 10**9),
+        "json_values", 500_000, whole(1000, 10**9),
         "objects, arrays and members that the JSON of a request may have in all",
     ),
     Option(
-        "metadata_limit_bytes", str(256 * 1024), whole(1024, 2**40),
+        "metadata_limit_bytes", 256 * 1024, whole(1024, 2**40),
         "largest metadata of a request; a value counts 24 bytes more than its JSON",
     ),
     Option(
-        "context_limit_bytes", str(1024 * 1024), whole(1024, 2**40),
+        "context_limit_bytes", 1024 * 1024, whole(1024, 2**40),
         "largest context of a request, counted likewise",
     ),
     Option(
-        "config_limit_bytes", str(1024 * 1024), whole(1024, 2**40),
+        "config_limit_bytes", 1024 * 1024, whole(1024, 2**40),
         "largest config of a request, counted likewise",
     ),
     Option(
-        "header_limit_bytes", str(64 * 1024), whole(1024, 2**24),
+        "header_limit_bytes", 64 * 1024, whole(1024, 2**24),
         "largest request line and headers together",
     ),
     Option(
-        "head_timeout_seconds", "30", seconds(0.05, 3600),
+        "head_timeout_seconds", 30.0, seconds(0.05, 3600),
         "how long a client may take from connecting, or from the first byte of a further request,"
         " to the end of the headers",
     ),
     Option(
-        "body_timeout_seconds", "30", seconds(0.05, 3600),
+        "body_timeout_seconds", 30.0, seconds(0.05, 3600),
         "how long a client may take between two pieces of a request body",
     ),
     Option(
-        "max_connections", "0", whole(0, 1_000_000),
+        "max_connections", 0, whole(0, 1_000_000),
         "connections open at the same time; 0: as many as the limit of open files allows,"
         " with a reserve for the database and the graphs",
     ),
     Option(
-        "websocket_limit_bytes", str(4 * 1024 * 1024), whole(1024, 2**31),
+        "websocket_limit_bytes", 4 * 1024 * 1024, whole(1024, 2**31),
         "largest message that a client may send over a WebSocket",
     ),
     Option(
-        "streams_per_user", "0", whole(0, 1_000_000),
+        "streams_per_user", 0, whole(0, 1_000_000),
         "event streams open at the same time, per user or else per address; 0: any number",
     ),
     Option(
-        "requests_per_second", "0", number(0, 1_000_000),
+        "requests_per_second", 0.0, number(0, 1_000_000),
         "requests that one user, or else one address, may make on average; 0: any number",
     ),
     Option(
-        "request_burst", "0", whole(0, 1_000_000),
+        "request_burst", 0, whole(0, 1_000_000),
         "requests at once before that counts; 0: those of ten seconds",
     ),
     Option(
@@ -292,5 +317,5 @@ OPTIONS: Final = (
         " be searched for", ("LANGGRAPH_AES_JSON_KEYS",),
     ),
     Option("log_level", "info", choice(*LOG_LEVELS), "how much is logged", ("LOG_LEVEL",)),
-    Option("log_json", "false", flag, "log JSON lines: true or false", ("LOG_JSON",)),
+    Option("log_json", False, flag, "log JSON lines: true or false", ("LOG_JSON",)),
 )  # fmt: skip

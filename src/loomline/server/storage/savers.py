@@ -33,7 +33,7 @@ class Savers(Generic[Connection]):
     options: SaverOptions
 
     def direct(self) -> StorageSaver[Connection]:
-        """Return a saver whose writes are committed when they return."""
+        """Return a saver that commits each write before it returns."""
         return self.into(DirectSink(self.access, self.statements.write))
 
     def into(self, sink: Sink, claim: Claim | None = None) -> StorageSaver[Connection]:
@@ -41,12 +41,12 @@ class Savers(Generic[Connection]):
         return StorageSaver(self.access, self.statements, sink, claim, self.options)
 
     def of(self, claim: Claim, *, wait: bool) -> StorageSaver[Connection]:
-        """Return the saver of a claim. With ``wait`` each write is committed when it returns."""
+        """Return the saver of a claim. With ``wait`` it commits each write before it returns."""
         sink: Sink = self.sinks.of(claim)
         return self.into(Settled(sink) if wait else sink, claim)
 
     def staged(self) -> Staged[Connection]:
-        """Return a saver whose rows wait in memory until they are written together."""
+        """Return a saver that keeps its rows in memory until they are written together."""
         collected = Collected()
         saver = StagedSaver(self.direct(), self.into(collected), self.options.serde)
         return Staged(self.statements, saver, collected)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from datetime import datetime
 from typing import cast
@@ -12,6 +11,7 @@ from loomline.server.authz.users import Caller
 from loomline.server.domain.crons import Cron, Firing, firing, run_fields
 from loomline.server.domain.errors import AlreadyFired, LoomlineError, StorageUnavailable
 from loomline.server.domain.json import JsonObject
+from loomline.server.duties import Duty
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.sealing import ACTING, Acting
 from loomline.server.ports.storage import Storage
@@ -29,8 +29,6 @@ BATCH = 100
 ROUNDS = 100
 """Batches before the clock is looked at again."""
 
-AWAY_SECONDS = 2.0
-
 
 class CronStarter:
     """Looks for due crons and starts their runs until it is stopped.
@@ -43,27 +41,13 @@ class CronStarter:
         self._storage = storage
         self._runs = runs
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
+        self._duty = Duty("crons", self._start_due, logger=logger, sleep=clock.sleep)
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._repeat(), name="crons")
+        self._duty.start()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _repeat(self) -> None:
-        while True:
-            try:
-                await self._start_due()
-                await self._clock.sleep(await self._patience())
-            except StorageUnavailable as error:
-                logger.warning("the database is away: %s", error)
-                await self._clock.sleep(AWAY_SECONDS)
-            except Exception:  # a bug in one round must not end the crons
-                logger.exception("looking for due crons failed")
-                await self._clock.sleep(AWAY_SECONDS)
+        await self._duty.stop()
 
     async def _patience(self) -> float:
         due = await self._storage.crons.next_due()
@@ -71,14 +55,16 @@ class CronStarter:
             return POLL_SECONDS
         return min(max((due - self._clock.now()).total_seconds(), 0.0), POLL_SECONDS)
 
-    async def _start_due(self) -> None:
+    async def _start_due(self) -> float:
+        """Start the runs of all due crons and return the seconds until the next look."""
         for _ in range(ROUNDS):
             now = self._clock.now()
             crons = await self._storage.crons.due(now, BATCH)
             for cron in crons:
                 await self._fire(cron, now)
             if len(crons) < BATCH:
-                return
+                break
+        return await self._patience()
 
     async def _fire(self, cron: Cron, now: datetime) -> None:
         assert cron.next_run_date is not None, "it would not be due"

@@ -25,6 +25,7 @@ from loomline.server.domain.errors import EncryptionFailed, LeaseLost, StorageUn
 from loomline.server.domain.events import NUMBERS, Event
 from loomline.server.domain.json import EMPTY_OBJECT, Encoded
 from loomline.server.domain.protocol import PLAIN_END, PLAIN_STEP, answered, run_end
+from loomline.server.domain.retention import Retention
 from loomline.server.domain.runs import Claim, Outcome, Stop, pause_after
 from loomline.server.domain.threads import question_ids
 from loomline.server.graphs.registry import Graphs
@@ -33,6 +34,7 @@ from loomline.server.graphs.serde import encode
 from loomline.server.graphs.states import Summary, summary
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog
+from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.signals import THREAD, WEBHOOK, WORK, Signals
 from loomline.server.ports.storage import Storage
 from loomline.server.worker.chunks import ChunkEncoder
@@ -66,16 +68,12 @@ _NOT_THE_END = (LeaseLost, StorageUnavailable, GraphDrained)
 
 @dataclass(frozen=True, slots=True)
 class ExecuteOptions:
-    """``keep_seconds`` is for runs that are not resumable: time for their readers to attach.
-
-    ``state_seconds`` is the most that reading the state of a failed run may take.
-    """
+    """``state_seconds`` is the most that reading the state of a failed run may take."""
 
     facts: ServerFacts
     show_all_errors: bool
     timeout_seconds: float
-    resumable_keep_seconds: float
-    keep_seconds: float = 30.0
+    retention: Retention
     retry_seconds: float = 2.0
     state_seconds: float = 10.0
 
@@ -172,6 +170,7 @@ class Executor:
         graphs: Graphs,
         clock: Clock,
         options: ExecuteOptions,
+        measures: Measures = NO_MEASURES,
     ) -> None:
         self._storage = storage
         self._events = events
@@ -179,9 +178,17 @@ class Executor:
         self._graphs = graphs
         self._clock = clock
         self._options = options
+        self._measures = measures
 
     async def execute(self, assignment: Assignment) -> None:
         """Execute a run to its end and record it, whatever happens on the way."""
+        run = assignment.claim.run
+        facts = {"run_id": str(run.run_id), "thread_id": str(run.thread_id)}
+        with self._measures.span("run", run.graph_id, attempt=run.attempt, **facts) as span:
+            await self._execute(assignment)
+            span.note(result=assignment.result)
+
+    async def _execute(self, assignment: Assignment) -> None:
         claim = assignment.claim
         began = time.perf_counter()
         outcome = await self._attempt(assignment)
@@ -427,10 +434,8 @@ class Executor:
             return
         assignment.result = outcome.status
         await self._append(claim, [*last, *after])
-        keep = self._options
-        await self._events.close(
-            stream, keep.resumable_keep_seconds if claim.run.resumable else keep.keep_seconds
-        )
+        keep = self._options.retention.seconds(resumable=claim.run.resumable)
+        await self._events.close(stream, keep)
         if claim.run.webhook is not None:
             await self._signals.publish(WEBHOOK)
         if finished.waiting:

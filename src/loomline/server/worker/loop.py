@@ -5,19 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from loomline.server.domain.errors import StorageUnavailable
 from loomline.server.domain.events import LAST_FENCE
-from loomline.server.domain.measures import WorkerMeasures
+from loomline.server.domain.measures import (
+    RUN_WAIT,
+    RUNS_CLAIMED,
+    RUNS_ENDED,
+    RUNS_GIVEN_UP,
+    RUNS_REPEATED,
+    RUNS_REQUEUED,
+)
+from loomline.server.domain.retention import Retention
 from loomline.server.domain.runs import ATTEMPTS_EXHAUSTED, Claim, Stop
+from loomline.server.duties import Duties, Duty, Pauses
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.events import EventLog
+from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.signals import STOP, WEBHOOK, WORK, Listener, Signals
 from loomline.server.ports.storage import Storage
 from loomline.server.worker.endings import failure_events
@@ -26,10 +35,6 @@ from loomline.server.worker.residents import Resident
 from loomline.server.worker.runners import Job, Runner
 
 logger: logging.Logger = logging.getLogger("loomline.worker")
-
-
-# Long enough for readers of a run that is given up to learn why.
-_KEEP_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,9 @@ class WorkerOptions:
     concurrency: int
     lease_seconds: float
     max_attempts: int
+    grace_seconds: float
+    retention: Retention
     poll_seconds: float = 2.0
-    grace_seconds: float = 10.0
     claim_batch: int = 32
     look_seconds: float = 1.0
     release_seconds: float = 2.0
@@ -71,6 +77,7 @@ class Worker:
         runner: Runner,
         options: WorkerOptions,
         residents: Sequence[Resident[Any]] = (),
+        measures: Measures = NO_MEASURES,
     ) -> None:
         self._storage = storage
         self._events = events
@@ -86,8 +93,9 @@ class Worker:
         self._claiming = asyncio.Lock()
         self._draining_since: float | None = None
         self._looked_at = clock.now()
-        self.measures: WorkerMeasures = WorkerMeasures()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._measures = measures
+        self._hints: Listener
+        self._duties = Duties(self._make_duties() if options.concurrency else ())
 
     @property
     def active(self) -> int:
@@ -105,18 +113,38 @@ class Worker:
         Args:
             orphaned: Whether no other worker can be alive, so that every running run is a leftover.
         """
-        duties = [self._runner.watch]
         self._runner.start()
         for resident in self._residents:
             await resident.start()
         if self._options.concurrency:
             await self._reclaim(orphaned=orphaned)
             await self._tell_unknown()
-            duties += [self._dispatch, self._keep_leases, self._look_for_lost, self._end_overdue]
-            if self._options.shared:
-                duties.append(self._stop_what_is_not_held)
-        for duty in duties:
-            self._tasks.append(asyncio.create_task(self._persist(duty), name=duty.__name__))
+        self._duties.start()
+
+    def _make_duties(self) -> Iterable[Duty]:
+        options = self._options
+        yield self._duty("claims", self._dispatch, 0.0, within=self._listening)
+        yield self._duty("leases", self._renew, options.lease_seconds / 3)
+        yield self._duty("lost runs", self._look_for_lost, options.look_seconds)
+        yield self._duty("overdue runs", self._end_overdue, options.overdue_seconds / 2)
+        if options.shared:
+            yield self._duty("unheld runs", self._stop_unheld, options.lease_seconds / 12)
+
+    def _duty(
+        self,
+        name: str,
+        act: Callable[[], Awaitable[None]],
+        seconds: float,
+        within: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
+    ) -> Duty:
+        async def round_() -> float:
+            await act()
+            return seconds
+
+        return Duty(
+            name, round_, logger=logger, sleep=self._clock.sleep, after_seconds=seconds,
+            within=within, pauses=Pauses(most_seconds=self._options.poll_seconds),
+        )  # fmt: skip
 
     async def _tell_unknown(self) -> None:
         if self._options.graphs is None:
@@ -150,9 +178,7 @@ class Worker:
             self._order(list(self._active), Release())
             await self._wait_idle(self._options.release_seconds)
             await self._give_back()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._duties.stop()
         for resident in reversed(self._residents):
             await resident.stop()
         await self._runner.stop()
@@ -173,28 +199,20 @@ class Worker:
             async with asyncio.timeout(self._options.release_seconds), self._claiming:
                 return
 
-    async def _persist(self, duty: Callable[[], Awaitable[None]]) -> None:
-        """Do a duty for ever, again after the database was away."""
-        while True:
-            try:
-                await duty()
-            except StorageUnavailable as error:
-                logger.warning("the database is away: %s", error)
-            except Exception:  # a bug in one round must not end the worker
-                logger.exception("a duty of the worker failed")
-            await self._clock.sleep(self._options.poll_seconds)
+    @asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        async with self._signals.listen(WORK, STOP) as self._hints:
+            yield
 
     async def _dispatch(self) -> None:
-        async with self._signals.listen(WORK, STOP) as hints:
-            while True:
-                # Runs that a blocked loop could not begin are left to other workers.
-                await self._runner.responsive.wait()
-                more = await self._claim()
-                if not more:
-                    await self._wait(hints)
+        # Runs that a blocked loop could not begin are left to other workers.
+        await self._runner.responsive.wait()
+        more = await self._claim()
+        if not more:
+            await self._wait()
 
-    async def _wait(self, hints: Listener) -> None:
-        hinted = await hints.wait(await self._patience())
+    async def _wait(self) -> None:
+        hinted = await self._hints.wait(await self._patience())
         stops = {payload for topic, payload in hinted if topic == STOP}
         # Without a name it may be any run: hints have been missed.
         if "" in stops or not stops.isdisjoint(map(str, self._active)):
@@ -218,19 +236,21 @@ class Worker:
             if limit <= 0 or self._draining:
                 return False
             until = _time() + options.lease_seconds
-            claims = await self._storage.runs.claim(
-                options.name, limit, options.lease_seconds, graphs=options.graphs
-            )
+            with self._measures.span("claim") as span:
+                claims = await self._storage.runs.claim(
+                    options.name, limit, options.lease_seconds, graphs=options.graphs
+                )
+                span.note(runs=len(claims))
             for claim in claims:
                 self._begin(claim, until)
         return len(claims) == limit
 
     def _begin(self, claim: Claim, until: float) -> None:
         run_id = claim.run.run_id
-        self.measures.claimed += 1
-        self.measures.repeated += claim.run.attempt > 1
+        self._measures.count(RUNS_CLAIMED)
+        self._measures.count(RUNS_REPEATED, amount=int(claim.run.attempt > 1))
         waited = (self._clock.now() - claim.run.created_at).total_seconds()
-        self.measures.waited.add(max(waited, 0.0))
+        self._measures.observe(RUN_WAIT, max(waited, 0.0))
         assignment = Assignment(claim, order=claim.stop, held_until=until)
         if self._options.shared and until <= _time():
             # The answer took longer than the lease: another worker may have begun the run by now.
@@ -295,47 +315,37 @@ class Worker:
         held = self._active.get(run_id)
         if held is not None and held[0] is assignment:
             del self._active[run_id]
-            self.measures.ended[assignment.result] += 1
+            self._measures.count(RUNS_ENDED, assignment.result)
         if not self._active:
             self._idle.set()
 
-    async def _keep_leases(self) -> None:
-        while True:
-            await self._clock.sleep(self._options.lease_seconds / 3)
-            await self._renew()
-
     async def _look_for_lost(self) -> None:
-        while True:
-            await self._clock.sleep(self._options.look_seconds)
-            # No claim may be on its way here: its lease could run out before the worker knows it.
-            async with self._claiming:
-                if self._late(0.0):
-                    # After an outage: what nobody has taken over meanwhile is ours as before.
-                    await self._renew()
-                await self._reclaim(orphaned=False)
+        # No claim may be on its way here: its lease could run out before the worker knows it.
+        async with self._claiming:
+            if self._late(0.0):
+                # After an outage: runs that no other worker has taken over are still held here.
+                await self._renew()
+            await self._reclaim(orphaned=False)
 
     async def _end_overdue(self) -> None:
         """End runs that the timeout cannot stop, since they block the loop it would come from."""
-        grace = self._options.overdue_seconds
-        while True:
-            await self._clock.sleep(grace / 2)
-            now = time.monotonic()
-            late = [each for each, _ in self._active.values() if each.overdue(now, grace)]
-            for assignment in late:
-                await self._executor.expire(assignment)
-                self._ended(assignment)
-            if late:
-                await self._signals.publish(WORK)
+        grace, now = self._options.overdue_seconds, time.monotonic()
+        late = [each for each, _ in self._active.values() if each.overdue(now, grace)]
+        for assignment in late:
+            await self._executor.expire(assignment)
+            self._ended(assignment)
+        if late:
+            await self._signals.publish(WORK)
 
-    async def _stop_what_is_not_held(self) -> None:
-        """Stop runs whose leases could not be renewed, before somebody else may begin them."""
-        lease = self._options.lease_seconds
-        while True:
-            await self._clock.sleep(lease / 12)
-            late = self._late(lease / 6)
-            if late:
-                logger.warning("runs stop: the database is away", extra={"runs": len(late)})
-                self._order(late, Release())
+    async def _stop_unheld(self) -> None:
+        """Stop runs whose leases could not be renewed, before another worker may begin them."""
+        late = self._late(self._options.lease_seconds / 6)
+        if late:
+            logger.warning(
+                "stopping runs: the database is unavailable and their leases are about to expire",
+                extra={"runs": len(late)},
+            )
+            self._order(late, Release())
 
     def _late(self, margin_seconds: float) -> list[UUID]:
         """Return the runs whose lease has run out, or will within the margin."""
@@ -382,9 +392,10 @@ class Worker:
         for run_id in found.given_up:
             logger.error("run failed too often and is given up", extra={"run_id": str(run_id)})
             await self._events.append(str(run_id), failure_events(ATTEMPTS_EXHAUSTED), LAST_FENCE)
-            await self._events.close(str(run_id), _KEEP_SECONDS)
-        self.measures.requeued += len(found.requeued)
-        self.measures.given_up += len(found.given_up)
+            keep = self._options.retention.longest_seconds
+            await self._events.close(str(run_id), keep)
+        self._measures.count(RUNS_REQUEUED, amount=len(found.requeued))
+        self._measures.count(RUNS_GIVEN_UP, amount=len(found.given_up))
         if found.given_up:
             await self._signals.publish(WEBHOOK)
         if found.requeued:

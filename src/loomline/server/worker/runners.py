@@ -23,6 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from loomline.server.duties import Duty
+
 logger: logging.Logger = logging.getLogger("loomline.worker")
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -72,7 +74,7 @@ class Job:
 class Runner:
     """One thread with one event loop, and the jobs on it.
 
-    ``submit``, ``cancel``, ``watch`` and ``stop`` belong to the loop that owns the runner.
+    ``start``, ``submit``, ``cancel`` and ``stop`` belong to the loop that owns the runner.
     ``responsive`` is set unless the runner's loop is blocked.
     """
 
@@ -88,11 +90,13 @@ class Runner:
         self._busy = asyncio.Event()
         self._asked_at: float | None = None
         self._reported = self._stopping = False
+        self._watch = Duty("runner watch", self._look, logger=logger)
 
     def start(self) -> None:
         self._loop = self._loop_factory()
         self._loop.set_default_executor(self._executor)
         self._thread.start()
+        self._watch.start()
 
     def submit(self, job: Job) -> None:
         self._jobs.add(job)
@@ -131,12 +135,12 @@ class Runner:
         """Return whether the caller is on the runner's loop."""
         return threading.current_thread() is self._thread
 
-    async def watch(self) -> None:
-        """Report for ever when the loop is blocked, and by which line."""
-        while True:
-            await self._busy.wait()
-            await asyncio.sleep(self._options.tick_seconds)
-            self._check(time.monotonic())
+    async def _look(self) -> float:
+        """Report a blocked loop, and the line that blocks it."""
+        await self._busy.wait()
+        await asyncio.sleep(self._options.tick_seconds)
+        self._check(time.monotonic())
+        return 0.0
 
     def blocked_for(self) -> float:
         """Return for how many seconds the loop has not answered."""
@@ -145,6 +149,7 @@ class Runner:
 
     async def stop(self) -> None:
         """Stop the thread; a blocked thread is left behind, as a daemon."""
+        await self._watch.stop()
         if self._loop is not None:
             self._stopping = True
             self._soon(self._loop.stop)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from loomline.server.domain.errors import StorageUnavailable
 from loomline.server.domain.idempotency import KEEP
+from loomline.server.duties import Duties, Duty, Pauses
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.storage import Storage
 
@@ -26,6 +25,9 @@ DEAD_WEBHOOK_DAYS = 30
 WEBHOOK_SWEEP_SECONDS = 3600.0
 KEY_SWEEP_SECONDS = 600.0
 
+RETRY_SECONDS = 5.0
+"""The pause after a failed sweep; it doubles up to the interval of the sweep."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
@@ -40,32 +42,13 @@ class Sweeper:
     """Does its duties, each in its own interval, until it is stopped."""
 
     def __init__(self, clock: Clock, sweeps: Sequence[Sweep]) -> None:
-        self._clock = clock
-        self._sweeps = sweeps
-        self._tasks: list[asyncio.Task[None]] = []
+        self._duties = Duties(_duty(sweep, clock) for sweep in sweeps)
 
     def start(self) -> None:
-        self._tasks = [
-            asyncio.create_task(self._repeat(sweep), name=f"sweep of {sweep.name}")
-            for sweep in self._sweeps
-        ]
+        self._duties.start()
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _repeat(self, sweep: Sweep) -> None:
-        while True:
-            await self._clock.sleep(sweep.interval_seconds)
-            try:
-                removed = await sweep.act()
-            except StorageUnavailable as error:
-                logger.warning("the database is away: %s", error)
-            except Exception:  # a bug in one sweep must not end the others
-                logger.exception("a sweep failed", extra={"sweep": sweep.name})
-            else:
-                _log(sweep, removed)
+        await self._duties.stop()
 
 
 def thread_sweep(storage: Storage, clock: Clock, *, interval_seconds: float, limit: int) -> Sweep:
@@ -123,6 +106,18 @@ async def _in_batches(expire: Callable[[], Awaitable[int]]) -> int:
     return done
 
 
-def _log(sweep: Sweep, removed: int) -> None:
-    if removed:
-        logger.info("swept", extra={"sweep": sweep.name, "count": removed})
+def _duty(sweep: Sweep, clock: Clock) -> Duty:
+    async def act() -> float:
+        if removed := await sweep.act():
+            logger.info("swept", extra={"sweep": sweep.name, "count": removed})
+        return sweep.interval_seconds
+
+    interval = sweep.interval_seconds
+    return Duty(
+        f"sweep of {sweep.name}",
+        act,
+        logger=logger,
+        sleep=clock.sleep,
+        after_seconds=interval,
+        pauses=Pauses(min(RETRY_SECONDS, interval), interval),
+    )

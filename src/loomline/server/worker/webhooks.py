@@ -6,15 +6,15 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from loomline.server.domain.errors import StorageUnavailable, WebhookFailed
+from loomline.server.domain.measures import DELIVERED, FAILED_ATTEMPTS, WEBHOOKS_GIVEN_UP
 from loomline.server.domain.webhooks import (
     Delivery,
-    OutboxReport,
     WebhookBlocked,
     WebhookUnresolved,
     body,
@@ -22,7 +22,9 @@ from loomline.server.domain.webhooks import (
     retry_delay,
     signed_headers,
 )
+from loomline.server.duties import Duty
 from loomline.server.ports.clock import Clock
+from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.signals import WEBHOOK, Listener, Signals
 from loomline.server.ports.storage import Storage
 from loomline.server.ports.webhooks import WebhookTransport
@@ -43,11 +45,11 @@ class SenderOptions:
     attempt by ``margin_seconds``. ``headers`` are sent to the domains that the policy lists.
     """
 
+    attempts: int
+    timeout_seconds: float
+    retry_seconds: float
     headers: Mapping[str, str] = field(default_factory=dict)
     keys: tuple[bytes, ...] = ()
-    attempts: int = 8
-    timeout_seconds: float = 10.0
-    retry_seconds: float = 1.0
     most: int = 64
     per_host: int = 8
     batch: int = 8
@@ -72,6 +74,7 @@ class WebhookSender:
         guard: WebhookGuard,
         transport: WebhookTransport,
         options: SenderOptions,
+        measures: Measures = NO_MEASURES,
     ) -> None:
         self._storage = storage
         self._signals = signals
@@ -79,8 +82,11 @@ class WebhookSender:
         self._guard = guard
         self._transport = transport
         self._options = options
-        self._delivered = self._failures = self._given_up = 0
-        self._task: asyncio.Task[None] | None = None
+        self._measures = measures
+        self._duty = Duty(
+            "webhooks", self._look, logger=logger, sleep=clock.sleep, within=self._listening
+        )
+        self._hints: Listener
         self._sending: dict[asyncio.Task[None], str] = {}
 
     async def start(self, *, orphaned: bool) -> None:
@@ -91,44 +97,27 @@ class WebhookSender:
         """
         if orphaned:
             await self._storage.webhooks.release()
-        self._task = asyncio.create_task(self._persist(), name="webhooks")
+        self._duty.start()
 
     async def stop(self) -> None:
         """Let what is being sent arrive if it does so soon; the rest is sent after the lease."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._duty.stop()
         if self._sending:
             await asyncio.wait(self._sending, timeout=self._options.grace_seconds)
         for task in self._sending:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
 
-    async def report(self) -> OutboxReport:
-        """Tell how the outbox stands, and what this process has sent since it began."""
-        return OutboxReport(
-            await self._storage.webhooks.stats(),
-            delivered=self._delivered,
-            failed=self._failures,
-            given_up=self._given_up,
-        )
+    @asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        async with self._signals.listen(WEBHOOK) as self._hints:
+            yield
 
-    async def _persist(self) -> None:
-        while True:
-            try:
-                await self._repeat()
-            except StorageUnavailable as error:
-                logger.warning("the database is away: %s", error)
-            except Exception:  # a bug in one round must not end the sending
-                logger.exception("looking for webhooks failed")
-            await self._clock.sleep(self._options.poll_seconds)
-
-    async def _repeat(self) -> None:
-        async with self._signals.listen(WEBHOOK) as hints:
-            while True:
-                busy = self._busy_hosts()
-                if not await self._begin(busy):
-                    await self._wait(hints, busy)
+    async def _look(self) -> float:
+        busy = self._busy_hosts()
+        if not await self._begin(busy):
+            await self._wait(busy)
+        return 0.0
 
     def _busy_hosts(self) -> list[str]:
         counts = Counter(self._sending.values())
@@ -147,7 +136,7 @@ class WebhookSender:
             task.add_done_callback(self._sending.pop)
         return len(taken) == limit
 
-    async def _wait(self, hints: Listener, busy: Sequence[str]) -> None:
+    async def _wait(self, busy: Sequence[str]) -> None:
         """Wait until something is due, or a host that was busy may not be any more."""
         if len(self._sending) >= self._options.most:
             await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
@@ -157,9 +146,9 @@ class WebhookSender:
         if due is not None:
             rest = min(max((due - self._clock.now()).total_seconds(), 0.0), rest)
         if not busy:
-            await hints.wait(rest)
+            await self._hints.wait(rest)
             return
-        hint = asyncio.create_task(hints.wait(rest))
+        hint = asyncio.create_task(self._hints.wait(rest))
         try:
             await asyncio.wait({hint, *self._sending}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -167,10 +156,12 @@ class WebhookSender:
             await asyncio.gather(hint, return_exceptions=True)
 
     async def _send(self, delivery: Delivery) -> None:
-        error, last = await self._attempt(delivery)
+        with self._measures.span("webhook", **_named(delivery)) as span:
+            error, last = await self._attempt(delivery)
+            span.note(error=error or "")
         with suppress(StorageUnavailable):  # then it is due again when the lease ends
             if error is None:
-                self._delivered += 1
+                self._measures.count(DELIVERED)
                 logger.info("webhook delivered", extra=_named(delivery))
                 await self._storage.webhooks.delivered(delivery)
             else:
@@ -208,12 +199,12 @@ class WebhookSender:
         spread = random.random()  # noqa: S311 - no secret
         delay = retry_delay(delivery.attempt, self._options.retry_seconds, spread)
         retry_at = None if last else self._clock.now() + timedelta(seconds=delay)
-        self._failures += 1
-        self._given_up += last
+        self._measures.count(FAILED_ATTEMPTS)
+        self._measures.count(WEBHOOKS_GIVEN_UP, amount=int(last))
         named = {**_named(delivery), "attempt": delivery.attempt, "error": error}
         logger.warning("webhook given up" if last else "webhook failed", extra=named)
         await self._storage.webhooks.failed(delivery, error, retry_at)
 
 
-def _named(delivery: Delivery) -> dict[str, object]:
+def _named(delivery: Delivery) -> dict[str, str]:
     return {"webhook_id": str(delivery.webhook_id), "run_id": str(delivery.run_id)}

@@ -71,13 +71,13 @@ class Fetcher:
         """
         await self._ask(("PING",))
 
-    async def run(self) -> None:
-        """Ask for ever. Belongs to the I/O loop."""
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            while batch := self._next():
-                await self._exchange(batch)
+    async def fetch(self) -> float:
+        """Answer the requests that wait. Belongs to the I/O loop."""
+        await self._work.wait()
+        self._work.clear()
+        while batch := self._next():
+            await self._exchange(batch)
+        return 0.0
 
     def _next(self) -> list[_Request]:
         """Take some requests that somebody still waits for."""

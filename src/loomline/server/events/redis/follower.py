@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from loomline.server.domain.errors import EventsLost, EventsUnavailable
 from loomline.server.domain.events import START, EventId, StoredEvent
-from loomline.server.events.redis.link import Away, Link, Pauses
+from loomline.server.events.redis.link import Away, Link, link_pauses
 from loomline.server.events.redis.options import Keys, RedisOptions
 from loomline.server.events.redis.windows import Elsewhere, Ending, Window
 from loomline.server.events.redis.wire import (
@@ -74,6 +74,7 @@ class Follower:
         self._newest = START
         self._losses = 0
         self._away_since: float | None = None
+        self._pauses = link_pauses()
 
     @property
     def size(self) -> int:
@@ -186,20 +187,18 @@ class Follower:
 
     # ------------------------------------------------------------------- on the I/O loop
 
-    async def run(self) -> None:
-        """Follow for ever."""
-        pauses = Pauses()
-        while True:
-            try:
-                if self._epoch is None or not self._link.connected:
-                    await self._connect()
-                self._take_in(await self._ask())
-            except Away as error:
-                self._note_away(error)
-                await pauses.sleep()
-            else:
-                self._away_since = None
-                pauses.reset()
+    async def follow(self) -> float:
+        """Take in the next entries of all streams."""
+        try:
+            if self._epoch is None or not self._link.connected:
+                await self._connect()
+            self._take_in(await self._ask())
+        except Away as error:
+            self._note_away(error)
+            return self._pauses.after_failure()
+        self._away_since = None
+        self._pauses.reset()
+        return 0.0
 
     async def _connect(self) -> None:
         """Connect, and find out whether the server still has what it had.

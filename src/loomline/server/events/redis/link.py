@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 import threading
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -25,6 +24,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from loomline.server.duties import Pauses
 from loomline.server.events.redis.scripts import Script
 from loomline.server.events.redis.wire import Command
 
@@ -225,19 +225,9 @@ async def _clear() -> None:
         await asyncio.sleep(0)
 
 
-class Pauses:
-    """How long to wait before the next try, growing with each failure."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    def reset(self) -> None:
-        self._next = 0.0
-
-    async def sleep(self) -> None:
-        pause = self._next
-        self._next = min(max(_FIRST_PAUSE, pause * 2), _LONGEST_PAUSE)
-        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects  # nosec B311
+def link_pauses() -> Pauses:
+    """Return the pauses between attempts to reach the server."""
+    return Pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
 
 
 class Answer(Generic[Result]):

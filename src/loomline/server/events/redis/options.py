@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from loomline.server.domain.retention import ENDED_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class RedisOptions:
@@ -25,11 +27,11 @@ class RedisOptions:
     into the database. ``read_patience_seconds``: readers of events are told after that.
     """
 
-    prefix: str = "loomline:"
+    prefix: str
     events: int = 50_000
     bytes: int = 64 * 1024 * 1024
     idle_seconds: float = 86_400.0
-    least_keep_seconds: float = 30.0
+    least_keep_seconds: float = ENDED_SECONDS
     pending_events: int = 10_000
     pending_bytes: int = 8 * 1024 * 1024
     all_pending_bytes: int = 64 * 1024 * 1024

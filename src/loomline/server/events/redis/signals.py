@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from loomline.server.events.hints import HintBox
-from loomline.server.events.redis.link import Answer, Away, IoThread, Link, Pauses
+from loomline.server.events.redis.link import Answer, Away, IoThread, Link, link_pauses
 from loomline.server.events.redis.options import Keys, RedisOptions
 from loomline.server.events.redis.wire import Command
 
@@ -50,7 +50,8 @@ class RedisSignals:
         self._wanted = asyncio.Event()
         self._subscribed: set[str] = set()
         self._confirmed: dict[str, list[Answer[None]]] = {}
-        self._silent = False
+        self._silent = self._hearing = self._again = False
+        self._pauses = link_pauses()
 
     async def publish(self, topic: str, payload: str = "") -> None:
         self._offer(topic, payload)
@@ -69,19 +70,21 @@ class RedisSignals:
             with self._lock:
                 self._listeners -= {listener}
 
-    async def run(self) -> None:
-        """Hear what other processes say, for ever. Belongs to the I/O loop."""
-        pauses = Pauses()
-        again = False
-        while True:
-            await self._wanted.wait()
-            try:
-                await self._hear(again=again, heard=pauses.reset)
-            except Away as error:
-                if not again:
-                    logger.warning("the connection for signals is lost: %s", error)
-                again = True
-                await pauses.sleep()
+    async def hear(self) -> float:
+        """Take in the next message of another process. Belongs to the I/O loop."""
+        await self._wanted.wait()
+        hearing, self._hearing = self._hearing, False
+        try:
+            if not hearing:
+                await self._begin()
+            await self._hear()
+        except Away as error:
+            if not self._again:
+                logger.warning("the connection for signals is lost: %s", error)
+            self._again = True
+            return self._pauses.after_failure()
+        self._hearing = True
+        return 0.0
 
     def _offer(self, topic: str, payload: str) -> None:
         for listener in self._listeners:
@@ -123,19 +126,20 @@ class RedisSignals:
         if channels:
             await self._link.send([("SUBSCRIBE", *channels)])
 
-    async def _hear(self, *, again: bool, heard: Callable[[], None]) -> None:
+    async def _begin(self) -> None:
         with self._lock:
             self._subscribed.clear()
         self._silent = False
         await self._ask_for(self._missing())
-        while True:
-            said = await self._link.receive(_SILENCE_SECONDS)
-            if said is None:
-                await self._break_silence()
-                continue
-            self._silent = False
-            heard()
-            self._take_in(said, again=again)
+
+    async def _hear(self) -> None:
+        said = await self._link.receive(_SILENCE_SECONDS)
+        if said is None:
+            await self._break_silence()
+            return
+        self._silent = False
+        self._pauses.reset()
+        self._take_in(said)
 
     async def _break_silence(self) -> None:
         """Ask a silent server whether it is there.
@@ -151,7 +155,7 @@ class RedisSignals:
         await self._ask_for(self._missing())
         await self._link.send([("PING",)])
 
-    def _take_in(self, said: object, *, again: bool) -> None:
+    def _take_in(self, said: object) -> None:
         match said:
             case [b"message", bytes(channel), bytes(data)]:
                 sender, _, payload = data.decode().partition("\0")
@@ -159,15 +163,15 @@ class RedisSignals:
                 if topic is not None and sender != self._name:
                     self._offer(topic, payload)
             case [b"subscribe", bytes(channel), _]:
-                self._confirm(channel.decode(), again=again)
+                self._confirm(channel.decode())
 
-    def _confirm(self, channel: str, *, again: bool) -> None:
+    def _confirm(self, channel: str) -> None:
         with self._lock:
             self._subscribed.add(channel)
             answers = self._confirmed.pop(channel, [])
         for answer in answers:
             answer.give(None)
-        if again:
+        if self._again:
             self._offer(self._topics[channel], "")
 
 

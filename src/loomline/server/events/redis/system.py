@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 
 from loomline.server.domain.errors import EventsUnavailable
+from loomline.server.duties import Duties, Duty
 from loomline.server.events.redis.fetcher import SECONDS, Fetcher
 from loomline.server.events.redis.follower import Follower
-from loomline.server.events.redis.link import Answer, Away, IoThread, Link, LoopFactory, Pauses
+from loomline.server.events.redis.link import Answer, Away, IoThread, Link, LoopFactory, link_pauses
 from loomline.server.events.redis.log import RedisEventLog
 from loomline.server.events.redis.options import Keys, RedisOptions, address
 from loomline.server.events.redis.scripts import ALL
@@ -19,8 +20,6 @@ from loomline.server.events.redis.wire import Command
 from loomline.server.events.redis.writer import Writer
 
 logger: logging.Logger = logging.getLogger("loomline.events")
-
-Duty = Callable[[], Coroutine[object, object, None]]
 
 
 class RedisEvents:
@@ -42,11 +41,11 @@ class RedisEvents:
     def __init__(
         self,
         url: str,
-        options: RedisOptions | None = None,
+        options: RedisOptions,
         *,
         loop_factory: LoopFactory = asyncio.new_event_loop,
     ) -> None:
-        self._options = options = options or RedisOptions()
+        self._options = options
         self._address = address(url)
         self._io = IoThread(loop_factory)
         keys = Keys(options.prefix)
@@ -63,13 +62,15 @@ class RedisEvents:
         self._fetcher = Fetcher(self._io, fetching, keys)
         self.log = RedisEventLog(self._writer, follower, self._fetcher, options)
         self.signals = RedisSignals(self._io, hearing, keys, name, options, send=self._writer.post)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._duties: list[Duty] = [
-            self._writer.run,
-            follower.run,
-            self._fetcher.run,
-            self.signals.run,
-        ]
+        self._duties = Duties(
+            Duty(name, act, logger=logger, pauses=link_pauses())
+            for name, act in (
+                ("redis writer", self._writer.send),
+                ("redis follower", follower.follow),
+                ("redis fetcher", self._fetcher.fetch),
+                ("redis signals", self.signals.hear),
+            )
+        )
 
     @property
     def available(self) -> bool:
@@ -97,7 +98,7 @@ class RedisEvents:
             raise EventsUnavailable(
                 f"The Redis server at {self._address} cannot be used: {error}"
             ) from None
-        self._io.post(self._begin)
+        self._io.post(self._duties.start)
 
     async def ping(self) -> None:
         """Return if the server answers.
@@ -124,9 +125,7 @@ class RedisEvents:
         await self._io.stop()
 
     async def _disconnect(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._duties.stop()
         for link in self._links:
             await link.drop(wait=True)
 
@@ -144,21 +143,6 @@ class RedisEvents:
             if isinstance(answer, Exception):
                 raise Away(str(answer))
 
-    def _begin(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(_persist(duty)) for duty in self._duties]
-
     def _post_all(self, commands: Sequence[Command]) -> None:
         for command in commands:
             self._writer.post(command)
-
-
-async def _persist(duty: Duty) -> None:
-    """Do a duty for ever: a bug in one round must not end it."""
-    pauses = Pauses()
-    while True:
-        try:
-            await duty()
-        except Exception:
-            logger.exception("a duty of the event server's connections failed")
-        await pauses.sleep()

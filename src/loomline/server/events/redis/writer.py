@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from loomline.server.domain.events import Event
-from loomline.server.events.redis.link import Answer, Away, IoThread, Link, Pauses
+from loomline.server.events.redis.link import Answer, Away, IoThread, Link, link_pauses
 from loomline.server.events.redis.options import Keys, RedisOptions
 from loomline.server.events.redis.scripts import APPEND, CLOSE, DISCARD, REOPEN, Script
 from loomline.server.events.redis.wire import Command, fields
@@ -123,6 +123,8 @@ class Writer:
         self._called = False
         self._called_urgently = False
         self._sent_at = 0.0
+        self._unsent: _Round | None = None
+        self._pauses = link_pauses()
         self._away = False
         self._losses = 0
         self._drained: list[Answer[None]] = []
@@ -209,14 +211,14 @@ class Writer:
     def ping(self) -> Answer[object]:
         return self.act("", ("PING",), asks=True)
 
-    async def run(self) -> None:
-        """Send rounds for ever. Belongs to the I/O loop."""
-        while True:
+    async def send(self) -> float:
+        """Send a round, or again the round that has not arrived. Belongs to the I/O loop."""
+        now, self._unsent = self._unsent, None
+        if now is None:
             await self._work.wait()
             await self._gather()
             now = self._collect()
-            if now.steps or now.extras:
-                await self._deliver(now)
+        return await self._deliver(now) if now.steps or now.extras else 0.0
 
     # ------------------------------------------------------------------- under the lock
 
@@ -322,21 +324,19 @@ class Writer:
         self._bytes -= taken
         return taken
 
-    async def _deliver(self, now: _Round) -> None:
-        answers = await self._executed(now)
+    async def _deliver(self, now: _Round) -> float:
+        try:
+            seconds = now.seconds(self._options.answer_seconds)
+            answers = await self._link.execute(self._commands(now), seconds)
+        except Away as error:
+            self._note_away(error)
+            now.extras.clear()
+            self._unsent = now
+            return self._pauses.after_failure()
+        self._pauses.reset()
         self._sent_at = asyncio.get_running_loop().time()
         self._settle(now, answers)
-
-    async def _executed(self, now: _Round) -> Sequence[object]:
-        pauses = Pauses()
-        while True:
-            try:
-                seconds = now.seconds(self._options.answer_seconds)
-                return await self._link.execute(self._commands(now), seconds)
-            except Away as error:
-                self._note_away(error)
-                now.extras.clear()
-                await pauses.sleep()
+        return 0.0
 
     def _commands(self, now: _Round) -> list[Command]:
         commands = [command for step in now.steps if (command := self._command(*step)) is not None]

@@ -23,6 +23,7 @@ from psycopg.pq import Format, TransactionStatus
 from psycopg.rows import TupleRow
 
 from loomline.server.domain.errors import StorageUnavailable
+from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.storage.postgres.failures import (
     BUSY,
     CLOSING,
@@ -39,8 +40,6 @@ Work: TypeAlias = Callable[[Connection], T]
 
 QUEUE_MOST = 20_000
 """Works that may wait: every one has a caller, so more means that the database cannot follow."""
-
-CONNECTIONS = 4
 
 _ATTEMPTS = 5
 
@@ -126,8 +125,11 @@ class Database:
     Every method may be called from any loop, the blocking ones from any thread without one.
     """
 
-    def __init__(self, given: dict[str, Any], connections: int = CONNECTIONS) -> None:
+    def __init__(
+        self, given: dict[str, Any], connections: int, measures: Measures = NO_MEASURES
+    ) -> None:
         self._given = given
+        self._measures = measures
         self._local = threading.local()
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
@@ -167,7 +169,8 @@ class Database:
 
     async def call(self, act: Callable[[], T]) -> T:
         """Execute anything on one of the threads."""
-        return await asyncio.wrap_future(self._submit(act))
+        with self._measures.span("storage"):
+            return await asyncio.wrap_future(self._submit(act))
 
     def transact(self, work: Work[S], read: Callable[[S], T], begin: str = "BEGIN") -> T:
         """Execute a work in a transaction on this thread, with a connection of its own."""

@@ -10,12 +10,12 @@ from uuid import UUID
 import psycopg
 
 from loomline.server.ports.clock import Clock
+from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.store import Store, StoreOptions
 from loomline.server.storage.postgres.assistants import PostgresAssistants
 from loomline.server.storage.postgres.cache import PostgresCache
 from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints
 from loomline.server.storage.postgres.connection import (
-    CONNECTIONS,
     Connection,
     Database,
     connect,
@@ -52,9 +52,10 @@ class PostgresStorage(Checkpointed[Connection]):
         *,
         clock: Clock,
         store: StoreOptions | None = None,
-        connections: int = CONNECTIONS,
+        connections: int,
         use: Use | None = None,
         saver: SaverOptions | None = None,
+        measures: Measures = NO_MEASURES,
     ) -> None:
         """Make one that is not opened yet.
 
@@ -66,6 +67,7 @@ class PostgresStorage(Checkpointed[Connection]):
             use: Whether other processes may use the database meanwhile; None: it does not matter,
                 because nothing is going to be executed.
             saver: How values become rows.
+            measures: The receiver of spans of the transactions.
         """
         self._url = url
         self._use = use
@@ -73,6 +75,7 @@ class PostgresStorage(Checkpointed[Connection]):
         self._store_options = store or StoreOptions()
         self._saver_options = saver or SaverOptions()
         self._clock = clock
+        self._measures = measures
         self._connections = connections
         self._opened = False
 
@@ -84,7 +87,7 @@ class PostgresStorage(Checkpointed[Connection]):
                 that does not expect us, or has no pgvector where the store needs it.
         """
         vectors = await asyncio.to_thread(self._prepare)
-        self._database = Database(parameters(self._url), self._connections)
+        self._database = Database(parameters(self._url), self._connections, self._measures)
         self._drain = ThreadDrain(self._database)
         sinks = Sinks(self._drain)
         self._savers = Savers(self._database, PostgresCheckpoints(), sinks, self._saver_options)

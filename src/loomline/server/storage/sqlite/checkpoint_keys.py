@@ -1,10 +1,10 @@
 """Short keys in the rows of checkpoints, where ids would take more room than the content.
 
 A thread has a number, and its rows begin with a key that is made of it. Keys grow with the numbers,
-so the rows of a new thread go to the end of each table and index, whose pages become full. UUIDs
+so the rows of a new thread go to the end of each table and index, and fill its pages. UUIDs
 are stored as their 16 bytes, which sort like the strings.
 
-Threads with rows of an older version of Loomline have no number: their rows have the ids as
+Threads with rows of an older version of Loomline were never numbered: their rows have the ids as
 strings.
 """
 
@@ -54,7 +54,7 @@ class ThreadKey:
 
 
 def thread_key(connection: sqlite3.Connection, thread_id: str) -> ThreadKey:
-    """Return the key of a thread, which has no rows if it has no number."""
+    """Return the key of a thread. A thread without a number has no rows, or old ones."""
     row = connection.execute(_NUMBER, (thread_id,)).fetchone()
     return ThreadKey(thread_id, thread_id if row is None else _key(row[0]))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
 from loomline.server.domain.errors import LoomlineError, StorageUnavailable
+from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.storage.sqlite.functions import register
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
@@ -120,8 +121,9 @@ class Writer:
     Works must be repeatable: when a transaction fails, its works are executed again, one by one.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, measures: Measures = NO_MEASURES) -> None:
         self._connection = connection
+        self._measures = measures
         self._condition = threading.Condition()
         self._queue: list[_Operation[object]] = []
         self._closing = False
@@ -155,8 +157,9 @@ class Writer:
         def tell(operation: _Operation[T]) -> None:
             self._deliveries[loop].append(_Delivery(future, operation))  # type: ignore[arg-type]
 
-        self._put(_Operation(work, tell), urgent=True)
-        return await future
+        with self._measures.span("storage", "write"):
+            self._put(_Operation(work, tell), urgent=True)
+            return await future
 
     def write_blocking(self, work: Work[T]) -> T:
         """Do the same from a thread without an event loop."""
@@ -245,8 +248,9 @@ class Writer:
 class Readers:
     """Connections for reading: one for short reads in place, some threads for longer ones."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, measures: Measures = NO_MEASURES) -> None:
         self._path = path
+        self._measures = measures
         self._lock = threading.Lock()
         self._near = connect(path)
         self._local = threading.local()
@@ -268,7 +272,8 @@ class Readers:
         Raises:
             StorageUnavailable: it could not be read.
         """
-        return await asyncio.wrap_future(self._submit(work))
+        with self._measures.span("storage", "read"):
+            return await asyncio.wrap_future(self._submit(work))
 
     def read_blocking(self, work: Work[T]) -> T:
         """Do the same from a thread without an event loop."""

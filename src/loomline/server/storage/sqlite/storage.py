@@ -10,6 +10,7 @@ from uuid import UUID
 
 from loomline.server.domain.errors import StorageUnavailable
 from loomline.server.ports.clock import Clock
+from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.store import Store, StoreOptions
 from loomline.server.storage.memory_cache import MemoryCache
 from loomline.server.storage.saver import SaverOptions
@@ -46,8 +47,10 @@ class SqliteStorage(Checkpointed[sqlite3.Connection]):
         store: StoreOptions | None = None,
         beside: bool = False,
         saver: SaverOptions | None = None,
+        measures: Measures = NO_MEASURES,
     ) -> None:
         self._path = path
+        self._measures = measures
         self._beside = beside
         self._clock = clock
         self._store_options = store or StoreOptions()
@@ -136,9 +139,9 @@ class SqliteStorage(Checkpointed[sqlite3.Connection]):
                 look_at_version(connection)
             else:
                 migrate(connection)
-            self._readers = Readers(self._path)
+            self._readers = Readers(self._path, self._measures)
             undo.callback(self._readers.close)
-            self._writer = Writer(connection)
+            self._writer = Writer(connection, self._measures)
             self._upkeep = Upkeep(self._writer, connection, self._path)
             if not self._beside:
                 self._upkeep.prepare()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from loomline.server.domain.errors import StorageUnavailable
+from loomline.server.duties import Failures
 from loomline.server.storage.sqlite.connection import (
     CLOSING,
     Work,
@@ -84,6 +85,7 @@ class Upkeep:
         self._due = True
         self._retry = False
         self._closing = True
+        self._failures = Failures("upkeep", logger)
         self._connection = connection
         self._thread = threading.Thread(target=self._main, name="loomline-upkeep", daemon=True)
 
@@ -248,12 +250,10 @@ class Upkeep:
             next(self._listed)
         except StopIteration:
             self._listed = None
-        except StorageUnavailable as error:
+            self._failures.end()
+        except Exception as error:  # noqa: BLE001 - a defect in one piece must not end the thread
             self._listed, self._retry = None, True
-            logger.warning("upkeep of threads is postponed: %s", error)
-        except Exception:
-            self._listed, self._retry = None, True
-            logger.exception("upkeep of threads failed")
+            self._failures.note(error)
 
     def _pass(self) -> Iterator[None]:
         # By the writer: the transaction whose trigger woke this thread may not be committed yet.
