@@ -17,9 +17,11 @@ from loomline.server.domain import json as domain_json, run_spec
 from loomline.server.domain.assistants import Assistant
 from loomline.server.domain.json import Encoded, dump
 from loomline.server.domain.run_spec import RunSpec, StoredSpec
+from loomline.server.domain.runs import QueueLimits
 from loomline.server.events.memory import MemoryEventLog
 from loomline.server.events.signals import MemorySignals
 from loomline.server.services.priorities import Priorities
+from loomline.server.services.run_limits import RunLimits
 from loomline.server.services.run_request import RunRequest, new_run
 from loomline.server.services.runs import Admission, RunService
 from loomline.server.storage import encrypted
@@ -153,7 +155,7 @@ async def encrypted_service(folder, auth):
         signals=MemorySignals(),
         assistants=OneAssistant(),
         clock=clock,
-        admission=Admission(Guard(), Priorities(storage, None)),
+        admission=Admission(Guard(), Priorities(storage, None), RunLimits(QueueLimits(100), 100)),
         authz=Authorizer(auth),
     )
     try:
