@@ -434,3 +434,20 @@ async def test_a_reader_that_cannot_open_the_file(tmp_path):
     with pytest.raises(StorageUnavailable):
         await readers.read(lambda connection: connection.execute("SELECT 1").fetchone())
     readers.close()
+
+
+@pytest.mark.parametrize("number", [1, 15, 16, 255, 256, 2**40])
+async def test_thread_with_a_checkpoint_is_not_fresh_whatever_its_number(tmp_path, number):
+    async with open_storage(tmp_path) as storage:
+        await storage._writer.write(
+            lambda c: c.execute(
+                "INSERT INTO sqlite_sequence (name, seq) VALUES ('checkpoint_threads', ?)",
+                (number - 1,),
+            )
+        )
+        thread = await thread_of(storage)
+        held = await started(storage, thread)
+        assert held.fresh
+        await checkpoint(storage.run_checkpointer(held, wait=False), thread, held.run.run_id)
+        await storage.runs.finish(held, DONE)
+        assert not (await started(storage, thread)).fresh

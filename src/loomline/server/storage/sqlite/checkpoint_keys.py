@@ -18,6 +18,16 @@ from typing import Final, overload
 _MARK: Final = "#"
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
+# The key of a number, as `_key` makes it.
+_HEX = "printf('%x', n.number)"
+HAS_CHECKPOINTS: Final = f"""
+    (EXISTS (SELECT 1 FROM checkpoint_threads n JOIN checkpoints c
+             ON c.thread_id = '{_MARK}' || char(97 + length({_HEX})) || {_HEX}
+             WHERE n.thread_id = r.thread_id)
+     OR EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = r.thread_id))
+"""
+"""Whether the thread of a row ``r`` has a checkpoint, under its key or, in old rows, its id."""
+
 _NUMBER = "SELECT number FROM checkpoint_threads WHERE thread_id = ?"
 _NAME = "SELECT thread_id FROM checkpoint_threads WHERE number = ?"
 _FORGET = "DELETE FROM checkpoint_threads WHERE thread_id = ?"

@@ -1,5 +1,7 @@
 """The statements on runs, and on threads where runs change them."""
 
+from loomline.server.storage.sqlite.checkpoint_keys import HAS_CHECKPOINTS
+
 _RUN = (
     "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
     " temporary, resumable, attempt, created_at, updated_at, error, webhook, caller,"
@@ -94,9 +96,7 @@ NEXT_PRIORITY = """
 
 # Of one priority at a time, since an index can give the order of due runs for that only.
 CLAIMABLE = f"""
-    SELECT {_RUN},
-           EXISTS (SELECT 1 FROM checkpoint_threads c WHERE c.thread_id = r.thread_id)
-             OR EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = r.thread_id),
+    SELECT {_RUN}, {HAS_CHECKPOINTS},
            stop_action, stop_reason, claims,
            (SELECT event_number FROM threads t WHERE t.thread_id = r.thread_id)
     FROM runs r INDEXED BY runs_by_priority
