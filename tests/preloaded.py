@@ -61,7 +61,11 @@ class Preloaded:
 
     def communicate(self, timeout=None):
         self.wait(timeout)
-        return tuple(reader.text() for reader in self._readers)
+        for reader in self._readers:
+            reader.join(timeout)
+            if reader.is_alive():  # a child of the process has the pipe still open
+                raise subprocess.TimeoutExpired(self.args, timeout)
+        return tuple(reader.content for reader in self._readers)
 
     def send_signal(self, number):
         if self.poll() is None:
@@ -72,13 +76,24 @@ class Preloaded:
         self.send_signal(signal.SIGKILL)
 
     def _end(self, timeout):
-        with self._lock:
-            if self.returncode is None and select.select([self._status[0]], [], [], timeout)[0]:
-                status = os.read(self._status[0], 100)
-                os.close(self._status[0])
-                assert status, "the helper process has died"
-                self.returncode = int(status)
-            return self.returncode
+        # Without the lock: another thread may look or kill meanwhile.
+        if self.returncode is None and _readable(self._status[0], timeout):
+            with self._lock:
+                self._read_status()
+        return self.returncode
+
+    def _read_status(self):
+        if self.returncode is None:
+            status = os.read(self._status[0], 100)
+            assert status, "the helper process has died"
+            self.returncode = int(status)
+            os.close(self._status[0])
+
+
+def _readable(descriptor, timeout):
+    poll = select.poll()  # unlike select, for descriptors beyond 1023 as well
+    poll.register(descriptor, select.POLLIN)
+    return poll.poll(None if timeout is None else 1000 * timeout)
 
 
 class _Reader(threading.Thread):
@@ -87,16 +102,12 @@ class _Reader(threading.Thread):
     def __init__(self, descriptor):
         super().__init__(daemon=True)
         self._descriptor = descriptor
-        self._content = ""
+        self.content = ""
         self.start()
 
     def run(self):
         with os.fdopen(self._descriptor, encoding="utf-8", errors="replace") as file:
-            self._content = file.read()
-
-    def text(self):
-        self.join()
-        return self._content
+            self.content = file.read()
 
 
 class _Helper:
@@ -109,6 +120,7 @@ class _Helper:
             [sys.executable, "-m", "tests.preloaded", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
+            cwd=Path(__file__).parents[1],  # the first use may come from any folder
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
         theirs.close()

@@ -136,7 +136,7 @@ def test_api_keys_identify_users_for_handlers(serve, tmp_path):
         assert httpx.get(place, headers={"x-api-key": bob}).status_code == 404
 
 
-def test_private_server_keeps_the_resources_of_its_keys_apart(serve, tmp_path):
+def test_private_server_keeps_the_resources_of_its_keys_separate(serve, tmp_path):
     names = ("a.b@x.com", "a%2Eb@x.com")
     keys, entries = made(*names)
     (tmp_path / "keys.json").write_text(json.dumps(entries))
