@@ -31,6 +31,16 @@ class Assistant:
     created_at: datetime
     updated_at: datetime
 
+    @property
+    def folded_name(self) -> str:
+        """The name without regard to case, for searches and orders."""
+        return self.name.casefold()
+
+    @property
+    def folded_graph(self) -> str:
+        """The graph without regard to case, for orders."""
+        return self.graph_id.casefold()
+
 
 @dataclass(frozen=True, slots=True)
 class AssistantVersion:
@@ -75,6 +85,11 @@ class AssistantFilter:
     name: str = ""
     metadata: JsonObject = field(default_factory=dict)
     access: Condition = EVERYTHING
+
+    @property
+    def folded_name(self) -> str:
+        """The part of the name without regard to case."""
+        return self.name.casefold()
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,14 @@ class Settled:
 class Access(Protocol[Connection_co]):
     """Executes works, from a loop or from a thread without one."""
 
+    async def point(self, work: Callable[[Connection_co], T]) -> T:
+        """Execute one statement that reads a few small rows and finds them by an index."""
+        ...
+
+    async def ask(self, work: Callable[[Connection_co], T]) -> T:
+        """Execute one statement that reads. Two of them may see different pictures."""
+        ...
+
     async def read(self, work: Callable[[Connection_co], T]) -> T: ...
 
     def read_blocking(self, work: Callable[[Connection_co], T]) -> T: ...

@@ -167,6 +167,10 @@ class Database:
         """Execute a single statement that reads."""
         return await self.call(lambda: self._repeat(work))
 
+    async def point(self, work: Work[T]) -> T:
+        """Execute a single statement that reads a few rows."""
+        return await self.ask(work)
+
     async def call(self, act: Callable[[], T]) -> T:
         """Execute anything on one of the threads."""
         with self._measures.span("storage"):

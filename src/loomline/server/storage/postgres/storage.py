@@ -12,7 +12,9 @@ import psycopg
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.store import Store, StoreOptions
-from loomline.server.storage.postgres.assistants import PostgresAssistants
+from loomline.server.storage.assistants import DatabaseAssistants
+from loomline.server.storage.crons import DatabaseCrons
+from loomline.server.storage.postgres.assistants import ASSISTANTS
 from loomline.server.storage.postgres.cache import PostgresCache
 from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints
 from loomline.server.storage.postgres.connection import (
@@ -21,7 +23,7 @@ from loomline.server.storage.postgres.connection import (
     connect,
     parameters,
 )
-from loomline.server.storage.postgres.crons import PostgresCrons
+from loomline.server.storage.postgres.dialect import DIALECT
 from loomline.server.storage.postgres.edits import PostgresEdit
 from loomline.server.storage.postgres.failures import not_opened
 from loomline.server.storage.postgres.migrate import migrate
@@ -99,8 +101,10 @@ class PostgresStorage(Checkpointed[Connection]):
             self._database, items, self._clock, options, self._saver_options.sealer
         )
         self.cache: PostgresCache = PostgresCache(self._database, self._clock)
-        self.assistants: PostgresAssistants = PostgresAssistants(self._database)
-        self.crons: PostgresCrons = PostgresCrons(self._database)
+        self.assistants: DatabaseAssistants[Connection] = DatabaseAssistants(
+            self._database, DIALECT, ASSISTANTS
+        )
+        self.crons: DatabaseCrons[Connection] = DatabaseCrons(self._database, DIALECT)
         self.threads: PostgresThreads = PostgresThreads(self._database)
         self.webhooks: PostgresWebhooks = PostgresWebhooks(self._database, self._clock)
         self.runs: PostgresRuns = PostgresRuns(self._database, sinks, self._clock)

@@ -317,6 +317,12 @@ class Access:
     def write_blocking(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return self._writer.write_blocking(work)
 
+    async def point(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return self._readers.point(work)
+
+    async def ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._readers.read(work)
+
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._readers.read(work)
 

@@ -12,14 +12,16 @@ from loomline.server.domain.errors import StorageUnavailable
 from loomline.server.ports.clock import Clock
 from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.store import Store, StoreOptions
+from loomline.server.storage.assistants import DatabaseAssistants
+from loomline.server.storage.crons import DatabaseCrons
 from loomline.server.storage.memory_cache import MemoryCache
 from loomline.server.storage.saver import SaverOptions
 from loomline.server.storage.savers import Checkpointed, Savers
 from loomline.server.storage.sinks import Sinks
-from loomline.server.storage.sqlite.assistants import SqliteAssistants
+from loomline.server.storage.sqlite.assistants import ASSISTANTS
 from loomline.server.storage.sqlite.checkpoint_rows import SqliteCheckpoints
 from loomline.server.storage.sqlite.connection import Access, Readers, Writer, connect, not_opened
-from loomline.server.storage.sqlite.crons import SqliteCrons
+from loomline.server.storage.sqlite.dialect import DIALECT
 from loomline.server.storage.sqlite.edits import SqliteEdit
 from loomline.server.storage.sqlite.folder import DataFolder
 from loomline.server.storage.sqlite.migrate import look_at_owner, look_at_version, migrate
@@ -82,8 +84,10 @@ class SqliteStorage(Checkpointed[sqlite3.Connection]):
             options,
             self._saver_options.sealer,
         )
-        self.assistants: SqliteAssistants = SqliteAssistants(self._writer, self._readers)
-        self.crons: SqliteCrons = SqliteCrons(self._writer, self._readers)
+        self.assistants: DatabaseAssistants[sqlite3.Connection] = DatabaseAssistants(
+            access, DIALECT, ASSISTANTS
+        )
+        self.crons: DatabaseCrons[sqlite3.Connection] = DatabaseCrons(access, DIALECT)
         self.threads: SqliteThreads = SqliteThreads(self._writer, self._readers, self._upkeep)
         self.webhooks: SqliteWebhooks = SqliteWebhooks(self._writer, self._readers, self._clock)
         self.runs: SqliteRuns = SqliteRuns(
