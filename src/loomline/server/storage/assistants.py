@@ -1,4 +1,4 @@
-"""Assistants and their versions in the server's database, whichever it is."""
+"""Assistants and their versions for every database."""
 
 from __future__ import annotations
 
@@ -292,7 +292,7 @@ class DatabaseAssistants(Generic[Connection]):
     async def _delete_in_batches(
         self, found: Sequence[UUID], size: int, threads: _Threads
     ) -> list[UUID]:
-        """Delete threads in several transactions, each of those that still are to be deleted."""
+        """Delete threads in several transactions. Each of them checks its threads anew."""
         stopped: list[UUID] = []
         for start in range(0, len(found), size):
             batch = self._dialect.among("thread_id", found[start : start + size])

@@ -1,4 +1,4 @@
-"""Crons in the server's database, whichever it is."""
+"""Crons for every database."""
 
 from __future__ import annotations
 

@@ -56,8 +56,8 @@ class Dialect(Generic[Connection]):
         codecs: The stored forms of values.
         condition: Returns the stored form of a condition on metadata.
         prefix: The beginning of the names of all tables.
-        lock: Ends a query whose rows no other transaction may change or lock.
-        hold: Ends a query whose rows no other transaction may delete.
+        lock: Ends a query. Other transactions may neither change nor lock its rows.
+        hold: Ends a query. Other transactions may not delete its rows.
         json_contains: The condition that the JSON in the column ``{}`` contains a value.
         json_meets: The condition that the metadata in the column ``{}`` meets a condition.
         json_has_string: The condition that the JSON in the column ``{}`` has a string as the value
