@@ -362,3 +362,22 @@ def test_a_wrong_value_is_refused_with_a_sentence(query, value, sentence):
 )
 def test_a_value_is_read_as_its_kind(query, values, result):
     assert query.read(request(query, *values)) == result
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        IntegerQuery("n", default=1, help="."),
+        FlagQuery("n", help="."),
+        OptionalFlagQuery("n", help="."),
+        ConsentQuery("n", help="."),
+        LevelsQuery("n", help="."),
+        StringQuery("n", help="."),
+        ChoiceQuery("n", words=("1", "0"), default="1", help="."),
+        UuidQuery("n", kind="run", blank=True, help="."),
+    ],
+    ids=lambda query: type(query).__name__,
+)
+def test_a_second_value_of_a_parameter_with_one_value_is_refused(query):
+    with pytest.raises(InvalidInput, match="it takes one value, and has 2"):
+        query.read(request(query, "", "1"))

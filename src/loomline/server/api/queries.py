@@ -64,7 +64,10 @@ class Query(ABC, Generic[T]):
         }
 
     def _given(self, request: Request) -> str | None:
-        return request.query_params.get(self.name)
+        values = request.query_params.getlist(self.name)
+        if len(values) > 1:
+            raise InvalidInput(f"Invalid {self.name}: it takes one value, and has {len(values)}")
+        return values[0] if values else None
 
 
 @dataclass(frozen=True)

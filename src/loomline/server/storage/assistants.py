@@ -271,8 +271,8 @@ class DatabaseAssistants(Generic[Connection]):
 
     def _named(self, assistant_id: UUID, access: Condition) -> Where:
         """Return the condition that a thread names an assistant and meets another condition."""
-        named = self._dialect.json_has_string.format("metadata", "assistant_id")
-        return Where((named,), (str(assistant_id),)) & self._dialect.meets("metadata", access)
+        named = self._dialect.has_string("metadata", "assistant_id", str(assistant_id))
+        return named & self._dialect.meets("metadata", access)
 
     def _find_threads(
         self, connection: Connection, assistant_id: UUID, access: Condition, where: Where

@@ -58,6 +58,7 @@ class Codecs:
     id: Codec[UUID]
     string: Codec[str]
     number: Codec[int]
+    fraction: Codec[float]
     flag: Codec[bool]
     moment: Codec[datetime]
     object: Codec[JsonObject]
@@ -79,6 +80,7 @@ class Column(Generic[T]):
 ID: Final[Column[UUID]] = Column(lambda codecs: codecs.id)
 STRING: Final[Column[str]] = Column(lambda codecs: codecs.string)
 NUMBER: Final[Column[int]] = Column(lambda codecs: codecs.number)
+FRACTION: Final[Column[float]] = Column(lambda codecs: codecs.fraction)
 FLAG: Final[Column[bool]] = Column(lambda codecs: codecs.flag)
 MOMENT: Final[Column[datetime]] = Column(lambda codecs: codecs.moment)
 OBJECT: Final[Column[JsonObject]] = Column(lambda codecs: codecs.object)
@@ -86,6 +88,7 @@ DOCUMENT: Final[Column[JsonObject]] = Column(lambda codecs: codecs.document)
 ENCODED: Final[Column[Encoded]] = Column(lambda codecs: codecs.encoded)
 OPTIONAL_ID: Final[Column[UUID | None]] = Column(lambda codecs: nullable(codecs.id))
 OPTIONAL_STRING: Final[Column[str | None]] = Column(lambda codecs: nullable(codecs.string))
+OPTIONAL_FRACTION: Final[Column[float | None]] = Column(lambda codecs: nullable(codecs.fraction))
 OPTIONAL_MOMENT: Final[Column[datetime | None]] = Column(lambda codecs: nullable(codecs.moment))
 OPTIONAL_ENCODED: Final[Column[Encoded | None]] = Column(lambda codecs: nullable(codecs.encoded))
 NOT_STORED: Final = None

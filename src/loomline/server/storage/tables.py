@@ -86,6 +86,9 @@ class Dialect(Generic[Connection]):
             return Where()
         return Where((self.json_meets.format(column),), (self.condition(access),))
 
+    def has_string(self, column: str, key: str, string: str) -> Where:
+        return Where((self.json_has_string.format(column, key),), (string,))
+
     def among(self, column: str, ids: Sequence[UUID]) -> Where:
         marks = ", ".join("?" for _ in ids)
         return Where((f"{column} IN ({marks})",), tuple(map(self.codecs.id.write, ids)))

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from hashlib import blake2b
-from typing import NamedTuple
 from uuid import UUID
-
-from langgraph.store.base import SearchItem
 
 from loomline.server.ports.store import IndexOptions
 from loomline.server.storage.indexing import unit
@@ -16,14 +13,17 @@ from loomline.server.storage.items import (
     FoundItem,
     ItemPut,
     ItemSearch,
-    decoded_namespace,
     end_of,
+    item_record,
 )
 from loomline.server.storage.postgres.connection import Connection
-from loomline.server.storage.postgres.rows import obj, plain, searchable
+from loomline.server.storage.postgres.dialect import CODECS
+from loomline.server.storage.postgres.rows import plain, searchable
 from loomline.server.storage.postgres.store_filters import Filter
+from loomline.server.storage.records import ID, Rows
 
-_COLUMNS = "i.namespace, i.key, i.value, i.created_at, i.updated_at, i.item_id, i.ttl_minutes"
+_ITEMS = Rows(item_record(ID), CODECS)
+_COLUMNS = ", ".join(f"i.{column}" for column in _ITEMS.columns)
 
 _ALIVE = "(i.expires_at IS NULL OR i.expires_at > %(now)s)"
 
@@ -80,19 +80,6 @@ _NEAREST = f"""
 """
 
 
-class _Row(NamedTuple):
-    """The columns of an item."""
-
-    namespace: str
-    key: str
-    value: bytes
-    created_at: datetime
-    updated_at: datetime
-    item_id: UUID
-    ttl_minutes: float | None
-    score: float | None = None
-
-
 class PostgresItems:
     """The acts on items, as ``ItemStatements``.
 
@@ -111,7 +98,7 @@ class PostgresItems:
     ) -> FoundItem[UUID] | None:
         values = {"id": _item_id(namespace, key), "now": now}
         row = connection.execute(_GET, values).fetchone()
-        return None if row is None else _found(_Row(*row))
+        return None if row is None else _ITEMS.record(row).found()
 
     def search(self, connection: Connection, search: ItemSearch[str]) -> list[FoundItem[UUID]]:
         below, values = _below(search.prefix, search.now)
@@ -121,7 +108,8 @@ class PostgresItems:
         statement = _LATEST if search.query is None else _NEAREST
         condition = f"{below} AND {filters.condition}" if search.pattern else below
         completed = statement.format(schema=self._schema, condition=condition)
-        return [_found(_Row(*row)) for row in connection.execute(completed, values)]
+        rows = connection.execute(completed, values)
+        return [_ITEMS.record(row).found(score) for *row, score in rows]
 
     def namespaces(self, connection: Connection, prefix: str, now: datetime) -> Iterable[str]:
         condition, values = _below(prefix, now)
@@ -167,15 +155,3 @@ def _below(prefix: str, now: datetime) -> tuple[str, dict[str, object]]:
         return _ALIVE, values
     low = plain(prefix)
     return f"{_ALIVE} AND {_BELOW}", values | {"low": low, "high": end_of(low)}
-
-
-def _found(row: _Row) -> FoundItem[UUID]:
-    item = SearchItem(
-        namespace=decoded_namespace(row.namespace),
-        key=row.key,
-        value=obj(row.value),
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        score=row.score,
-    )
-    return FoundItem(item, row.item_id, row.ttl_minutes is not None)

@@ -5,24 +5,26 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final
 
 import orjson
-from langgraph.store.base import SearchItem
 
-from loomline.server.domain.json import load_object
 from loomline.server.ports.store import IndexOptions
 from loomline.server.storage.items import (
     FoundItem,
     ItemPut,
     ItemSearch,
-    decoded_namespace,
+    StoredItem,
     end_of,
+    item_record,
 )
-from loomline.server.storage.sqlite.rows import micros, moment
+from loomline.server.storage.records import NUMBER, Rows
+from loomline.server.storage.sqlite.dialect import CODECS
+from loomline.server.storage.sqlite.rows import micros
 from loomline.server.storage.sqlite.similarity import packed
 
-COLUMNS = "namespace, key, value, created_at, updated_at, item_id, ttl_minutes"
+ITEMS: Final[Rows[StoredItem[int]]] = Rows(item_record(NUMBER), CODECS)
+COLUMNS: Final[str] = ", ".join(ITEMS.columns)
 
 ALIVE = "(expires_at IS NULL OR expires_at > :now)"
 
@@ -54,18 +56,6 @@ _EXPIRED = """
 """
 
 
-class Row(NamedTuple):
-    """The columns of an item."""
-
-    namespace: str
-    key: str
-    value: str
-    created_at: int
-    updated_at: int
-    item_id: int
-    ttl_minutes: float | None
-
-
 class StoreRows:
     """The acts on items, as ``ItemStatements``, but for those that find many."""
 
@@ -81,7 +71,7 @@ class StoreRows:
     ) -> FoundItem[int] | None:
         values = {"namespace": namespace, "key": key, "now": micros(now)}
         row = connection.execute(_GET, values).fetchone()
-        return None if row is None else found_item(Row(*row))
+        return None if row is None else ITEMS.record(row).found()
 
     def put(self, connection: sqlite3.Connection, put: ItemPut[bytes]) -> None:
         values = {
@@ -120,18 +110,6 @@ class StoreRows:
         condition, values = _below(prefix, now)
         statement = f"SELECT DISTINCT namespace FROM store_items WHERE {condition}"
         return (namespace for (namespace,) in connection.execute(statement, values))
-
-
-def found_item(row: Row, score: float | None = None) -> FoundItem[int]:
-    item = SearchItem(
-        namespace=decoded_namespace(row.namespace),
-        key=row.key,
-        value=load_object(row.value),
-        created_at=moment(row.created_at),
-        updated_at=moment(row.updated_at),
-        score=score,
-    )
-    return FoundItem(item, row.item_id, row.ttl_minutes is not None)
 
 
 def matching(search: ItemSearch[bytes]) -> tuple[str, dict[str, object]]:

@@ -6,14 +6,13 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from loomline.server.storage.items import FoundItem, ItemSearch
+from loomline.server.storage.items import FoundItem, ItemSearch, StoredItem
 from loomline.server.storage.sqlite.similarity import scorer
 from loomline.server.storage.sqlite.store_rows import (
     COLUMNS,
+    ITEMS,
     LATEST_FIRST,
-    Row,
     StoreRows,
-    found_item,
     matching,
 )
 
@@ -21,6 +20,7 @@ _BLOCK = 1024
 """Vectors that are compared at once: some megabytes."""
 
 _Ranked: TypeAlias = tuple[float, str, str, int]
+_Item: TypeAlias = StoredItem[int]
 _Search: TypeAlias = ItemSearch[bytes]
 
 
@@ -29,24 +29,24 @@ class SqliteItems(StoreRows):
 
     def search(self, connection: sqlite3.Connection, search: _Search) -> list[FoundItem[int]]:
         if search.query is None:
-            return [found_item(row) for row in _latest(connection, search)]
+            return [item.found() for item in _latest(connection, search)]
         return _nearest(connection, search, search.query)
 
 
-def _latest(connection: sqlite3.Connection, search: _Search) -> list[Row]:
+def _latest(connection: sqlite3.Connection, search: _Search) -> list[_Item]:
     condition, values = matching(search)
     statement = f"SELECT {COLUMNS} FROM store_items WHERE {condition} {LATEST_FIRST}"
     page = {"limit": search.limit, "offset": search.offset}
-    return [Row(*row) for row in connection.execute(statement, values | page)]
+    return [ITEMS.record(row) for row in connection.execute(statement, values | page)]
 
 
 def _nearest(connection: sqlite3.Connection, search: _Search, query: bytes) -> list[FoundItem[int]]:
     """Return the page: items with vectors by score, then the others, the latest first."""
     ranked = _ranking(connection, search, query)
     page = ranked[search.offset : search.offset + search.limit]
-    found = [found_item(_by_id(connection, item_id), -distance) for distance, _, _, item_id in page]
+    found = [_by_id(connection, item_id).found(-distance) for distance, _, _, item_id in page]
     rest = _unranked(connection, search, query, len(ranked), search.limit - len(page))
-    return [*found, *(found_item(row) for row in rest)]
+    return [*found, *(item.found() for item in rest)]
 
 
 def _ranking(connection: sqlite3.Connection, search: _Search, query: bytes) -> list[_Ranked]:
@@ -75,7 +75,7 @@ def _scored(
 
 def _unranked(
     connection: sqlite3.Connection, search: _Search, query: bytes, ranked: int, limit: int
-) -> list[Row]:
+) -> list[_Item]:
     if limit <= 0:
         return []
     condition, values = matching(search)
@@ -85,9 +85,9 @@ def _unranked(
         {LATEST_FIRST}
     """
     page = {"limit": limit, "offset": max(search.offset - ranked, 0), "size": len(query)}
-    return [Row(*row) for row in connection.execute(statement, values | page)]
+    return [ITEMS.record(row) for row in connection.execute(statement, values | page)]
 
 
-def _by_id(connection: sqlite3.Connection, item_id: int) -> Row:
+def _by_id(connection: sqlite3.Connection, item_id: int) -> _Item:
     statement = f"SELECT {COLUMNS} FROM store_items WHERE item_id = ?"
-    return Row(*connection.execute(statement, (item_id,)).fetchone())
+    return ITEMS.record(connection.execute(statement, (item_id,)).fetchone())
