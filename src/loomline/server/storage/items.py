@@ -42,7 +42,7 @@ class ItemPut(Generic[Vector]):
 
 @dataclass(frozen=True, slots=True)
 class ItemSearch(Generic[Vector]):
-    """A search at or below a namespace, whose filter has been checked."""
+    """A search at or below a namespace. Its filter has been checked."""
 
     prefix: str
     pattern: JsonObject
@@ -86,7 +86,7 @@ class StoredItem(Generic[Id]):
 
 
 def item_record(item_id: Column[Id]) -> Record[StoredItem[Id]]:
-    """Return the columns of an item, whose id is of the database's own kind."""
+    """Return the columns of an item. The kind of its id depends on the database."""
     return Record(
         StoredItem,
         namespace=STRING,
@@ -100,13 +100,13 @@ def item_record(item_id: Column[Id]) -> Record[StoredItem[Id]]:
 
 
 class ItemStatements(Protocol[Connection_contra, Id, Vector]):
-    """What a driver can do with items, each within the caller's transaction."""
+    """The operations of a driver on items, each within the caller's transaction."""
 
     def vector(self, numbers: Sequence[float]) -> Vector:
         """Return a vector as the database has it.
 
         Raises:
-            ValueError: it is not one of those that the configuration promises.
+            ValueError: the number of dimensions differs from the configured one.
         """
         ...
 
@@ -121,7 +121,7 @@ class ItemStatements(Protocol[Connection_contra, Id, Vector]):
     def namespaces(
         self, connection: Connection_contra, prefix: str, now: datetime
     ) -> Iterable[str]:
-        """Return the namespaces at or below one that have items, each once."""
+        """Return the namespaces with items at or below a prefix, each once."""
         ...
 
     def put(self, connection: Connection_contra, put: ItemPut[Vector]) -> None: ...
@@ -138,10 +138,10 @@ class ItemStatements(Protocol[Connection_contra, Id, Vector]):
 
 
 def encoded_namespace(namespace: Sequence[object]) -> str:
-    """Return the labels, each ended by a period: what is below 'a.' is from there to 'a/'.
+    """Return the labels, each ended by a period: namespaces below 'a.' sort from there to 'a/'.
 
     Raises:
-        InvalidNamespaceError: a label is no text, empty, or contains a period.
+        InvalidNamespaceError: a label is not a string, is empty, or contains a period.
     """
     for label in namespace:
         if not isinstance(label, str) or not label or "." in label:
@@ -156,7 +156,7 @@ def decoded_namespace(text: str) -> Namespace:
 
 
 def end_of(prefix: str) -> str:
-    """Return what comes after everything that is at or below a namespace."""
+    """Return the first string after all namespaces at or below a prefix."""
     return f"{prefix[:-1]}/"
 
 
@@ -164,7 +164,7 @@ def encoded_value(key: str, value: Mapping[str, object]) -> bytes:
     """Return the value of an item as JSON.
 
     Raises:
-        TypeError: it has something that is no JSON.
+        TypeError: the value cannot be encoded as JSON.
     """
     try:
         return orjson.dumps(dict(value), option=orjson.OPT_NON_STR_KEYS)
