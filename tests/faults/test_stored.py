@@ -132,9 +132,9 @@ async def test_a_missing_entry_of_an_index_is_reported(tmp_path, notes):
         connection.executescript("""
             PRAGMA writable_schema = ON;
             UPDATE sqlite_schema SET sql = replace(sql, 'IS NOT NULL', 'IS NULL')
-            WHERE name = 'checkpoints_of_run';
-            UPDATE sqlite_schema SET sql = replace(sql, '(run_id)', '(parent_id)')
-            WHERE name = 'checkpoints_of_run';
+            WHERE name = 'checkpoints_of_facts';
+            UPDATE sqlite_schema SET sql = replace(sql, '(facts_id)', '(parent_id)')
+            WHERE name = 'checkpoints_of_facts';
         """)
     faults, _ = database.inspect()
     assert any("integrity_check says" in fault for fault in faults)
