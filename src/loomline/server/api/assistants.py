@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -66,9 +66,9 @@ _VERSION: Final[JsonObject] = {
     "version": {"type": "integer", "minimum": 1},
     "description": MAYBE_STRING,
 }
-ASSISTANT: Final = Named("Assistant", fields({**_VERSION, "updated_at": TIME}))
+ASSISTANT: Final[Named] = Named("Assistant", fields({**_VERSION, "updated_at": TIME}))
 ASSISTANTS: Final = array(ASSISTANT.row("AssistantRow"))
-ASSISTANT_VERSION: Final = Named("AssistantVersion", fields(_VERSION))
+ASSISTANT_VERSION: Final[Named] = Named("AssistantVersion", fields(_VERSION))
 
 _NODE: Final = Named(
     "GraphNode",
@@ -82,7 +82,7 @@ _EDGE: Final = Named(
         data=ANY,
     ),
 )
-GRAPH: Final = Named("Graph", fields({"nodes": array(_NODE), "edges": array(_EDGE)}))
+GRAPH: Final[Named] = Named("Graph", fields({"nodes": array(_NODE), "edges": array(_EDGE)}))
 
 _SCHEMAS: Final[JsonObject] = {
     "input_schema": MAYBE_OBJECT,
@@ -91,15 +91,15 @@ _SCHEMAS: Final[JsonObject] = {
     "config_schema": MAYBE_OBJECT,
     "context_schema": MAYBE_OBJECT,
 }
-GRAPH_SCHEMAS: Final = Named("GraphSchemas", fields({"graph_id": STRING, **_SCHEMAS}))
-SUBGRAPH_SCHEMAS: Final = Named("SubgraphSchemas", fields(_SCHEMAS))
+GRAPH_SCHEMAS: Final[Named] = Named("GraphSchemas", fields({"graph_id": STRING, **_SCHEMAS}))
+SUBGRAPH_SCHEMAS: Final[Named] = Named("SubgraphSchemas", fields(_SCHEMAS))
 
 
 class AssistantRoutes(Resource):
     """Assistants, their versions and the drawings of their graphs."""
 
     tag = "assistants"
-    group = "assistants"
+    group: ClassVar[str | None] = "assistants"
 
     def __init__(
         self, assistants: AssistantService, drawings: DrawingService, body_limit: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -40,7 +40,7 @@ from loomline.server.services.crons import CronService
 
 _PATH: Final = "/runs/crons/{cron_id}"
 
-CRON: Final = Named(
+CRON: Final[Named] = Named(
     "Cron",
     fields(
         {
@@ -68,7 +68,7 @@ class CronRoutes(Resource):
     """Crons: rows that start runs at the times of a schedule."""
 
     tag = "crons"
-    group = "runs"
+    group: ClassVar[str | None] = "runs"
 
     def __init__(self, crons: CronService, body_limit: int) -> None:
         self._crons = crons

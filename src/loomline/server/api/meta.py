@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -27,7 +27,7 @@ from loomline.server.api.wire import Wire, json_response
 
 CHECK_DB: Final = FlagQuery("check_db", help="Whether to ask the database as well.")
 
-HEALTH: Final = Named("Health", fields({"ok": FLAG, "services": OBJECT}))
+HEALTH: Final[Named] = Named("Health", fields({"ok": FLAG, "services": OBJECT}))
 
 _HOST: Final = fields(
     {
@@ -38,7 +38,7 @@ _HOST: Final = fields(
         "tenant_id": MAYBE_STRING,
     }
 )
-INFO: Final = Named(
+INFO: Final[Named] = Named(
     "Info",
     fields(
         {
@@ -64,7 +64,7 @@ class HealthRoutes(Resource):
     """The health check, which no option switches off."""
 
     tag = "system"
-    group = None
+    group: ClassVar[str | None] = None
     open = True
 
     def __init__(self, ping: Callable[[], Awaitable[None]]) -> None:
@@ -90,7 +90,7 @@ class MetaRoutes(Resource):
     """Facts about the server, and the description of its API."""
 
     tag = "system"
-    group = "meta"
+    group: ClassVar[str | None] = "meta"
     open = True
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -109,7 +109,7 @@ class MetricRoutes(Resource):
     """
 
     tag = "system"
-    group = "meta"
+    group: ClassVar[str | None] = "meta"
     open = True
 
     def __init__(

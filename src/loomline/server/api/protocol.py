@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Final
+from typing import ClassVar, Final
 from uuid import UUID, uuid4
 
 from starlette.requests import Request
@@ -51,15 +51,17 @@ def _failed(command_id: JsonObject) -> JsonObject:
 
 
 _DONE: Final = fields({"type": {"const": "success"}, "id": INTEGER, "result": OBJECT}, meta=ANY)
-COMMAND_ANSWER: Final = Named("CommandAnswer", {"oneOf": [_DONE, _failed(INTEGER)]})
-NO_COMMAND: Final = Named("NoCommand", {"oneOf": [DETAIL, _failed({"type": ["integer", "null"]})]})
+COMMAND_ANSWER: Final[Named] = Named("CommandAnswer", {"oneOf": [_DONE, _failed(INTEGER)]})
+NO_COMMAND: Final[Named] = Named(
+    "NoCommand", {"oneOf": [DETAIL, _failed({"type": ["integer", "null"]})]}
+)
 
 
 class ProtocolRoutes(Resource):
     """The thread protocol, over HTTP and over a WebSocket."""
 
     tag = "threads"
-    group = "threads"
+    group: ClassVar[str | None] = "threads"
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, get_args
+from typing import ClassVar, Final, get_args
 from uuid import UUID, uuid4
 
 from starlette.requests import Request
@@ -89,7 +89,7 @@ _FIELDS: Final[JsonObject] = {
     "cancel_reason": MAYBE_STRING,
     "langsmith_session_name": MAYBE_STRING,
 }
-RUN: Final = Named("Run", fields(_FIELDS))
+RUN: Final[Named] = Named("Run", fields(_FIELDS))
 RUNS: Final = array(RUN.row("RunRow"))
 
 
@@ -133,7 +133,7 @@ class RunRoutes(Resource):
     """Runs: started, waited for, followed, listed and stopped."""
 
     tag = "runs"
-    group = "runs"
+    group: ClassVar[str | None] = "runs"
 
     def __init__(
         self,

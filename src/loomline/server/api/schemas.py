@@ -19,8 +19,8 @@ class Named(dict[str, Json]):
 
     def __init__(self, name: str, definition: JsonObject) -> None:
         super().__init__(ref(name))
-        self.name = name
-        self.definition = definition
+        self.name: str = name
+        self.definition: JsonObject = definition
 
     def row(self, name: str) -> Named:
         """Return the schema of an object that has only the fields a client has asked for."""
@@ -93,8 +93,8 @@ MAYBE_TIME: Final[JsonObject] = {"type": ["string", "null"], "format": "date-tim
 MAYBE_OBJECT: Final[JsonObject] = {"type": ["object", "null"]}
 
 DETAIL: Final[JsonObject] = fields({"detail": STRING})
-ERROR: Final = Named("Error", DETAIL)
-INTERRUPT: Final = Named(
+ERROR: Final[Named] = Named("Error", DETAIL)
+INTERRUPT: Final[Named] = Named(
     "Interrupt", fields({"id": MAYBE_STRING, "value": ANY}, response_schema=ANY)
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -52,7 +52,7 @@ BEFORE: Final = UuidQuery(
     "before", kind="checkpoint", blank=True, help="Only states older than this checkpoint."
 )
 
-CHECKPOINT: Final = Named(
+CHECKPOINT: Final[Named] = Named(
     "Checkpoint",
     fields(
         {"thread_id": STRING, "checkpoint_ns": STRING},
@@ -75,7 +75,7 @@ _TASK: Final = Named(
         }
     ),
 )
-STATE: Final = Named(
+STATE: Final[Named] = Named(
     "ThreadState",
     fields(
         {},
@@ -91,7 +91,7 @@ STATE: Final = Named(
         parent_checkpoint_id=MAYBE_STRING,
     ),
 )
-STATE_UPDATED: Final = Named(
+STATE_UPDATED: Final[Named] = Named(
     "StateUpdated",
     fields({"checkpoint": CHECKPOINT, "configurable": OBJECT, "checkpoint_id": STRING}),
 )
@@ -101,7 +101,7 @@ class StateRoutes(Resource):
     """The states of threads, and their histories."""
 
     tag = "threads"
-    group = "threads"
+    group: ClassVar[str | None] = "threads"
 
     def __init__(self, states: StateService, body_limit: int) -> None:
         self._states = states

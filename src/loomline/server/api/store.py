@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from langgraph.store.base import Item, SearchItem
 from starlette.requests import Request
@@ -35,15 +35,17 @@ _FIELDS: Final[JsonObject] = {
     "created_at": TIME,
     "updated_at": TIME,
 }
-ITEM: Final = Named("Item", fields(_FIELDS))
-FOUND_ITEM: Final = Named("SearchItem", fields({**_FIELDS, "score": {"type": ["number", "null"]}}))
+ITEM: Final[Named] = Named("Item", fields(_FIELDS))
+FOUND_ITEM: Final[Named] = Named(
+    "SearchItem", fields({**_FIELDS, "score": {"type": ["number", "null"]}})
+)
 
 
 class StoreRoutes(Resource):
     """Items of the store, and their namespaces."""
 
     tag = "store"
-    group = "store"
+    group: ClassVar[str | None] = "store"
 
     def __init__(self, store: StoreService, body_limit: int) -> None:
         self._store = store

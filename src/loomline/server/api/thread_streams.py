@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, cast, get_args
+from typing import ClassVar, Final, cast, get_args
 
 from starlette.requests import Request
 from starlette.types import ASGIApp
@@ -36,7 +36,7 @@ class ThreadStreamRoutes(Resource):
     """The stream of a thread."""
 
     tag = "threads"
-    group = "threads"
+    group: ClassVar[str | None] = "threads"
 
     def __init__(self, threads: ThreadStreamService, *, heartbeat_seconds: float) -> None:
         self._threads = threads

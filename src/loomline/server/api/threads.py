@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import ClassVar, Final
 from uuid import UUID
 
 from starlette.requests import Request
@@ -74,12 +74,12 @@ _AFTER_RUN: Final[JsonObject] = {
     "error": maybe(_FAILURE),
     "interrupts": mapping(array(INTERRUPT)),
 }
-THREAD: Final = Named("Thread", fields(_THREAD, **_AFTER_RUN, ttl=_TTL))
+THREAD: Final[Named] = Named("Thread", fields(_THREAD, **_AFTER_RUN, ttl=_TTL))
 THREADS: Final = array(Named("ThreadRow", fields({}, **_THREAD, **_AFTER_RUN, extracted=OBJECT)))
 
 _SIZE: Final[JsonObject] = {"count": COUNT, "bytes": COUNT}
 _CHANNEL_SIZE: Final = fields({"versions": COUNT, "bytes": COUNT})
-THREAD_SIZE: Final = Named(
+THREAD_SIZE: Final[Named] = Named(
     "ThreadSize",
     fields(
         {
@@ -97,7 +97,7 @@ class ThreadRoutes(Resource):
     """Threads, without their states and runs."""
 
     tag = "threads"
-    group = "threads"
+    group: ClassVar[str | None] = "threads"
 
     def __init__(self, threads: ThreadService, body_limit: int) -> None:
         self._threads = threads

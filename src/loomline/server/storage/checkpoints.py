@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Final, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import orjson
 
@@ -18,6 +18,7 @@ Place: TypeAlias = tuple[str | bytes, str, str | bytes]
 Connection = TypeVar("Connection")
 Connection_co = TypeVar("Connection_co", covariant=True)
 Connection_contra = TypeVar("Connection_contra", contravariant=True)
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -203,6 +204,11 @@ def reading(access: Access[Connection], work: Callable[[Connection], T]) -> Step
 def writing(access: Access[Connection], work: Callable[[Connection], T]) -> Steps[T]:
     """Execute work in a transaction, and return its result once it is committed."""
     return step(partial(access.write, work), partial(access.write_blocking, work))
+
+
+def static(function: Callable[P, T]) -> Callable[[Callable[[], None]], staticmethod[P, T]]:
+    """Make a static method of a function."""
+    return lambda _: staticmethod(function)
 
 
 class Statements(Protocol[Connection_contra]):

@@ -181,13 +181,26 @@ class EncryptedEdit:
 
 
 class EncryptedThreads(Wrapper[ThreadStorage]):
-    event_number = passed(ThreadStorage.event_number)
-    priority = passed(ThreadStorage.priority)
-    delete = passed(ThreadStorage.delete)
-    count = passed(ThreadStorage.count)
-    prune = passed(ThreadStorage.prune)
-    size = passed(ThreadStorage.size)
-    expire = passed(ThreadStorage.expire)
+    @passed(ThreadStorage.event_number)
+    def event_number(self) -> None: ...
+
+    @passed(ThreadStorage.priority)
+    def priority(self) -> None: ...
+
+    @passed(ThreadStorage.delete)
+    def delete(self) -> None: ...
+
+    @passed(ThreadStorage.count)
+    def count(self) -> None: ...
+
+    @passed(ThreadStorage.prune)
+    def prune(self) -> None: ...
+
+    @passed(ThreadStorage.size)
+    def size(self) -> None: ...
+
+    @passed(ThreadStorage.expire)
+    def expire(self) -> None: ...
 
     def __init__(self, inner: ThreadStorage, sealer: Sealer) -> None:
         super().__init__(inner)
@@ -251,15 +264,32 @@ class EncryptedThreads(Wrapper[ThreadStorage]):
 
 
 class EncryptedRuns(Wrapper[RunStorage]):
-    active = passed(RunStorage.active)
-    over = passed(RunStorage.over)
-    next_due = passed(RunStorage.next_due)
-    renew = passed(RunStorage.renew)
-    release = passed(RunStorage.release)
-    cancel = passed(RunStorage.cancel)
-    reclaim = passed(RunStorage.reclaim)
-    forget_keys = passed(RunStorage.forget_keys)
-    stats = passed(RunStorage.stats)
+    @passed(RunStorage.active)
+    def active(self) -> None: ...
+
+    @passed(RunStorage.over)
+    def over(self) -> None: ...
+
+    @passed(RunStorage.next_due)
+    def next_due(self) -> None: ...
+
+    @passed(RunStorage.renew)
+    def renew(self) -> None: ...
+
+    @passed(RunStorage.release)
+    def release(self) -> None: ...
+
+    @passed(RunStorage.cancel)
+    def cancel(self) -> None: ...
+
+    @passed(RunStorage.reclaim)
+    def reclaim(self) -> None: ...
+
+    @passed(RunStorage.forget_keys)
+    def forget_keys(self) -> None: ...
+
+    @passed(RunStorage.stats)
+    def stats(self) -> None: ...
 
     def __init__(self, inner: RunStorage, sealer: Sealer) -> None:
         super().__init__(inner)

@@ -26,8 +26,11 @@ from loomline.server.storage.wrapping import Wrapper, passed
 class EncryptedAssistants(Wrapper[AssistantStorage]):
     """``AssistantStorage`` around another one."""
 
-    count = passed(AssistantStorage.count)
-    delete = passed(AssistantStorage.delete)
+    @passed(AssistantStorage.count)
+    def count(self) -> None: ...
+
+    @passed(AssistantStorage.delete)
+    def delete(self) -> None: ...
 
     def __init__(self, inner: AssistantStorage, sealer: Sealer) -> None:
         super().__init__(inner)

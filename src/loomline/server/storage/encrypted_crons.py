@@ -30,10 +30,17 @@ _PLAIN: Final = frozenset({
 class EncryptedCrons(Wrapper[CronStorage]):
     """``CronStorage`` around another one."""
 
-    delete = passed(CronStorage.delete)
-    count = passed(CronStorage.count)
-    pass_over = passed(CronStorage.pass_over)
-    next_due = passed(CronStorage.next_due)
+    @passed(CronStorage.delete)
+    def delete(self) -> None: ...
+
+    @passed(CronStorage.count)
+    def count(self) -> None: ...
+
+    @passed(CronStorage.pass_over)
+    def pass_over(self) -> None: ...
+
+    @passed(CronStorage.next_due)
+    def next_due(self) -> None: ...
 
     def __init__(self, inner: CronStorage, sealer: Sealer) -> None:
         super().__init__(inner)

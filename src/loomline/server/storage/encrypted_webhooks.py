@@ -21,14 +21,29 @@ logger: logging.Logger = logging.getLogger("loomline.webhooks")
 class EncryptedWebhooks(Wrapper[WebhookStorage]):
     """``WebhookStorage`` around another one. URLs stay readable: hosts are told apart."""
 
-    delivered = passed(WebhookStorage.delivered)
-    failed = passed(WebhookStorage.failed)
-    next_due = passed(WebhookStorage.next_due)
-    release = passed(WebhookStorage.release)
-    dead = passed(WebhookStorage.dead)
-    retry = passed(WebhookStorage.retry)
-    expire = passed(WebhookStorage.expire)
-    stats = passed(WebhookStorage.stats)
+    @passed(WebhookStorage.delivered)
+    def delivered(self) -> None: ...
+
+    @passed(WebhookStorage.failed)
+    def failed(self) -> None: ...
+
+    @passed(WebhookStorage.next_due)
+    def next_due(self) -> None: ...
+
+    @passed(WebhookStorage.release)
+    def release(self) -> None: ...
+
+    @passed(WebhookStorage.dead)
+    def dead(self) -> None: ...
+
+    @passed(WebhookStorage.retry)
+    def retry(self) -> None: ...
+
+    @passed(WebhookStorage.expire)
+    def expire(self) -> None: ...
+
+    @passed(WebhookStorage.stats)
+    def stats(self) -> None: ...
 
     def __init__(self, inner: WebhookStorage, sealer: Sealer) -> None:
         super().__init__(inner)

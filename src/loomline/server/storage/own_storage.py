@@ -119,13 +119,26 @@ class OwnSaverStorage:
 
 
 class OwnSaverThreads(Wrapper[ThreadStorage]):
-    create = passed(ThreadStorage.create)
-    get = passed(ThreadStorage.get)
-    event_number = passed(ThreadStorage.event_number)
-    priority = passed(ThreadStorage.priority)
-    search = passed(ThreadStorage.search)
-    count = passed(ThreadStorage.count)
-    update = passed(ThreadStorage.update)
+    @passed(ThreadStorage.create)
+    def create(self) -> None: ...
+
+    @passed(ThreadStorage.get)
+    def get(self) -> None: ...
+
+    @passed(ThreadStorage.event_number)
+    def event_number(self) -> None: ...
+
+    @passed(ThreadStorage.priority)
+    def priority(self) -> None: ...
+
+    @passed(ThreadStorage.search)
+    def search(self) -> None: ...
+
+    @passed(ThreadStorage.count)
+    def count(self) -> None: ...
+
+    @passed(ThreadStorage.update)
+    def update(self) -> None: ...
 
     def __init__(self, inner: ThreadStorage, own: OwnSaver) -> None:
         super().__init__(inner)
@@ -190,18 +203,41 @@ class OwnSaverThreads(Wrapper[ThreadStorage]):
 
 
 class OwnSaverRuns(Wrapper[RunStorage]):
-    get = passed(RunStorage.get)
-    list = passed(RunStorage.list)
-    active = passed(RunStorage.active)
-    over = passed(RunStorage.over)
-    claim = passed(RunStorage.claim)
-    next_due = passed(RunStorage.next_due)
-    renew = passed(RunStorage.renew)
-    ask = passed(RunStorage.ask)
-    last_events = passed(RunStorage.last_events)
-    reclaim = passed(RunStorage.reclaim)
-    forget_keys = passed(RunStorage.forget_keys)
-    stats = passed(RunStorage.stats)
+    @passed(RunStorage.get)
+    def get(self) -> None: ...
+
+    @passed(RunStorage.list)
+    def list(self) -> None: ...
+
+    @passed(RunStorage.active)
+    def active(self) -> None: ...
+
+    @passed(RunStorage.over)
+    def over(self) -> None: ...
+
+    @passed(RunStorage.claim)
+    def claim(self) -> None: ...
+
+    @passed(RunStorage.next_due)
+    def next_due(self) -> None: ...
+
+    @passed(RunStorage.renew)
+    def renew(self) -> None: ...
+
+    @passed(RunStorage.ask)
+    def ask(self) -> None: ...
+
+    @passed(RunStorage.last_events)
+    def last_events(self) -> None: ...
+
+    @passed(RunStorage.reclaim)
+    def reclaim(self) -> None: ...
+
+    @passed(RunStorage.forget_keys)
+    def forget_keys(self) -> None: ...
+
+    @passed(RunStorage.stats)
+    def stats(self) -> None: ...
 
     def __init__(self, inner: RunStorage, threads: ThreadStorage, own: OwnSaver) -> None:
         super().__init__(inner)

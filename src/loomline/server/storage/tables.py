@@ -105,7 +105,7 @@ class Table(Generic[Connection, R]):
     def __init__(self, dialect: Dialect[Connection], name: str, record: Record[R]) -> None:
         self.name: str = dialect.prefix + name
         self.dialect = dialect
-        self.rows = Rows(record, dialect.codecs)
+        self.rows: Rows[R] = Rows(record, dialect.codecs)
         self._select = f"SELECT {', '.join(self.rows.columns)} FROM {self.name}"
         written = ", ".join(self.rows.names.values())
         values = ", ".join("?" for _ in self.rows.names)

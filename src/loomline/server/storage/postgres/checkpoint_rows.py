@@ -25,6 +25,7 @@ from loomline.server.storage.checkpoints import (
     WriteRow,
     matches,
     rebuilt_from,
+    static,
 )
 from loomline.server.storage.postgres.connection import Connection, Cursor
 
@@ -403,13 +404,26 @@ def keep_latest_checkpoints(connection: Connection, thread_id: str) -> None:
 class PostgresCheckpoints:
     """The functions above, as ``Statements``."""
 
-    load = staticmethod(load)
-    newest = staticmethod(newest_checkpoint)
-    write = staticmethod(write_rows)
-    page = staticmethod(page)
-    delete_thread = staticmethod(delete_thread_checkpoints)
-    copy_thread = staticmethod(copy_thread_checkpoints)
-    keep_latest = staticmethod(keep_latest_checkpoints)
+    @static(load)
+    def load() -> None: ...
+
+    @static(newest_checkpoint)
+    def newest() -> None: ...
+
+    @static(write_rows)
+    def write() -> None: ...
+
+    @static(page)
+    def page() -> None: ...
+
+    @static(delete_thread_checkpoints)
+    def delete_thread() -> None: ...
+
+    @static(copy_thread_checkpoints)
+    def copy_thread() -> None: ...
+
+    @static(keep_latest_checkpoints)
+    def keep_latest() -> None: ...
 
     @staticmethod
     def delete_run(connection: Connection, run_id: str) -> None:

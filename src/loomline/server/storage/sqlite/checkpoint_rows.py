@@ -21,6 +21,7 @@ from loomline.server.storage.checkpoints import (
     WriteRow,
     matches,
     rebuilt_from,
+    static,
 )
 from loomline.server.storage.sqlite.checkpoint_keys import (
     ThreadKey,
@@ -454,13 +455,26 @@ def needed(connection: sqlite3.Connection, thread_id: str, checkpoint_ns: str) -
 class SqliteCheckpoints:
     """The functions above, as ``Statements``."""
 
-    load = staticmethod(load)
-    newest = staticmethod(newest_checkpoint)
-    write = staticmethod(write_rows)
-    page = staticmethod(page)
-    delete_thread = staticmethod(delete_thread_checkpoints)
-    copy_thread = staticmethod(copy_thread_checkpoints)
-    keep_latest = staticmethod(keep_latest_checkpoints)
+    @static(load)
+    def load() -> None: ...
+
+    @static(newest_checkpoint)
+    def newest() -> None: ...
+
+    @static(write_rows)
+    def write() -> None: ...
+
+    @static(page)
+    def page() -> None: ...
+
+    @static(delete_thread_checkpoints)
+    def delete_thread() -> None: ...
+
+    @static(copy_thread_checkpoints)
+    def copy_thread() -> None: ...
+
+    @static(keep_latest_checkpoints)
+    def keep_latest() -> None: ...
 
     @staticmethod
     def delete_run(connection: sqlite3.Connection, run_id: str) -> None:
