@@ -6,7 +6,7 @@ import struct
 import pytest
 from hypothesis import given, strategies as st
 
-from loomline.server.storage.sqlite.similarity import packed, plain_scorer, scorer
+from loomline.server.storage.similarity import packed, plain_scorer, scorer
 
 NUMBERS = st.floats(-100, 100, width=32)
 VECTORS = st.lists(NUMBERS, min_size=3, max_size=3)

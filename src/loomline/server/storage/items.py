@@ -12,14 +12,6 @@ from langgraph.store.base import InvalidNamespaceError, SearchItem
 
 from loomline.server.domain.items import Namespace
 from loomline.server.domain.json import JsonObject
-from loomline.server.storage.records import (
-    MOMENT,
-    OBJECT,
-    OPTIONAL_FRACTION,
-    STRING,
-    Column,
-    Record,
-)
 
 Connection_contra = TypeVar("Connection_contra", contravariant=True)
 Id = TypeVar("Id")
@@ -59,44 +51,6 @@ class FoundItem(Generic[Id]):
     item: SearchItem
     item_id: Id
     expires: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StoredItem(Generic[Id]):
-    """The row of an item."""
-
-    namespace: str
-    key: str
-    value: JsonObject
-    created_at: datetime
-    updated_at: datetime
-    item_id: Id
-    ttl_minutes: float | None
-
-    def found(self, score: float | None = None) -> FoundItem[Id]:
-        item = SearchItem(
-            namespace=decoded_namespace(self.namespace),
-            key=self.key,
-            value=self.value,
-            created_at=self.created_at,
-            updated_at=self.updated_at,
-            score=score,
-        )
-        return FoundItem(item, self.item_id, self.ttl_minutes is not None)
-
-
-def item_record(item_id: Column[Id]) -> Record[StoredItem[Id]]:
-    """Return the columns of an item. The kind of its id depends on the database."""
-    return Record(
-        StoredItem,
-        namespace=STRING,
-        key=STRING,
-        value=OBJECT,
-        created_at=MOMENT,
-        updated_at=MOMENT,
-        item_id=item_id,
-        ttl_minutes=OPTIONAL_FRACTION,
-    )
 
 
 class ItemStatements(Protocol[Connection_contra, Id, Vector]):

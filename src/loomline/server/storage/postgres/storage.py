@@ -14,6 +14,7 @@ from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.store import Store, StoreOptions
 from loomline.server.storage.assistants import DatabaseAssistants
 from loomline.server.storage.crons import DatabaseCrons
+from loomline.server.storage.item_tables import TableItems
 from loomline.server.storage.postgres.assistants import ASSISTANTS
 from loomline.server.storage.postgres.cache import PostgresCache
 from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints
@@ -31,8 +32,8 @@ from loomline.server.storage.postgres.occupancy import Occupancy, Use
 from loomline.server.storage.postgres.rewriting import PostgresRewriter
 from loomline.server.storage.postgres.runs import PostgresRuns
 from loomline.server.storage.postgres.savers import ThreadDrain
-from loomline.server.storage.postgres.store_items import PostgresItems
-from loomline.server.storage.postgres.store_vectors import open_vectors
+from loomline.server.storage.postgres.store_items import ITEMS
+from loomline.server.storage.postgres.store_vectors import PostgresVectors, open_vectors
 from loomline.server.storage.postgres.threads import PostgresThreads
 from loomline.server.storage.postgres.webhooks import PostgresWebhooks
 from loomline.server.storage.saver import SaverOptions
@@ -96,7 +97,7 @@ class PostgresStorage(Checkpointed[Connection]):
         self._drain.start()
         self._opened = True
         options = self._store_options
-        items = PostgresItems(options.index, vectors)
+        items = TableItems(DIALECT, ITEMS, PostgresVectors(options.index, vectors))
         self._store = DatabaseStore(
             self._database, items, self._clock, options, self._saver_options.sealer
         )

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from uuid import UUID
+
 import psycopg
 from psycopg.sql import Identifier
 
 from loomline.server.domain.errors import StorageUnavailable
 from loomline.server.ports.store import IndexOptions
+from loomline.server.storage.indexing import unit
+from loomline.server.storage.item_tables import COLUMNS, ItemRow
+from loomline.server.storage.items import FoundItem, ItemSearch
 from loomline.server.storage.postgres.connection import Connection
+from loomline.server.storage.postgres.dialect import DIALECT
 from loomline.server.storage.postgres.migrate import exclusive
+from loomline.server.storage.tables import Where
 
 _MOST_DIMS = 16_000
 
@@ -29,6 +37,59 @@ _CREATE = """
         PRIMARY KEY (item_id, number)
     )
 """
+_DELETE = "DELETE FROM loomline_store_vectors WHERE item_id = %s"
+_INSERT = """
+    INSERT INTO loomline_store_vectors (item_id, number, dims, vector)
+    SELECT %s, g.number - 1, {schema}.vector_dims(g.vector), g.vector
+    FROM unnest(%s::{schema}.vector[]) WITH ORDINALITY g (vector, number)
+"""
+# Items without vectors come last, in the order of a search without a query.
+_NEAREST = f"""
+    SELECT {COLUMNS}, b.score FROM loomline_store_items i
+    CROSS JOIN LATERAL (
+        SELECT max(-(v.vector OPERATOR({{schema}}.<#>) ?::{{schema}}.vector)) AS score
+        FROM loomline_store_vectors v WHERE v.item_id = i.item_id AND v.dims = ?) b
+"""
+_NEAREST_FIRST = """
+    ORDER BY b.score DESC NULLS LAST, CASE WHEN b.score IS NULL THEN i.updated_at END DESC,
+             i.namespace, i.key
+    LIMIT ? OFFSET ?
+"""
+
+
+class PostgresVectors:
+    """``ItemVectors`` in pgvector's type.
+
+    ``schema`` is the schema that has pgvector; None: the database has no vectors.
+    """
+
+    def __init__(self, index: IndexOptions | None, schema: str | None) -> None:
+        self._dims = 0 if index is None else index.dims
+        self._schema = schema
+
+    def vector(self, numbers: Sequence[float]) -> str:
+        return f"[{','.join(map(repr, unit(numbers, self._dims)))}]"
+
+    def replace(self, connection: Connection, item_id: UUID, vectors: Sequence[str]) -> None:
+        if self._schema is None:
+            return
+        self.delete(connection, [item_id])
+        if vectors:
+            statement = _INSERT.format(schema=self._schema)
+            connection.execute(statement, (item_id, list(vectors)))
+
+    def delete(self, connection: Connection, item_ids: Sequence[UUID]) -> None:
+        for item_id in item_ids:
+            connection.execute(_DELETE, (item_id,))
+
+    def nearest(
+        self, connection: Connection, search: ItemSearch[str], query: str, where: Where
+    ) -> list[FoundItem[UUID]]:
+        head = _NEAREST.format(schema=self._schema)
+        values = (query, self._dims, *where.values, search.limit, search.offset)
+        statement = f"{head}{where.clause()}{_NEAREST_FIRST}"
+        rows = DIALECT.execute(connection, statement, values).fetchall()
+        return [ItemRow(*row).found(DIALECT.codecs) for row in rows]
 
 
 def open_vectors(connection: Connection, index: IndexOptions | None) -> str | None:

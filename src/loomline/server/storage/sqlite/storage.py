@@ -14,7 +14,9 @@ from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.store import Store, StoreOptions
 from loomline.server.storage.assistants import DatabaseAssistants
 from loomline.server.storage.crons import DatabaseCrons
+from loomline.server.storage.item_tables import TableItems
 from loomline.server.storage.memory_cache import MemoryCache
+from loomline.server.storage.packed_vectors import PackedVectors
 from loomline.server.storage.saver import SaverOptions
 from loomline.server.storage.savers import Checkpointed, Savers
 from loomline.server.storage.sinks import Sinks
@@ -28,7 +30,7 @@ from loomline.server.storage.sqlite.migrate import look_at_owner, look_at_versio
 from loomline.server.storage.sqlite.rewriting import SqliteRewriter
 from loomline.server.storage.sqlite.runs import SqliteRuns
 from loomline.server.storage.sqlite.savers import WriterDrain
-from loomline.server.storage.sqlite.store_search import SqliteItems
+from loomline.server.storage.sqlite.store_items import ITEMS
 from loomline.server.storage.sqlite.threads import SqliteThreads
 from loomline.server.storage.sqlite.upkeep import Upkeep
 from loomline.server.storage.sqlite.webhooks import SqliteWebhooks
@@ -77,13 +79,8 @@ class SqliteStorage(Checkpointed[sqlite3.Connection]):
         options = self._store_options
         access = Access(self._writer, self._readers)
         self._savers = Savers(access, SqliteCheckpoints(), sinks, self._saver_options)
-        self._store = DatabaseStore(
-            access,
-            SqliteItems(options.index),
-            self._clock,
-            options,
-            self._saver_options.sealer,
-        )
+        items = TableItems(DIALECT, ITEMS, PackedVectors(DIALECT, options.index))
+        self._store = DatabaseStore(access, items, self._clock, options, self._saver_options.sealer)
         self.assistants: DatabaseAssistants[sqlite3.Connection] = DatabaseAssistants(
             access, DIALECT, ASSISTANTS
         )

@@ -17,7 +17,7 @@ from loomline.server.storage.indexing import unit
 
 class Scorer(Protocol):
     def __call__(self, vectors: Sequence[bytes]) -> Sequence[float]:
-        """Return the cosine of each vector with the one that the scorer was made for."""
+        """Return the cosine of each vector with the query of the scorer."""
         ...
 
 
@@ -25,13 +25,13 @@ def packed(vector: Sequence[float], dims: int) -> bytes:
     """Return a vector in its stored form: of length one, as 4-byte floats.
 
     Raises:
-        ValueError: it has not ``dims`` numbers, or what it has are no numbers.
+        ValueError: the vector does not have ``dims`` numbers, or a number is not finite.
     """
     return struct.pack(f"<{dims}f", *unit(vector, dims))
 
 
 def scorer(query: bytes) -> Scorer:
-    """Return what compares stored vectors with a query, which is in the same form."""
+    """Return the function that compares stored vectors with a query in the same form."""
     numpy = _numpy()
     return plain_scorer(query) if numpy is None else _matrix_scorer(numpy, query)
 
