@@ -34,11 +34,11 @@ from loomline.server.storage.postgres.savers import ThreadDrain
 from loomline.server.storage.postgres.store_items import PostgresItems
 from loomline.server.storage.postgres.store_vectors import open_vectors
 from loomline.server.storage.postgres.threads import PostgresThreads
-from loomline.server.storage.postgres.webhooks import PostgresWebhooks
 from loomline.server.storage.saver import SaverOptions
 from loomline.server.storage.savers import Checkpointed, Savers
 from loomline.server.storage.sinks import Sinks
 from loomline.server.storage.store import DatabaseStore
+from loomline.server.storage.webhooks import DatabaseWebhooks
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
 
@@ -106,7 +106,9 @@ class PostgresStorage(Checkpointed[Connection]):
         )
         self.crons: DatabaseCrons[Connection] = DatabaseCrons(self._database, DIALECT)
         self.threads: PostgresThreads = PostgresThreads(self._database)
-        self.webhooks: PostgresWebhooks = PostgresWebhooks(self._database, self._clock)
+        self.webhooks: DatabaseWebhooks[Connection] = DatabaseWebhooks(
+            self._database, DIALECT, self._clock, claiming=self._database.ask
+        )
         self.runs: PostgresRuns = PostgresRuns(self._database, sinks, self._clock)
 
     async def close(self) -> None:

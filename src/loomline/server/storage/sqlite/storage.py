@@ -31,8 +31,9 @@ from loomline.server.storage.sqlite.savers import WriterDrain
 from loomline.server.storage.sqlite.store_search import SqliteItems
 from loomline.server.storage.sqlite.threads import SqliteThreads
 from loomline.server.storage.sqlite.upkeep import Upkeep
-from loomline.server.storage.sqlite.webhooks import SqliteWebhooks
+from loomline.server.storage.sqlite.webhooks import PIECE
 from loomline.server.storage.store import DatabaseStore
+from loomline.server.storage.webhooks import DatabaseWebhooks
 
 
 class SqliteStorage(Checkpointed[sqlite3.Connection]):
@@ -89,7 +90,9 @@ class SqliteStorage(Checkpointed[sqlite3.Connection]):
         )
         self.crons: DatabaseCrons[sqlite3.Connection] = DatabaseCrons(access, DIALECT)
         self.threads: SqliteThreads = SqliteThreads(self._writer, self._readers, self._upkeep)
-        self.webhooks: SqliteWebhooks = SqliteWebhooks(self._writer, self._readers, self._clock)
+        self.webhooks: DatabaseWebhooks[sqlite3.Connection] = DatabaseWebhooks(
+            access, DIALECT, self._clock, piece=PIECE
+        )
         self.runs: SqliteRuns = SqliteRuns(
             self._writer, self._readers, sinks, self._clock, self._upkeep
         )
