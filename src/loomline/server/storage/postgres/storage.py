@@ -14,6 +14,7 @@ from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.store import Store, StoreOptions
 from loomline.server.storage.assistants import DatabaseAssistants
 from loomline.server.storage.crons import DatabaseCrons
+from loomline.server.storage.database_rewriter import DatabaseRewriter
 from loomline.server.storage.postgres.assistants import ASSISTANTS
 from loomline.server.storage.postgres.cache import PostgresCache
 from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints
@@ -28,7 +29,7 @@ from loomline.server.storage.postgres.edits import PostgresEdit
 from loomline.server.storage.postgres.failures import not_opened
 from loomline.server.storage.postgres.migrate import migrate
 from loomline.server.storage.postgres.occupancy import Occupancy, Use
-from loomline.server.storage.postgres.rewriting import PostgresRewriter
+from loomline.server.storage.postgres.rewriting import REWRITING
 from loomline.server.storage.postgres.runs import PostgresRuns
 from loomline.server.storage.postgres.savers import ThreadDrain
 from loomline.server.storage.postgres.store_items import PostgresItems
@@ -130,8 +131,8 @@ class PostgresStorage(Checkpointed[Connection]):
     def edit(self, thread_id: UUID) -> PostgresEdit:
         return PostgresEdit(self._database, thread_id, self._savers.staged())
 
-    def rewriter(self) -> PostgresRewriter:
-        return PostgresRewriter(self._database)
+    def rewriter(self) -> DatabaseRewriter[Connection]:
+        return DatabaseRewriter(self._database, DIALECT, REWRITING)
 
     def _prepare(self) -> str | None:
         given = parameters(self._url)

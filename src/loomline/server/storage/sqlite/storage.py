@@ -14,6 +14,7 @@ from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.store import Store, StoreOptions
 from loomline.server.storage.assistants import DatabaseAssistants
 from loomline.server.storage.crons import DatabaseCrons
+from loomline.server.storage.database_rewriter import DatabaseRewriter
 from loomline.server.storage.memory_cache import MemoryCache
 from loomline.server.storage.saver import SaverOptions
 from loomline.server.storage.savers import Checkpointed, Savers
@@ -25,7 +26,7 @@ from loomline.server.storage.sqlite.dialect import DIALECT
 from loomline.server.storage.sqlite.edits import SqliteEdit
 from loomline.server.storage.sqlite.folder import DataFolder
 from loomline.server.storage.sqlite.migrate import look_at_owner, look_at_version, migrate
-from loomline.server.storage.sqlite.rewriting import SqliteRewriter
+from loomline.server.storage.sqlite.rewriting import REWRITING
 from loomline.server.storage.sqlite.runs import SqliteRuns
 from loomline.server.storage.sqlite.savers import WriterDrain
 from loomline.server.storage.sqlite.store_search import SqliteItems
@@ -116,8 +117,8 @@ class SqliteStorage(Checkpointed[sqlite3.Connection]):
     def edit(self, thread_id: UUID) -> SqliteEdit:
         return SqliteEdit(self._writer, self._upkeep, thread_id, self._savers.staged())
 
-    def rewriter(self) -> SqliteRewriter:
-        return SqliteRewriter(Access(self._writer, self._readers))
+    def rewriter(self) -> DatabaseRewriter[sqlite3.Connection]:
+        return DatabaseRewriter(Access(self._writer, self._readers), DIALECT, REWRITING)
 
     def _prepare(self) -> None:
         if self._beside:
