@@ -13,10 +13,10 @@ from loomline.server.ports.clock import Clock
 from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.store import Store, StoreOptions
 from loomline.server.storage.assistants import DatabaseAssistants
+from loomline.server.storage.cache import DatabaseCache
 from loomline.server.storage.crons import DatabaseCrons
 from loomline.server.storage.database_rewriter import DatabaseRewriter
 from loomline.server.storage.postgres.assistants import ASSISTANTS
-from loomline.server.storage.postgres.cache import PostgresCache
 from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints
 from loomline.server.storage.postgres.connection import (
     Connection,
@@ -101,7 +101,7 @@ class PostgresStorage(Checkpointed[Connection]):
         self._store = DatabaseStore(
             self._database, items, self._clock, options, self._saver_options.sealer
         )
-        self.cache: PostgresCache = PostgresCache(self._database, self._clock)
+        self.cache: DatabaseCache[Connection] = DatabaseCache(self._database, DIALECT, self._clock)
         self.assistants: DatabaseAssistants[Connection] = DatabaseAssistants(
             self._database, DIALECT, ASSISTANTS
         )
