@@ -32,11 +32,11 @@ from loomline.server.storage.encrypted import EncryptedRuns, EncryptedThreads
 from loomline.server.storage.encrypted_assistants import EncryptedAssistants
 from loomline.server.storage.encrypted_crons import EncryptedCrons
 from loomline.server.storage.encrypted_webhooks import EncryptedWebhooks
-from loomline.server.storage.postgres.rewriting import PostgresRewriter
+from loomline.server.storage.postgres.rewriting import REWRITING as POSTGRES
 from loomline.server.storage.rewriting import Row, Table, rewrite
 from loomline.server.storage.sealed_fields import COLUMNS, SEALED
 from loomline.server.storage.sealing import Sealer
-from loomline.server.storage.sqlite.rewriting import SqliteRewriter
+from loomline.server.storage.sqlite.rewriting import REWRITING as SQLITE
 from loomline.server.storage.wrapping import PASSED
 
 pytestmark = pytest.mark.one_interpreter
@@ -202,7 +202,7 @@ async def test_every_column_of_sqlite_is_sealed_or_listed_as_plain(tmp_path):
             " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'"
             " AND c.type IN ('TEXT', 'BLOB', '')"
         ).fetchall()
-    check_columns(set(found), SqliteRewriter.tables)
+    check_columns(set(found), SQLITE.tables)
 
 
 async def test_every_column_of_postgres_is_sealed_or_listed_as_plain_with_its_kind_of_json():
@@ -216,7 +216,7 @@ async def test_every_column_of_postgres_is_sealed_or_listed_as_plain_with_its_ki
             " AND data_type IN ('text', 'json', 'jsonb', 'bytea')"
         ).fetchall()
     columns = {(table.removeprefix("loomline_"), name) for table, name, _ in found}
-    check_columns(columns, PostgresRewriter.tables)
+    check_columns(columns, POSTGRES.tables)
 
 
 class InMemory:
@@ -301,10 +301,8 @@ def texts(value):
 
 def test_a_column_that_is_not_listed_fails():
     columns = {
-        (table.name, name)
-        for table in SqliteRewriter.tables
-        for name in (*table.json, *(table.blob or ()))
+        (table.name, name) for table in SQLITE.tables for name in (*table.json, *(table.blob or ()))
     }
-    check_columns(columns, SqliteRewriter.tables)
+    check_columns(columns, SQLITE.tables)
     with pytest.raises(AssertionError, match=r"runs\.notes"):
-        check_columns(columns | {("runs", "notes")}, SqliteRewriter.tables)
+        check_columns(columns | {("runs", "notes")}, SQLITE.tables)

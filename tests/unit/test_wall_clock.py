@@ -30,10 +30,8 @@ ALLOWED = {
     "server/worker/sweep.py:webhook_sweep": STORED,
     "server/worker/sweep.py:key_sweep": STORED,
     "server/events/memory.py:_next_id": "ids that only grow, whatever the clock says",
-    "server/storage/sqlite/webhooks.py:claim": STORED,
+    "server/storage/webhooks.py:claim": STORED,
     "server/storage/postgres/storage.py:_compare_clocks": "compares two wall clocks",
-    "server/storage/postgres/webhooks.py:stats": STORED,
-    "server/storage/sqlite/webhooks.py:stats": STORED,
 }
 
 

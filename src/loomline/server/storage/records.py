@@ -52,7 +52,8 @@ class Codecs:
     """The codecs of a database, one for each kind of column.
 
     ``object`` is JSON that statements search, ``document`` is JSON that is stored and read only,
-    ``encoded`` is the same without decoding.
+    ``encoded`` is the same without decoding. ``content`` is encoded JSON of any size, ``strings``
+    a list to compare with.
     """
 
     id: Codec[UUID]
@@ -64,6 +65,8 @@ class Codecs:
     object: Codec[JsonObject]
     document: Codec[JsonObject]
     encoded: Codec[Encoded]
+    content: Codec[Encoded]
+    strings: Codec[Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +89,13 @@ MOMENT: Final[Column[datetime]] = Column(lambda codecs: codecs.moment)
 OBJECT: Final[Column[JsonObject]] = Column(lambda codecs: codecs.object)
 DOCUMENT: Final[Column[JsonObject]] = Column(lambda codecs: codecs.document)
 ENCODED: Final[Column[Encoded]] = Column(lambda codecs: codecs.encoded)
+CONTENT: Final[Column[Encoded]] = Column(lambda codecs: codecs.content)
 OPTIONAL_ID: Final[Column[UUID | None]] = Column(lambda codecs: nullable(codecs.id))
 OPTIONAL_STRING: Final[Column[str | None]] = Column(lambda codecs: nullable(codecs.string))
 OPTIONAL_FRACTION: Final[Column[float | None]] = Column(lambda codecs: nullable(codecs.fraction))
 OPTIONAL_MOMENT: Final[Column[datetime | None]] = Column(lambda codecs: nullable(codecs.moment))
 OPTIONAL_ENCODED: Final[Column[Encoded | None]] = Column(lambda codecs: nullable(codecs.encoded))
+OPTIONAL_CONTENT: Final[Column[Encoded | None]] = Column(lambda codecs: nullable(codecs.content))
 NOT_STORED: Final = None
 """A field without a column: it has its default value in every record that is read."""
 

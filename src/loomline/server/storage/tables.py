@@ -19,7 +19,10 @@ from loomline.server.storage.records import Codecs, R, Record, Rows
 
 
 class Cursor(Protocol):
-    """The rows that a statement returns, which may not have arrived yet."""
+    """The rows that a statement returns or changes. They may not have arrived yet."""
+
+    @property
+    def rowcount(self) -> int: ...
 
     def fetchone(self) -> tuple[Any, ...] | None: ...
 
@@ -60,11 +63,13 @@ class Dialect(Generic[Connection]):
         prefix: The beginning of the names of all tables.
         lock: Ends a query. Other transactions may neither change nor lock its rows.
         hold: Ends a query. Other transactions may not delete its rows.
+        skip: Ends a query. It locks its rows, and passes over rows that are locked already.
         json_contains: The condition that the JSON in the column ``{}`` contains a value.
         json_meets: The condition that the metadata in the column ``{}`` meets a condition.
         json_has_string: The condition that the JSON in the column ``{}`` has a string as the value
             of the key ``{}``.
         text_has: The condition that the string ``{}`` has a part.
+        in_list: The condition that the string ``{}`` is in a list.
     """
 
     execute: Callable[[Connection, str, Sequence[object]], Cursor]
@@ -73,10 +78,12 @@ class Dialect(Generic[Connection]):
     prefix: str
     lock: str
     hold: str
+    skip: str
     json_contains: str
     json_meets: str
     json_has_string: str
     text_has: str
+    in_list: str
 
     def contains(self, column: str, pattern: JsonObject) -> Where:
         if not pattern:

@@ -21,6 +21,8 @@ CODECS: Final = Codecs(
     object=Codec(jsonb, obj),
     document=Codec(lambda value: dump(value).decode(), obj),
     encoded=Codec(lambda value: value.decode(), Encoded),
+    content=Codec(lambda value: value.decode(), Encoded),
+    strings=Codec(list, same),
 )
 
 DIALECT: Final[Dialect[Connection]] = Dialect(
@@ -32,8 +34,10 @@ DIALECT: Final[Dialect[Connection]] = Dialect(
     prefix="loomline_",
     lock=" FOR UPDATE",
     hold=" FOR KEY SHARE",
+    skip=" FOR UPDATE SKIP LOCKED",
     json_contains="{} @> ?::jsonb",
     json_meets="loomline_meets({}, ?::jsonb)",
     json_has_string="{} @> jsonb_build_object('{}', ?::text)",
     text_has="strpos({}, ?) > 0",
+    in_list="{} = ANY(?::text[])",
 )

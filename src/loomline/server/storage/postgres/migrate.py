@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
+from typing import Final
 
 from loomline.server.domain.errors import StorageUnavailable
+from loomline.server.storage.migrations import due, read_scripts
 from loomline.server.storage.postgres.connection import Connection
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
+
+_PACKAGE: Final = "loomline.server.storage.postgres"
 
 # Any number that nobody else in the database uses for its locks.
 _LOCK = 0x77656674
@@ -19,6 +22,8 @@ _OLDEST = 14_00_00
 
 _LAYOUT = 9
 """The last migration of the stock checkpoint tables that is known here."""
+
+_DONE = "INSERT INTO loomline_migrations (version) VALUES (%s)"
 
 
 def migrate(connection: Connection) -> None:
@@ -29,17 +34,12 @@ def migrate(connection: Connection) -> None:
     """
     if connection.info.server_version < _OLDEST:
         raise StorageUnavailable("The database server is older than PostgreSQL 14. Upgrade it.")
-    scripts = _scripts()
+    scripts = read_scripts(_PACKAGE)
     with exclusive(connection):
         version = _version(connection)
-        if version > len(scripts):
-            raise StorageUnavailable(
-                "The database was last used by a newer version of Loomline. Upgrade Loomline, or"
-                " start with another --database-url."
-            )
-        for number, script in scripts[version:]:
-            connection.execute(script)
-            connection.execute("INSERT INTO loomline_migrations (version) VALUES (%s)", (number,))
+        for script in due(scripts, version, database="database", option="--database-url"):
+            connection.execute(script.text.encode())
+            connection.execute(_DONE, (script.number,))
         _look_at_layout(connection)
 
 
@@ -72,12 +72,3 @@ def _look_at_layout(connection: Connection) -> None:
     row = connection.execute("SELECT max(v) FROM checkpoint_migrations").fetchone()
     if row is not None and row[0] > _LAYOUT:
         logger.warning("the checkpoint tables were changed by a newer version of langgraph")
-
-
-def _scripts() -> list[tuple[int, bytes]]:
-    folder = files("loomline.server.storage.postgres").joinpath("migrations")
-    return sorted(
-        (int(script.name.partition("_")[0]), script.read_bytes())
-        for script in folder.iterdir()
-        if script.name.endswith(".sql")
-    )

@@ -13,10 +13,11 @@ from loomline.server.ports.clock import Clock
 from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.store import Store, StoreOptions
 from loomline.server.storage.assistants import DatabaseAssistants
+from loomline.server.storage.cache import DatabaseCache
 from loomline.server.storage.crons import DatabaseCrons
+from loomline.server.storage.database_rewriter import DatabaseRewriter
 from loomline.server.storage.item_tables import TableItems
 from loomline.server.storage.postgres.assistants import ASSISTANTS
-from loomline.server.storage.postgres.cache import PostgresCache
 from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints
 from loomline.server.storage.postgres.connection import (
     Connection,
@@ -29,17 +30,17 @@ from loomline.server.storage.postgres.edits import PostgresEdit
 from loomline.server.storage.postgres.failures import not_opened
 from loomline.server.storage.postgres.migrate import migrate
 from loomline.server.storage.postgres.occupancy import Occupancy, Use
-from loomline.server.storage.postgres.rewriting import PostgresRewriter
+from loomline.server.storage.postgres.rewriting import REWRITING
 from loomline.server.storage.postgres.runs import PostgresRuns
 from loomline.server.storage.postgres.savers import ThreadDrain
 from loomline.server.storage.postgres.store_items import ITEMS
 from loomline.server.storage.postgres.store_vectors import PostgresVectors, open_vectors
 from loomline.server.storage.postgres.threads import PostgresThreads
-from loomline.server.storage.postgres.webhooks import PostgresWebhooks
 from loomline.server.storage.saver import SaverOptions
 from loomline.server.storage.savers import Checkpointed, Savers
 from loomline.server.storage.sinks import Sinks
 from loomline.server.storage.store import DatabaseStore
+from loomline.server.storage.webhooks import DatabaseWebhooks
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
 
@@ -101,13 +102,15 @@ class PostgresStorage(Checkpointed[Connection]):
         self._store = DatabaseStore(
             self._database, items, self._clock, options, self._saver_options.sealer
         )
-        self.cache: PostgresCache = PostgresCache(self._database, self._clock)
+        self.cache: DatabaseCache[Connection] = DatabaseCache(self._database, DIALECT, self._clock)
         self.assistants: DatabaseAssistants[Connection] = DatabaseAssistants(
             self._database, DIALECT, ASSISTANTS
         )
         self.crons: DatabaseCrons[Connection] = DatabaseCrons(self._database, DIALECT)
         self.threads: PostgresThreads = PostgresThreads(self._database)
-        self.webhooks: PostgresWebhooks = PostgresWebhooks(self._database, self._clock)
+        self.webhooks: DatabaseWebhooks[Connection] = DatabaseWebhooks(
+            self._database, DIALECT, self._clock, claiming=self._database.ask
+        )
         self.runs: PostgresRuns = PostgresRuns(self._database, sinks, self._clock)
 
     async def close(self) -> None:
@@ -129,8 +132,8 @@ class PostgresStorage(Checkpointed[Connection]):
     def edit(self, thread_id: UUID) -> PostgresEdit:
         return PostgresEdit(self._database, thread_id, self._savers.staged())
 
-    def rewriter(self) -> PostgresRewriter:
-        return PostgresRewriter(self._database)
+    def rewriter(self) -> DatabaseRewriter[Connection]:
+        return DatabaseRewriter(self._database, DIALECT, REWRITING)
 
     def _prepare(self) -> str | None:
         given = parameters(self._url)

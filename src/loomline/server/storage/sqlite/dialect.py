@@ -6,8 +6,10 @@ import sqlite3
 from typing import Final
 from uuid import UUID
 
+import orjson
+
 from loomline.server.domain.access import encode
-from loomline.server.domain.json import Encoded
+from loomline.server.domain.json import Encoded, dump
 from loomline.server.storage.records import Codec, Codecs, same
 from loomline.server.storage.sqlite.rows import micros, moment, obj, text
 from loomline.server.storage.tables import Dialect
@@ -22,6 +24,8 @@ CODECS: Final = Codecs(
     object=Codec(text, obj),
     document=Codec(text, obj),
     encoded=Codec(lambda value: value.decode(), lambda stored: Encoded(stored.encode())),
+    content=Codec(same, Encoded),
+    strings=Codec(lambda value: dump(list(value)).decode(), orjson.loads),
 )
 
 # One writer executes all transactions that change rows, so no row has to be locked.
@@ -32,8 +36,10 @@ DIALECT: Final[Dialect[sqlite3.Connection]] = Dialect(
     prefix="",
     lock="",
     hold="",
+    skip="",
     json_contains="json_contains({}, ?)",
     json_meets="json_meets({}, ?)",
     json_has_string="{} ->> '$.{}' = ?",
     text_has="instr({}, ?) > 0",
+    in_list="{} IN (SELECT value FROM json_each(?))",
 )

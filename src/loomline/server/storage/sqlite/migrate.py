@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import closing
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from loomline.server.domain.errors import StorageUnavailable
+from loomline.server.storage.migrations import due, read_scripts
 
 APPLICATION_ID: Final = 0x4C4F4F4D
 """The number by which a file says that it is a database of Loomline."""
 
+_PACKAGE: Final = "loomline.server.storage.sqlite"
 
 _CONDITION: Final = "-- Only where this finds nothing: "
 
@@ -47,7 +48,7 @@ def look_at_version(connection: sqlite3.Connection) -> None:
         StorageUnavailable: it has not.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != _last(_scripts()):
+    if version != read_scripts(_PACKAGE)[-1].number:
         raise StorageUnavailable(
             "The data directory was last used by another version of Loomline. Use the version that"
             " its server has."
@@ -62,23 +63,19 @@ def migrate(connection: sqlite3.Connection) -> None:
     Raises:
         StorageUnavailable: a newer version of Loomline has been here.
     """
-    scripts = _scripts()
+    scripts = read_scripts(_PACKAGE)
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > _last(scripts):
-        raise StorageUnavailable(
-            "The data directory was last used by a newer version of Loomline. Upgrade Loomline, or"
-            " start with another --data-dir."
-        )
+    found = due(scripts, version, database="data directory", option="--data-dir")
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     if owner != APPLICATION_ID:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
-    for number, script in scripts:
+    for script in found:
         connection.execute("BEGIN IMMEDIATE")
         (done,) = connection.execute("PRAGMA user_version").fetchone()
-        if number > done:
-            for statement in _statements(script) if _applies(connection, script) else ():
+        if script.number > done:
+            for statement in _statements(script.text) if _applies(connection, script.text) else ():
                 connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number:d}")
+            connection.execute(f"PRAGMA user_version = {script.number:d}")
         connection.execute("COMMIT")
 
 
@@ -93,19 +90,6 @@ def _applies(connection: sqlite3.Connection, script: str) -> bool:
     query = first.removeprefix(_CONDITION)
     (found,) = connection.execute(f"SELECT EXISTS ({query})").fetchone()
     return not found
-
-
-def _scripts() -> list[tuple[int, str]]:
-    folder = files("loomline.server.storage.sqlite").joinpath("migrations")
-    return sorted(
-        (int(script.name.partition("_")[0]), script.read_text(encoding="utf-8"))
-        for script in folder.iterdir()
-        if script.name.endswith(".sql")
-    )
-
-
-def _last(scripts: Sequence[tuple[int, str]]) -> int:
-    return scripts[-1][0]
 
 
 def _statements(script: str) -> Iterable[str]:

@@ -14,6 +14,7 @@ from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.store import Store, StoreOptions
 from loomline.server.storage.assistants import DatabaseAssistants
 from loomline.server.storage.crons import DatabaseCrons
+from loomline.server.storage.database_rewriter import DatabaseRewriter
 from loomline.server.storage.item_tables import TableItems
 from loomline.server.storage.memory_cache import MemoryCache
 from loomline.server.storage.packed_vectors import PackedVectors
@@ -27,14 +28,15 @@ from loomline.server.storage.sqlite.dialect import DIALECT
 from loomline.server.storage.sqlite.edits import SqliteEdit
 from loomline.server.storage.sqlite.folder import DataFolder
 from loomline.server.storage.sqlite.migrate import look_at_owner, look_at_version, migrate
-from loomline.server.storage.sqlite.rewriting import SqliteRewriter
+from loomline.server.storage.sqlite.rewriting import REWRITING
 from loomline.server.storage.sqlite.runs import SqliteRuns
 from loomline.server.storage.sqlite.savers import WriterDrain
 from loomline.server.storage.sqlite.store_items import ITEMS
 from loomline.server.storage.sqlite.threads import SqliteThreads
 from loomline.server.storage.sqlite.upkeep import Upkeep
-from loomline.server.storage.sqlite.webhooks import SqliteWebhooks
+from loomline.server.storage.sqlite.webhooks import PIECE
 from loomline.server.storage.store import DatabaseStore
+from loomline.server.storage.webhooks import DatabaseWebhooks
 
 
 class SqliteStorage(Checkpointed[sqlite3.Connection]):
@@ -86,7 +88,9 @@ class SqliteStorage(Checkpointed[sqlite3.Connection]):
         )
         self.crons: DatabaseCrons[sqlite3.Connection] = DatabaseCrons(access, DIALECT)
         self.threads: SqliteThreads = SqliteThreads(self._writer, self._readers, self._upkeep)
-        self.webhooks: SqliteWebhooks = SqliteWebhooks(self._writer, self._readers, self._clock)
+        self.webhooks: DatabaseWebhooks[sqlite3.Connection] = DatabaseWebhooks(
+            access, DIALECT, self._clock, piece=PIECE
+        )
         self.runs: SqliteRuns = SqliteRuns(
             self._writer, self._readers, sinks, self._clock, self._upkeep
         )
@@ -110,8 +114,8 @@ class SqliteStorage(Checkpointed[sqlite3.Connection]):
     def edit(self, thread_id: UUID) -> SqliteEdit:
         return SqliteEdit(self._writer, self._upkeep, thread_id, self._savers.staged())
 
-    def rewriter(self) -> SqliteRewriter:
-        return SqliteRewriter(Access(self._writer, self._readers))
+    def rewriter(self) -> DatabaseRewriter[sqlite3.Connection]:
+        return DatabaseRewriter(Access(self._writer, self._readers), DIALECT, REWRITING)
 
     def _prepare(self) -> None:
         if self._beside:
