@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from loomline.server.domain.access import encode
-from loomline.server.domain.json import Encoded
+from loomline.server.domain.json import Encoded, dump
 from loomline.server.storage.records import Codec, Codecs, same
 from loomline.server.storage.sqlite.rows import micros, moment, obj, text
 from loomline.server.storage.tables import Dialect
@@ -21,6 +21,7 @@ CODECS: Final = Codecs(
     object=Codec(text, obj),
     document=Codec(text, obj),
     encoded=Codec(lambda value: value.decode(), lambda stored: Encoded(stored.encode())),
+    content=Codec(same, same),
 )
 
 # One writer executes all transactions that change rows, so no row has to be locked.
@@ -34,5 +35,9 @@ DIALECT: Final[Dialect[sqlite3.Connection]] = Dialect(
     json_contains="json_contains({}, ?)",
     json_meets="json_meets({}, ?)",
     json_has_string="{} ->> '$.{}' = ?",
+    json_merge="json_merge({}, ?)",
     text_has="instr({}, ?) > 0",
+    one_of="{} IN (SELECT value FROM json_each(?))",
+    many=lambda values: dump(values).decode(),
+    arrival="rowid",
 )
