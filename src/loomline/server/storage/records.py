@@ -41,9 +41,10 @@ def same(value: T) -> T:
 
 def nullable(codec: Codec[T]) -> Codec[T | None]:
     """Return the codec of a column that may be null."""
+    write, read = codec.write, codec.read
     return Codec(
-        lambda value: None if value is None else codec.write(value),
-        lambda value: None if value is None else codec.read(value),
+        same if write is same else lambda value: None if value is None else write(value),
+        same if read is same else lambda value: None if value is None else read(value),
     )
 
 
@@ -52,8 +53,7 @@ class Codecs:
     """The codecs of a database, one for each kind of column.
 
     ``object`` is JSON that statements search, ``document`` is JSON that is stored and read only,
-    ``encoded`` is the same without decoding. ``content`` is encoded JSON of any size, ``strings``
-    a list to compare with.
+    ``encoded`` is the same without decoding. ``content`` is JSON of any size, without decoding.
     """
 
     id: Codec[UUID]
@@ -66,7 +66,6 @@ class Codecs:
     document: Codec[JsonObject]
     encoded: Codec[Encoded]
     content: Codec[Encoded]
-    strings: Codec[Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +92,12 @@ CONTENT: Final[Column[Encoded]] = Column(lambda codecs: codecs.content)
 OPTIONAL_ID: Final[Column[UUID | None]] = Column(lambda codecs: nullable(codecs.id))
 OPTIONAL_STRING: Final[Column[str | None]] = Column(lambda codecs: nullable(codecs.string))
 OPTIONAL_FRACTION: Final[Column[float | None]] = Column(lambda codecs: nullable(codecs.fraction))
+OPTIONAL_NUMBER: Final[Column[int | None]] = Column(lambda codecs: nullable(codecs.number))
 OPTIONAL_MOMENT: Final[Column[datetime | None]] = Column(lambda codecs: nullable(codecs.moment))
 OPTIONAL_ENCODED: Final[Column[Encoded | None]] = Column(lambda codecs: nullable(codecs.encoded))
 OPTIONAL_CONTENT: Final[Column[Encoded | None]] = Column(lambda codecs: nullable(codecs.content))
 NOT_STORED: Final = None
-"""A field without a column: it has its default value in every record that is read."""
+"""A field without a column: a record that is read has its default value, or a given one."""
 
 
 class Record(Generic[R]):
@@ -139,8 +139,14 @@ class Rows(Generic[R]):
 
     def __init__(self, record: Record[R], codecs: Codecs) -> None:
         self._make = record.make
+        self._fields = record.fields
         self._codecs = {name: column.kind(codecs) for name, column in record.columns.items()}
-        self._read = [(name, self._codecs[name].read) for name in record.fields]
+        # Most values of a row are those of the record, and many rows are read.
+        self._read = [
+            (place, codec.read)
+            for place, codec in enumerate(self._codecs[name] for name in record.fields)
+            if codec.read is not same
+        ]
         self.names: dict[str, str] = {
             name: column.name or name for name, column in record.columns.items()
         }
@@ -150,10 +156,17 @@ class Rows(Generic[R]):
         """Return the values of all columns."""
         return tuple(codec.write(getattr(record, name)) for name, codec in self._codecs.items())
 
-    def record(self, row: Sequence[object]) -> R:
-        """Return the record of a row that has ``columns``."""
-        pairs = zip(self._read, row, strict=True)
-        return self._make(**{name: read(value) for (name, read), value in pairs})
+    def record(self, row: Sequence[object], **given: object) -> R:
+        """Return the record of a row that has ``columns``.
+
+        Args:
+            row: The values of the columns.
+            given: The values of fields without a column.
+        """
+        values = list(row)
+        for place, read in self._read:
+            values[place] = read(values[place])
+        return self._make(**dict(zip(self._fields, values, strict=True)), **given)
 
     def value(self, name: str, value: object) -> object:
         """Return the value of one field as its column stores it."""

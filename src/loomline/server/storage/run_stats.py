@@ -26,7 +26,7 @@ class RunStats(Generic[Connection]):
         middle = f"SELECT created_at {due} ORDER BY created_at LIMIT 1 OFFSET"
         self._statement = f"""
             SELECT (SELECT count(*) {pending}),
-                   (SELECT count(*) {pending} AND NOT {dialect.in_list.format("graph_id")}),
+                   (SELECT count(*) {pending} AND NOT {dialect.one_of.format("graph_id")}),
                    (SELECT count(*) FROM {running or name} WHERE status = 'running'),
                    (SELECT min(created_at) {due}),
                    ({middle} (SELECT (count(*) - 1) / 2 {due})),
@@ -41,7 +41,7 @@ class RunStats(Generic[Connection]):
         self, connection: Connection, now: datetime, graphs: Collection[str] | None
     ) -> QueueStats:
         codecs = self._dialect.codecs
-        moment, names = codecs.moment.write(now), codecs.strings.write(list(graphs or ()))
+        moment, names = codecs.moment.write(now), self._dialect.many(list(graphs or ()))
         values = (names, *[moment] * 6)
         ((pending, unknown, running, *times),) = self._dialect.execute(
             connection, self._statement, values

@@ -68,8 +68,12 @@ class Dialect(Generic[Connection]):
         json_meets: The condition that the metadata in the column ``{}`` meets a condition.
         json_has_string: The condition that the JSON in the column ``{}`` has a string as the value
             of the key ``{}``.
+        json_merge: The JSON object in the column ``{}``, with the keys of another one merged into
+            it.
         text_has: The condition that the string ``{}`` has a part.
-        in_list: The condition that the string ``{}`` is in a list.
+        one_of: The condition that ``{}`` is one of several values.
+        many: Returns the stored form of these values.
+        arrival: The column that numbers the rows of a table in the order of their arrival.
     """
 
     execute: Callable[[Connection, str, Sequence[object]], Cursor]
@@ -82,8 +86,11 @@ class Dialect(Generic[Connection]):
     json_contains: str
     json_meets: str
     json_has_string: str
+    json_merge: str
     text_has: str
-    in_list: str
+    one_of: str
+    many: Callable[[Sequence[object]], object]
+    arrival: str
 
     def contains(self, column: str, pattern: JsonObject) -> Where:
         if not pattern:
@@ -99,8 +106,11 @@ class Dialect(Generic[Connection]):
         return Where((self.json_has_string.format(column, key),), (string,))
 
     def among(self, column: str, ids: Sequence[UUID]) -> Where:
-        marks = ", ".join("?" for _ in ids)
-        return Where((f"{column} IN ({marks})",), tuple(map(self.codecs.id.write, ids)))
+        return Where((self.one_of.format(column),), (self.ids(ids),))
+
+    def ids(self, ids: Sequence[UUID]) -> object:
+        """Return the stored form of several ids, as one value."""
+        return self.many([self.codecs.id.write(each) for each in ids])
 
     def has(self, string: str, part: str) -> Where:
         if not part:
@@ -166,6 +176,10 @@ class Table(Generic[Connection, R]):
         end = f" ORDER BY {order} LIMIT ? OFFSET ?"
         rows = self._found(connection, where, end, limit, offset).fetchall()
         return [self.rows.record(row) for row in rows]
+
+    def all(self, connection: Connection, where: Where) -> list[R]:
+        """Return all records that meet the conditions, in any order."""
+        return [self.rows.record(row) for row in self._found(connection, where, "").fetchall()]
 
     def count(self, connection: Connection, where: Where) -> int:
         return _number(self._counted(connection, where))

@@ -89,7 +89,7 @@ class Outbox(Table[Connection, Delivery]):
                     (SELECT content FROM {dialect.prefix}thread_values WHERE thread_id = ? AND ?),
                     ?, ?)
         """
-        to_others = f"NOT {dialect.in_list.format('host')}"
+        to_others = f"NOT {dialect.one_of.format('host')}"
         # Webhooks that another process takes at this moment are passed over.
         self._claim = f"""
             WITH due AS (
@@ -156,7 +156,7 @@ class Outbox(Table[Connection, Delivery]):
         codecs = self.dialect.codecs
         values = (
             codecs.moment.write(now),
-            codecs.strings.write(avoid),
+            self.dialect.many(list(avoid)),
             limit,
             codecs.moment.write(lease_until),
             codecs.id.write(uuid4()),
@@ -166,7 +166,7 @@ class Outbox(Table[Connection, Delivery]):
 
     def next_due(self, connection: Connection, avoid: Sequence[str]) -> datetime | None:
         codecs = self.dialect.codecs
-        row = self.execute(connection, self._next_due, codecs.strings.write(avoid)).fetchone()
+        row = self.execute(connection, self._next_due, self.dialect.many(list(avoid))).fetchone()
         return None if row is None else codecs.moment.read(*row)
 
     def fail(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from loomline.server.domain.access import encode
-from loomline.server.domain.json import Encoded, dump
+from loomline.server.domain.json import dump
 from loomline.server.storage.postgres.connection import Connection
 from loomline.server.storage.postgres.rows import jsonb, obj, plain, searchable
 from loomline.server.storage.records import Codec, Codecs, same
@@ -20,9 +20,8 @@ CODECS: Final = Codecs(
     moment=Codec(same, same),
     object=Codec(jsonb, obj),
     document=Codec(lambda value: dump(value).decode(), obj),
-    encoded=Codec(lambda value: value.decode(), Encoded),
-    content=Codec(lambda value: value.decode(), Encoded),
-    strings=Codec(list, same),
+    encoded=Codec(lambda value: value.decode(), same),
+    content=Codec(lambda value: value.decode(), same),
 )
 
 DIALECT: Final[Dialect[Connection]] = Dialect(
@@ -38,6 +37,9 @@ DIALECT: Final[Dialect[Connection]] = Dialect(
     json_contains="{} @> ?::jsonb",
     json_meets="loomline_meets({}, ?::jsonb)",
     json_has_string="{} @> jsonb_build_object('{}', ?::text)",
+    json_merge="{} || ?::jsonb",
     text_has="strpos({}, ?) > 0",
-    in_list="{} = ANY(?::text[])",
+    one_of="{} = ANY(?)",
+    many=list,
+    arrival="seq",
 )

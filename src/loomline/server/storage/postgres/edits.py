@@ -6,13 +6,12 @@ from uuid import UUID
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from loomline.server.domain.access import EVERYTHING, Condition, meets
-from loomline.server.domain.errors import ThreadInFlight, ThreadNotFound
+from loomline.server.domain.access import EVERYTHING, Condition
+from loomline.server.domain.errors import ThreadInFlight
 from loomline.server.domain.threads import NewThread, Thread, ThreadState
 from loomline.server.storage.postgres import sql
 from loomline.server.storage.postgres.connection import Connection, Database
-from loomline.server.storage.postgres.rows import obj
-from loomline.server.storage.postgres.threads import create_thread, get_thread
+from loomline.server.storage.postgres.thread_rows import THREADS
 from loomline.server.storage.savers import Staged
 
 
@@ -32,23 +31,21 @@ class PostgresEdit:
         self, state: ThreadState, new: NewThread | None = None, *, access: Condition = EVERYTHING
     ) -> Thread:
         def work(connection: Connection) -> Thread:
-            if new is not None and not create_thread(connection, new, access):
-                return get_thread(connection, self._thread_id)
+            if new is not None and not THREADS.create(connection, new, access):
+                return THREADS.whole(connection, self._thread_id)
             held = EVERYTHING if new is not None else access
             _lock_settled(connection, self._thread_id, held)
             self._staged.write(connection, self._thread_id)
             _follow(connection, self._thread_id, state)
-            return get_thread(connection, self._thread_id)
+            return THREADS.whole(connection, self._thread_id)
 
         return await self._database.write(work)
 
 
 def _lock_settled(connection: Connection, thread_id: UUID, access: Condition) -> None:
-    locked = connection.execute(sql.LOCK_THREAD, (thread_id,))
+    held = THREADS.ask(connection, thread_id, lock=True)
     active = connection.execute(sql.ACTIVE_RUNS, (thread_id,))
-    row = locked.fetchone()
-    if row is None or not meets(obj(row[0]), access):
-        raise ThreadNotFound(thread_id)
+    THREADS.check(held, thread_id, access)
     if active.fetchone() is not None:
         raise ThreadInFlight(thread_id)
 

@@ -11,8 +11,7 @@ from loomline.server.storage.postgres import sql
 from loomline.server.storage.postgres.checkpoint_rows import delete_run_checkpoints
 from loomline.server.storage.postgres.connection import Connection, Cursor
 from loomline.server.storage.postgres.rows import optional_text
-from loomline.server.storage.postgres.run_rows import RunRow
-from loomline.server.storage.postgres.threads import delete_thread
+from loomline.server.storage.postgres.thread_rows import PostgresRemoval
 from loomline.server.storage.postgres.webhooks import note_end
 
 
@@ -33,7 +32,7 @@ def apply(
     for notice in changes.notices:
         note_end(connection, notice, now)
     if changes.delete_thread:
-        delete_thread(connection, thread_id)
+        PostgresRemoval(connection).delete(thread_id)
         return None
     for run_id in changes.remove:
         connection.execute(sql.DELETE_RUN, {"thread": thread_id, "run": run_id})
@@ -67,7 +66,7 @@ def _change_runs(connection: Connection, thread_id: UUID, changes: Changes, now:
         connection.execute(sql.END_RUN, _end_row(changes.end, now))
 
 
-def _end_row(end: RunEnd, now: datetime) -> RunRow:
+def _end_row(end: RunEnd, now: datetime) -> tuple[object, ...]:
     error, events = optional_text(end.error), optional_text(end.last_events)
     return (end.status, error, now, end.last_number, end.output.dump(), events, end.run_id)
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from loomline.server.domain.access import meets
-from loomline.server.domain.errors import AlreadyAnswered, AlreadyFired, ThreadNotFound, TooManyRuns
-from loomline.server.domain.json import JsonObject
+from loomline.server.domain.errors import AlreadyAnswered, AlreadyFired, TooManyRuns
 from loomline.server.domain.lifecycle import displaced, supersede
 from loomline.server.domain.runs import (
     Created,
@@ -17,13 +15,14 @@ from loomline.server.domain.runs import (
     thread_metadata_after,
 )
 from loomline.server.storage.postgres import sql
-from loomline.server.storage.postgres.connection import Connection, Cursor
+from loomline.server.storage.postgres.connection import Connection
 from loomline.server.storage.postgres.crons import move_date
 from loomline.server.storage.postgres.idempotency import claim_key
 from loomline.server.storage.postgres.rows import jsonb, obj
 from loomline.server.storage.postgres.run_changes import apply
-from loomline.server.storage.postgres.run_rows import active_runs, ending_runs, new_row, run_of
-from loomline.server.storage.postgres.threads import insert_thread
+from loomline.server.storage.postgres.run_rows import RUNS, active_runs
+from loomline.server.storage.postgres.thread_rows import THREADS
+from loomline.server.storage.run_creation import hold_thread
 
 
 def create_run(connection: Connection, new: NewRun) -> Created:
@@ -31,30 +30,25 @@ def create_run(connection: Connection, new: NewRun) -> Created:
     if place is not None:
         return _replay(connection, new, place)
     _check_total(connection, new)
-    inserted: Cursor | None = None
-    if new.create_thread:
-        inserted = insert_thread(
-            connection, new.thread_id, new.thread_metadata, new.now, ttl=new.thread_ttl
-        )
-    thread = connection.execute(sql.LOCK_THREAD, (new.thread_id,))
+    thread = hold_thread(THREADS, connection, new)
     supersedes = new.multitask_strategy in {"interrupt", "rollback"}
     statement = sql.LOCK_ACTIVE_RUNS if supersedes else sql.ACTIVE_RUNS
     runs = connection.execute(statement, (new.thread_id,))
-    before = _metadata(new, thread, inserted)
+    before = thread()
     if new.firing is not None and not move_date(connection, new.firing):
         raise AlreadyFired(new.firing.cron_id)
     active = active_runs(runs)
-    changes = supersede(new, active, ending_runs(connection, displaced(new, active)))
+    changes = supersede(new, active, RUNS.ending(connection, displaced(new, active)))
     apply(connection, new.thread_id, changes, new.now)
     _answer(connection, new)
-    metadata = run_metadata(new, before)
+    run = pending_run(new, run_metadata(new, before))
     if new.priority is not None:
         connection.execute(sql.ASSIGN_PRIORITY, (new.priority, new.thread_id))
-    connection.execute(sql.INSERT_RUN, new_row(new, jsonb(metadata)))
+    RUNS.add(connection, run)
     after = jsonb(thread_metadata_after(new, before))
     config = jsonb(new.thread_config)
     connection.execute(sql.THREAD_GETS_RUN, (after, config, new.now, new.thread_id))
-    return Created(pending_run(new, metadata), superseded=changes.stop, ended=changes.left)
+    return Created(run, superseded=changes.stop, ended=changes.left)
 
 
 def _answer(connection: Connection, new: NewRun) -> None:
@@ -74,26 +68,9 @@ def _answer(connection: Connection, new: NewRun) -> None:
         raise AlreadyAnswered(min(taken))
 
 
-def _metadata(new: NewRun, thread: Cursor, inserted: Cursor | None) -> JsonObject:
-    """Return the metadata of the run's thread.
-
-    Raises:
-        ThreadNotFound: the thread does not exist, or does not meet the condition of the request.
-    """
-    row = thread.fetchone()
-    if row is None:
-        raise ThreadNotFound(new.thread_id)
-    before = obj(row[0])
-    created = inserted is not None and inserted.fetchone() is not None
-    if not created and not meets(before, new.access):
-        raise ThreadNotFound(new.thread_id)
-    return before
-
-
 def _replay(connection: Connection, new: NewRun, place: tuple[UUID, UUID]) -> Created:
     thread = connection.execute(sql.THREAD_METADATA, (place[0],)).fetchone()
-    row = connection.execute(sql.GET_RUN, (place[1],)).fetchone()
-    found = None if row is None else run_of(row)
+    found = RUNS.get(connection, RUNS.equal(run_id=place[1]))
     return replayed(new, place, found, None if thread is None else obj(thread[0]))
 
 

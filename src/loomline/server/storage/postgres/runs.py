@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from loomline.schema import RunStatus
 from loomline.server.domain import lifecycle
 from loomline.server.domain.access import EVERYTHING, Condition, meets
-from loomline.server.domain.errors import NothingToCancel, RunNotFound, ThreadNotFound
+from loomline.server.domain.errors import NothingToCancel, ThreadNotFound
 from loomline.server.domain.json import Encoded
 from loomline.server.domain.runs import (
     LOST_NUMBERS,
@@ -34,7 +35,7 @@ from loomline.server.storage.postgres.idempotency import forget_keys
 from loomline.server.storage.postgres.rows import access_parameter, encoded, obj
 from loomline.server.storage.postgres.run_changes import apply
 from loomline.server.storage.postgres.run_creation import create_run
-from loomline.server.storage.postgres.run_rows import RunRow, active_runs, ending_runs, run_of
+from loomline.server.storage.postgres.run_rows import RUNS, active_runs
 from loomline.server.storage.postgres.run_stats import queue_stats
 from loomline.server.storage.postgres.savers import end_claim, held
 from loomline.server.storage.sinks import Rest, Sinks
@@ -53,7 +54,7 @@ class PostgresRuns:
     async def get(
         self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
     ) -> Run:
-        return await self._database.ask(lambda c: _get(c, thread_id, run_id, access))
+        return await self._database.ask(lambda c: RUNS.found(c, thread_id, run_id, access))
 
     async def list(
         self,
@@ -66,11 +67,11 @@ class PostgresRuns:
     ) -> Sequence[Run]:
         def work(connection: Connection) -> Sequence[Run]:
             thread = connection.execute(sql.THREAD_METADATA, (thread_id,))
-            rows = connection.execute(sql.LIST_RUNS, (thread_id, status, status, limit, offset))
+            runs = RUNS.of_thread(connection, thread_id, status, limit=limit, offset=offset)
             found = thread.fetchone()
             if found is None or not meets(obj(found[0]), access):
                 raise ThreadNotFound(thread_id)
-            return [run_of(row) for row in rows]
+            return runs
 
         return await self._database.read(work)
 
@@ -100,7 +101,7 @@ class PostgresRuns:
             connection.execute(sql.LOCK_THREAD, (thread_id,))
             # A run that began now would read values that are about to be removed.
             connection.execute(sql.LOCK_ACTIVE_RUNS, (thread_id,))
-            run = _get(connection, thread_id, run_id, access)
+            run = RUNS.found(connection, thread_id, run_id, access)
             apply(connection, thread_id, lifecycle.delete(run), now)
             return run
 
@@ -197,7 +198,7 @@ class PostgresRuns:
             if row is None or not meets(obj(row[0]), access):
                 raise NothingToCancel
             active = active_runs(runs)
-            known = ending_runs(connection, lifecycle.pending(active, run_ids))
+            known = RUNS.ending(connection, lifecycle.pending(active, run_ids))
             changes = lifecycle.cancel(active, run_ids, stop, known)
             apply(connection, thread_id, changes, now)
             return Cancelled(changes.left, changes.stop)
@@ -216,7 +217,7 @@ class PostgresRuns:
         def work(connection: Connection) -> Reclaimed:
             connection.execute(sql.LOCK_EXPIRED_THREADS, (orphaned, now))
             rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
-            runs = [run_of(row) for row in rows]
+            runs = [RUNS.rows.record(row) for row in rows]
             expired = {run.run_id: lifecycle.expire(run, max_attempts) for run in runs}
             for run in runs:
                 apply(connection, run.thread_id, expired[run.run_id], now)
@@ -235,16 +236,18 @@ class PostgresRuns:
 
 
 def _claims(rows: Cursor) -> Sequence[Claim]:
+    width = len(RUNS.rows.columns)
+    found = [(_claim(row[:width], row[width:-2]), row[-2:]) for row in rows]
     # An update returns its rows in any order.
-    found = sorted(rows, key=lambda row: (row[-1], row[11], row[23]))
-    return [_claim(run_of(row), row[20:-1]) for row in found]
+    found.sort(key=lambda each: (each[1][0], each[0].run.created_at, each[1][1]))
+    return [claim for claim, _ in found]
 
 
-def _claim(run: Run, rest: RunRow) -> Claim:
-    token, action, reason, _, has_checkpoint, number, event_number = rest
+def _claim(row: Sequence[object], rest: Sequence[Any]) -> Claim:
+    token, action, reason, has_checkpoint, number, event_number = rest
     stop = None if action is None else Stop(action, reason)
     return Claim(
-        run,
+        RUNS.rows.record(row),
         str(token),
         fresh=not has_checkpoint,
         stop=stop,
@@ -268,14 +271,3 @@ def _hold(connection: Connection, claim: Claim, written: int | None) -> None:
 def _finished(cursor: Cursor | None) -> Finished:
     row = None if cursor is None else cursor.fetchone()
     return Finished(waiting=row is not None and row[0])
-
-
-def _get(connection: Connection, thread_id: UUID | None, run_id: UUID, access: Condition) -> Run:
-    row = connection.execute(sql.GET_RUN, (run_id,)).fetchone()
-    if row is None or (thread_id is not None and row[1] != thread_id):
-        raise RunNotFound(run_id)
-    if access != EVERYTHING:
-        thread = connection.execute(sql.THREAD_METADATA, (row[1],)).fetchone()
-        if thread is None or not meets(obj(thread[0]), access):
-            raise RunNotFound(run_id)
-    return run_of(row)

@@ -11,36 +11,12 @@ tables to join them.
 from __future__ import annotations
 
 from loomline.server.domain.runs import PRIORITIES
-
-RUN = (
-    "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
-    " temporary, resumable, attempt, created_at, updated_at, error, webhook, caller,"
-    " number_before, last_number, stop_reason, output"
-)
-
-GET_RUN = f"SELECT {RUN} FROM loomline_runs WHERE run_id = %s"
-
-LIST_RUNS = f"""
-    SELECT {RUN} FROM loomline_runs WHERE thread_id = %s AND (%s::text IS NULL OR status = %s)
-    ORDER BY created_at DESC, seq DESC LIMIT %s OFFSET %s
-"""
-
-INSERT_RUN = """
-    INSERT INTO loomline_runs (run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs,
-                           multitask_strategy, temporary, resumable, created_at, updated_at,
-                           webhook, caller, priority)
-    VALUES (%s, %s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s, %s, %s,
-            coalesce((SELECT priority FROM loomline_threads t WHERE t.thread_id = %s), 0))
-"""
+from loomline.server.storage.runs import RUN_COLUMNS
 
 # The first assignment counts.
 ASSIGN_PRIORITY = """
     UPDATE loomline_threads SET priority = %s WHERE thread_id = %s AND priority IS NULL
 """
-
-PRIORITY = "SELECT priority FROM loomline_threads WHERE thread_id = %s"
-
-THREAD_EXISTS = "SELECT 1 FROM loomline_threads WHERE thread_id = %s"
 
 THREAD_METADATA = "SELECT metadata FROM loomline_threads WHERE thread_id = %s"
 
@@ -97,11 +73,6 @@ DELETE_RUN = """
     DELETE FROM loomline_runs WHERE run_id = %(run)s
 """
 
-ENDING_RUNS = f"""
-    SELECT {RUN} FROM loomline_runs
-    WHERE run_id = ANY(%s) AND (webhook IS NOT NULL OR temporary)
-"""
-
 # Counted from the moment of the write: the statement may have waited for a lock, and longer than a
 # lease lasts.
 _LEASE = """%(now)s::timestamptz + (clock_timestamp() - transaction_timestamp())
@@ -131,11 +102,11 @@ CLAIM = f"""
                          lease_until = {_LEASE}, updated_at = %(now)s,
                          number_before = coalesce(number_before, loomline_event_number(thread_id))
     FROM due WHERE loomline_runs.run_id = due.due_id
-    RETURNING {RUN}, token, stop_action, stop_reason, seq,
+    RETURNING {RUN_COLUMNS}, token, stop_action, stop_reason,
               (SELECT c.thread_id FROM checkpoints c
                WHERE c.thread_id = loomline_runs.thread_id::text
                ORDER BY c.checkpoint_ns, c.checkpoint_id LIMIT 1) IS NOT NULL, claims,
-              loomline_event_number(thread_id), priority
+              loomline_event_number(thread_id), priority, seq
 """
 
 NEXT_DUE = f"""
@@ -229,7 +200,7 @@ LOCK_EXPIRED_THREADS = """
 
 # A run that is locked at this moment has a worker that is alive.
 EXPIRED = f"""
-    SELECT {RUN} FROM loomline_runs
+    SELECT {RUN_COLUMNS} FROM loomline_runs
     WHERE status = 'running' AND (%s OR lease_until < %s) ORDER BY seq FOR UPDATE SKIP LOCKED
 """
 
@@ -259,8 +230,6 @@ THREAD_ENDS_RUN = f"""
     WHERE thread_id = %(thread)s
     RETURNING status = 'busy'
 """
-
-EVENT_NUMBER = "SELECT event_number FROM loomline_threads WHERE thread_id = %s"
 
 SKIP_NUMBERS = """
     UPDATE loomline_threads SET event_number = event_number + %s WHERE thread_id = %s

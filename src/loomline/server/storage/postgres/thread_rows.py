@@ -1,63 +1,65 @@
-"""Threads as rows."""
+"""Threads as rows in PostgreSQL."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
-from loomline.schema import ThreadStatus
-from loomline.server.domain.json import Encoded
-from loomline.server.domain.threads import Thread, Ttl, TtlStrategy
-from loomline.server.storage.postgres.rows import encoded, obj
-
-ThreadRow: TypeAlias = tuple[Any, ...]
-
-_COLUMNS = (
-    "t.thread_id, t.status, t.metadata, t.config, t.interrupts, t.error, t.created_at,"
-    " t.updated_at, t.state_updated_at, t.ttl_minutes, t.ttl_strategy"
+from loomline.server.storage.postgres.checkpoint_rows import (
+    delete_thread_checkpoints,
+    keep_latest_checkpoints,
 )
-_VALUES = "(SELECT v.content FROM loomline_thread_values v WHERE v.thread_id = t.thread_id)"
+from loomline.server.storage.postgres.connection import Connection
+from loomline.server.storage.postgres.dialect import DIALECT
+from loomline.server.storage.postgres.thread_checkpoints import checkpoints_size
+from loomline.server.storage.threads import ThreadForm, ThreadTable
+
+# The conditions and the order are those of the index.
+_EXPIRED = """
+    SELECT thread_id, ttl_strategy FROM loomline_threads
+    WHERE ttl_minutes IS NOT NULL AND status <> 'busy' AND swept_at IS DISTINCT FROM updated_at
+      AND loomline_expires(updated_at, ttl_minutes) <= ?
+    ORDER BY loomline_expires(updated_at, ttl_minutes) LIMIT ?
+"""
+_DELETE_RUNS = """
+    WITH answers AS (DELETE FROM loomline_run_answers WHERE thread_id = %(thread)s)
+    DELETE FROM loomline_runs WHERE thread_id = %(thread)s
+"""
+_DELETE = (
+    _DELETE_RUNS,
+    *(
+        f"DELETE FROM {table} WHERE thread_id = %(thread)s"
+        for table in ("loomline_thread_values", "loomline_crons", "loomline_threads")
+    ),
+)
 
 
-class _Row(NamedTuple):
-    """The columns of a thread. Without values, ``content`` is null."""
+@dataclass(frozen=True, slots=True)
+class PostgresRemoval:
+    """``ThreadRemoval`` for threads that are locked."""
 
-    thread_id: UUID
-    status: ThreadStatus
-    metadata: bytes
-    config: bytes
-    interrupts: bytes | None
-    error: bytes | None
-    created_at: datetime
-    updated_at: datetime
-    state_updated_at: datetime
-    ttl_minutes: float | None
-    ttl_strategy: TtlStrategy
-    content: bytes | None
+    connection: Connection
 
+    def delete(self, thread_id: UUID) -> None:
+        # The runs go before the checkpoints: a worker that writes checkpoints holds its run until
+        # they are written, and no worker can begin to write afterwards.
+        for statement in _DELETE:
+            self.connection.execute(statement, {"thread": thread_id})
+        delete_thread_checkpoints(self.connection, str(thread_id))
 
-def columns(*, with_values: bool) -> str:
-    """Return what makes a whole thread of a row ``t``; without values their place is null.
-
-    They are looked up row by row: a join might read those of every thread.
-    """
-    return f"{_COLUMNS}, {_VALUES if with_values else 'NULL'}"
+    def cut_down(self, thread_id: UUID) -> None:
+        keep_latest_checkpoints(self.connection, str(thread_id))
 
 
-def thread_of_row(found: ThreadRow) -> Thread:
-    """Return the thread of a row of ``columns``."""
-    row = _Row(*found)
-    return Thread(
-        thread_id=row.thread_id,
-        status=row.status,
-        metadata=obj(row.metadata),
-        config=obj(row.config),
-        interrupts=encoded(row.interrupts),
-        error=encoded(row.error),
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        state_updated_at=row.state_updated_at,
-        ttl=None if row.ttl_minutes is None else Ttl(row.ttl_minutes, row.ttl_strategy),
-        values=None if row.content is None else Encoded(row.content),
-    )
+THREADS: Final[ThreadTable[Connection]] = ThreadTable(
+    DIALECT,
+    ThreadForm(
+        runs="loomline_runs",
+        expired=_EXPIRED,
+        moment=lambda now: now.timestamp(),
+        passing=" FOR UPDATE SKIP LOCKED",
+        removal=PostgresRemoval,
+        size=checkpoints_size,
+    ),
+)

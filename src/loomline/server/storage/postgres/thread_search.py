@@ -8,6 +8,7 @@ what is common and lies at the far end of the order has to be collected first.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from loomline.server.domain.access import EVERYTHING, pattern
 from loomline.server.domain.filters import Page
@@ -15,7 +16,9 @@ from loomline.server.domain.threads import FoundThread, ThreadFilter, ThreadQuer
 from loomline.server.storage.extracting import found_thread, needs_values
 from loomline.server.storage.postgres.connection import Connection
 from loomline.server.storage.postgres.rows import access_parameter, jsonb, patterns
-from loomline.server.storage.postgres.thread_rows import ThreadRow, columns, thread_of_row
+from loomline.server.storage.postgres.thread_rows import THREADS
+
+_Row: TypeAlias = tuple[Any, ...]
 
 FEW = 1000
 """Candidates that are looked at one by one."""
@@ -90,15 +93,13 @@ class _Plan:
     words: dict[str, str]
     parameters: dict[str, object]
 
-    def rows(self, connection: Connection, statement: str, **more: int) -> list[ThreadRow]:
+    def rows(self, connection: Connection, statement: str, **more: int) -> list[_Row]:
         # Not prepared: the best way depends on what is asked for, and on how much of it there is.
         return connection.execute(
             statement.format(**self.words), self.parameters | more, prepare=False
         ).fetchall()
 
-    def collect(
-        self, connection: Connection, few: int = _ALL
-    ) -> tuple[list[ThreadRow], int | None]:
+    def collect(self, connection: Connection, few: int = _ALL) -> tuple[list[_Row], int | None]:
         """Return the rows of a page and the total, which is None where candidates are not few."""
         rows = self.rows(connection, _COLLECT, few=few)
         candidates, found = rows[0][:2]
@@ -113,7 +114,7 @@ def search(connection: Connection, query: ThreadQuery) -> Page[FoundThread]:
     more = len(rows) > query.limit
     if total is None and not more and (rows or not query.offset):
         total = query.offset + len(rows)
-    found = [found_thread(thread_of_row(row), query.extract) for row in rows[: query.limit]]
+    found = [found_thread(THREADS.thread(row), query.extract) for row in rows[: query.limit]]
     return Page(found, more, total)
 
 
@@ -123,9 +124,7 @@ def count(connection: Connection, where: ThreadFilter) -> int:
     return int(number)
 
 
-def _rows(
-    connection: Connection, plan: _Plan, query: ThreadQuery
-) -> tuple[list[ThreadRow], int | None]:
+def _rows(connection: Connection, plan: _Plan, query: ThreadQuery) -> tuple[list[_Row], int | None]:
     """Return the rows of a page and one more where there is one, and the total if known."""
     where = query.where
     if where.ids:
@@ -145,7 +144,7 @@ def _rows(
 
 def _plan(query: ThreadQuery) -> _Plan:
     words = {
-        "columns": columns(with_values=needs_values(query)),
+        "columns": THREADS.columns(with_values=needs_values(query)),
         "sort": query.sort_by,
         "order": "DESC" if query.descending else "ASC",
     }

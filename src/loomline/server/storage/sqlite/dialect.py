@@ -6,8 +6,6 @@ import sqlite3
 from typing import Final
 from uuid import UUID
 
-import orjson
-
 from loomline.server.domain.access import encode
 from loomline.server.domain.json import Encoded, dump
 from loomline.server.storage.records import Codec, Codecs, same
@@ -24,8 +22,7 @@ CODECS: Final = Codecs(
     object=Codec(text, obj),
     document=Codec(text, obj),
     encoded=Codec(lambda value: value.decode(), lambda stored: Encoded(stored.encode())),
-    content=Codec(same, Encoded),
-    strings=Codec(lambda value: dump(list(value)).decode(), orjson.loads),
+    content=Codec(same, same),
 )
 
 # One writer executes all transactions that change rows, so no row has to be locked.
@@ -40,6 +37,9 @@ DIALECT: Final[Dialect[sqlite3.Connection]] = Dialect(
     json_contains="json_contains({}, ?)",
     json_meets="json_meets({}, ?)",
     json_has_string="{} ->> '$.{}' = ?",
+    json_merge="json_merge({}, ?)",
     text_has="instr({}, ?) > 0",
-    in_list="{} IN (SELECT value FROM json_each(?))",
+    one_of="{} IN (SELECT value FROM json_each(?))",
+    many=lambda values: dump(values).decode(),
+    arrival="rowid",
 )

@@ -15,12 +15,8 @@ from loomline.server.storage.sqlite import sql
 from loomline.server.storage.sqlite.connection import Writer
 from loomline.server.storage.sqlite.pieces import ThreadUnderWork, work_on
 from loomline.server.storage.sqlite.rows import micros
-from loomline.server.storage.sqlite.threads import (
-    active_runs,
-    check_thread,
-    create_thread,
-    get_thread,
-)
+from loomline.server.storage.sqlite.run_rows import active_runs
+from loomline.server.storage.sqlite.thread_rows import THREADS
 from loomline.server.storage.sqlite.upkeep import Upkeep
 
 
@@ -43,17 +39,18 @@ class SqliteEdit:
         self, state: ThreadState, new: NewThread | None = None, *, access: Condition = EVERYTHING
     ) -> Thread:
         def work(connection: sqlite3.Connection) -> Thread:
-            if new is not None and not create_thread(connection, new, access):
-                return get_thread(connection, self._thread_id)
+            if new is not None and not THREADS.create(connection, new, access):
+                return THREADS.whole(connection, self._thread_id)
             if new is None:
-                check_thread(connection, self._thread_id, access)
-            if active_runs(connection, self._thread_id):
+                held = THREADS.ask(connection, self._thread_id)
+                THREADS.check(held, self._thread_id, access)
+            if active_runs(connection, str(self._thread_id)):
                 raise ThreadInFlight(self._thread_id)
             if work_on(connection, str(self._thread_id)) == "prune":
                 raise ThreadUnderWork(str(self._thread_id))
             self._staged.write(connection, self._thread_id)
             _follow(connection, self._thread_id, state)
-            return get_thread(connection, self._thread_id)
+            return THREADS.whole(connection, self._thread_id)
 
         try:
             return await self._writer.write(work)

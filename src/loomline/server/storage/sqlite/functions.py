@@ -10,7 +10,7 @@ import orjson
 from loomline.server.domain.access import decode, meets
 from loomline.server.domain.filters import contains
 from loomline.server.domain.items import matches
-from loomline.server.domain.json import Json
+from loomline.server.domain.json import Json, dump
 from loomline.server.storage.sqlite.leaves import json_leaves
 
 
@@ -18,6 +18,7 @@ def register(connection: sqlite3.Connection) -> None:
     """Teach a connection the functions of the domain that its statements call."""
     connection.create_function("json_contains", 2, _json_contains, deterministic=True)
     connection.create_function("json_meets", 2, _json_meets, deterministic=True)
+    connection.create_function("json_merge", 2, _json_merge, deterministic=True)
     connection.create_function("item_matches", 2, _item_matches, deterministic=True)
     connection.create_function("json_leaves", 1, json_leaves, deterministic=True)
     # SQLite's own lower() knows ASCII only.
@@ -34,6 +35,10 @@ def _json_meets(document: str, condition: str) -> bool:
 
 def _json_contains(document: str | bytes | None, pattern: str) -> bool:
     return document is not None and contains(orjson.loads(document), _pattern(pattern))
+
+
+def _json_merge(document: str, changes: str) -> str:
+    return dump({**orjson.loads(document), **orjson.loads(changes)}).decode()
 
 
 # One statement asks with the same pattern for every row.

@@ -12,7 +12,7 @@ from loomline.server.domain.runs import ENDED_NUMBERS, UNTOLD_MINUTES
 from loomline.server.storage.sqlite import sql
 from loomline.server.storage.sqlite.checkpoint_rows import delete_run_checkpoints
 from loomline.server.storage.sqlite.rows import optional_text
-from loomline.server.storage.sqlite.threads import delete_thread
+from loomline.server.storage.sqlite.thread_rows import SqliteRemoval
 from loomline.server.storage.sqlite.webhooks import note_end
 
 
@@ -25,7 +25,7 @@ def apply(connection: sqlite3.Connection, thread_id: UUID, changes: Changes, now
     for notice in changes.notices:
         note_end(connection, notice, now)
     if changes.delete_thread:
-        delete_thread(connection, thread)
+        SqliteRemoval(connection).delete(thread_id)
         return False
     for run_id in changes.remove:
         connection.execute(sql.DELETE_RUN, (str(run_id),))

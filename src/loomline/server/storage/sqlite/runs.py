@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from loomline.schema import RunStatus
 from loomline.server.domain import lifecycle
 from loomline.server.domain.access import EVERYTHING, Condition, encode, meets
-from loomline.server.domain.errors import NothingToCancel, RunNotFound
+from loomline.server.domain.errors import NothingToCancel
 from loomline.server.domain.json import Encoded, dump
 from loomline.server.domain.runs import (
     LOST_NUMBERS,
@@ -36,10 +36,10 @@ from loomline.server.storage.sqlite.idempotency import forget_keys
 from loomline.server.storage.sqlite.rows import encoded, micros, moment, obj
 from loomline.server.storage.sqlite.run_changes import apply, ask_again
 from loomline.server.storage.sqlite.run_creation import create_run
-from loomline.server.storage.sqlite.run_rows import RunRow, active_runs, ending_runs, run_of
+from loomline.server.storage.sqlite.run_rows import RUNS, active_runs
 from loomline.server.storage.sqlite.run_stats import queue_stats
 from loomline.server.storage.sqlite.savers import fence
-from loomline.server.storage.sqlite.threads import check_thread
+from loomline.server.storage.sqlite.thread_rows import THREADS
 from loomline.server.storage.sqlite.upkeep import Upkeep
 
 
@@ -60,7 +60,7 @@ class SqliteRuns:
     async def get(
         self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
     ) -> Run:
-        return self._readers.point(lambda c: _get(c, thread_id, run_id, access))
+        return self._readers.point(lambda c: RUNS.found(c, thread_id, run_id, access))
 
     async def list(
         self,
@@ -72,10 +72,8 @@ class SqliteRuns:
         access: Condition = EVERYTHING,
     ) -> Sequence[Run]:
         def work(connection: sqlite3.Connection) -> Sequence[Run]:
-            key = str(thread_id)
-            check_thread(connection, thread_id, access)
-            rows = connection.execute(sql.LIST_RUNS, (key, status, status, limit, offset))
-            return [run_of(row) for row in rows]
+            THREADS.check(THREADS.ask(connection, thread_id), thread_id, access)
+            return RUNS.of_thread(connection, thread_id, status, limit=limit, offset=offset)
 
         return await self._readers.read(work)
 
@@ -109,7 +107,7 @@ class SqliteRuns:
         now = micros(self._clock.now())
 
         def work(connection: sqlite3.Connection) -> Run:
-            run = _get(connection, thread_id, run_id, access)
+            run = RUNS.found(connection, thread_id, run_id, access)
             apply(connection, thread_id, lifecycle.delete(run), now)
             return run
 
@@ -197,7 +195,7 @@ class SqliteRuns:
             if not _may(connection, thread_id, access):
                 raise NothingToCancel
             active = active_runs(connection, str(thread_id))
-            known = ending_runs(connection, lifecycle.pending(active, run_ids))
+            known = RUNS.ending(connection, lifecycle.pending(active, run_ids))
             changes = lifecycle.cancel(active, run_ids, stop, known)
             apply(connection, thread_id, changes, now)
             return Cancelled(changes.left, changes.stop)
@@ -213,7 +211,7 @@ class SqliteRuns:
 
         def work(connection: sqlite3.Connection) -> Reclaimed:
             rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
-            runs = [run_of(row) for row in rows]
+            runs = [RUNS.rows.record(row) for row in rows]
             expired = {run.run_id: lifecycle.expire(run, max_attempts) for run in runs}
             for run in runs:
                 apply(connection, run.thread_id, expired[run.run_id], now)
@@ -225,25 +223,12 @@ class SqliteRuns:
         return await self._writer.write(lambda c: forget_keys(c, micros(before), limit))
 
     async def stats(self, *, graphs: Collection[str] | None = None) -> QueueStats:
-        now, names = micros(self._clock.now()), _names(graphs)
-        return await self._readers.read(lambda connection: queue_stats(connection, now, names))
+        now = self._clock.now()
+        return await self._readers.read(lambda connection: queue_stats(connection, now, graphs))
 
 
 def _names(graphs: Collection[str] | None) -> str | None:
     return None if graphs is None else dump(list(graphs)).decode()
-
-
-def _get(
-    connection: sqlite3.Connection, thread_id: UUID | None, run_id: UUID, access: Condition
-) -> Run:
-    row = connection.execute(sql.GET_RUN, (str(run_id),)).fetchone()
-    if row is None or (thread_id is not None and row[1] != str(thread_id)):
-        raise RunNotFound(run_id)
-    # Rows of a deleted thread may be waiting for their removal.
-    thread = connection.execute(sql.THREAD_METADATA, (row[1],)).fetchone()
-    if thread is None or not meets(obj(thread[0]), access):
-        raise RunNotFound(run_id)
-    return run_of(row)
 
 
 def _may(connection: sqlite3.Connection, thread_id: UUID | str, access: Condition) -> bool:
@@ -260,15 +245,13 @@ def _claim(
     rows = _claimable(connection, where)
     worker, lease, now = how
     claims = []
-    for *row, checkpoints, action, reason, before, event_number in rows:
+    for run_id, checkpoints, action, reason, before, event_number in rows:
         token = uuid4().hex
         number = event_number or 0
-        row[4], row[10], row[12] = "running", row[10] + 1, now
-        row[16] = number if row[16] is None else row[16]
-        connection.execute(sql.CLAIM, (worker, token, lease, now, row[16], row[0]))
-        connection.execute(sql.BEGIN_BATCHES, (row[0], token))
+        given = (worker, token, lease, now, number, run_id)
+        run = RUNS.rows.record(connection.execute(sql.CLAIM, given).fetchone())
+        connection.execute(sql.BEGIN_BATCHES, (run_id, token))
         stop = None if action is None else Stop(action, reason)
-        run = run_of(cast("RunRow", row))
         claims.append(
             Claim(
                 run,

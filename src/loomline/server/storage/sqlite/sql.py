@@ -1,36 +1,12 @@
 """The statements on runs, and on threads where runs change them."""
 
+from loomline.server.storage.runs import RUN_COLUMNS
 from loomline.server.storage.sqlite.checkpoint_keys import HAS_CHECKPOINTS
-
-_RUN = (
-    "run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, multitask_strategy,"
-    " temporary, resumable, attempt, created_at, updated_at, error, webhook, caller,"
-    " number_before, last_number, stop_reason, output"
-)
-
-GET_RUN = f"SELECT {_RUN} FROM runs WHERE run_id = ?"
-
-LIST_RUNS = f"""
-    SELECT {_RUN} FROM runs WHERE thread_id = ? AND (? IS NULL OR status = ?)
-    ORDER BY created_at DESC, rowid DESC LIMIT ? OFFSET ?
-"""
-
-INSERT_RUN = """
-    INSERT INTO runs (run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs,
-                      multitask_strategy, temporary, resumable, created_at, updated_at, webhook,
-                      caller, priority)
-    VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?, ?,
-            coalesce((SELECT priority FROM threads t WHERE t.thread_id = ?), 0))
-"""
 
 # The first assignment counts.
 ASSIGN_PRIORITY = """
     UPDATE threads SET priority = ? WHERE thread_id = ? AND priority IS NULL
 """
-
-PRIORITY = "SELECT priority FROM threads WHERE thread_id = ?"
-
-THREAD_EXISTS = "SELECT 1 FROM threads WHERE thread_id = ?"
 
 THREAD_METADATA = "SELECT metadata FROM threads WHERE thread_id = ?"
 
@@ -73,11 +49,6 @@ MARK_STOP = """
     UPDATE runs SET stop_action = ?, stop_reason = ? WHERE run_id = ? AND stop_action IS NULL
 """
 
-ENDING_RUNS = f"""
-    SELECT {_RUN} FROM runs
-    WHERE run_id IN (SELECT value FROM json_each(?)) AND (webhook IS NOT NULL OR temporary)
-"""
-
 DELETE_ACTIVE_RUNS = """
     DELETE FROM runs INDEXED BY runs_active
     WHERE thread_id = ? AND status IN ('pending', 'running')
@@ -96,8 +67,7 @@ NEXT_PRIORITY = """
 
 # Of one priority at a time, since an index can give the order of due runs for that only.
 CLAIMABLE = f"""
-    SELECT {_RUN}, {HAS_CHECKPOINTS},
-           stop_action, stop_reason, claims,
+    SELECT run_id, {HAS_CHECKPOINTS}, stop_action, stop_reason, claims,
            (SELECT event_number FROM threads t WHERE t.thread_id = r.thread_id)
     FROM runs r INDEXED BY runs_by_priority
     WHERE status = 'pending' AND priority = :priority AND created_at <= :now
@@ -114,10 +84,12 @@ CLAIMABLE = f"""
     ORDER BY created_at, r.rowid LIMIT :limit
 """
 
-CLAIM = """
+CLAIM = f"""
     UPDATE runs SET status = 'running', attempt = attempt + 1, claims = claims + 1, worker = ?,
-                    token = ?, lease_until = ?, updated_at = ?, number_before = ?
+                    token = ?, lease_until = ?, updated_at = ?,
+                    number_before = coalesce(number_before, ?)
     WHERE run_id = ?
+    RETURNING {RUN_COLUMNS}
 """
 
 NEXT_DUE = "SELECT min(created_at) FROM runs WHERE status = 'pending' AND created_at > ?"
@@ -181,7 +153,7 @@ REQUEUE = """
 """
 
 EXPIRED = f"""
-    SELECT {_RUN} FROM runs
+    SELECT {RUN_COLUMNS} FROM runs
     WHERE status = 'running' AND (? OR lease_until < ?)
 """
 
@@ -233,18 +205,3 @@ SETTLE = """
     WHERE thread_id = ? AND NOT EXISTS (
         SELECT 1 FROM runs WHERE thread_id = ? AND status IN ('pending', 'running'))
 """
-
-_THREAD = (
-    "thread_id, status, metadata, config, interrupts, error, created_at, updated_at,"
-    " state_updated_at, ttl_minutes, ttl_strategy"
-)
-
-
-def threads(*, with_values: bool, condition: str) -> str:
-    """Return the statement that reads whole threads; without values their place is null."""
-    if not with_values:
-        return f"SELECT {_THREAD}, NULL FROM threads WHERE {condition}"
-    return f"""
-        SELECT {_THREAD}, content FROM threads LEFT JOIN thread_values USING (thread_id)
-        WHERE {condition}
-    """

@@ -1,47 +1,83 @@
-"""Rows of threads as domain objects."""
+"""Threads as rows in SQLite."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+import sqlite3
+from dataclasses import dataclass, field
+from typing import Final
 from uuid import UUID
 
-from loomline.schema import ThreadStatus
-from loomline.server.domain.json import Encoded
-from loomline.server.domain.threads import Thread, Ttl, TtlStrategy
-from loomline.server.storage.sqlite.rows import encoded, moment, obj
+from loomline.server.storage.sqlite import sql
+from loomline.server.storage.sqlite.checkpoint_rows import keep_latest_checkpoints
+from loomline.server.storage.sqlite.dialect import DIALECT
+from loomline.server.storage.sqlite.pieces import (
+    Room,
+    ThreadUnderWork,
+    begin_work,
+    remove_all,
+    work_on,
+)
+from loomline.server.storage.sqlite.rows import micros
+from loomline.server.storage.sqlite.thread_checkpoints import checkpoints_size
+from loomline.server.storage.threads import ThreadForm, ThreadTable
+
+# The conditions and the order are those of the index.
+_EXPIRED = """
+    SELECT thread_id, ttl_strategy FROM threads
+    WHERE ttl_minutes IS NOT NULL AND status <> 'busy' AND swept_at IS NOT updated_at
+      AND updated_at + CAST(ttl_minutes * 60000000 AS INTEGER) <= ?
+    ORDER BY updated_at + CAST(ttl_minutes * 60000000 AS INTEGER) LIMIT ?
+"""
+_DELETE = tuple(f"DELETE FROM {table} WHERE thread_id = ?" for table in ("threads", "crons"))
 
 
-class _Row(NamedTuple):
-    """The columns of a thread. Without values, ``content`` is null."""
+@dataclass(frozen=True, slots=True)
+class SqliteRemoval:
+    """``ThreadRemoval`` for one transaction.
 
-    thread_id: str
-    status: ThreadStatus
-    metadata: str
-    config: str
-    interrupts: str | None
-    error: str | None
-    created_at: int
-    updated_at: int
-    state_updated_at: int
-    ttl_minutes: float | None
-    ttl_strategy: TtlStrategy
-    content: bytes | None
+    The rows that do not fit into the transaction are removed in pieces later.
+    """
+
+    connection: sqlite3.Connection
+    room: Room = field(default_factory=Room)
+
+    def delete(self, thread_id: UUID) -> None:
+        # Rows that are left are invisible, since no thread has them. The active runs are deleted
+        # at once, so that no worker has any.
+        key = str(thread_id)
+        for statement in _DELETE:
+            self.connection.execute(statement, (key,))
+        if self.room.fits(self.connection, key):
+            remove_all(self.connection, key)
+        else:
+            self.connection.execute(sql.DELETE_ACTIVE_RUNS, (key,))
+            begin_work(self.connection, key, "remove")
+
+    def cut_down(self, thread_id: UUID) -> None:
+        # A thread with noted work is locked.
+        key = str(thread_id)
+        if self.room.fits(self.connection, key):
+            keep_latest_checkpoints(self.connection, key)
+        else:
+            begin_work(self.connection, key, "prune")
 
 
-def thread_of_row(found: Iterable[Any]) -> Thread:
-    """Return the thread of a row of ``sql.threads``."""
-    row = _Row(*found)
-    return Thread(
-        thread_id=UUID(row.thread_id),
-        status=row.status,
-        metadata=obj(row.metadata),
-        config=obj(row.config),
-        interrupts=encoded(row.interrupts),
-        error=encoded(row.error),
-        created_at=moment(row.created_at),
-        updated_at=moment(row.updated_at),
-        state_updated_at=moment(row.state_updated_at),
-        ttl=None if row.ttl_minutes is None else Ttl(row.ttl_minutes, row.ttl_strategy),
-        values=None if row.content is None else Encoded(row.content),
-    )
+def _check_new(connection: sqlite3.Connection, thread_id: UUID) -> None:
+    """Refuse a thread while rows of a deleted thread with the same id are being removed."""
+    if work_on(connection, str(thread_id)) == "remove":
+        raise ThreadUnderWork(str(thread_id))
+
+
+# The index is named, because the database prefers that of all runs, which grows with the thread.
+THREADS: Final[ThreadTable[sqlite3.Connection]] = ThreadTable(
+    DIALECT,
+    ThreadForm(
+        runs="runs INDEXED BY runs_active",
+        expired=_EXPIRED,
+        moment=micros,
+        passing="",
+        removal=SqliteRemoval,
+        size=checkpoints_size,
+        added=_check_new,
+    ),
+)

@@ -17,9 +17,8 @@ from loomline.server.domain.filters import Page
 from loomline.server.domain.json import JsonObject, dump
 from loomline.server.domain.threads import FoundThread, ThreadFilter, ThreadQuery
 from loomline.server.storage.extracting import found_thread, needs_values
-from loomline.server.storage.sqlite import sql
 from loomline.server.storage.sqlite.leaves import TOO_MANY, pattern_leaves
-from loomline.server.storage.sqlite.thread_rows import thread_of_row
+from loomline.server.storage.sqlite.thread_rows import THREADS
 
 FEW = 300
 """Candidates that are looked at one by one."""
@@ -52,9 +51,8 @@ _FROM_ALL = "FROM threads t WHERE {}"
 _FROM_SOME = "FROM ({}) c CROSS JOIN threads t ON t.thread_id = c.thread_id WHERE {}"
 _PAGE = "SELECT t.thread_id {} ORDER BY t.{} {}, t.thread_id {} LIMIT :most OFFSET :offset"
 _ROWS = {
-    with_values: sql.threads(
-        with_values=with_values, condition="thread_id IN (SELECT value FROM json_each(?))"
-    )
+    with_values: f"{THREADS.threads(with_values=with_values)}"
+    " WHERE t.thread_id IN (SELECT value FROM json_each(?))"
     for with_values in (True, False)
 }
 
@@ -214,5 +212,5 @@ def _found(
 ) -> list[FoundThread]:
     statement = _ROWS[needs_values(query)]
     rows = connection.execute(statement, (orjson.dumps(thread_ids).decode(),))
-    threads = {str(thread.thread_id): thread for thread in map(thread_of_row, rows)}
+    threads = {str(thread.thread_id): thread for thread in map(THREADS.thread, rows)}
     return [found_thread(threads[key], query.extract) for key in thread_ids]

@@ -17,6 +17,8 @@ from loomline.server.domain.errors import StorageUnavailable
 from loomline.server.duties import Failures
 from loomline.server.storage.sqlite.connection import (
     CLOSING,
+    Access,
+    Readers,
     Work,
     Writer,
     connect,
@@ -41,6 +43,7 @@ from loomline.server.storage.sqlite.pruning import (
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 JOBS_MOST: Final = 1000
@@ -304,6 +307,20 @@ class Upkeep:
             if not self.write_piece(partial(_applied, thread_id=thread_id, work=work, piece=each)):
                 return
             yield
+
+
+class PatientAccess(Access):
+    """The writer and the readers. Writes wait for the work on their threads."""
+
+    def __init__(self, writer: Writer, readers: Readers, upkeep: Upkeep) -> None:
+        super().__init__(writer, readers)
+        self._upkeep = upkeep
+
+    async def write(self, work: Work[T]) -> T:
+        return await self._upkeep.write(work)
+
+    async def send(self, work: Work[S], read: Callable[[S], T]) -> T:
+        return await self._upkeep.write(lambda connection: read(work(connection)))
 
 
 def _applied(connection: sqlite3.Connection, thread_id: str, work: str, piece: Piece) -> bool:
