@@ -14,6 +14,7 @@ from loomline.server.storage.postgres.connection import connect as connect_postg
 from loomline.server.storage.postgres.dialect import DIALECT as POSTGRES
 from loomline.server.storage.postgres.migrate import migrate
 from loomline.server.storage.records import (
+    CONTENT,
     DOCUMENT,
     ENCODED,
     FLAG,
@@ -29,6 +30,7 @@ from loomline.server.storage.records import (
     OPTIONAL_MOMENT,
     OPTIONAL_STRING,
     STRING,
+    Codec,
     Codecs,
     Record,
 )
@@ -49,6 +51,7 @@ class Note:
     metadata: dict[str, object]
     body: dict[str, object]
     source: bytes
+    content: bytes
     made_at: datetime
     parent_id: UUID | None = None
     subtitle: str | None = None
@@ -72,6 +75,7 @@ NOTE = Record(
     metadata=OBJECT,
     body=DOCUMENT,
     source=ENCODED,
+    content=CONTENT,
     made_at=MOMENT,
     parent_id=OPTIONAL_ID,
     subtitle=OPTIONAL_STRING,
@@ -93,6 +97,7 @@ SPARSE = Note(
     metadata={"large": 1e23, "nested": {"list": [1, None, "ü"]}},
     body={},
     source=b'{"kept":  "as it is"}',
+    content=b"[1,  2]",
     made_at=AT,
 )
 FULL = dataclasses.replace(
@@ -110,13 +115,13 @@ FULL = dataclasses.replace(
 POSTGRES_TABLE = """
     CREATE TABLE loomline_notes (
         note_id uuid PRIMARY KEY, title text, number bigint, ratio float8, minutes float8, done boolean, metadata jsonb,
-        body json, source json, made_at timestamptz, parent_id uuid, subtitle text,
+        body json, source json, content json, made_at timestamptz, parent_id uuid, subtitle text,
         seen_at timestamptz, caller_json json, folded text)
 """
 SQLITE_TABLE = """
     CREATE TABLE notes (
         note_id TEXT PRIMARY KEY, title TEXT, number INTEGER, ratio REAL, minutes REAL, done INTEGER, metadata TEXT,
-        body TEXT, source TEXT, made_at INTEGER, parent_id TEXT, subtitle TEXT, seen_at INTEGER,
+        body TEXT, source TEXT, content BLOB, made_at INTEGER, parent_id TEXT, subtitle TEXT, seen_at INTEGER,
         caller_json TEXT, folded TEXT)
 """
 
@@ -148,7 +153,7 @@ def test_record_read_from_its_row_equals_the_record_written(opened, note):
 
 
 def test_sample_record_has_a_column_of_each_kind():
-    kinds = {field.name: object() for field in dataclasses.fields(Codecs)}
+    kinds = {field.name: Codec(field.name, field.name) for field in dataclasses.fields(Codecs)}
     used = [column.kind(Codecs(**kinds)) for column in NOTE.columns.values()]
     assert all(kind in used for kind in kinds.values())
 

@@ -143,9 +143,9 @@ class Rows(Generic[R]):
         self._codecs = {name: column.kind(codecs) for name, column in record.columns.items()}
         # Most values of a row are those of the record, and many rows are read.
         self._read = [
-            (place, codec.read)
-            for place, codec in enumerate(self._codecs[name] for name in record.fields)
-            if codec.read is not same
+            (name, self._codecs[name].read)
+            for name in record.fields
+            if self._codecs[name].read is not same
         ]
         self.names: dict[str, str] = {
             name: column.name or name for name, column in record.columns.items()
@@ -163,10 +163,10 @@ class Rows(Generic[R]):
             row: The values of the columns.
             given: The values of fields without a column.
         """
-        values = list(row)
-        for place, read in self._read:
-            values[place] = read(values[place])
-        return self._make(**dict(zip(self._fields, values, strict=True)), **given)
+        values = dict(zip(self._fields, row, strict=True))
+        for name, read in self._read:
+            values[name] = read(values[name])
+        return self._make(**values, **given)
 
     def value(self, name: str, value: object) -> object:
         """Return the value of one field as its column stores it."""
