@@ -125,9 +125,10 @@ class Outbox(Table[Connection, Delivery]):
 
     def note(self, connection: Connection, end: Notice, now: datetime) -> None:
         """Put the end of a run into the outbox, if the run has a webhook."""
-        run, codecs = end.run, self.dialect.codecs
+        run = end.run
         if run.webhook is None:
             return
+        codecs = self.dialect.codecs
         moment = codecs.moment.write(now)
         payload = notice(run, end.status, started_at=end.started_at, ended_at=now, error=end.error)
         values = (
