@@ -37,7 +37,7 @@ from loomline.server.domain.json import Encoded
 from loomline.server.domain.runs import Stop
 from loomline.server.domain.threads import ThreadState, Ttl
 from loomline.server.ports.store import IndexOptions, StoreOptions
-from loomline.server.storage.postgres.connection import QUEUE_MOST
+from loomline.server.storage.pool import QUEUE_MOST
 from loomline.server.storage.sinks import PENDING_BYTES
 
 

@@ -1,17 +1,9 @@
-"""Threads with a connection each, that works are handed to from any loop or thread.
-
-A transaction never waits for anything but the database: neither for a loop that user code blocks
-nor for a caller that goes away. That is why it is executed on a thread of its own.
-"""
+"""Connections to PostgreSQL."""
 
 from __future__ import annotations
 
-import asyncio
 import select
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
@@ -22,26 +14,16 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Format, TransactionStatus
 from psycopg.rows import TupleRow
 
-from loomline.server.domain.errors import StorageUnavailable
 from loomline.server.ports.measures import NO_MEASURES, Measures
-from loomline.server.storage.postgres.failures import (
-    BUSY,
-    CLOSING,
-    TOO_MANY,
-    not_a_url,
-    unavailable,
-)
+from loomline.server.storage.pool import FenceLost, PooledDatabase, itself
+from loomline.server.storage.postgres.failures import not_a_url, unavailable
+
+__all__ = ["Connection", "Cursor", "Database", "Work", "connect", "itself", "parameters", "usable"]
 
 T = TypeVar("T")
-S = TypeVar("S")
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 Cursor: TypeAlias = psycopg.Cursor[TupleRow]
 Work: TypeAlias = Callable[[Connection], T]
-
-QUEUE_MOST = 20_000
-"""Works that may wait: every one has a caller, so more means that the database cannot follow."""
-
-_ATTEMPTS = 5
 
 # Of two transactions that get into each other's way one is told to come again.
 _AGAIN = (errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation)
@@ -68,10 +50,6 @@ BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 _FENCE = "LL001"
-
-
-class FenceLost(Exception):
-    """The claim that a transaction depends on is no longer valid; nothing has been written."""
 
 
 class _RawJson(Loader):
@@ -119,141 +97,43 @@ def connect(given: dict[str, Any]) -> Connection:
     return connection
 
 
-class Database:
-    """Executes works. A work must be repeatable: it may lose against another and is tried again.
+class Database(PooledDatabase[Connection]):
+    """Threads with a connection to PostgreSQL each."""
 
-    Every method may be called from any loop, the blocking ones from any thread without one.
-    """
+    reading = BEGIN_READING
+    again = _AGAIN
+    error = psycopg.Error
 
     def __init__(
         self, given: dict[str, Any], connections: int, measures: Measures = NO_MEASURES
     ) -> None:
+        super().__init__(connections, measures)
         self._given = given
-        self._measures = measures
-        self._local = threading.local()
-        self._lock = threading.Lock()
-        self._open: set[Connection] = set()
-        self._waiting = 0
-        self._pool = ThreadPoolExecutor(connections, thread_name_prefix="loomline-database")
 
-    async def write(self, work: Work[T]) -> T:
-        """Execute a work in a transaction and return its result once it is committed.
+    def connect(self) -> Connection:
+        return connect(self._given)
 
-        Cancelling the caller does not stop a work that has begun.
+    def usable(self, connection: Connection) -> bool:
+        return usable(connection)
 
-        Raises:
-            StorageUnavailable: it could not be executed.
-        """
-        return await self.call(lambda: self.transact(work, itself))
-
-    def write_blocking(self, work: Work[T]) -> T:
-        return self._submit(lambda: self.transact(work, itself)).result()
-
-    async def read(self, work: Work[T]) -> T:
-        """Execute a work on one unchanging picture of the database."""
-        return await self.call(lambda: self.transact(work, itself, begin=BEGIN_READING))
-
-    def read_blocking(self, work: Work[T]) -> T:
-        return self._submit(lambda: self.transact(work, itself, begin=BEGIN_READING)).result()
-
-    async def send(self, work: Work[S], read: Callable[[S], T]) -> T:
-        """Execute a work that needs no answer to any of its statements.
-
-        All of it travels in one round trip; ``read`` takes the answers apart afterwards.
-        """
-        return await self.call(lambda: self.transact(work, read))
-
-    async def ask(self, work: Work[T]) -> T:
-        """Execute a single statement that reads."""
-        return await self.call(lambda: self._repeat(work))
-
-    async def point(self, work: Work[T]) -> T:
-        """Execute a single statement that reads a few rows."""
-        return await self.ask(work)
-
-    async def call(self, act: Callable[[], T]) -> T:
-        """Execute anything on one of the threads."""
-        with self._measures.span("storage"):
-            return await asyncio.wrap_future(self._submit(act))
-
-    def transact(self, work: Work[S], read: Callable[[S], T], begin: str = "BEGIN") -> T:
-        """Execute a work in a transaction on this thread, with a connection of its own."""
-        return self._repeat(lambda c: read(_transaction(c, work, begin)))
-
-    def close(self) -> None:
-        """Execute what waits, then close all connections."""
-        self._pool.shutdown(wait=True)
-        for connection in self._open:
-            connection.close()
-
-    def _submit(self, act: Callable[[], T]) -> Future[T]:
-        with self._lock:
-            if self._waiting >= QUEUE_MOST:
-                raise StorageUnavailable(TOO_MANY)
-            self._waiting += 1
+    def tidied(self, connection: Connection) -> bool:
         try:
-            future = self._pool.submit(act)
-        except RuntimeError:
-            with self._lock:
-                self._waiting -= 1
-            raise StorageUnavailable(CLOSING) from None
-        future.add_done_callback(self._done)
-        return future
+            if connection.info.transaction_status != TransactionStatus.IDLE:
+                connection.rollback()
+        except psycopg.Error:
+            return False
+        return not connection.closed
 
-    def _done(self, _: Future[T]) -> None:
-        with self._lock:
-            self._waiting -= 1
+    def failed(self, error: Exception) -> Exception:
+        assert isinstance(error, psycopg.Error)
+        return FenceLost() if error.sqlstate == _FENCE else unavailable(error)
 
-    def _repeat(self, work: Work[T]) -> T:
-        for _ in range(_ATTEMPTS):
-            with suppress(*_AGAIN):
-                return self._attempt(work)
-        raise StorageUnavailable(BUSY)
-
-    def _attempt(self, work: Work[T]) -> T:
-        try:
-            with self._connection() as connection:
-                return work(connection)
-        except _AGAIN:
-            raise
-        except psycopg.Error as error:
-            if error.sqlstate == _FENCE:
-                raise FenceLost from None
-            raise unavailable(error) from error
-
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is None or not usable(connection):
-            self._forget(connection)
-            connection = self._local.connection = connect(self._given)
-            with self._lock:
-                self._open.add(connection)
-        try:
-            yield connection
-        finally:
-            if not _tidy(connection):
-                self._forget(connection)
-
-    def _forget(self, connection: Connection | None) -> None:
-        if connection is None:
-            return
-        self._local.connection = None
-        with self._lock:
-            self._open.discard(connection)
-        connection.close()
-
-
-def itself(value: T) -> T:
-    return value
-
-
-def _transaction(connection: Connection, work: Work[T], begin: str) -> T:
-    with connection.pipeline():
-        connection.execute(begin)
-        result = work(connection)
-        connection.execute("COMMIT")
-    return result
+    def transaction(self, connection: Connection, work: Work[T], begin: str) -> T:
+        with connection.pipeline():
+            connection.execute(begin)
+            result = work(connection)
+            connection.execute("COMMIT")
+        return result
 
 
 def usable(connection: Connection) -> bool:
@@ -273,13 +153,3 @@ def usable(connection: Connection) -> bool:
     except psycopg.Error:
         return False
     return True
-
-
-def _tidy(connection: Connection) -> bool:
-    """Leave a transaction that failed; return whether the connection can be used again."""
-    try:
-        if connection.info.transaction_status != TransactionStatus.IDLE:
-            connection.rollback()
-    except psycopg.Error:
-        return False
-    return not connection.closed

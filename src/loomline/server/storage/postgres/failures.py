@@ -10,14 +10,9 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
 from loomline.server.domain.errors import StorageUnavailable
+from loomline.server.storage.pool import UNAVAILABLE
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
-
-_UNAVAILABLE = "The database cannot be used at the moment: {reason}. Try again later."
-
-CLOSING = "The server is shutting down. Try again later."
-BUSY = _UNAVAILABLE.format(reason="it is too busy")
-TOO_MANY = _UNAVAILABLE.format(reason="too many requests are waiting for it")
 
 _REASONS: Final = (
     (errors.DiskFull, "its disk is full"),
@@ -36,8 +31,8 @@ def unavailable(error: psycopg.Error) -> StorageUnavailable:
     logger.error("database error: %s", str(error).strip())
     for kinds, reason in _REASONS:
         if isinstance(error, kinds):
-            return StorageUnavailable(_UNAVAILABLE.format(reason=reason))
-    return StorageUnavailable(_UNAVAILABLE.format(reason="it refused a statement"))
+            return StorageUnavailable(UNAVAILABLE.format(reason=reason))
+    return StorageUnavailable(UNAVAILABLE.format(reason="it refused a statement"))
 
 
 def not_a_url() -> StorageUnavailable:

@@ -32,7 +32,7 @@ from loomline.server.storage.postgres.migrate import migrate
 from loomline.server.storage.postgres.occupancy import Occupancy, Use
 from loomline.server.storage.postgres.rewriting import REWRITING
 from loomline.server.storage.postgres.runs import PostgresRuns
-from loomline.server.storage.postgres.savers import ThreadDrain
+from loomline.server.storage.postgres.savers import drain
 from loomline.server.storage.postgres.store_items import ITEMS
 from loomline.server.storage.postgres.store_vectors import PostgresVectors, open_vectors
 from loomline.server.storage.postgres.threads import PostgresThreads
@@ -92,7 +92,7 @@ class PostgresStorage(Checkpointed[Connection]):
         """
         vectors = await asyncio.to_thread(self._prepare)
         self._database = Database(parameters(self._url), self._connections, self._measures)
-        self._drain = ThreadDrain(self._database)
+        self._drain = drain(self._database)
         sinks = Sinks(self._drain)
         self._savers = Savers(self._database, PostgresCheckpoints(), sinks, self._saver_options)
         self._drain.start()

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from loomline.server.domain.errors import LoomlineError, StorageUnavailable
 from loomline.server.ports.measures import NO_MEASURES, Measures
+from loomline.server.storage.pool import CLOSING, UNAVAILABLE, ConnectionThreads
 from loomline.server.storage.sqlite.functions import register
 
 logger: logging.Logger = logging.getLogger("loomline.storage")
@@ -37,9 +38,7 @@ LINGER_SECONDS = 0.002
 
 READERS = 2
 
-_UNAVAILABLE = "The database cannot be used at the moment: {reason}. Try again later."
 _DAMAGED = "The database file is damaged. The log of the server says more."
-CLOSING = "The server is shutting down. Try again later."
 
 # Without a sync at every commit a power cut may lose the last transactions, but never damages the
 # file; the death of the process alone loses nothing.
@@ -77,7 +76,7 @@ def unavailable(error: sqlite3.Error) -> StorageUnavailable:
         return StorageUnavailable(_DAMAGED)
     text = str(error)
     reason = "the disk is full" if "full" in text else "reading or writing its file failed"
-    return StorageUnavailable(_UNAVAILABLE.format(reason=reason))
+    return StorageUnavailable(UNAVAILABLE.format(reason=reason))
 
 
 def not_opened(error: sqlite3.Error, path: Path) -> StorageUnavailable:
@@ -198,7 +197,7 @@ class Writer:
             if self._closing:
                 raise StorageUnavailable(CLOSING)
             if len(self._queue) >= QUEUE_MOST:
-                raise StorageUnavailable(_UNAVAILABLE.format(reason="too many writes are waiting"))
+                raise StorageUnavailable(UNAVAILABLE.format(reason="too many writes are waiting"))
             self._queue.append(operation)  # type: ignore[arg-type]
             if len(self._queue) == 1 or (urgent and not self._urgent):
                 self._condition.notify()
@@ -249,13 +248,10 @@ class Readers:
     """Connections for reading: one for short reads in place, some threads for longer ones."""
 
     def __init__(self, path: Path, measures: Measures = NO_MEASURES) -> None:
-        self._path = path
         self._measures = measures
         self._lock = threading.Lock()
         self._near = connect(path)
-        self._local = threading.local()
-        self._open: list[sqlite3.Connection] = []
-        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="loomline-reader")
+        self._threads = ConnectionThreads(lambda: connect(path), READERS, "loomline-reader")
 
     def point(self, work: Work[T]) -> T:
         """Execute a read of a few small rows in place: a change of thread would cost more.
@@ -280,28 +276,17 @@ class Readers:
         return self._submit(work).result()
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True)
-        for connection in (*self._open, self._near):
-            connection.close()
+        self._threads.close()
+        self._near.close()
 
     def _submit(self, work: Work[T]) -> Future[T]:
-        try:
-            return self._pool.submit(self._far, work)
-        except RuntimeError:
-            raise StorageUnavailable(CLOSING) from None
+        return self._threads.submit(lambda: self._far(work))
 
     def _far(self, work: Work[T]) -> T:
         try:
-            return snapshot(work, self._own_connection())
+            return snapshot(work, self._threads.connection())
         except sqlite3.Error as error:
             raise unavailable(error) from error
-
-    def _own_connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = connect(self._path)
-            self._open.append(connection)
-        return connection
 
 
 class Access:

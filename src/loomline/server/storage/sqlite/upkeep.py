@@ -15,8 +15,8 @@ from typing import Final, TypeVar
 
 from loomline.server.domain.errors import StorageUnavailable
 from loomline.server.duties import Failures
+from loomline.server.storage.pool import CLOSING
 from loomline.server.storage.sqlite.connection import (
-    CLOSING,
     Access,
     Readers,
     Work,
