@@ -37,9 +37,7 @@ CronInput = JsonObject | list[JsonObject]
 Nodes = Literal["*"] | list[str]
 
 
-class CronPatchRequest(TypedDict, total=False):
-    schedule: Schedule
-    timezone: Timezone
+class _CronFields(TypedDict, total=False):
     end_time: Time | None
     input: CronInput
     metadata: JsonObject
@@ -49,7 +47,6 @@ class CronPatchRequest(TypedDict, total=False):
     interrupt_before: Nodes
     interrupt_after: Nodes
     multitask_strategy: MultitaskStrategy
-    on_run_completed: OnCompletionBehavior
     enabled: bool
     stream_mode: Mode | list[Mode]
     stream_subgraphs: bool
@@ -58,25 +55,16 @@ class CronPatchRequest(TypedDict, total=False):
     timeout_seconds: TimeoutSeconds
 
 
-class ThreadCronCreateRequest(TypedDict, total=False):
+class CronPatchRequest(_CronFields, total=False):
+    schedule: Schedule
+    timezone: Timezone
+    on_run_completed: OnCompletionBehavior
+
+
+class ThreadCronCreateRequest(_CronFields, total=False):
     assistant_id: Required[AssistantName]
     schedule: Required[Schedule]
     timezone: Timezone | None
-    end_time: Time | None
-    input: CronInput
-    metadata: JsonObject
-    config: ConfigRequest
-    context: JsonObject
-    webhook: Webhook
-    interrupt_before: Nodes
-    interrupt_after: Nodes
-    multitask_strategy: MultitaskStrategy
-    enabled: bool
-    stream_mode: Mode | list[Mode]
-    stream_subgraphs: bool
-    stream_resumable: bool
-    durability: Durability
-    timeout_seconds: TimeoutSeconds
     checkpoint_during: bool
 
 
