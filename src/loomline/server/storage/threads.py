@@ -247,6 +247,11 @@ class ThreadTable(Table[Connection, Thread]):
             )
             self.execute(connection, statement, patch.ttl.minutes, patch.ttl.strategy, key)
 
+    def assign_priority(self, connection: Connection, thread_id: UUID, priority: int) -> None:
+        """Set the priority of the runs of a thread. The first assignment counts."""
+        statement = f"UPDATE {self.name} SET priority = ? WHERE thread_id = ? AND priority IS NULL"
+        self.execute(connection, statement, priority, self.dialect.codecs.id.write(thread_id))
+
     def delete_all(
         self, connection: Connection, thread_ids: Sequence[UUID], access: Condition = EVERYTHING
     ) -> Pruned:

@@ -44,7 +44,7 @@ class SqliteEdit:
             if new is None:
                 held = THREADS.ask(connection, self._thread_id)
                 THREADS.check(held, self._thread_id, access)
-            if active_runs(connection, str(self._thread_id)):
+            if active_runs(connection, self._thread_id, False)():
                 raise ThreadInFlight(self._thread_id)
             if work_on(connection, str(self._thread_id)) == "prune":
                 raise ThreadUnderWork(str(self._thread_id))
