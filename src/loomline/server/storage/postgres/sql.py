@@ -175,11 +175,6 @@ LET_EXPIRE = """
     UPDATE loomline_threads SET ttl_minutes = %s, ttl_strategy = 'delete' WHERE thread_id = %s
 """
 
-SET_VALUES = """
-    INSERT INTO loomline_thread_values (thread_id, content) VALUES (%s, %s)
-    ON CONFLICT (thread_id) DO UPDATE SET content = excluded.content
-"""
-
 _ACTIVE = """
     (SELECT r.seq FROM loomline_runs r
      WHERE r.thread_id = t.thread_id AND r.status IN ('pending', 'running')

@@ -14,6 +14,7 @@ from loomline.server.ports.measures import NO_MEASURES, Measures
 from loomline.server.ports.store import Store, StoreOptions
 from loomline.server.storage.assistants import DatabaseAssistants
 from loomline.server.storage.crons import DatabaseCrons
+from loomline.server.storage.edits import DatabaseEdit
 from loomline.server.storage.postgres.assistants import ASSISTANTS
 from loomline.server.storage.postgres.cache import PostgresCache
 from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints
@@ -24,12 +25,11 @@ from loomline.server.storage.postgres.connection import (
     parameters,
 )
 from loomline.server.storage.postgres.dialect import DIALECT
-from loomline.server.storage.postgres.edits import PostgresEdit
 from loomline.server.storage.postgres.failures import not_opened
 from loomline.server.storage.postgres.migrate import migrate
 from loomline.server.storage.postgres.occupancy import Occupancy, Use
 from loomline.server.storage.postgres.rewriting import PostgresRewriter
-from loomline.server.storage.postgres.runs import PostgresRuns
+from loomline.server.storage.postgres.runs import RUN_FORM, PostgresRuns
 from loomline.server.storage.postgres.savers import ThreadDrain
 from loomline.server.storage.postgres.store_items import PostgresItems
 from loomline.server.storage.postgres.store_vectors import open_vectors
@@ -125,8 +125,8 @@ class PostgresStorage(Checkpointed[Connection]):
     def store(self) -> Store:
         return self._store
 
-    def edit(self, thread_id: UUID) -> PostgresEdit:
-        return PostgresEdit(self._database, thread_id, self._savers.staged())
+    def edit(self, thread_id: UUID) -> DatabaseEdit[Connection]:
+        return DatabaseEdit(self._database, RUN_FORM, thread_id, self._savers.staged())
 
     def rewriter(self) -> PostgresRewriter:
         return PostgresRewriter(self._database)

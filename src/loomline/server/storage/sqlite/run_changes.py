@@ -13,7 +13,7 @@ from loomline.server.domain.runs import ENDED_NUMBERS, UNTOLD_MINUTES
 from loomline.server.storage.sqlite import sql
 from loomline.server.storage.sqlite.checkpoint_rows import delete_run_checkpoints
 from loomline.server.storage.sqlite.rows import micros, optional_text
-from loomline.server.storage.sqlite.thread_rows import SqliteRemoval
+from loomline.server.storage.sqlite.thread_rows import THREADS, SqliteRemoval
 from loomline.server.storage.sqlite.webhooks import note_end
 
 
@@ -22,7 +22,7 @@ def apply(connection: sqlite3.Connection, thread_id: UUID, changes: Changes, at:
     thread, now = str(thread_id), micros(at)
     _change_runs(connection, thread, changes, now)
     if changes.values is not None:
-        connection.execute(sql.SET_VALUES, (thread, changes.values))
+        THREADS.set_values(connection, thread_id, changes.values)
     for notice in changes.notices:
         note_end(connection, notice, now)
     if changes.delete_thread:

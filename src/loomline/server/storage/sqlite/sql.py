@@ -133,11 +133,6 @@ HAS_PENDING = """
 
 LET_EXPIRE = "UPDATE threads SET ttl_minutes = ?, ttl_strategy = 'delete' WHERE thread_id = ?"
 
-SET_VALUES = """
-    INSERT INTO thread_values (thread_id, content) VALUES (?, ?)
-    ON CONFLICT (thread_id) DO UPDATE SET content = excluded.content
-"""
-
 SET_QUESTIONS = "UPDATE threads SET interrupts = ? WHERE thread_id = ?"
 
 THREAD_ENDS_RUN = """
