@@ -1,137 +1,137 @@
-"""Runs as rows, for every database."""
+"""Runs for every database: the rules that need neither a lease nor a claim."""
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Sequence
-from typing import Final
+from functools import partial
+from typing import Generic
 from uuid import UUID
 
 from loomline.schema import RunStatus
-from loomline.server.domain.access import EVERYTHING, Condition, meets
-from loomline.server.domain.errors import RunNotFound
-from loomline.server.domain.outputs import Output
-from loomline.server.domain.run_spec import StoredSpec
-from loomline.server.domain.runs import Run
-from loomline.server.storage.checkpoints import Connection
-from loomline.server.storage.records import (
-    FLAG,
-    ID,
-    MOMENT,
-    NOT_STORED,
-    NUMBER,
-    OBJECT,
-    OPTIONAL_ENCODED,
-    OPTIONAL_NUMBER,
-    OPTIONAL_STRING,
-    STRING,
-    Codec,
-    Codecs,
-    Column,
-    Record,
-)
-from loomline.server.storage.tables import Dialect, Table, Where
+from loomline.server.domain import lifecycle
+from loomline.server.domain.access import EVERYTHING, Condition
+from loomline.server.domain.errors import NothingToCancel, ThreadNotFound
+from loomline.server.domain.json import Encoded
+from loomline.server.domain.runs import Cancelled, Created, NewRun, Reclaimed, Run, Stop
+from loomline.server.ports.clock import Clock
+from loomline.server.storage.checkpoints import Access, Connection
+from loomline.server.storage.run_creation import create_run
+from loomline.server.storage.run_rows import RunForm
 
 
-def _request(codecs: Codecs) -> Codec[StoredSpec]:
-    read, write = codecs.content.read, codecs.content.write
-    return Codec(lambda request: write(request.stored), lambda stored: StoredSpec(read(stored)))
+class DatabaseRuns(ABC, Generic[Connection]):
+    """The part of ``RunStorage`` that all databases have in common."""
 
+    def __init__(self, access: Access[Connection], form: RunForm[Connection], clock: Clock) -> None:
+        self._access = access
+        self._form = form
+        self._clock = clock
 
-RUN: Final = Record(
-    Run,
-    run_id=ID,
-    thread_id=ID,
-    assistant_id=ID,
-    graph_id=STRING,
-    status=STRING,
-    metadata=OBJECT,
-    request=Column(_request, "kwargs"),
-    multitask_strategy=STRING,
-    temporary=FLAG,
-    resumable=FLAG,
-    attempt=NUMBER,
-    created_at=MOMENT,
-    updated_at=MOMENT,
-    error=OPTIONAL_ENCODED,
-    webhook=OPTIONAL_STRING,
-    user=OPTIONAL_ENCODED.named("caller"),
-    sealing=NOT_STORED,
-    number_before=OPTIONAL_NUMBER,
-    last_number=OPTIONAL_NUMBER,
-    stop_reason=OPTIONAL_STRING,
-    output=Column(lambda _: Codec(Output.dump, Output.load)),
-)
+    async def create(self, new: NewRun) -> Created:
+        _ = new.request.stored  # encoded before the transaction, which other callers wait for
+        return await self._access.write(lambda c: create_run(self._form, c, new))
 
-RUN_COLUMNS: Final = ", ".join(RUN.columns[field].name or field for field in RUN.fields)
-"""The columns of a run, for statements that a driver has of its own."""
-
-_CONCERNED: Final = Where(("(webhook IS NOT NULL OR temporary)",))
-
-
-class RunTable(Table[Connection, Run]):
-    """The table of runs, within the caller's transaction."""
-
-    def __init__(self, dialect: Dialect[Connection]) -> None:
-        super().__init__(dialect, "runs", RUN)
-        written = ", ".join(self.rows.names.values())
-        values = ", ".join("?" for _ in self.rows.names)
-        priority = f"SELECT priority FROM {dialect.prefix}threads WHERE thread_id = ?"
-        self._add = (
-            f"INSERT INTO {self.name} ({written}, priority)"
-            f" VALUES ({values}, coalesce(({priority}), 0))"
+    async def get(
+        self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
+    ) -> Run:
+        return await self._access.point(
+            lambda c: self._form.runs.found(c, thread_id, run_id, access)
         )
 
-        self._found_on = {
-            part: f"SELECT {RUN_COLUMNS}, (SELECT {part} FROM {dialect.prefix}threads t"
-            f" WHERE t.thread_id = {self.name}.thread_id) FROM {self.name} WHERE run_id = ?"
-            for part in ("1", "t.metadata")
-        }
-
-    def add(self, connection: Connection, run: Run) -> None:
-        """Insert a run with the priority of its thread."""
-        thread_id = self.dialect.codecs.id.write(run.thread_id)
-        self.execute(connection, self._add, *self.rows.row(run), thread_id)
-
-    def found(
-        self, connection: Connection, thread_id: UUID | None, run_id: UUID, access: Condition
-    ) -> Run:
-        """Return a run of a thread that meets a condition; None: of any such thread.
-
-        Raises:
-            RunNotFound: There is no such run, or its thread is gone.
-        """
-        part = "1" if access == EVERYTHING else "t.metadata"
-        row = self.execute(
-            connection, self._found_on[part], self.rows.value("run_id", run_id)
-        ).fetchone()
-        if row is None:
-            raise RunNotFound(run_id)
-        *columns, thread = row
-        run = self.rows.record(columns)
-        # Rows of a deleted thread may be waiting for their removal.
-        if thread is None or thread_id not in {None, run.thread_id}:
-            raise RunNotFound(run_id)
-        if access != EVERYTHING and not meets(self.dialect.codecs.object.read(thread), access):
-            raise RunNotFound(run_id)
-        return run
-
-    def ending(self, connection: Connection, run_ids: Sequence[UUID]) -> Sequence[Run]:
-        """Return the runs that have a webhook or a temporary thread, which their end concerns."""
-        if not run_ids:
-            return []
-        where = self.dialect.among("run_id", run_ids) & _CONCERNED
-        return self.all(connection, where)
-
-    def of_thread(
+    async def list(
         self,
-        connection: Connection,
         thread_id: UUID,
-        status: RunStatus | None,
         *,
         limit: int,
         offset: int,
-    ) -> list[Run]:
-        """Return the runs of a thread, newest first."""
-        where = self.matching(thread_id=thread_id, status=status)
-        order = f"created_at DESC, {self.dialect.arrival} DESC"
-        return self.select(connection, where, order, limit, offset)
+        status: RunStatus | None,
+        access: Condition = EVERYTHING,
+    ) -> Sequence[Run]:
+        form = self._form
+
+        def work(connection: Connection) -> Sequence[Run]:
+            thread = form.threads.ask(connection, thread_id)
+            runs = form.runs.of_thread(connection, thread_id, status, limit=limit, offset=offset)
+            form.threads.check(thread, thread_id, access)
+            return runs
+
+        return await self._access.read(work)
+
+    async def active(
+        self,
+        status: RunStatus | None,
+        *,
+        after: UUID | None,
+        limit: int,
+        access: Condition = EVERYTHING,
+    ) -> Sequence[tuple[UUID, UUID]]:
+        table = self._form.threads.form.runs
+        return await self._access.read(
+            lambda c: self._form.runs.active(
+                c, table, status, after=after, limit=limit, access=access
+            )
+        )
+
+    async def delete(self, thread_id: UUID, run_id: UUID, *, access: Condition = EVERYTHING) -> Run:
+        form, now = self._form, self._clock.now()
+
+        def work(connection: Connection) -> Run:
+            form.threads.ask(connection, thread_id, lock=True)
+            # A run that began now would read values that are about to be removed.
+            form.active_runs(connection, thread_id, True)
+            run = form.runs.found(connection, thread_id, run_id, access)
+            form.apply(connection, thread_id, lifecycle.delete(run), now)
+            return run
+
+        return await self._access.write(work)
+
+    async def last_events(self, run_id: UUID) -> Encoded | None:
+        return await self._access.point(partial(self._form.runs.last_events, run_id=run_id))
+
+    async def cancel(
+        self,
+        thread_id: UUID,
+        run_ids: Sequence[UUID],
+        stop: Stop,
+        *,
+        access: Condition = EVERYTHING,
+    ) -> Cancelled:
+        form, now = self._form, self._clock.now()
+
+        def work(connection: Connection) -> Cancelled:
+            thread = form.threads.ask(connection, thread_id, lock=True)
+            runs = form.active_runs(connection, thread_id, True)
+            try:
+                form.threads.check(thread, thread_id, access)
+            except ThreadNotFound:
+                raise NothingToCancel from None
+            active = runs()
+            known = form.runs.ending(connection, lifecycle.pending(active, run_ids))
+            changes = lifecycle.cancel(active, run_ids, stop, known)
+            form.apply(connection, thread_id, changes, now)
+            return Cancelled(changes.left, changes.stop)
+
+        return await self._access.write(work)
+
+    async def reclaim(self, *, max_attempts: int, orphaned: bool = False) -> Reclaimed:
+        form, now = self._form, self._clock.now()
+        # A read first: leases are checked every few seconds and expire seldom.
+        given = (orphaned, form.threads.dialect.codecs.moment.write(now))
+        execute = form.threads.dialect.execute
+        found = await self._access.point(lambda c: execute(c, form.expired[0], given).fetchone())
+        if found is None:
+            return Reclaimed()
+
+        def work(connection: Connection) -> Reclaimed:
+            *locks, expiring = form.expired[1:]
+            for lock in locks:
+                execute(connection, lock, given)
+            rows = execute(connection, expiring, given).fetchall()
+            runs = [form.runs.rows.record(row) for row in rows]
+            expired = {run.run_id: lifecycle.expire(run, max_attempts) for run in runs}
+            for run in runs:
+                form.apply(connection, run.thread_id, expired[run.run_id], now)
+            return lifecycle.reclaimed(expired)
+
+        return await self._access.write(work)

@@ -13,7 +13,7 @@ from uuid import UUID
 from loomline.server.domain.access import EVERYTHING, Condition, meets
 from loomline.server.domain.errors import ThreadExists, ThreadNotFound
 from loomline.server.domain.filters import Page
-from loomline.server.domain.json import JsonObject
+from loomline.server.domain.json import Encoded, JsonObject
 from loomline.server.domain.threads import (
     FoundThread,
     NewThread,
@@ -24,6 +24,7 @@ from loomline.server.domain.threads import (
     ThreadPatch,
     ThreadQuery,
     ThreadSize,
+    ThreadState,
     Ttl,
 )
 from loomline.server.storage.checkpoints import Access, Connection, Connection_co
@@ -246,6 +247,33 @@ class ThreadTable(Table[Connection, Thread]):
                 " WHERE thread_id = ?"
             )
             self.execute(connection, statement, patch.ttl.minutes, patch.ttl.strategy, key)
+
+    def follow(self, connection: Connection, thread_id: UUID, state: ThreadState) -> None:
+        """Update a thread without active runs, which is locked, from its newest checkpoint."""
+        codecs = self.dialect.codecs
+        key, now = codecs.id.write(thread_id), codecs.moment.write(state.now)
+        interrupts = codecs.encoded.write(state.interrupts)
+        statement = (
+            f"UPDATE {self.name} SET status = ?, settled_status = ?, interrupts = ?, error = NULL,"
+            " updated_at = ?, state_updated_at = ? WHERE thread_id = ?"
+        )
+        row = (state.status, state.status, interrupts, now, now, key)
+        self.execute(connection, statement, *row)
+        self.set_values(connection, thread_id, state.values)
+
+    def set_values(self, connection: Connection, thread_id: UUID, values: Encoded) -> None:
+        statement = (
+            f"INSERT INTO {self.dialect.prefix}thread_values (thread_id, content) VALUES (?, ?)"
+            " ON CONFLICT (thread_id) DO UPDATE SET content = excluded.content"
+        )
+        codecs = self.dialect.codecs
+        row = (codecs.id.write(thread_id), codecs.content.write(values))
+        self.execute(connection, statement, *row)
+
+    def assign_priority(self, connection: Connection, thread_id: UUID, priority: int) -> None:
+        """Set the priority of the runs of a thread. The first assignment counts."""
+        statement = f"UPDATE {self.name} SET priority = ? WHERE thread_id = ? AND priority IS NULL"
+        self.execute(connection, statement, priority, self.dialect.codecs.id.write(thread_id))
 
     def delete_all(
         self, connection: Connection, thread_ids: Sequence[UUID], access: Condition = EVERYTHING

@@ -11,7 +11,7 @@ from loomline.server.storage.postgres import sql
 from loomline.server.storage.postgres.checkpoint_rows import delete_run_checkpoints
 from loomline.server.storage.postgres.connection import Connection, Cursor
 from loomline.server.storage.postgres.rows import optional_text
-from loomline.server.storage.postgres.thread_rows import PostgresRemoval
+from loomline.server.storage.postgres.thread_rows import THREADS, PostgresRemoval
 from loomline.server.storage.postgres.webhooks import note_end
 
 
@@ -28,7 +28,7 @@ def apply(
     """
     _change_runs(connection, thread_id, changes, now)
     if changes.values is not None:
-        connection.execute(sql.SET_VALUES, (thread_id, changes.values.decode()))
+        THREADS.set_values(connection, thread_id, changes.values)
     for notice in changes.notices:
         note_end(connection, notice, now)
     if changes.delete_thread:

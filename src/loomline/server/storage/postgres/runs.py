@@ -5,107 +5,55 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from loomline.schema import RunStatus
 from loomline.server.domain import lifecycle
-from loomline.server.domain.access import EVERYTHING, Condition, meets
-from loomline.server.domain.errors import NothingToCancel, ThreadNotFound
 from loomline.server.domain.json import Encoded
 from loomline.server.domain.runs import (
     LOST_NUMBERS,
-    Cancelled,
     Claim,
-    Created,
     Finished,
-    NewRun,
     Outcome,
     QueueStats,
-    Reclaimed,
     Renewal,
-    Run,
     Stop,
 )
 from loomline.server.ports.clock import Clock
 from loomline.server.storage.postgres import sql
 from loomline.server.storage.postgres.checkpoint_rows import write_rows
 from loomline.server.storage.postgres.connection import Connection, Cursor, Database, itself
-from loomline.server.storage.postgres.idempotency import forget_keys
-from loomline.server.storage.postgres.rows import access_parameter, encoded, obj
+from loomline.server.storage.postgres.idempotency import claim_key, forget_keys
 from loomline.server.storage.postgres.run_changes import apply
-from loomline.server.storage.postgres.run_creation import create_run
 from loomline.server.storage.postgres.run_rows import RUNS, active_runs
 from loomline.server.storage.postgres.run_stats import queue_stats
 from loomline.server.storage.postgres.savers import end_claim, held
+from loomline.server.storage.postgres.thread_rows import THREADS
+from loomline.server.storage.run_rows import RunForm
+from loomline.server.storage.runs import DatabaseRuns
 from loomline.server.storage.sinks import Rest, Sinks
 
+RUN_FORM: Final[RunForm[Connection]] = RunForm(
+    runs=RUNS,
+    threads=THREADS,
+    claim_key=claim_key,
+    active_runs=active_runs,
+    apply=apply,
+    expired=(sql.LOOK_EXPIRED, sql.LOCK_EXPIRED_THREADS, sql.EXPIRED),
+)
 
-class PostgresRuns:
+
+class PostgresRuns(DatabaseRuns[Connection]):
+    """``RunStorage`` on PostgreSQL."""
+
     def __init__(self, database: Database, sinks: Sinks, clock: Clock) -> None:
+        super().__init__(database, RUN_FORM, clock)
         self._database = database
         self._sinks = sinks
-        self._clock = clock
-
-    async def create(self, new: NewRun) -> Created:
-        _ = new.request.stored  # encoded before the transaction, which others wait for
-        return await self._database.write(partial(create_run, new=new))
-
-    async def get(
-        self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
-    ) -> Run:
-        return await self._database.ask(lambda c: RUNS.found(c, thread_id, run_id, access))
-
-    async def list(
-        self,
-        thread_id: UUID,
-        *,
-        limit: int,
-        offset: int,
-        status: RunStatus | None,
-        access: Condition = EVERYTHING,
-    ) -> Sequence[Run]:
-        def work(connection: Connection) -> Sequence[Run]:
-            thread = connection.execute(sql.THREAD_METADATA, (thread_id,))
-            runs = RUNS.of_thread(connection, thread_id, status, limit=limit, offset=offset)
-            found = thread.fetchone()
-            if found is None or not meets(obj(found[0]), access):
-                raise ThreadNotFound(thread_id)
-            return runs
-
-        return await self._database.read(work)
-
-    async def active(
-        self,
-        status: RunStatus | None,
-        *,
-        after: UUID | None,
-        limit: int,
-        access: Condition = EVERYTHING,
-    ) -> Sequence[tuple[UUID, UUID]]:
-        condition = access_parameter(access)
-        place = UUID(int=0) if after is None else after
-        row = (status, status, place, condition, condition, limit)
-        return await self._database.read(
-            lambda connection: list(connection.execute(sql.ALL_ACTIVE_RUNS, row))
-        )
 
     async def over(self, run_ids: Sequence[UUID]) -> frozenset[UUID]:
         rows = await self._database.ask(lambda c: c.execute(sql.OVER, (list(run_ids),)).fetchall())
         return frozenset(run_id for (run_id,) in rows)
-
-    async def delete(self, thread_id: UUID, run_id: UUID, *, access: Condition = EVERYTHING) -> Run:
-        now = self._clock.now()
-
-        def work(connection: Connection) -> Run:
-            connection.execute(sql.LOCK_THREAD, (thread_id,))
-            # A run that began now would read values that are about to be removed.
-            connection.execute(sql.LOCK_ACTIVE_RUNS, (thread_id,))
-            run = RUNS.found(connection, thread_id, run_id, access)
-            apply(connection, thread_id, lifecycle.delete(run), now)
-            return run
-
-        return await self._database.write(work)
 
     async def claim(
         self,
@@ -163,10 +111,6 @@ class PostgresRuns:
             partial(end_claim, self._database, self._sinks, claim, work, _finished)
         )
 
-    async def last_events(self, run_id: UUID) -> Encoded | None:
-        row = await self._database.ask(lambda c: c.execute(sql.LAST_EVENTS, (run_id,)).fetchone())
-        return None if row is None else encoded(row[0])
-
     async def release(self, claim: Claim, *, pause_seconds: float = 0.0) -> None:
         now = self._clock.now()
         until = now + timedelta(seconds=pause_seconds) if pause_seconds else None
@@ -180,50 +124,6 @@ class PostgresRuns:
         await self._database.call(
             partial(end_claim, self._database, self._sinks, claim, work, itself, strict=False)
         )
-
-    async def cancel(
-        self,
-        thread_id: UUID,
-        run_ids: Sequence[UUID],
-        stop: Stop,
-        *,
-        access: Condition = EVERYTHING,
-    ) -> Cancelled:
-        now = self._clock.now()
-
-        def work(connection: Connection) -> Cancelled:
-            thread = connection.execute(sql.LOCK_THREAD, (thread_id,))
-            runs = connection.execute(sql.LOCK_ACTIVE_RUNS, (thread_id,))
-            row = thread.fetchone()
-            if row is None or not meets(obj(row[0]), access):
-                raise NothingToCancel
-            active = active_runs(runs)
-            known = RUNS.ending(connection, lifecycle.pending(active, run_ids))
-            changes = lifecycle.cancel(active, run_ids, stop, known)
-            apply(connection, thread_id, changes, now)
-            return Cancelled(changes.left, changes.stop)
-
-        return await self._database.write(work)
-
-    async def reclaim(self, *, max_attempts: int, orphaned: bool = False) -> Reclaimed:
-        now = self._clock.now()
-        # Looking first: it happens every few seconds, and there is hardly ever anything to do.
-        found = await self._database.ask(
-            lambda c: c.execute(sql.LOOK_EXPIRED, (orphaned, now)).fetchone()
-        )
-        if found is None:
-            return Reclaimed()
-
-        def work(connection: Connection) -> Reclaimed:
-            connection.execute(sql.LOCK_EXPIRED_THREADS, (orphaned, now))
-            rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
-            runs = [RUNS.rows.record(row) for row in rows]
-            expired = {run.run_id: lifecycle.expire(run, max_attempts) for run in runs}
-            for run in runs:
-                apply(connection, run.thread_id, expired[run.run_id], now)
-            return lifecycle.reclaimed(expired)
-
-        return await self._database.write(work)
 
     async def forget_keys(self, before: datetime, limit: int) -> int:
         return await self._database.send(

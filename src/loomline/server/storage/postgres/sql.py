@@ -11,14 +11,7 @@ tables to join them.
 from __future__ import annotations
 
 from loomline.server.domain.runs import PRIORITIES
-from loomline.server.storage.runs import RUN_COLUMNS
-
-# The first assignment counts.
-ASSIGN_PRIORITY = """
-    UPDATE loomline_threads SET priority = %s WHERE thread_id = %s AND priority IS NULL
-"""
-
-THREAD_METADATA = "SELECT metadata FROM loomline_threads WHERE thread_id = %s"
+from loomline.server.storage.run_rows import RUN_COLUMNS
 
 LOCK_THREAD = "SELECT metadata FROM loomline_threads WHERE thread_id = %s FOR UPDATE"
 
@@ -31,28 +24,10 @@ ACTIVE_RUNS = """
 # transaction that locks them.
 LOCK_ACTIVE_RUNS = f"{ACTIVE_RUNS} FOR UPDATE"
 
-ALL_ACTIVE_RUNS = """
-    SELECT thread_id, run_id FROM loomline_runs
-    WHERE status IN ('pending', 'running') AND (%s::text IS NULL OR status = %s) AND run_id > %s
-      AND (%s::jsonb IS NULL OR EXISTS (
-        SELECT 1 FROM loomline_threads t
-        WHERE t.thread_id = loomline_runs.thread_id AND loomline_meets(t.metadata, %s::jsonb)))
-    ORDER BY run_id LIMIT %s
-"""
-
 OVER = """
     SELECT given.run_id FROM unnest(%s::uuid[]) given (run_id)
     WHERE (SELECT r.status FROM loomline_runs r WHERE r.run_id = given.run_id LIMIT 1)
         IN ('pending', 'running') IS NOT TRUE
-"""
-
-PENDING_UP_TO = """
-    SELECT count(*) FROM (SELECT 1 FROM loomline_runs WHERE status = 'pending' LIMIT %s) p
-"""
-
-THREAD_GETS_RUN = """
-    UPDATE loomline_threads SET status = 'busy', metadata = %s, config = %s, updated_at = %s
-    WHERE thread_id = %s
 """
 
 # The first reason counts, as with MARK_STOP.
@@ -158,12 +133,6 @@ END_RUN = """
     WHERE run_id = %s
 """
 
-ANSWER = """
-    INSERT INTO loomline_run_answers (thread_id, interrupt_id, run_id)
-    SELECT %s::uuid, unnest(%s::text[]), %s::uuid
-    ON CONFLICT DO NOTHING RETURNING interrupt_id
-"""
-
 # Of runs that end before they begin.
 FORGET_ANSWERS = "DELETE FROM loomline_run_answers WHERE thread_id = %s AND run_id = ANY(%s)"
 
@@ -174,8 +143,6 @@ ASK_AGAIN = """
       AND (SELECT status FROM loomline_runs r WHERE r.run_id = a.run_id)
           IS DISTINCT FROM 'pending'
 """
-
-LAST_EVENTS = "SELECT last_events FROM loomline_runs WHERE run_id = %s"
 
 RELEASE = """
     UPDATE loomline_runs SET status = 'pending', attempt = attempt - 1, updated_at = %s,
@@ -206,11 +173,6 @@ EXPIRED = f"""
 
 LET_EXPIRE = """
     UPDATE loomline_threads SET ttl_minutes = %s, ttl_strategy = 'delete' WHERE thread_id = %s
-"""
-
-SET_VALUES = """
-    INSERT INTO loomline_thread_values (thread_id, content) VALUES (%s, %s)
-    ON CONFLICT (thread_id) DO UPDATE SET content = excluded.content
 """
 
 _ACTIVE = """

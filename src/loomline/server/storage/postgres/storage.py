@@ -16,6 +16,7 @@ from loomline.server.storage.assistants import DatabaseAssistants
 from loomline.server.storage.cache import DatabaseCache
 from loomline.server.storage.crons import DatabaseCrons
 from loomline.server.storage.database_rewriter import DatabaseRewriter
+from loomline.server.storage.edits import DatabaseEdit
 from loomline.server.storage.item_tables import TableItems
 from loomline.server.storage.postgres.assistants import ASSISTANTS
 from loomline.server.storage.postgres.checkpoint_rows import PostgresCheckpoints
@@ -26,12 +27,11 @@ from loomline.server.storage.postgres.connection import (
     parameters,
 )
 from loomline.server.storage.postgres.dialect import DIALECT
-from loomline.server.storage.postgres.edits import PostgresEdit
 from loomline.server.storage.postgres.failures import not_opened
 from loomline.server.storage.postgres.migrate import migrate
 from loomline.server.storage.postgres.occupancy import Occupancy, Use
 from loomline.server.storage.postgres.rewriting import REWRITING
-from loomline.server.storage.postgres.runs import PostgresRuns
+from loomline.server.storage.postgres.runs import RUN_FORM, PostgresRuns
 from loomline.server.storage.postgres.savers import drain
 from loomline.server.storage.postgres.store_items import ITEMS
 from loomline.server.storage.postgres.store_vectors import PostgresVectors, open_vectors
@@ -129,8 +129,8 @@ class PostgresStorage(Checkpointed[Connection]):
     def store(self) -> Store:
         return self._store
 
-    def edit(self, thread_id: UUID) -> PostgresEdit:
-        return PostgresEdit(self._database, thread_id, self._savers.staged())
+    def edit(self, thread_id: UUID) -> DatabaseEdit[Connection]:
+        return DatabaseEdit(self._database, RUN_FORM, thread_id, self._savers.staged())
 
     def rewriter(self) -> DatabaseRewriter[Connection]:
         return DatabaseRewriter(self._database, DIALECT, REWRITING)

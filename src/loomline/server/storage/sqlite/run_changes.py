@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from loomline.server.domain.json import dump
@@ -11,17 +12,17 @@ from loomline.server.domain.lifecycle import Changes, RunEnd, ThreadEnd
 from loomline.server.domain.runs import ENDED_NUMBERS, UNTOLD_MINUTES
 from loomline.server.storage.sqlite import sql
 from loomline.server.storage.sqlite.checkpoint_rows import delete_run_checkpoints
-from loomline.server.storage.sqlite.rows import optional_text
-from loomline.server.storage.sqlite.thread_rows import SqliteRemoval
+from loomline.server.storage.sqlite.rows import micros, optional_text
+from loomline.server.storage.sqlite.thread_rows import THREADS, SqliteRemoval
 from loomline.server.storage.sqlite.webhooks import note_end
 
 
-def apply(connection: sqlite3.Connection, thread_id: UUID, changes: Changes, now: int) -> bool:
+def apply(connection: sqlite3.Connection, thread_id: UUID, changes: Changes, at: datetime) -> bool:
     """Apply changes; return whether another run of the thread can start after the end of one."""
-    thread = str(thread_id)
+    thread, now = str(thread_id), micros(at)
     _change_runs(connection, thread, changes, now)
     if changes.values is not None:
-        connection.execute(sql.SET_VALUES, (thread, changes.values))
+        THREADS.set_values(connection, thread_id, changes.values)
     for notice in changes.notices:
         note_end(connection, notice, now)
     if changes.delete_thread:

@@ -5,95 +5,56 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 from uuid import UUID, uuid4
 
-from loomline.schema import RunStatus
 from loomline.server.domain import lifecycle
-from loomline.server.domain.access import EVERYTHING, Condition, encode, meets
-from loomline.server.domain.errors import NothingToCancel
 from loomline.server.domain.json import Encoded, dump
 from loomline.server.domain.runs import (
     LOST_NUMBERS,
     PRIORITIES,
-    Cancelled,
     Claim,
-    Created,
     Finished,
-    NewRun,
     Outcome,
     QueueStats,
-    Reclaimed,
     Renewal,
-    Run,
     Stop,
 )
 from loomline.server.ports.clock import Clock
+from loomline.server.storage.run_rows import RunForm
+from loomline.server.storage.runs import DatabaseRuns
 from loomline.server.storage.sinks import Sinks, check_complete
 from loomline.server.storage.sqlite import sql
 from loomline.server.storage.sqlite.connection import Readers, Writer
-from loomline.server.storage.sqlite.idempotency import forget_keys
-from loomline.server.storage.sqlite.rows import encoded, micros, moment, obj
+from loomline.server.storage.sqlite.idempotency import claim_key, forget_keys
+from loomline.server.storage.sqlite.rows import micros, moment
 from loomline.server.storage.sqlite.run_changes import apply, ask_again
-from loomline.server.storage.sqlite.run_creation import create_run
 from loomline.server.storage.sqlite.run_rows import RUNS, active_runs
 from loomline.server.storage.sqlite.run_stats import queue_stats
 from loomline.server.storage.sqlite.savers import fence
 from loomline.server.storage.sqlite.thread_rows import THREADS
-from loomline.server.storage.sqlite.upkeep import Upkeep
+from loomline.server.storage.sqlite.upkeep import PatientAccess, Upkeep
+
+RUN_FORM: Final[RunForm[sqlite3.Connection]] = RunForm(
+    runs=RUNS,
+    threads=THREADS,
+    claim_key=claim_key,
+    active_runs=active_runs,
+    apply=apply,
+    expired=(sql.EXPIRED, sql.EXPIRED),
+)
 
 
-class SqliteRuns:
+class SqliteRuns(DatabaseRuns[sqlite3.Connection]):
+    """``RunStorage`` on SQLite."""
+
     def __init__(
         self, writer: Writer, readers: Readers, sinks: Sinks, clock: Clock, upkeep: Upkeep
     ) -> None:
+        super().__init__(PatientAccess(writer, readers, upkeep), RUN_FORM, clock)
         self._writer = writer
         self._readers = readers
-        self._upkeep = upkeep
         self._sinks = sinks
-        self._clock = clock
-
-    async def create(self, new: NewRun) -> Created:
-        _ = new.request.stored  # encoded before the transaction, which others wait for
-        return await self._upkeep.write(lambda connection: create_run(connection, new))
-
-    async def get(
-        self, thread_id: UUID | None, run_id: UUID, *, access: Condition = EVERYTHING
-    ) -> Run:
-        return self._readers.point(lambda c: RUNS.found(c, thread_id, run_id, access))
-
-    async def list(
-        self,
-        thread_id: UUID,
-        *,
-        limit: int,
-        offset: int,
-        status: RunStatus | None,
-        access: Condition = EVERYTHING,
-    ) -> Sequence[Run]:
-        def work(connection: sqlite3.Connection) -> Sequence[Run]:
-            THREADS.check(THREADS.ask(connection, thread_id), thread_id, access)
-            return RUNS.of_thread(connection, thread_id, status, limit=limit, offset=offset)
-
-        return await self._readers.read(work)
-
-    async def active(
-        self,
-        status: RunStatus | None,
-        *,
-        after: UUID | None,
-        limit: int,
-        access: Condition = EVERYTHING,
-    ) -> Sequence[tuple[UUID, UUID]]:
-        condition = None if access == EVERYTHING else encode(access)
-        place = "" if after is None else str(after)
-        row = (status, status, place, condition, condition, limit)
-
-        def work(connection: sqlite3.Connection) -> Sequence[tuple[UUID, UUID]]:
-            rows = connection.execute(sql.ALL_ACTIVE_RUNS, row)
-            return [(UUID(thread_id), UUID(run_id)) for thread_id, run_id in rows]
-
-        return await self._readers.read(work)
 
     async def over(self, run_ids: Sequence[UUID]) -> frozenset[UUID]:
         given = dump([str(run_id) for run_id in run_ids]).decode()
@@ -102,16 +63,6 @@ class SqliteRuns:
             return frozenset(UUID(run_id) for (run_id,) in connection.execute(sql.OVER, (given,)))
 
         return await self._readers.read(work)
-
-    async def delete(self, thread_id: UUID, run_id: UUID, *, access: Condition = EVERYTHING) -> Run:
-        now = micros(self._clock.now())
-
-        def work(connection: sqlite3.Connection) -> Run:
-            run = RUNS.found(connection, thread_id, run_id, access)
-            apply(connection, thread_id, lifecycle.delete(run), now)
-            return run
-
-        return await self._writer.write(work)
 
     async def claim(
         self,
@@ -154,7 +105,7 @@ class SqliteRuns:
         await self._writer.write(work)
 
     async def finish(self, claim: Claim, outcome: Outcome) -> Finished:
-        now = micros(self._clock.now())
+        now = self._clock.now()
 
         def work(connection: sqlite3.Connection) -> Finished:
             # Every batch that was taken before is committed, or in this transaction.
@@ -164,10 +115,6 @@ class SqliteRuns:
 
         with self._sinks.last_use(claim):
             return await self._writer.write(work)
-
-    async def last_events(self, run_id: UUID) -> Encoded | None:
-        row = self._readers.point(lambda c: c.execute(sql.LAST_EVENTS, (str(run_id),)).fetchone())
-        return None if row is None else encoded(row[0])
 
     async def release(self, claim: Claim, *, pause_seconds: float = 0.0) -> None:
         now = micros(self._clock.now())
@@ -181,44 +128,6 @@ class SqliteRuns:
         with self._sinks.last_use(claim):
             await self._writer.write(work)
 
-    async def cancel(
-        self,
-        thread_id: UUID,
-        run_ids: Sequence[UUID],
-        stop: Stop,
-        *,
-        access: Condition = EVERYTHING,
-    ) -> Cancelled:
-        now = micros(self._clock.now())
-
-        def work(connection: sqlite3.Connection) -> Cancelled:
-            if not _may(connection, thread_id, access):
-                raise NothingToCancel
-            active = active_runs(connection, str(thread_id))
-            known = RUNS.ending(connection, lifecycle.pending(active, run_ids))
-            changes = lifecycle.cancel(active, run_ids, stop, known)
-            apply(connection, thread_id, changes, now)
-            return Cancelled(changes.left, changes.stop)
-
-        return await self._writer.write(work)
-
-    async def reclaim(self, *, max_attempts: int, orphaned: bool = False) -> Reclaimed:
-        now = micros(self._clock.now())
-        # Looking first: it happens every few seconds, and there is hardly ever anything to do.
-        found = self._readers.point(lambda c: c.execute(sql.EXPIRED, (orphaned, now)).fetchone())
-        if found is None:
-            return Reclaimed()
-
-        def work(connection: sqlite3.Connection) -> Reclaimed:
-            rows = connection.execute(sql.EXPIRED, (orphaned, now)).fetchall()
-            runs = [RUNS.rows.record(row) for row in rows]
-            expired = {run.run_id: lifecycle.expire(run, max_attempts) for run in runs}
-            for run in runs:
-                apply(connection, run.thread_id, expired[run.run_id], now)
-            return lifecycle.reclaimed(expired)
-
-        return await self._writer.write(work)
-
     async def forget_keys(self, before: datetime, limit: int) -> int:
         return await self._writer.write(lambda c: forget_keys(c, micros(before), limit))
 
@@ -229,14 +138,6 @@ class SqliteRuns:
 
 def _names(graphs: Collection[str] | None) -> str | None:
     return None if graphs is None else dump(list(graphs)).decode()
-
-
-def _may(connection: sqlite3.Connection, thread_id: UUID | str, access: Condition) -> bool:
-    """Return whether the thread of runs meets a condition."""
-    if access == EVERYTHING:
-        return True
-    row = connection.execute(sql.THREAD_METADATA, (str(thread_id),)).fetchone()
-    return row is not None and meets(obj(row[0]), access)
 
 
 def _claim(

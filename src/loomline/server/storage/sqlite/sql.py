@@ -1,14 +1,7 @@
 """The statements on runs, and on threads where runs change them."""
 
-from loomline.server.storage.runs import RUN_COLUMNS
+from loomline.server.storage.run_rows import RUN_COLUMNS
 from loomline.server.storage.sqlite.checkpoint_keys import HAS_CHECKPOINTS
-
-# The first assignment counts.
-ASSIGN_PRIORITY = """
-    UPDATE threads SET priority = ? WHERE thread_id = ? AND priority IS NULL
-"""
-
-THREAD_METADATA = "SELECT metadata FROM threads WHERE thread_id = ?"
 
 # Named, because by itself the database takes the index of all runs, which grows with the thread.
 ACTIVE_RUNS = """
@@ -16,27 +9,9 @@ ACTIVE_RUNS = """
     WHERE thread_id = ? AND status IN ('pending', 'running') ORDER BY created_at, rowid
 """
 
-ALL_ACTIVE_RUNS = """
-    SELECT thread_id, run_id FROM runs INDEXED BY runs_active
-    WHERE status IN ('pending', 'running') AND (? IS NULL OR status = ?) AND run_id > ?
-      AND (? IS NULL OR EXISTS (
-        SELECT 1 FROM threads t
-        WHERE t.thread_id = runs.thread_id AND json_meets(t.metadata, ?)))
-    ORDER BY run_id LIMIT ?
-"""
-
 OVER = """
     SELECT value FROM json_each(?)
     WHERE (SELECT status FROM runs WHERE run_id = value) IN ('pending', 'running') IS NOT TRUE
-"""
-
-PENDING_UP_TO = """
-    SELECT count(*) FROM (SELECT 1 FROM runs WHERE status = 'pending' LIMIT ?)
-"""
-
-THREAD_GETS_RUN = """
-    UPDATE threads SET status = 'busy', metadata = ?, config = ?, updated_at = ?
-    WHERE thread_id = ?
 """
 
 # The first reason counts, as with MARK_STOP.
@@ -124,11 +99,6 @@ END_RUN = """
     WHERE run_id = ?
 """
 
-ANSWER = """
-    INSERT INTO run_answers (thread_id, interrupt_id, run_id) VALUES (?, ?, ?)
-    ON CONFLICT DO NOTHING
-"""
-
 # Of runs that end before they begin. Those of runs that are removed go by a trigger.
 FORGET_ANSWERS = "DELETE FROM run_answers WHERE thread_id = ? AND run_id = ?"
 
@@ -138,8 +108,6 @@ ASK_AGAIN = """
     WHERE thread_id = ? AND interrupt_id IN (SELECT value FROM json_each(?))
       AND (SELECT status FROM runs r WHERE r.run_id = run_answers.run_id) IS NOT 'pending'
 """
-
-LAST_EVENTS = "SELECT last_events FROM runs WHERE run_id = ?"
 
 RELEASE = """
     UPDATE runs SET status = 'pending', attempt = attempt - 1, updated_at = ?, paused_until = ?,
@@ -164,11 +132,6 @@ HAS_PENDING = """
 """
 
 LET_EXPIRE = "UPDATE threads SET ttl_minutes = ?, ttl_strategy = 'delete' WHERE thread_id = ?"
-
-SET_VALUES = """
-    INSERT INTO thread_values (thread_id, content) VALUES (?, ?)
-    ON CONFLICT (thread_id) DO UPDATE SET content = excluded.content
-"""
 
 SET_QUESTIONS = "UPDATE threads SET interrupts = ? WHERE thread_id = ?"
 

@@ -112,7 +112,7 @@ class SqliteStorage(Checkpointed[sqlite3.Connection]):
         return self._store
 
     def edit(self, thread_id: UUID) -> SqliteEdit:
-        return SqliteEdit(self._writer, self._upkeep, thread_id, self._savers.staged())
+        return SqliteEdit(self._savers.access, self._upkeep, thread_id, self._savers.staged())
 
     def rewriter(self) -> DatabaseRewriter[sqlite3.Connection]:
         return DatabaseRewriter(Access(self._writer, self._readers), DIALECT, REWRITING)
