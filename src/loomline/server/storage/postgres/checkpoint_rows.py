@@ -5,14 +5,21 @@ Each kind of row travels as one statement with an array for every column, howeve
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice, starmap
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import orjson
 
 from loomline.server.domain.json import without_nul
+from loomline.server.storage.checkpoint_copies import Copied, copying
+from loomline.server.storage.checkpoint_rows import (
+    Key,
+    grouped,
+    last_checkpoints,
+    last_writes,
+    needed,
+)
 from loomline.server.storage.checkpoints import (
     FactsRow,
     Place,
@@ -24,10 +31,11 @@ from loomline.server.storage.checkpoints import (
     StoredWrite,
     WriteRow,
     matches,
-    rebuilt_from,
     static,
 )
 from loomline.server.storage.postgres.connection import Connection, Cursor
+from loomline.server.storage.postgres.dialect import DIALECT
+from loomline.server.storage.postgres.thread_checkpoints import TABLES
 
 _FACTS = """
     INSERT INTO loomline_checkpoint_facts (thread_id, facts_id, run_id, content)
@@ -153,10 +161,6 @@ _HEADS = f"""
 
 _NEWEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = %s"
 
-_TABLES = (
-    "checkpoints", "checkpoint_blobs", "checkpoint_writes", "loomline_displaced_writes",
-    "loomline_checkpoint_facts",
-)  # fmt: skip
 _OF_CHECKPOINTS = ("checkpoint_writes", "loomline_displaced_writes")
 
 # Checkpoints of older versions name their run; the facts of the others do.
@@ -224,25 +228,8 @@ _NAMESPACES = "SELECT DISTINCT checkpoint_ns FROM checkpoints WHERE thread_id = 
 _ALL_BUT = """
     DELETE FROM {} WHERE thread_id = %s AND checkpoint_ns = %s AND NOT checkpoint_id = ANY(%s)
 """
-_COPIED = {
-    "loomline_checkpoint_facts": "facts_id, run_id, content",
-    "checkpoints": (
-        "checkpoint_ns, checkpoint_id, parent_checkpoint_id, run_id, type, checkpoint, metadata,"
-        " facts_id"
-    ),
-    "checkpoint_blobs": "checkpoint_ns, channel, version, type, blob",
-    "checkpoint_writes": (
-        "checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel, type, blob"
-    ),
-    "loomline_displaced_writes": (
-        "checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel, type, blob"
-    ),
-}
-
 _TAG: Final = 12
 """Characters of the ids of runs in the rows of writes, which are many and small."""
-
-_Key: TypeAlias = tuple[str, str, str]
 
 
 class _Head(NamedTuple):
@@ -257,7 +244,7 @@ class _Head(NamedTuple):
     facts: str | None
 
     @property
-    def key(self) -> _Key:
+    def key(self) -> Key:
         return (self.thread_id, self.checkpoint_ns, self.checkpoint_id)
 
 
@@ -271,7 +258,7 @@ class _Searched(NamedTuple):
     facts: str | None
 
     @property
-    def key(self) -> _Key:
+    def key(self) -> Key:
         return (self.thread_id, self.checkpoint_ns, self.checkpoint_id)
 
 
@@ -280,9 +267,9 @@ def write_rows(connection: Connection, rows: Rows) -> None:
     for statement, each in (
         (_FACTS, [_storable_facts(row) for row in rows.facts]),
         (_BLOB, rows.blobs),
-        (_PUT, _last_checkpoints(rows.checkpoints)),
+        (_PUT, [_storable(row) for row in last_checkpoints(rows.checkpoints)]),
         (_WRITE_NEW, map(_tagged, rows.new_writes)),
-        (_WRITE_OVER, map(_tagged, _last_writes(rows.over_writes))),
+        (_WRITE_OVER, map(_tagged, last_writes(rows.over_writes))),
     ):
         columns = [list(column) for column in zip(*each, strict=True)]
         if columns:
@@ -362,8 +349,8 @@ def _heads(connection: Connection, rows: Sequence[_Searched | _Head]) -> Sequenc
 
 
 def delete_thread_checkpoints(connection: Connection, thread_id: str) -> None:
-    for table in _TABLES:
-        connection.execute(f"DELETE FROM {table} WHERE thread_id = %s", (thread_id,))
+    for table in TABLES:
+        connection.execute(f"DELETE FROM {table.name} WHERE thread_id = %s", (thread_id,))
 
 
 def delete_run_checkpoints(connection: Connection, run_id: str, thread_id: str) -> None:
@@ -381,20 +368,15 @@ def delete_run_checkpoints(connection: Connection, run_id: str, thread_id: str) 
 
 
 def copy_thread_checkpoints(connection: Connection, source: str, target: str) -> None:
-    for table, columns in _COPIED.items():
-        # What was displaced counts in the order in which it came.
-        order = " ORDER BY seq" if table == "loomline_displaced_writes" else ""
-        connection.execute(
-            f"INSERT INTO {table} (thread_id, {columns})"
-            f" SELECT %s, {columns} FROM {table} WHERE thread_id = %s{order}",
-            (target, source),
-        )
+    for table in TABLES:
+        statement, values = copying(table, Copied(source, target, target))
+        DIALECT.execute(connection, f"{statement}{table.order}", values)
 
 
 def keep_latest_checkpoints(connection: Connection, thread_id: str) -> None:
     """Delete all but the latest checkpoint of each namespace, and what it is rebuilt from."""
     for (checkpoint_ns,) in connection.execute(_NAMESPACES, (thread_id,)).fetchall():
-        kept = _needed(connection, thread_id, checkpoint_ns)
+        kept = needed(load, connection, thread_id, checkpoint_ns)
         for table in (*_OF_CHECKPOINTS, "checkpoints"):
             connection.execute(_ALL_BUT.format(table), (thread_id, checkpoint_ns, kept))
     connection.execute(_UNUSED_BLOBS, {"thread": thread_id})
@@ -431,19 +413,14 @@ class PostgresCheckpoints:
             delete_run_checkpoints(connection, run_id, thread_id)
 
 
-def _needed(connection: Connection, thread_id: str, checkpoint_ns: str) -> list[str]:
-    latest = load(connection, thread_id, checkpoint_ns, None)
-    assert latest is not None
-    return rebuilt_from(latest, lambda each: load(connection, thread_id, checkpoint_ns, each))
-
-
 def _complete(connection: Connection, heads: Sequence[_Head], *, named: bool) -> list[Stored]:
     """Return checkpoints with their blobs and writes, or only with the names of the channels."""
     if not heads:
         return []
     keys = [list(column) for column in zip(*(head.key for head in heads), strict=True)]
     if named:
-        names = _blobs(connection.execute(_BLOB_NAMES.format(_KEYS), keys, binary=True))
+        found = connection.execute(_BLOB_NAMES.format(_KEYS), keys, binary=True)
+        names = grouped(found, StoredBlob)
         return [Stored(*head, names[head.key], []) for head in heads]
     return _joined(heads, *_rest(connection, _KEYS, keys))
 
@@ -455,22 +432,8 @@ def _rest(connection: Connection, keys: str, values: Sequence[object]) -> tuple[
 
 
 def _joined(heads: Sequence[_Head], found: Cursor, written: Cursor) -> list[Stored]:
-    blobs, writes = _blobs(found), _writes(written)
+    blobs, writes = grouped(found, StoredBlob), grouped(written, StoredWrite)
     return [Stored(*head, blobs[head.key], writes[head.key]) for head in heads]
-
-
-def _blobs(rows: Cursor) -> defaultdict[_Key, list[StoredBlob]]:
-    groups: defaultdict[_Key, list[StoredBlob]] = defaultdict(list)
-    for thread_id, checkpoint_ns, checkpoint_id, *blob in rows:
-        groups[thread_id, checkpoint_ns, checkpoint_id].append(StoredBlob(*blob))
-    return groups
-
-
-def _writes(rows: Cursor) -> defaultdict[_Key, list[StoredWrite]]:
-    groups: defaultdict[_Key, list[StoredWrite]] = defaultdict(list)
-    for thread_id, checkpoint_ns, checkpoint_id, *write in rows:
-        groups[thread_id, checkpoint_ns, checkpoint_id].append(StoredWrite(*write))
-    return groups
 
 
 def _storable(row: PutRow) -> PutRow:
@@ -497,17 +460,3 @@ def _tag(run_id: str) -> str:
 
 def _without_nul(encoded: str) -> str:
     return without_nul(encoded.encode()).decode()
-
-
-# One statement sets a row once, so rows that a later one replaces are left out.
-def _last_checkpoints(rows: Iterable[PutRow]) -> list[PutRow]:
-    last = {(row.thread_id, row.checkpoint_ns, row.checkpoint_id): row for row in rows}
-    return [_storable(row) for row in last.values()]
-
-
-def _last_writes(rows: Iterable[WriteRow]) -> list[WriteRow]:
-    last = {
-        (row.thread_id, row.checkpoint_ns, row.checkpoint_id, row.task_id, row.idx): row
-        for row in rows
-    }
-    return list(last.values())

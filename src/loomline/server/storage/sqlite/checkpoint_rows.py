@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import orjson
 
+from loomline.server.storage.checkpoint_copies import copying
+from loomline.server.storage.checkpoint_rows import needed, valid_writes
 from loomline.server.storage.checkpoints import (
     BlobRow,
     FactsRow,
@@ -20,12 +22,10 @@ from loomline.server.storage.checkpoints import (
     StoredWrite,
     WriteRow,
     matches,
-    rebuilt_from,
     static,
 )
 from loomline.server.storage.sqlite.checkpoint_keys import (
     ThreadKey,
-    copy_key,
     forget_key,
     new_thread_key,
     packed,
@@ -34,6 +34,7 @@ from loomline.server.storage.sqlite.checkpoint_keys import (
     unpacked,
 )
 from loomline.server.storage.sqlite.pieces import Room, begin_tidying
+from loomline.server.storage.sqlite.thread_checkpoints import TABLES, copied_to
 
 _FACTS = """
     INSERT OR IGNORE INTO checkpoint_facts (thread_id, facts_id, run_id, content)
@@ -99,8 +100,6 @@ _PAGE = f"""
     ORDER BY c.checkpoint_id DESC, c.thread_id DESC, c.checkpoint_ns DESC LIMIT :limit
 """
 
-_TABLES: Final = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "checkpoint_facts")
-
 # Checkpoints of older versions name their run; the facts of the others do.
 _OF_RUN = """
     (run_id = :run OR facts_id IN (
@@ -153,24 +152,6 @@ _THREADS_OF_RUN = """
     SELECT thread_id FROM checkpoints WHERE run_id = :run
     UNION SELECT thread_id FROM checkpoint_facts WHERE run_id IN (:run, :packed)
 """
-_COPIES = (
-    """INSERT INTO checkpoint_facts (thread_id, facts_id, run_id, content)
-       SELECT ?, facts_id, run_id, content FROM checkpoint_facts WHERE thread_id = ?""",
-    """INSERT INTO checkpoints
-           (thread_id, checkpoint_ns, checkpoint_id, parent_id, run_id, content, metadata, facts_id)
-       SELECT ?, checkpoint_ns, checkpoint_id, parent_id, run_id, content, metadata, facts_id
-       FROM checkpoints WHERE thread_id = ?""",
-    """INSERT INTO checkpoint_blobs
-           (thread_id, checkpoint_ns, channel, version, type, content)
-       SELECT ?, checkpoint_ns, channel, version, type, content
-       FROM checkpoint_blobs WHERE thread_id = ?""",
-    """INSERT INTO checkpoint_writes
-           (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel, type,
-            content)
-       SELECT ?, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel, type,
-              content
-       FROM checkpoint_writes WHERE thread_id = ? ORDER BY rowid""",
-)
 
 
 class _Head(NamedTuple):
@@ -345,7 +326,7 @@ def _complete(connection: sqlite3.Connection, thread: ThreadKey, head: _Head) ->
     place = (thread.key, head.checkpoint_ns)
     blobs = connection.execute(_BLOBS, (head.content, *place))
     writes = connection.execute(_WRITES, (*place, head.checkpoint_id))
-    return _stored(thread, head, blobs, _valid(map(_Write._make, writes)))
+    return _stored(thread, head, blobs, valid_writes(map(_Write._make, writes), _write))
 
 
 def _named(connection: sqlite3.Connection, thread: ThreadKey, head: _Head) -> Stored:
@@ -370,23 +351,14 @@ def _stored(
     )
 
 
-def _valid(rows: Iterable[_Write]) -> list[StoredWrite]:
-    """Return the writes that count where several runs have written to the same position.
-
-    Of results the first counts, of marks such as an interrupt the last, as within one run.
-    """
-    writes: dict[tuple[str | bytes, int], StoredWrite] = {}
-    for row in rows:
-        if row.idx < 0 or (row.task_id, row.idx) not in writes:
-            write = StoredWrite(unpacked(row.task_id), row.channel, row.kind, row.content)
-            writes[row.task_id, row.idx] = write
-    return list(writes.values())
+def _write(row: _Write) -> StoredWrite:
+    return StoredWrite(unpacked(row.task_id), row.channel, row.kind, row.content)
 
 
 def delete_thread_checkpoints(connection: sqlite3.Connection, thread_id: str) -> None:
     key = thread_key(connection, thread_id).key
-    for table in _TABLES:
-        connection.execute(f"DELETE FROM {table} WHERE thread_id = ?", (key,))
+    for table in TABLES:
+        connection.execute(f"DELETE FROM {table.name} WHERE thread_id = ?", (key,))
     forget_key(connection, thread_id)
 
 
@@ -416,16 +388,17 @@ def _threads_of_run(connection: sqlite3.Connection, run_id: str) -> list[str]:
 
 
 def copy_thread_checkpoints(connection: sqlite3.Connection, source: str, target: str) -> None:
-    keys = (copy_key(connection, source, target).key, thread_key(connection, source).key)
-    for statement in _COPIES:
-        connection.execute(statement, keys)
+    copied = copied_to(connection, source, target)
+    for table in TABLES:
+        statement, values = copying(table, copied)
+        connection.execute(f"{statement}{table.order}", values)
 
 
 def keep_latest_checkpoints(connection: sqlite3.Connection, thread_id: str) -> None:
     """Delete all but the latest checkpoint of each namespace, and what it is rebuilt from."""
     thread = thread_key(connection, thread_id)
     for checkpoint_ns in namespaces(connection, thread):
-        ids = needed(connection, thread_id, checkpoint_ns)
+        ids = needed(load, connection, thread_id, checkpoint_ns)
         kept = orjson.dumps([_hex(thread.stored(each)) for each in ids]).decode()
         given = {"thread": thread.key, "namespace": checkpoint_ns, "kept": kept}
         for table in ("checkpoint_writes", "checkpoints"):
@@ -443,13 +416,6 @@ def namespaces(connection: sqlite3.Connection, thread: ThreadKey) -> list[str]:
     """Return the namespaces of a thread that have checkpoints."""
     select = "SELECT DISTINCT checkpoint_ns FROM checkpoints WHERE thread_id = ?"
     return [namespace for (namespace,) in connection.execute(select, (thread.key,))]
-
-
-def needed(connection: sqlite3.Connection, thread_id: str, checkpoint_ns: str) -> list[str]:
-    """Return the ids of the latest checkpoint of a namespace and of those it is rebuilt from."""
-    latest = load(connection, thread_id, checkpoint_ns, None)
-    assert latest is not None
-    return rebuilt_from(latest, lambda each: load(connection, thread_id, checkpoint_ns, each))
 
 
 class SqliteCheckpoints:

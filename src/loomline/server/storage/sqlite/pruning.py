@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
+from loomline.server.storage.checkpoint_rows import needed
 from loomline.server.storage.sqlite.checkpoint_keys import thread_key
-from loomline.server.storage.sqlite.checkpoint_rows import namespaces, needed
+from loomline.server.storage.sqlite.checkpoint_rows import load, namespaces
 from loomline.server.storage.sqlite.pieces import Change
 
 _CHECKPOINTS = """
@@ -71,7 +72,7 @@ def older_checkpoints(connection: sqlite3.Connection, thread_id: str) -> list[Ch
     kept = {
         (namespace, thread.stored(checkpoint_id))
         for namespace in namespaces(connection, thread)
-        for checkpoint_id in needed(connection, thread_id, namespace)
+        for checkpoint_id in needed(load, connection, thread_id, namespace)
     }
     return [
         (_DELETE_CHECKPOINT, (thread.key, namespace, checkpoint_id), size)

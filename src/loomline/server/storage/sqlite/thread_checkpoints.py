@@ -5,47 +5,36 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from loomline.server.domain.threads import Size, ThreadSize
+from loomline.server.domain.threads import ThreadSize
+from loomline.server.storage.checkpoint_copies import Copied, CopiedTable, SizeStatements, forking
 from loomline.server.storage.sqlite.checkpoint_keys import ThreadKey, copy_key, thread_key
+from loomline.server.storage.sqlite.dialect import DIALECT
 from loomline.server.storage.sqlite.pieces import Change
 
-# A copy names no run: what happens to the runs of the source does not concern it. Writes of several
-# runs to one position stay apart all the same.
-_METADATA = """
-    iif(json_extract({0}, '$.thread_id') IS NULL, {0}, json_set({0}, '$.thread_id', new_id))
-"""
-_GIVEN = "(SELECT ? AS new_key, ? AS new_id) WHERE thread_id = ?"
-_COPIES: Final = (
-    f"""INSERT INTO checkpoint_facts (thread_id, facts_id, content)
-        SELECT new_key, facts_id, {_METADATA.format("content")} FROM checkpoint_facts, {_GIVEN}""",
-    f"""INSERT INTO checkpoints
-            (thread_id, checkpoint_ns, checkpoint_id, parent_id, content, metadata, facts_id)
-        SELECT new_key, checkpoint_ns, checkpoint_id, parent_id, content,
-               {_METADATA.format("metadata")}, facts_id
-        FROM checkpoints, {_GIVEN}""",
-    f"""INSERT INTO checkpoint_blobs
-            (thread_id, checkpoint_ns, channel, version, type, content)
-        SELECT new_key, checkpoint_ns, channel, version, type, content
-        FROM checkpoint_blobs, {_GIVEN}""",
-    f"""INSERT INTO checkpoint_writes
-            (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel,
-             type, content)
-        SELECT new_key, checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel,
-               type, content
-        FROM checkpoint_writes, {_GIVEN}""",
-)
-# The order of the writes is that of their rows, which decides between writes of several runs.
-_ORDERED = " ORDER BY checkpoint_writes.rowid"
-_KEYS: Final = (
-    ("checkpoint_facts", "facts_id", "length(content)", ""),
-    ("checkpoints", "checkpoint_ns, checkpoint_id", "length(content) + length(metadata)", ""),
-    ("checkpoint_blobs", "checkpoint_ns, channel, version", "length(content)", ""),
-    (
-        "checkpoint_writes",
-        "checkpoint_ns, checkpoint_id, task_id, idx, run_id",
-        "length(content)",
-        _ORDERED,
+TABLES: Final = (
+    CopiedTable(
+        "checkpoints",
+        "checkpoint_ns, checkpoint_id, parent_id, run_id, content, metadata, facts_id",
+        "metadata",
     ),
+    CopiedTable("checkpoint_blobs", "checkpoint_ns, channel, version, type, content"),
+    # The order of the writes is that of their rows, which decides between writes of several runs.
+    CopiedTable(
+        "checkpoint_writes",
+        "checkpoint_ns, checkpoint_id, task_id, idx, run_id, task_path, channel, type, content",
+        order=" ORDER BY rowid",
+    ),
+    CopiedTable("checkpoint_facts", "facts_id, run_id, content", "content"),
+)
+_RENAMED = """
+    iif(json_extract({0}, '$.thread_id') IS NULL, {0}, json_set({0}, '$.thread_id', ?))
+"""
+# The keys and the sizes of the rows of each table.
+_KEYS: Final = (
+    ("checkpoint_ns, checkpoint_id", "length(content) + length(metadata)"),
+    ("checkpoint_ns, channel, version", "length(content)"),
+    ("checkpoint_ns, checkpoint_id, task_id, idx, run_id", "length(content)"),
+    ("facts_id", "length(content)"),
 )
 
 # Without the values that stand in the checkpoints: those are counted with the channels.
@@ -63,23 +52,30 @@ _WRITES = """
 """
 _CHANNELS = """
     SELECT channel, count(*), sum(bytes) FROM (
-        SELECT channel, length(content) AS bytes FROM checkpoint_blobs WHERE thread_id = :thread
+        SELECT channel, length(content) AS bytes FROM checkpoint_blobs WHERE thread_id = ?
         UNION ALL
         SELECT channel, bytes FROM (
             SELECT DISTINCT c.checkpoint_ns, v.key AS channel, n.value AS version,
                    coalesce(length(CAST(v.value AS BLOB)), 0) AS bytes
             FROM checkpoints c, json_each(c.content, '$.channel_values') v,
                  json_each(c.content, '$.channel_versions') n
-            WHERE c.thread_id = :thread AND n.key = v.key))
+            WHERE c.thread_id = ? AND n.key = v.key))
     GROUP BY channel ORDER BY channel
 """
+_SIZE: Final = SizeStatements(DIALECT, _CHECKPOINTS, _FACTS, _WRITES, _CHANNELS)
 
 
 def copy_checkpoints(connection: sqlite3.Connection, source: str, target: str) -> None:
     """Copy all checkpoints of a thread, with their values and writes, to a new thread."""
-    given = _given(connection, source, copy_key(connection, source, target))
-    for statement, (*_, order) in zip(_COPIES, _KEYS, strict=True):
-        connection.execute(f"{statement}{order}", given)
+    copied = copied_to(connection, source, target)
+    for table in TABLES:
+        statement, values = forking(table, copied, _RENAMED)
+        connection.execute(f"{statement}{table.order}", values)
+
+
+def copied_to(connection: sqlite3.Connection, source: str, target: str) -> Copied:
+    """Return the keys of a copy that begins in this transaction."""
+    return _copied(connection, source, copy_key(connection, source, target))
 
 
 def copies(connection: sqlite3.Connection, source: str, target: str) -> list[Change]:
@@ -88,29 +84,21 @@ def copies(connection: sqlite3.Connection, source: str, target: str) -> list[Cha
     The target has its key already: ``copy_key`` is called when the copy begins.
     """
     changes: list[Change] = []
-    given = _given(connection, source, thread_key(connection, target))
-    for statement, (table, key, size, order) in zip(_COPIES, _KEYS, strict=True):
+    copied = _copied(connection, source, thread_key(connection, target))
+    for table, (key, size) in zip(TABLES, _KEYS, strict=True):
+        statement, values = forking(table, copied, _RENAMED)
         marks = ", ".join("?" * (key.count(",") + 1))
         one = f"{statement} AND ({key}) = ({marks})"
-        select = f"SELECT {size}, {key} FROM {table} WHERE thread_id = ?{order}"
-        found = connection.execute(select, (thread_key(connection, source).key,))
-        changes += [(one, (*given, *place), weight) for weight, *place in found]
+        select = f"SELECT {size}, {key} FROM {table.name} WHERE thread_id = ?{table.order}"
+        found = connection.execute(select, (copied.source,))
+        changes += [(one, (*values, *place), weight) for weight, *place in found]
     return changes
 
 
-def _given(connection: sqlite3.Connection, source: str, target: ThreadKey) -> tuple[str, str, str]:
-    return (target.key, target.thread_id, thread_key(connection, source).key)
+def _copied(connection: sqlite3.Connection, source: str, target: ThreadKey) -> Copied:
+    return Copied(thread_key(connection, source).key, target.key, target.thread_id)
 
 
 def checkpoints_size(connection: sqlite3.Connection, thread_id: str) -> ThreadSize:
     """Return the number and the size of the checkpoints of a thread."""
-    key = thread_key(connection, thread_id).key
-    count, size = connection.execute(_CHECKPOINTS, (key,)).fetchone()
-    (shared,) = connection.execute(_FACTS, (key,)).fetchone()
-    writes = connection.execute(_WRITES, (key,)).fetchone()
-    channels = connection.execute(_CHANNELS, {"thread": key})
-    return ThreadSize(
-        checkpoints=Size(count, size + shared),
-        channels={channel: Size(count, size) for channel, count, size in channels},
-        pending_writes=Size(*writes),
-    )
+    return _SIZE.size(connection, thread_key(connection, thread_id).key)
