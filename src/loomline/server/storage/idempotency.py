@@ -9,7 +9,7 @@ from uuid import UUID
 from loomline.server.domain.idempotency import KEEP, IdempotencyKeyReused
 from loomline.server.domain.runs import NewRun
 from loomline.server.storage.checkpoints import Connection
-from loomline.server.storage.tables import Cursor, Dialect
+from loomline.server.storage.tables import Dialect
 
 
 class Keys(Generic[Connection]):
@@ -34,6 +34,7 @@ class Keys(Generic[Connection]):
         self._forget = f"""
             DELETE FROM {name} WHERE (scope, name) IN (
                 SELECT scope, name FROM {name} WHERE created_at <= ? ORDER BY created_at LIMIT ?)
+            RETURNING 1
         """
 
     def claim(self, connection: Connection, new: NewRun) -> tuple[UUID, UUID] | None:
@@ -57,7 +58,7 @@ class Keys(Generic[Connection]):
             raise IdempotencyKeyReused
         return codecs.id.read(thread_id), codecs.id.read(run_id)
 
-    def forget(self, connection: Connection, before: datetime, limit: int) -> Cursor:
-        """Delete old keys; the cursor has their number."""
+    def forget(self, connection: Connection, before: datetime, limit: int) -> int:
+        """Delete keys of requests before a time; return their number."""
         values = (self._dialect.codecs.moment.write(before), limit)
-        return self._dialect.execute(connection, self._forget, values)
+        return len(self._dialect.execute(connection, self._forget, values).fetchall())

@@ -27,7 +27,7 @@ def create_run(form: RunForm[Connection], connection: Connection, new: NewRun) -
 
     The statements that need no answer of one another are sent together.
     """
-    place = form.claim_key(connection, new)
+    place = form.keys.claim(connection, new)
     if place is not None:
         thread = form.threads.ask(connection, place[0]).fetchone()
         found = form.runs.get(connection, form.runs.equal(run_id=place[1]))

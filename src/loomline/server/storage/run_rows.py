@@ -15,8 +15,9 @@ from loomline.server.domain.json import Encoded
 from loomline.server.domain.lifecycle import ActiveRun, Changes
 from loomline.server.domain.outputs import Output
 from loomline.server.domain.run_spec import StoredSpec
-from loomline.server.domain.runs import NewRun, Run
+from loomline.server.domain.runs import Run
 from loomline.server.storage.checkpoints import Connection
+from loomline.server.storage.idempotency import Keys
 from loomline.server.storage.records import (
     FLAG,
     ID,
@@ -34,6 +35,7 @@ from loomline.server.storage.records import (
     Record,
     nullable,
 )
+from loomline.server.storage.run_stats import RunStats
 from loomline.server.storage.tables import Dialect, Table, Where
 from loomline.server.storage.threads import ThreadTable
 
@@ -81,8 +83,8 @@ class RunForm(Generic[Connection]):
     Args:
         runs: The table of runs.
         threads: The table of threads.
-        claim_key: Takes the idempotency key of a run. Returns the thread and the run that the key
-            stands for already, or None.
+        keys: The table of idempotency keys.
+        stats: Reads the state of the queue.
         active_runs: Sends the query for the active runs of a thread, and returns a function that
             returns them. With True no pending run begins before the end of the transaction.
         apply: Applies changes to the runs of a thread, which must be locked.
@@ -92,7 +94,8 @@ class RunForm(Generic[Connection]):
 
     runs: RunTable[Connection]
     threads: ThreadTable[Connection]
-    claim_key: Callable[[Connection, NewRun], tuple[UUID, UUID] | None]
+    keys: Keys[Connection]
+    stats: RunStats[Connection]
     active_runs: Callable[[Connection, UUID, bool], Callable[[], Sequence[ActiveRun]]]
     apply: Callable[[Connection, UUID, Changes, datetime], object]
     expired: tuple[str, ...]

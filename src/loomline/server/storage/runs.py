@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Generic
 from uuid import UUID
@@ -13,7 +14,7 @@ from loomline.server.domain import lifecycle
 from loomline.server.domain.access import EVERYTHING, Condition
 from loomline.server.domain.errors import NothingToCancel, ThreadNotFound
 from loomline.server.domain.json import Encoded
-from loomline.server.domain.runs import Cancelled, Created, NewRun, Reclaimed, Run, Stop
+from loomline.server.domain.runs import Cancelled, Created, NewRun, QueueStats, Reclaimed, Run, Stop
 from loomline.server.ports.clock import Clock
 from loomline.server.storage.checkpoints import Access, Connection
 from loomline.server.storage.run_creation import create_run
@@ -57,6 +58,13 @@ class DatabaseRuns(ABC, Generic[Connection]):
             return runs
 
         return await self._access.read(work)
+
+    async def forget_keys(self, before: datetime, limit: int) -> int:
+        return await self._access.write(lambda c: self._form.keys.forget(c, before, limit))
+
+    async def stats(self, *, graphs: Collection[str] | None = None) -> QueueStats:
+        now = self._clock.now()
+        return await self._access.ask(lambda c: self._form.stats.read(c, now, graphs))
 
     async def active(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -101,8 +101,8 @@ class Database(PooledDatabase[Connection]):
     """Threads with a connection to PostgreSQL each."""
 
     reading = BEGIN_READING
-    again = _AGAIN
-    error = psycopg.Error
+    again: ClassVar[tuple[type[Exception], ...]] = _AGAIN
+    error: ClassVar[type[Exception]] = psycopg.Error
 
     def __init__(
         self, given: dict[str, Any], connections: int, measures: Measures = NO_MEASURES

@@ -15,28 +15,29 @@ from loomline.server.domain.runs import (
     Claim,
     Finished,
     Outcome,
-    QueueStats,
     Renewal,
     Stop,
 )
 from loomline.server.ports.clock import Clock
+from loomline.server.storage.idempotency import Keys
 from loomline.server.storage.postgres import sql
 from loomline.server.storage.postgres.checkpoint_rows import write_rows
 from loomline.server.storage.postgres.connection import Connection, Cursor, Database, itself
-from loomline.server.storage.postgres.idempotency import claim_key, forget_keys
+from loomline.server.storage.postgres.dialect import DIALECT
 from loomline.server.storage.postgres.run_changes import apply
 from loomline.server.storage.postgres.run_rows import RUNS, active_runs
-from loomline.server.storage.postgres.run_stats import queue_stats
 from loomline.server.storage.postgres.savers import end_claim, held
 from loomline.server.storage.postgres.thread_rows import THREADS
 from loomline.server.storage.run_rows import RunForm
+from loomline.server.storage.run_stats import RunStats
 from loomline.server.storage.runs import DatabaseRuns
 from loomline.server.storage.sinks import Rest, Sinks
 
 RUN_FORM: Final[RunForm[Connection]] = RunForm(
     runs=RUNS,
     threads=THREADS,
-    claim_key=claim_key,
+    keys=Keys(DIALECT),
+    stats=RunStats(DIALECT),
     active_runs=active_runs,
     apply=apply,
     expired=(sql.LOOK_EXPIRED, sql.LOCK_EXPIRED_THREADS, sql.EXPIRED),
@@ -124,15 +125,6 @@ class PostgresRuns(DatabaseRuns[Connection]):
         await self._database.call(
             partial(end_claim, self._database, self._sinks, claim, work, itself, strict=False)
         )
-
-    async def forget_keys(self, before: datetime, limit: int) -> int:
-        return await self._database.send(
-            lambda c: forget_keys(c, before, limit), lambda cursor: cursor.rowcount
-        )
-
-    async def stats(self, *, graphs: Collection[str] | None = None) -> QueueStats:
-        now = self._clock.now()
-        return await self._database.ask(partial(queue_stats, now=now, graphs=graphs))
 
 
 def _claims(rows: Cursor) -> Sequence[Claim]:

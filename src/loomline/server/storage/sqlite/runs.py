@@ -16,21 +16,21 @@ from loomline.server.domain.runs import (
     Claim,
     Finished,
     Outcome,
-    QueueStats,
     Renewal,
     Stop,
 )
 from loomline.server.ports.clock import Clock
+from loomline.server.storage.idempotency import Keys
 from loomline.server.storage.run_rows import RunForm
+from loomline.server.storage.run_stats import RunStats
 from loomline.server.storage.runs import DatabaseRuns
 from loomline.server.storage.sinks import Sinks, check_complete
 from loomline.server.storage.sqlite import sql
 from loomline.server.storage.sqlite.connection import Readers, Writer
-from loomline.server.storage.sqlite.idempotency import claim_key, forget_keys
+from loomline.server.storage.sqlite.dialect import DIALECT
 from loomline.server.storage.sqlite.rows import micros, moment
 from loomline.server.storage.sqlite.run_changes import apply, ask_again
 from loomline.server.storage.sqlite.run_rows import RUNS, active_runs
-from loomline.server.storage.sqlite.run_stats import queue_stats
 from loomline.server.storage.sqlite.savers import fence
 from loomline.server.storage.sqlite.thread_rows import THREADS
 from loomline.server.storage.sqlite.upkeep import PatientAccess, Upkeep
@@ -38,7 +38,8 @@ from loomline.server.storage.sqlite.upkeep import PatientAccess, Upkeep
 RUN_FORM: Final[RunForm[sqlite3.Connection]] = RunForm(
     runs=RUNS,
     threads=THREADS,
-    claim_key=claim_key,
+    keys=Keys(DIALECT),
+    stats=RunStats(DIALECT, running="runs INDEXED BY one_running_run_per_thread"),
     active_runs=active_runs,
     apply=apply,
     expired=(sql.EXPIRED, sql.EXPIRED),
@@ -127,13 +128,6 @@ class SqliteRuns(DatabaseRuns[sqlite3.Connection]):
 
         with self._sinks.last_use(claim):
             await self._writer.write(work)
-
-    async def forget_keys(self, before: datetime, limit: int) -> int:
-        return await self._writer.write(lambda c: forget_keys(c, micros(before), limit))
-
-    async def stats(self, *, graphs: Collection[str] | None = None) -> QueueStats:
-        now = self._clock.now()
-        return await self._readers.read(lambda connection: queue_stats(connection, now, graphs))
 
 
 def _names(graphs: Collection[str] | None) -> str | None:
