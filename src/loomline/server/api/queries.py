@@ -158,11 +158,17 @@ class LevelsQuery(Query[bool | int]):
 
 @dataclass(frozen=True)
 class StringQuery(Query[str | None]):
-    """Any string, without NUL characters, which not every database can store."""
+    """Any string, without NUL characters, which not every database can store.
+
+    ``pattern`` describes the strings that the service accepts.
+    """
+
+    _: KW_ONLY
+    pattern: str | None = None
 
     @property
     def schema(self) -> JsonObject:
-        return _STRING
+        return _STRING if self.pattern is None else {**_STRING, "pattern": self.pattern}
 
     def read(self, request: Request) -> str | None:
         text = self._given(request)

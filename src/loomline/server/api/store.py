@@ -25,7 +25,11 @@ from loomline.server.services.store_requests import (
 )
 
 KEY: Final = StringQuery("key", help="The key of the item.", required=True)
-NAMESPACE: Final = StringQuery("namespace", help="The labels of its namespace, joined by periods.")
+NAMESPACE: Final = StringQuery(
+    "namespace",
+    help="The labels of its namespace, joined by periods.",
+    pattern=r"^([^.]+(\.[^.]+)*)?$",
+)
 REFRESH_TTL: Final = OptionalFlagQuery("refresh_ttl", help="Whether its time to live begins anew.")
 
 _FIELDS: Final[JsonObject] = {
