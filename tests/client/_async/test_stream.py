@@ -419,9 +419,6 @@ async def test_one_question_after_the_other(server, transport):
 async def test_answers_that_cannot_be_given(server):
     def script(run_id):
         server.lifecycle("running", run_id)
-        server.emit("input.requested", {"interrupt_id": "i1", "payload": 1})
-        server.emit("input.requested", {"interrupt_id": "i2", "payload": 1})
-        server.lifecycle("interrupted", run_id)
 
     server.on_start(script, RUN)
     refused = {"error": "no_such_interrupt", "message": "Unknown"}
@@ -430,6 +427,9 @@ async def test_answers_that_cannot_be_given(server):
         await thread.run.start()
         with pytest.raises(RuntimeError, match="no outstanding interrupt"):
             await thread.run.respond("x")
+        server.emit("input.requested", {"interrupt_id": "i1", "payload": 1})
+        server.emit("input.requested", {"interrupt_id": "i2", "payload": 1})
+        server.lifecycle("interrupted", RUN)
         assert [event async for event in thread.subscribe(["values"])] == []
         await thread.run._session.hub.changed.until(lambda: len(thread.interrupts) == 2, 5)
         with pytest.raises(RuntimeError, match=r"ambiguous.*interrupt_id"):
