@@ -77,6 +77,11 @@ async def test_the_way_of_asking_may_change(http, thread, key):
     assert made.json()["run_id"] in streamed.text
 
 
+def without_heartbeats(text):
+    """Return the lines of an answer. A busy machine sends heartbeats before the first event."""
+    return [line for line in text.split("\n") if line.strip() not in {"", ": heartbeat"}]
+
+
 @pytest.mark.parametrize("path", ["/runs", "/runs/wait", "/runs/stream", "/runs/batch"])
 async def test_a_temporary_run_that_is_over(http, key, path):
     body = [JOKE, JOKE] if path == "/runs/batch" else JOKE
@@ -88,7 +93,7 @@ async def test_a_temporary_run_that_is_over(http, key, path):
     again = await http.post(path, json=body, headers=key)
     assert again.status_code == 200
     if path in {"/runs/wait", "/runs/stream"}:
-        assert again.text.strip() == first.text.strip()
+        assert without_heartbeats(again.text) == without_heartbeats(first.text)
     else:
         ids = [[run["run_id"] for run in (each if isinstance(each, list) else [each])]
                for each in (first.json(), again.json())]  # fmt: skip
