@@ -18,14 +18,12 @@ from loomline.server.storage.records import (
     DOCUMENT,
     ENCODED,
     FLAG,
-    FRACTION,
     ID,
     MOMENT,
     NOT_STORED,
     NUMBER,
     OBJECT,
     OPTIONAL_ENCODED,
-    OPTIONAL_FRACTION,
     OPTIONAL_ID,
     OPTIONAL_MOMENT,
     OPTIONAL_STRING,
@@ -46,7 +44,6 @@ class Note:
     note_id: UUID
     title: str
     number: int
-    ratio: float
     done: bool
     metadata: dict[str, object]
     body: dict[str, object]
@@ -55,7 +52,6 @@ class Note:
     made_at: datetime
     parent_id: UUID | None = None
     subtitle: str | None = None
-    minutes: float | None = None
     seen_at: datetime | None = None
     caller: bytes | None = None
     cached: dict[str, object] = field(default_factory=dict)
@@ -70,7 +66,6 @@ NOTE = Record(
     note_id=ID,
     title=STRING,
     number=NUMBER,
-    ratio=FRACTION,
     done=FLAG,
     metadata=OBJECT,
     body=DOCUMENT,
@@ -79,7 +74,6 @@ NOTE = Record(
     made_at=MOMENT,
     parent_id=OPTIONAL_ID,
     subtitle=OPTIONAL_STRING,
-    minutes=OPTIONAL_FRACTION,
     seen_at=OPTIONAL_MOMENT,
     caller=OPTIONAL_ENCODED.named("caller_json"),
     cached=NOT_STORED,
@@ -92,7 +86,6 @@ SPARSE = Note(
     note_id=UUID(int=1),
     title="Straße",
     number=-(2**31),
-    ratio=-0.1,
     done=False,
     metadata={"large": 1e23, "nested": {"list": [1, None, "ü"]}},
     body={},
@@ -107,20 +100,19 @@ FULL = dataclasses.replace(
     metadata={"owner": "ada"},
     parent_id=UUID(int=1),
     subtitle="",
-    minutes=1e-9,
     seen_at=datetime(1969, 12, 31, tzinfo=UTC),
     caller=b"null",
 )
 
 POSTGRES_TABLE = """
     CREATE TABLE loomline_notes (
-        note_id uuid PRIMARY KEY, title text, number bigint, ratio float8, minutes float8, done boolean, metadata jsonb,
+        note_id uuid PRIMARY KEY, title text, number bigint, done boolean, metadata jsonb,
         body json, source json, content json, made_at timestamptz, parent_id uuid, subtitle text,
         seen_at timestamptz, caller_json json, folded text)
 """
 SQLITE_TABLE = """
     CREATE TABLE notes (
-        note_id TEXT PRIMARY KEY, title TEXT, number INTEGER, ratio REAL, minutes REAL, done INTEGER, metadata TEXT,
+        note_id TEXT PRIMARY KEY, title TEXT, number INTEGER, done INTEGER, metadata TEXT,
         body TEXT, source TEXT, content BLOB, made_at INTEGER, parent_id TEXT, subtitle TEXT, seen_at INTEGER,
         caller_json TEXT, folded TEXT)
 """

@@ -59,7 +59,6 @@ class Codecs:
     id: Codec[UUID]
     string: Codec[str]
     number: Codec[int]
-    fraction: Codec[float]
     flag: Codec[bool]
     moment: Codec[datetime]
     object: Codec[JsonObject]
@@ -82,7 +81,6 @@ class Column(Generic[T]):
 ID: Final[Column[UUID]] = Column(lambda codecs: codecs.id)
 STRING: Final[Column[str]] = Column(lambda codecs: codecs.string)
 NUMBER: Final[Column[int]] = Column(lambda codecs: codecs.number)
-FRACTION: Final[Column[float]] = Column(lambda codecs: codecs.fraction)
 FLAG: Final[Column[bool]] = Column(lambda codecs: codecs.flag)
 MOMENT: Final[Column[datetime]] = Column(lambda codecs: codecs.moment)
 OBJECT: Final[Column[JsonObject]] = Column(lambda codecs: codecs.object)
@@ -91,7 +89,6 @@ ENCODED: Final[Column[Encoded]] = Column(lambda codecs: codecs.encoded)
 CONTENT: Final[Column[Encoded]] = Column(lambda codecs: codecs.content)
 OPTIONAL_ID: Final[Column[UUID | None]] = Column(lambda codecs: nullable(codecs.id))
 OPTIONAL_STRING: Final[Column[str | None]] = Column(lambda codecs: nullable(codecs.string))
-OPTIONAL_FRACTION: Final[Column[float | None]] = Column(lambda codecs: nullable(codecs.fraction))
 OPTIONAL_NUMBER: Final[Column[int | None]] = Column(lambda codecs: nullable(codecs.number))
 OPTIONAL_MOMENT: Final[Column[datetime | None]] = Column(lambda codecs: nullable(codecs.moment))
 OPTIONAL_ENCODED: Final[Column[Encoded | None]] = Column(lambda codecs: nullable(codecs.encoded))

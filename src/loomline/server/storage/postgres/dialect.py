@@ -15,7 +15,6 @@ CODECS: Final = Codecs(
     id=Codec(same, same),
     string=Codec(plain, same),
     number=Codec(same, same),
-    fraction=Codec(same, same),
     flag=Codec(same, same),
     moment=Codec(same, same),
     object=Codec(jsonb, obj),

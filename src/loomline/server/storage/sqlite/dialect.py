@@ -16,7 +16,6 @@ CODECS: Final = Codecs(
     id=Codec(str, UUID),
     string=Codec(same, same),
     number=Codec(same, same),
-    fraction=Codec(same, same),
     flag=Codec(same, bool),
     moment=Codec(micros, moment),
     object=Codec(text, obj),
