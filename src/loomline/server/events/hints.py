@@ -31,11 +31,12 @@ class HintBox:
             self._wake()
 
     async def wait(self, seconds: float) -> list[tuple[str, str]]:
+        # The timer sets the event too: cheaper than a timeout, which cancels the waiting task.
+        timer = self._loop.call_later(seconds, self._ready.set)
         try:
-            async with asyncio.timeout(seconds):
-                await self._ready.wait()
-        except TimeoutError:
-            return []
+            await self._ready.wait()
+        finally:
+            timer.cancel()
         with self._lock:
             self._ready.clear()
             self._woken = False

@@ -59,6 +59,7 @@ class AssistantService:
         self._signals = signals
         self._clock = clock
         self._authz = authz
+        self._defaults = {graph_id: default_assistant_id(graph_id) for graph_id in graphs.ids}
 
     async def ensure_defaults(self) -> None:
         """Make sure that every graph has its default assistant."""
@@ -204,10 +205,15 @@ class AssistantService:
             AssistantNotFound: it does not meet the condition.
             GraphNotFound: its graph is no longer served.
         """
-        default = assistant.assistant_id == default_assistant_id(assistant.graph_id)
-        if not default and not meets(assistant.metadata, access):
+        if not self._is_default(assistant) and not meets(assistant.metadata, access):
             raise AssistantNotFound(assistant.assistant_id)
         self._graphs.check(assistant.graph_id)
+
+    def _is_default(self, assistant: Assistant) -> bool:
+        # The assistant of a graph that is no longer served has no entry.
+        graph_id = assistant.graph_id
+        default = self._defaults.get(graph_id) or default_assistant_id(graph_id)
+        return assistant.assistant_id == default
 
     async def _reading(self, caller: Caller, assistant_id: UUID) -> Condition:
         value = {"assistant_id": assistant_id}
@@ -240,8 +246,9 @@ class AssistantService:
         )
 
     def _id(self, name: str) -> UUID:
-        if name in self._graphs.ids:
-            return default_assistant_id(name)
+        default = self._defaults.get(name)
+        if default is not None:
+            return default
         try:
             return UUID(name)
         except ValueError:

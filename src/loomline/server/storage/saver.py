@@ -102,6 +102,14 @@ class SaverOptions:
         return None if self.sealer is None else RowSealer(self.sealer)
 
 
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """The facts of a run, with the JSON that they were made of."""
+
+    encoded: bytes
+    row: FactsRow
+
+
 class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
     """A saver on the server's database.
 
@@ -126,7 +134,8 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         self._sink = sink
         self._thread_id = None if claim is None else str(claim.run.thread_id)
         self._run_id = "" if claim is None else str(claim.run.run_id)
-        self._sent_facts: tuple[str, int] | None = None
+        self._sent_facts: FactsRow | None = None
+        self._facts: _Facts | None = None
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return await awaited(self._get(config))
@@ -283,7 +292,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         sealed = rows if self._seals is None else (yield from self._seals.seal(rows))
         yield from self._sink.write(sealed)
         if self._thread_id is not None and rows.facts:
-            self._sent_facts = (rows.facts[0].thread_id, rows.facts[0].facts_id)
+            self._sent_facts = rows.facts[0]
 
     def _opened(self, found: Sequence[Stored]) -> Steps[Sequence[Stored]]:
         return found if self._seals is None else (yield from self._seals.open(found))
@@ -365,10 +374,11 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         if run_id is None and not shared:
             return metadata, None
         content = orjson.dumps(shared, default=str)
-        digest = blake2b(content, digest_size=8, key=str(run_id).encode()[:64]).digest()
-        facts_id = int.from_bytes(digest) >> 1  # a positive number of 64 bits with a sign
         own = {key: value for key, value in metadata.items() if key in _OWN}
-        return own, FactsRow(thread_id, facts_id, run_id, content.decode())
+        last = self._facts
+        if last is None or last.encoded != content or last.row[0] != thread_id:
+            last = self._facts = _Facts(content, _facts_row(thread_id, run_id, content))
+        return own, last.row
 
     def _unsent(self, facts: FactsRow | None) -> Sequence[FactsRow]:
         """Return the rows of facts to write.
@@ -376,7 +386,8 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         The writes of a claim are committed in their order or not at all, so facts that an earlier
         write has taken need no second row.
         """
-        if facts is None or (facts.thread_id, facts.facts_id) == self._sent_facts:
+        sent = self._sent_facts
+        if facts is None or (sent is not None and facts[:2] == sent[:2]):
             return []
         return [facts]
 
@@ -543,6 +554,12 @@ def _config(stored: Stored, checkpoint_id: str) -> RunnableConfig:
             "checkpoint_id": checkpoint_id,
         }
     }
+
+
+def _facts_row(thread_id: str, run_id: str | None, content: bytes) -> FactsRow:
+    digest = blake2b(content, digest_size=8, key=str(run_id).encode()[:64]).digest()
+    facts_id = int.from_bytes(digest) >> 1  # a positive number of 64 bits with a sign
+    return FactsRow(thread_id, facts_id, run_id, content.decode())
 
 
 def _stored_metadata(
