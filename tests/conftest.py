@@ -1,4 +1,4 @@
-"""Fixtures and markers of all tests."""
+"""What every test shares."""
 
 import functools
 import os
@@ -25,7 +25,7 @@ def pytest_configure(config):
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
-# The tests in these folders start processes, and processes are not measured.
+# Folders whose tests start processes, which are not measured.
 _PROCESSES = {"e2e", "environments", "faults", "js", "typing"}
 
 # Parameters of tests that are measured with another value of the same parameter.
@@ -40,7 +40,7 @@ _REPETITIONS = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark the tests that `scripts/test` runs without coverage, to save time."""
+    """Mark the tests that `scripts/test` runs without coverage, which costs half of the time."""
     for item in items:
         if _is_unmeasured(item):
             item.add_marker("unmeasured")
