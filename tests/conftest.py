@@ -3,7 +3,6 @@
 import functools
 import os
 import sys
-from pathlib import Path
 
 import httpx
 import hypothesis
@@ -23,34 +22,6 @@ def pytest_configure(config):
         # Coverage measures the test processes, and no server processes: each of those would import
         # everything once more under measurement.
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
-
-
-# Folders whose tests start processes, which are not measured.
-_PROCESSES = {"e2e", "environments", "faults", "js", "typing"}
-
-# Parameters of tests that are measured with another value of the same parameter.
-_REPETITIONS = {
-    "client": {"official"},
-    "sync_client": {"official"},
-    "serving": {"postgres", "apart"},  # the drivers are measured in tests/conformance
-    "owners_server": {"postgres"},
-    "database": {"encrypted"},
-}
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Mark the tests that `scripts/test` runs without coverage, which costs half of the time."""
-    for item in items:
-        if _is_unmeasured(item):
-            item.add_marker("unmeasured")
-
-
-def _is_unmeasured(item):
-    params = item.callspec.params if hasattr(item, "callspec") else {}
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    repeats = any(params.get(name) in values for name, values in _REPETITIONS.items())
-    return folder in _PROCESSES or repeats
 
 
 @pytest.fixture(scope="session")
