@@ -134,7 +134,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         self._sink = sink
         self._thread_id = None if claim is None else str(claim.run.thread_id)
         self._run_id = "" if claim is None else str(claim.run.run_id)
-        self._sent_facts: FactsRow | None = None
+        self._sent_facts: tuple[str, int] | None = None
         self._facts: _Facts | None = None
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -292,7 +292,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         sealed = rows if self._seals is None else (yield from self._seals.seal(rows))
         yield from self._sink.write(sealed)
         if self._thread_id is not None and rows.facts:
-            self._sent_facts = rows.facts[0]
+            self._sent_facts = (rows.facts[0].thread_id, rows.facts[0].facts_id)
 
     def _opened(self, found: Sequence[Stored]) -> Steps[Sequence[Stored]]:
         return found if self._seals is None else (yield from self._seals.open(found))
@@ -376,7 +376,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         content = orjson.dumps(shared, default=str)
         own = {key: value for key, value in metadata.items() if key in _OWN}
         last = self._facts
-        if last is None or last.encoded != content or last.row[0] != thread_id:
+        if last is None or last.encoded != content or last.row.thread_id != thread_id:
             last = self._facts = _Facts(content, _facts_row(thread_id, run_id, content))
         return own, last.row
 
@@ -386,8 +386,7 @@ class StorageSaver(BaseCheckpointSaver[str], Generic[Connection]):
         The writes of a claim are committed in their order or not at all, so facts that an earlier
         write has taken need no second row.
         """
-        sent = self._sent_facts
-        if facts is None or (sent is not None and facts[:2] == sent[:2]):
+        if facts is None or (facts.thread_id, facts.facts_id) == self._sent_facts:
             return []
         return [facts]
 
