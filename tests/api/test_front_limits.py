@@ -193,7 +193,7 @@ async def test_websockets_count_among_the_streams_of_a_user(tmp_path):
             while True:
                 try:
                     async with thread.websocket() as again:
-                        assert (await again.ask("agent.getTree"))[0]["type"] == "success"
+                        assert (await again.ask("state.get"))[0]["type"] == "success"
                         break
                 except InvalidStatus:
                     await anyio.sleep(0.01)

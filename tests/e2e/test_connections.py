@@ -141,6 +141,15 @@ def test_a_second_request_that_stops_is_answered_408_after_the_first(hasty):
         assert second
 
 
+def test_a_second_request_that_has_begun_does_not_count_as_an_idle_connection(tmp_path):
+    """An idle connection is closed after 5 seconds, without an answer."""
+    with (
+        serving_here(tmp_path, head_timeout_seconds="6") as address,
+        connected(port_of(address), 1, b"GET /ok HTTP/1.1\r\n\r\nGET /o") as (connection,),
+    ):
+        assert b"HTTP/1.1 408 " in rest_of(connection)
+
+
 def test_a_head_that_drips_does_not_extend_its_deadline(hasty):
     began = time.monotonic()
     with connected(port_of(hasty), 1, b"GET /ok HTTP/1.1\r\n") as (connection,):

@@ -192,11 +192,14 @@ def test_a_complete_head_beyond_the_limit_is_431_and_is_not_executed(server, mar
     assert number_of_threads(server, mark) == 1
 
 
-def test_a_head_without_an_end_behind_a_request_is_431_after_its_answer(server, mark):
+@pytest.mark.parametrize("size", [300, 50_000, 200_000])
+@pytest.mark.parametrize("whole", [True, False], ids=["one-piece", "two-pieces"])
+def test_a_head_without_an_end_behind_a_request_is_431_after_its_answer(server, mark, size, whole):
     """The refusal must not be taken for the answer to the request before it."""
     endless = b"GET /info HTTP/1.1\r\nx-a: " + b"a" * (3 * HEADER_LIMIT)
+    pieces = [request(mark, size), endless]
     with Raw(server) as raw:
-        raw.send([request(mark, 200_000), endless], answers=2)
+        raw.send([b"".join(pieces)] if whole else pieces, answers=2)
     assert raw.statuses[0] == 200
     assert raw.statuses[1:] in ([431], [])  # the last answer may get lost on the way
     assert number_of_threads(server, mark) == 1

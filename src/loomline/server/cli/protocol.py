@@ -95,14 +95,20 @@ class Bounded(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._refusal is not None:
-            return
+        # The event loop reads up to 256 KiB at once: too much to leave uncounted.
+        size = self._bounds.header_bytes
+        for start in range(0, len(data), size):
+            if self._refusal is not None or self._upgraded or self.transport.is_closing():
+                return
+            self._parse(data[start : start + size])
+
+    def _parse(self, data: bytes) -> None:
         self._advanced = False
         super().data_received(data)
         if self._upgraded or self.transport.is_closing():
             return
         # A piece in which a head, a body or a part of it has ended is not counted: the rest of it
-        # belongs to the next head, and is bounded by the size of a piece.
+        # belongs to the next head, and is at most as large as a head may be.
         self._overhead = 0 if self._advanced else self._overhead + len(data)
         if self._overhead > 2 * self._bounds.header_bytes:
             self._refuse(_TOO_LARGE)
@@ -137,10 +143,10 @@ class Bounded(HttpToolsProtocol):
         if self._refusal is not None:
             self._close(self._refusal)
             return
-        if self._in_body:
-            self._expect(self._bounds.body_seconds)
-        elif self._begun:
-            self._expect(self._bounds.head_seconds)
+        if self._in_body or self._begun:
+            # The deadline of the request that has begun counts, not that of an idle connection.
+            self._unset_keepalive_if_required()
+            self._expect(self._bounds.body_seconds if self._in_body else self._bounds.head_seconds)
         if self._answered():
             self._counted.wait(self)
 
