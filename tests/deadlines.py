@@ -32,6 +32,13 @@ _AGAIN = 1 / 60
 _NEXT_LINE_SECONDS = 0.001
 """The pause before an alarm is tried again that came where code has no line number."""
 
+_NEXT_ALARM_SECONDS = 0.5
+"""The pause before an alarm is tried again that no handler has seen.
+
+Python runs handlers between instructions. An alarm that arrives after the last of them and before
+a system call that waits does not end that call.
+"""
+
 _LATER = 1.5
 """After how many times the time of a phase the process is ended."""
 
@@ -96,6 +103,8 @@ def pytest_timeout_set_timer(item, settings):
     handler = signal.getsignal(signal.SIGALRM)
     if settings.method == "signal" and callable(handler):
         signal.signal(signal.SIGALRM, functools.partial(_raise_at_a_line, handler))
+        seconds, _ = signal.getitimer(signal.ITIMER_REAL)
+        signal.setitimer(signal.ITIMER_REAL, seconds or _NEXT_LINE_SECONDS, _NEXT_ALARM_SECONDS)
     return result
 
 
@@ -106,9 +115,10 @@ def _raise_at_a_line(handler, number, frame):
     print the traceback of an exception that was raised at one, and ends the whole session.
     """
     if all(each.f_lineno is not None for each in _stack(frame)):
+        signal.setitimer(signal.ITIMER_REAL, 0)
         handler(number, frame)
     else:
-        signal.setitimer(signal.ITIMER_REAL, _NEXT_LINE_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, _NEXT_LINE_SECONDS, _NEXT_LINE_SECONDS)
 
 
 def _stack(frame):

@@ -153,8 +153,8 @@ def run(tmp_path):
     return run
 
 
-ALARM_WITHOUT_A_LINE = """
-import signal, time, types
+ALARM = """
+import ctypes, functools, operator, signal, time
 import pytest_timeout
 from tests import deadlines
 
@@ -170,7 +170,7 @@ def fail(item, settings):
 
 pytest_timeout.timeout_sigalrm = fail
 spin.__code__ = spin.__code__.replace(co_linetable=b"")
-settings = pytest_timeout.Settings(0.05, "signal", False, False)
+settings = pytest_timeout.Settings(1.0, "signal", False, False)
 setting = deadlines.pytest_timeout_set_timer(Item, settings)
 next(setting)
 pytest_timeout.pytest_timeout_set_timer(Item, settings)
@@ -178,7 +178,10 @@ try:
     setting.send(True)
 except StopIteration:
     pass
-until = time.monotonic() + 0.2
+until = time.monotonic() + 1.2
+"""
+
+AFTER_CODE_WITHOUT_LINES = """
 try:
     spin(until)
     time.sleep(100)
@@ -190,16 +193,31 @@ except TimeoutError as error:
         entry = entry.tb_next
 """
 
+BEFORE_A_SYSTEM_CALL = """
+unseen = functools.partial(ctypes.CDLL(None).usleep, 10_000_000)
+try:  # no handler runs between the two calls
+    list(map(operator.call, [unseen, functools.partial(time.sleep, 100)]))
+except TimeoutError:
+    print(time.monotonic() < until + 50)
+"""
+
+
+def alarm(then):
+    return subprocess.run(
+        [sys.executable, "-c", ALARM + then], cwd=ROOT, timeout=60,
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+
 
 def test_an_alarm_in_code_without_lines_is_raised_at_the_next_line():
-    done = subprocess.run(
-        [sys.executable, "-c", ALARM_WITHOUT_A_LINE], cwd=ROOT, timeout=60,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    spun, *lines = done.stdout.split()
+    spun, *lines = alarm(AFTER_CODE_WITHOUT_LINES)
     assert spun == "True"
     assert lines
     assert "None" not in lines
+
+
+def test_an_alarm_that_no_handler_has_seen_is_raised_nevertheless():
+    assert alarm(BEFORE_A_SYSTEM_CALL) == ["True"]
 
 
 @pytest.mark.slow
